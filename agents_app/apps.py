@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class AgentsConfig(AppConfig):
+    name = "agents_app"
+    verbose_name = "Agents"
+
+    def ready(self) -> None:
+        from agents_app import checks  # noqa: F401 — registers the system checks

@@ -1,0 +1,256 @@
+"""The agent loop: model → tools → model → … → answer."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+
+from agents_app.engine import history
+from agents_app.engine.events import TOOL_RESULT, Answered, Event, Retry, StepDone, ToolsStarting
+from agents_app.engine.models.base import Model, ModelRequest
+from agents_app.engine.spec import AgentSpec, Conversation, Message, ToolCall
+from agents_app.engine.tools import ToolError, Toolset
+from agents_app.engine.turn import TurnReader, parse_arguments
+from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
+
+logger = logging.getLogger(__name__)
+
+MAX_TRIES = 4
+LONGEST_DELAY = 60.0
+TOOL_TIMEOUT = 60.0
+UNKNOWN_OUTCOME = (
+    "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
+    "taken effect. It was not repeated. Check before you call it again."
+)
+
+
+class Turns:
+    """One run of an agent. Iterate over `events()`; `open_answer` is the text of an answer that was cut short."""
+
+    def __init__(self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset) -> None:
+        self.spec = spec
+        self.conversation = conversation
+        self.model = model
+        self.tools = tools
+        self._reader: TurnReader | None = None
+
+    @property
+    def open_answer(self) -> str:
+        return self._reader.open_answer if self._reader else ""
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens, as it happens. Close the iterator to stop: the model's socket is closed, tools are cancelled.
+
+        Raises:
+            RunFailed: the run cannot go on; the text says why, in one sentence.
+        """
+        if self.conversation.open_tools:
+            async for event in self._finish_open_tools():
+                yield event
+        while True:
+            self._check_limits()
+            self.conversation.iteration += 1
+            async for event in self._model_turn():
+                yield event
+            reader = self._reader
+            assert reader is not None
+            if reader.answer is not None:
+                self._check_answer(reader)
+                yield Answered(reader.answer, truncated=reader.end_reason == "length")
+                return
+            async for event in self._tool_turn(reader.calls):
+                yield event
+
+    # The model's part
+
+    async def _model_turn(self) -> AsyncIterator[Event]:
+        shrink = 1.0
+        for attempt in range(1, MAX_TRIES + 1):
+            reader = self._reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
+            try:
+                async for event in self._ask(reader, shrink):
+                    yield event
+                return
+            except ModelError as error:
+                if attempt == MAX_TRIES or not _worth_a_retry(error):
+                    raise
+                if error.code == "context_length_exceeded":
+                    shrink *= 0.6
+                delay = _delay(attempt, error)
+                steps = reader.open_steps or [reader.next_index]
+                self.conversation.next_index = steps[0]
+                yield Retry(steps, attempt, str(error), delay)
+                await asyncio.sleep(delay)
+
+    async def _ask(self, reader: TurnReader, shrink: float) -> AsyncIterator[Event]:
+        request = self._request(shrink)
+        self.conversation.usage.requests += 1
+        async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
+            try:
+                async for parts in stream:
+                    for part in parts:
+                        for event in reader.feed(part):
+                            yield event
+            except ModelUnavailable:
+                if reader.end_reason is None:  # what breaks after the end has lost nothing but the usage
+                    raise
+        if reader.end_reason is None:
+            raise ModelUnavailable("The model's answer was cut off before it was finished.", code="model_stream_cut")
+        for step in reader.finish():
+            yield step
+        self.conversation.next_index = reader.next_index
+        self._count(reader, request)
+
+    def _request(self, shrink: float) -> ModelRequest:
+        spec = self.spec
+        answer = spec.parameters.max_tokens or min(2048, spec.model.context_tokens // 4)
+        return ModelRequest(
+            model=spec.model.model,
+            system_prompt=spec.system_prompt,
+            messages=history.fitting(spec.model, spec.system_prompt, self.conversation, answer, shrink),
+            tools=self.tools.tools,
+            parameters=spec.parameters,
+        )
+
+    def _count(self, reader: TurnReader, request: ModelRequest) -> None:
+        if reader.usage is None:
+            return
+        usage = self.conversation.usage
+        usage.input_tokens += reader.usage.input_tokens
+        usage.output_tokens += reader.usage.output_tokens
+        usage.reasoning_tokens += reader.usage.reasoning_tokens
+        size = history.characters(request.messages) + len(request.system_prompt)
+        if not request.tools:  # their schemas count in tokens, and we do not know how many
+            history.learn(self.spec.model, size, reader.usage.input_tokens)
+
+    def _check_answer(self, reader: TurnReader) -> None:
+        if reader.answer:
+            return
+        if reader.end_reason == "length":
+            raise LimitReached("The model used up its tokens before it began to answer.", code="max_tokens")
+        if reader.end_reason == "content_filter":
+            raise RunFailed("The model's server withheld the answer (content filter).", code="content_filter")
+
+    def _check_limits(self) -> None:
+        limits, usage = self.spec.limits, self.conversation.usage
+        if self.conversation.iteration >= limits.max_iterations:
+            raise LimitReached(
+                f"The agent did not come to an answer within {limits.max_iterations} model turns.", code="max_iterations"
+            )
+        used = usage.input_tokens + usage.output_tokens
+        if limits.max_total_tokens is not None and used >= limits.max_total_tokens:
+            raise LimitReached(
+                f"The run used {used} tokens; its limit is {limits.max_total_tokens}.", code="max_total_tokens"
+            )
+
+    # The tools' part
+
+    async def _tool_turn(self, uses: list[StepDone]) -> AsyncIterator[Event]:
+        conversation = self.conversation
+        results = []
+        for use in uses:
+            results.append(_ledger_row(conversation.next_index, use))
+            conversation.next_index += 1
+        conversation.turns.append(
+            Message(
+                "assistant",
+                uses[0].provider_data["text"],
+                tool_calls=tuple(ToolCall(u.tool_call_id, u.tool_name, u.content) for u in map(_sane, uses)),
+            )
+        )
+        yield ToolsStarting(uses, results)
+        async for result in self._call_all(list(zip(uses, results, strict=True))):
+            yield result
+
+    async def _finish_open_tools(self) -> AsyncIterator[Event]:
+        """Answer the calls of an earlier attempt: again only where that does no harm, else as unknown."""
+        again: list[tuple[StepDone, StepDone]] = []
+        for open_tool in self.conversation.open_tools:
+            call = open_tool.use
+            use = StepDone(0, "", open_tool.iteration, call.arguments, 0, 0, call.id, call.name)
+            use.arguments = parse_arguments(call.arguments)
+            row = _ledger_row(open_tool.index, use)
+            if self._may_run_again(call.name):
+                again.append((use, row))
+            else:
+                yield self._result(row, UNKNOWN_OUTCOME, is_error=True)
+        self.conversation.open_tools = []
+        async for result in self._call_all(again):
+            yield result
+
+    def _may_run_again(self, name: str) -> bool:
+        try:
+            return self.tools.get(name).may_run_again
+        except ToolError:
+            return True  # there is no such tool: calling it again only says so again
+
+    async def _call_all(self, calls: list[tuple[StepDone, StepDone]]) -> AsyncIterator[StepDone]:
+        """Call the tools at the same time; yield results as they come."""
+        tasks = [asyncio.create_task(self._call(use, row)) for use, row in calls]
+        try:
+            for next_done in asyncio.as_completed(tasks):
+                yield await next_done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _call(self, use: StepDone, row: StepDone) -> StepDone:
+        row.started = time.time()
+        try:
+            if use.arguments is None:
+                raise ToolError("The arguments are not a JSON object: send one that fits the tool's schema.")
+            tool = self.tools.get(use.tool_name)
+            async with asyncio.timeout(TOOL_TIMEOUT):
+                content = await tool.call(use.arguments)
+            return self._result(row, content)
+        except ToolError as error:
+            return self._result(row, str(error), is_error=True)
+        except TimeoutError:
+            return self._result(row, f"The tool gave no result within {TOOL_TIMEOUT:.0f} seconds.", is_error=True)
+        except Exception:
+            logger.exception("Tool %s failed", use.tool_name)
+            return self._result(row, "The tool failed with an internal error.", is_error=True)
+
+    def _result(self, row: StepDone, content: str, *, is_error: bool = False) -> StepDone:
+        row.content, row.is_error, row.finished = content, is_error, time.time()
+        self.conversation.usage.tool_calls += 1
+        self.conversation.turns.append(Message("tool", content, tool_call_id=row.tool_call_id))
+        return row
+
+
+def _ledger_row(index: int, use: StepDone) -> StepDone:
+    return StepDone(
+        index=index,
+        type=TOOL_RESULT,
+        iteration=use.iteration,
+        content="",
+        started=time.time(),
+        finished=0.0,
+        tool_call_id=use.tool_call_id,
+        tool_name=use.tool_name,
+        arguments=use.arguments,
+    )
+
+
+def _sane(use: StepDone) -> StepDone:
+    """Servers refuse a history whose arguments are not JSON; the result tells the model what was wrong."""
+    if use.arguments is None:
+        use.content = "{}"
+    return use
+
+
+def _worth_a_retry(error: ModelError) -> bool:
+    return isinstance(error, ModelUnavailable) or error.code == "context_length_exceeded"
+
+
+def _delay(attempt: int, error: ModelError) -> float:
+    """Seconds before the next try: what the server asks, else 0.5, 1, 2 … with jitter."""
+    if error.code == "context_length_exceeded":
+        return 0.0
+    asked = error.retry_after if isinstance(error, ModelUnavailable) else None
+    if asked is not None:
+        return min(asked, LONGEST_DELAY)
+    return min(0.5 * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.75, 1.25)  # noqa: S311 — no secret

@@ -1,0 +1,77 @@
+"""The seam between the loop and a model: one method wide."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from agents_app.engine.spec import Message, Parameters
+from agents_app.engine.tools import Tool
+
+
+@dataclass(slots=True)
+class TextPart:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ReasoningPart:
+    """A piece of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ToolCallPart:
+    """A piece of a tool call. `id` and `name` come with the first piece of the call at `position`."""
+
+    position: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class EndPart:
+    """The model finished. `reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class UsagePart:
+    """Tokens of this request, as the provider counted them."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+
+
+Part = TextPart | ReasoningPart | ToolCallPart | EndPart | UsagePart
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a model is asked."""
+
+    model: str
+    system_prompt: str
+    messages: list[Message]
+    tools: tuple[Tool, ...]
+    parameters: Parameters
+
+
+class Model(Protocol):
+    """A model that streams its answer."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
+        """Yield what each read of the socket brought.
+
+        A stream that ends without an `EndPart` was cut off. Closing the iterator closes the socket.
+
+        Raises:
+            ModelUnavailable: worth another try.
+            ModelError: the server refused, or its answer made no sense.
+        """
+        ...

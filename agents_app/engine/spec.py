@@ -1,0 +1,116 @@
+"""What a turn is made of, as values: who answers, with what, within which limits, and what was said before."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Where a model is and what it is called. Equal specs share one connection pool."""
+
+    kind: str
+    base_url: str
+    api_key: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    model: str
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How the model is asked to answer; None leaves a thing to the model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    reasoning_effort: str = ""
+    thinking_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use up. `timeout` is in seconds; tokens count in and out together."""
+
+    max_iterations: int = 20
+    timeout: float = 300
+    max_total_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """An agent as the engine sees it."""
+
+    name: str
+    system_prompt: str
+    model: ModelSpec
+    parameters: Parameters = Parameters()
+    builtin_tools: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model asked for. `arguments` is its JSON text, as it came."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation, in no provider's words."""
+
+    role: Literal["user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the provider counted them, and how often we asked."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    requests: int = 0
+    tool_calls: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "requests": self.requests,
+            "tool_calls": self.tool_calls,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTool:
+    """A tool call of an earlier attempt with no result: `index` is its step, `use` what the model asked."""
+
+    index: int
+    use: ToolCall
+    iteration: int
+    started: bool
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What the model is told, and where in the run we are.
+
+    `history` is the session before this run and may be trimmed; `turns` is this run so far and may not.
+    """
+
+    history: list[Message]
+    prompt: str
+    turns: list[Message] = field(default_factory=list)
+    open_tools: list[OpenTool] = field(default_factory=list)
+    next_index: int = 0
+    iteration: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+JSON = dict[str, Any]

@@ -1,0 +1,152 @@
+"""One model turn as it streams: parts in, deltas and finished steps out."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agents_app.engine.events import FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
+from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+
+
+@dataclass(slots=True)
+class _Open:
+    """A step that is being streamed."""
+
+    index: int
+    type: str
+    started: float
+    length: int = 0
+    pieces: list[str] = field(default_factory=list)
+    call_id: str = ""
+    name: str = ""
+
+    @property
+    def content(self) -> str:
+        return "".join(self.pieces)
+
+
+class TurnReader:
+    """Follows one answer of the model.
+
+    Text is an answer until a tool call follows it: then it was a thought. Hence a delta's type is provisional.
+    """
+
+    def __init__(self, iteration: int, next_index: int) -> None:
+        self.iteration = iteration
+        self.next_index = next_index
+        self.end_reason: str | None = None
+        self.usage: UsagePart | None = None
+        self.answer: str | None = None
+        self.calls: list[StepDone] = []
+        self._text: _Open | None = None
+        self._calls: dict[int, _Open] = {}
+        self._call_text = ""
+
+    @property
+    def open_steps(self) -> list[int]:
+        """The steps that have deltas and no end."""
+        return [step.index for step in (self._text, *self._calls.values()) if step]
+
+    @property
+    def open_answer(self) -> str:
+        """The unfinished text of the answer."""
+        return self._text.content if self._text and self._text.type == FINAL_ANSWER else ""
+
+    def feed(self, part: Part) -> Iterator[Delta | StepDone]:
+        """What this part brings."""
+        match part:
+            case TextPart(text):
+                yield from self._words(FINAL_ANSWER, text)
+            case ReasoningPart(text):
+                yield from self._words(THOUGHT, text)
+            case ToolCallPart():
+                yield from self._call(part)
+            case EndPart(reason):
+                self.end_reason = reason
+            case UsagePart():
+                self.usage = part
+
+    def _words(self, kind: str, text: str) -> Iterator[Delta | StepDone]:
+        if self._text is None or self._text.type != kind:
+            if not text.strip():  # models put blank lines between thinking and answering
+                return
+            yield from self._close_text()
+            self._text = self._open(kind)
+            text = text.lstrip("\n")
+        yield self._delta(self._text, text)
+
+    def _call(self, part: ToolCallPart) -> Iterator[Delta | StepDone]:
+        call = self._calls.get(part.position)
+        if call is None:
+            yield from self._close_text(before_call=True)
+            call = self._calls[part.position] = self._open(TOOL_USE)
+            call.call_id = part.id or f"call_{call.index}_{time.time_ns():x}"
+        call.name += part.name
+        if part.arguments:
+            yield self._delta(call, part.arguments)
+
+    def _open(self, kind: str) -> _Open:
+        step = _Open(self.next_index, kind, time.time())
+        self.next_index += 1
+        return step
+
+    def _delta(self, step: _Open, text: str) -> Delta:
+        delta = Delta(step.index, step.type, self.iteration, step.length, text)
+        step.pieces.append(text)
+        step.length += len(text)
+        return delta
+
+    def _close_text(self, *, before_call: bool = False) -> Iterator[StepDone]:
+        step, self._text = self._text, None
+        if step is None:
+            return
+        if before_call and step.type == FINAL_ANSWER:
+            self._call_text = step.content
+        yield self._done(step, THOUGHT)
+
+    def _done(self, step: _Open, kind: str, **more: Any) -> StepDone:
+        return StepDone(
+            index=step.index,
+            type=kind,
+            iteration=self.iteration,
+            content=step.content,
+            started=step.started,
+            finished=time.time(),
+            **more,
+        )
+
+    def finish(self) -> Iterator[StepDone]:
+        """The steps that end with the turn; afterwards `answer` or `calls` is set.
+
+        Calls are not among them: they are written together with their ledger rows.
+        """
+        if self._calls:
+            yield from self._close_text()
+            self.calls = [self._finished_call(step) for step in self._calls.values()]
+            self.calls[0].provider_data["text"] = self._call_text
+            return
+        if self._text and self._text.type == THOUGHT:
+            yield from self._close_text()
+        step = self._text or self._open(FINAL_ANSWER)
+        self._text = None
+        self.answer = step.content
+        yield self._done(step, FINAL_ANSWER)
+
+    def _finished_call(self, step: _Open) -> StepDone:
+        return self._done(
+            step, TOOL_USE, tool_call_id=step.call_id, tool_name=step.name, arguments=parse_arguments(step.content)
+        )
+
+
+def parse_arguments(text: str) -> dict[str, Any] | None:
+    """The arguments of a call as an object; None where the model wrote something else."""
+    if not text.strip():
+        return {}
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,210 @@
+"""Who answers: agents, and the providers of their models."""
+
+import os
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
+from agents_app.engine.tools import BUILTIN_TOOLS
+from agents_app.models.secrets import EncryptedTextField
+
+slug_validator = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
+    "Use 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit.",
+)
+
+
+def validate_headers(value) -> None:
+    """Refuse what could not be sent as HTTP headers."""
+    if not isinstance(value, dict) or not all(
+        isinstance(k, str) and k and isinstance(v, str) and "\n" not in k + v and "\r" not in k + v
+        for k, v in value.items()
+    ):
+        raise ValidationError("Headers are an object of strings, without line breaks.")
+
+
+def validate_builtin_tools(value) -> None:
+    """Refuse names that are not tools."""
+    if not isinstance(value, list):
+        raise ValidationError("Give a list of tool names.")
+    for name in value:
+        if name not in BUILTIN_TOOLS:
+            raise ValidationError(f"There is no built-in tool {name!r}. There are: {', '.join(sorted(BUILTIN_TOOLS))}.")
+
+
+class ProviderQuerySet(models.QuerySet["Provider"]):
+    def default(self) -> "Provider | None":
+        """The provider of agents that name none: the one marked so, else the oldest."""
+        return self.order_by("-is_default", "id").first()
+
+
+class Provider(models.Model):
+    """A server of models: any that speaks OpenAI's API, or the local one that runs in this process."""
+
+    class Kind(models.TextChoices):
+        OPENAI = "openai", "OpenAI-compatible"
+        ANTHROPIC = "anthropic", "Anthropic"
+        LOCAL = "local", "Local (llama.cpp in this process)"
+
+    name = models.CharField(max_length=64, unique=True, validators=[slug_validator], help_text="Unique; used in agents.")
+    kind = models.CharField(
+        max_length=16, choices=Kind, default=Kind.OPENAI, help_text="Which API the server speaks."
+    )
+    base_url = models.URLField(
+        blank=True,
+        max_length=500,
+        help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Not for 'local'.",
+    )
+    api_key_env = models.CharField(
+        max_length=128,
+        blank=True,
+        help_text="Name of the environment variable that holds the key. Preferred over a stored key.",
+    )
+    api_key = EncryptedTextField(blank=True, help_text="The key itself, encrypted at rest and never shown again.")
+    headers = models.JSONField(
+        default=dict, blank=True, validators=[validate_headers], help_text="Sent with every request to the model."
+    )
+    default_model = models.CharField(
+        max_length=200, blank=True, help_text="The model of agents that name none."
+    )
+    context_tokens = models.PositiveIntegerField(
+        default=8192,
+        validators=[MinValueValidator(512)],
+        help_text="How many tokens the models take in; a longer history loses its oldest messages.",
+    )
+    is_default = models.BooleanField(default=False, help_text="Serves the agents that name no provider.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ProviderQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="provider_one_default"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.kind == self.Kind.LOCAL and self.base_url:
+            raise ValidationError({"base_url": "A local provider has no address: leave it empty."})
+        if self.kind == self.Kind.OPENAI and not self.base_url:
+            raise ValidationError({"base_url": "Say where the server is, for example https://api.openai.com/v1."})
+        if self.kind == self.Kind.ANTHROPIC:
+            raise ValidationError({"kind": "Providers of kind 'anthropic' are not supported by this version yet."})
+
+    def secret(self) -> str:
+        """The key to send: the named environment variable's value, else the stored key, else nothing."""
+        return os.environ.get(self.api_key_env, "") if self.api_key_env else self.api_key
+
+
+class AgentQuerySet(models.QuerySet["Agent"]):
+    def enabled(self) -> "AgentQuerySet":
+        return self.filter(enabled=True)
+
+    def default(self) -> "Agent | None":
+        """Who answers when nobody is named: the agent marked so, else the oldest enabled one."""
+        return self.enabled().order_by("-is_default", "id").first()
+
+
+class Agent(models.Model):
+    """A prompt, a model and tools, under a name."""
+
+    name = models.CharField(
+        max_length=64, unique=True, validators=[slug_validator], help_text="Unique; what clients ask for."
+    )
+    role = models.CharField(max_length=200, blank=True, help_text="What it is, in a few words.")
+    description = models.TextField(blank=True, help_text="What it is good for, for people who choose an agent.")
+    system_prompt = models.TextField(blank=True, help_text="What the model is told before the conversation.")
+    provider = models.ForeignKey(
+        Provider,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="agents",
+        help_text="Empty: the default provider.",
+    )
+    model = models.CharField(max_length=200, blank=True, help_text="Empty: the provider's default model.")
+    temperature = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(2)], help_text="0 to 2."
+    )
+    top_p = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)], help_text="0 to 1."
+    )
+    max_tokens = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="The most tokens of one model answer."
+    )
+    reasoning_effort = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[(c, c) for c in ("none", "minimal", "low", "medium", "high", "xhigh")],
+        help_text="For models that think; empty: the model's own.",
+    )
+    thinking_budget = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens for thinking, for providers that take a budget."
+    )
+    builtin_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_builtin_tools],
+        help_text='Names of built-in tools, for example ["current_time", "calculate"].',
+    )
+    max_iterations = models.PositiveIntegerField(
+        default=20, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Model turns of one run."
+    )
+    timeout = models.PositiveIntegerField(
+        default=300, validators=[MinValueValidator(1), MaxValueValidator(86_400)], help_text="Seconds of one run."
+    )
+    max_total_tokens = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Tokens of one run, in and out."
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled agent takes no new runs.")
+    is_default = models.BooleanField(default=False, help_text="Answers where nobody is named.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = AgentQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="agent_one_default"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def spec(self, provider: Provider | None) -> AgentSpec:
+        """All that the engine needs to know of this agent, answered by `provider`."""
+        return AgentSpec(
+            name=self.name,
+            system_prompt=self.system_prompt,
+            model=ModelSpec(
+                kind=provider.kind if provider else "",
+                base_url=provider.base_url if provider else "",
+                api_key=provider.secret() if provider else "",
+                headers=tuple(sorted(provider.headers.items())) if provider else (),
+                model=self.model or (provider.default_model if provider else ""),
+                context_tokens=provider.context_tokens if provider else 8192,
+            ),
+            parameters=Parameters(
+                temperature=self.temperature,
+                top_p=self.top_p,
+                max_tokens=self.max_tokens,
+                reasoning_effort=self.reasoning_effort,
+                thinking_budget=self.thinking_budget,
+            ),
+            builtin_tools=tuple(self.builtin_tools),
+            limits=Limits(
+                max_iterations=self.max_iterations, timeout=self.timeout, max_total_tokens=self.max_total_tokens
+            ),
+        )

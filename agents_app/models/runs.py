@@ -1,0 +1,199 @@
+"""What happens: sessions, the runs in them, and the steps of a run."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+
+from agents_app.models.agents import Agent
+
+SESSION_ID = r"\A[A-Za-z0-9_.:-]{1,128}\Z"
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def visible_to(self, user) -> "SessionQuerySet":
+        """The sessions that `user` may read and drive: one's own; an administrator's are all."""
+        return self if user.is_superuser else self.filter(owner=user)
+
+
+class Session(models.Model):
+    """A conversation: its log counts 1, 2, 3 …, and every watcher reads the same."""
+
+    id = models.CharField(primary_key=True, max_length=128, validators=[RegexValidator(SESSION_ID)])
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    agent = models.ForeignKey(
+        Agent, null=True, on_delete=models.SET_NULL, related_name="+", help_text="Who answers where a message names nobody."
+    )
+    title = models.CharField(max_length=200, blank=True)
+    last_seq = models.BigIntegerField(default=0, help_text="The number of the newest event.")
+    pruned_seq = models.BigIntegerField(default=0, help_text="Events up to this number were pruned.")
+    run_count = models.BigIntegerField(default=0, help_text="The number of the newest run.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "id"]
+
+    def __str__(self) -> str:
+        return self.title or self.id
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, user) -> "RunQuerySet":
+        """The runs of the sessions that `user` may see."""
+        return self if user.is_superuser else self.filter(session__owner=user)
+
+    def unfinished(self) -> "RunQuerySet":
+        return self.filter(status__in=Run.UNFINISHED)
+
+    def owned(self, run_id: uuid.UUID, fence: int) -> "RunQuerySet":
+        """The run, if `fence` still is its fence: what a worker's every write goes through."""
+        return self.filter(pk=run_id, fence=fence, status=Run.Status.RUNNING)
+
+    def claimable(self, now) -> "RunQuerySet":
+        """Runs that a worker may take: first in their session, and queued or left behind by a dead worker."""
+        ahead = Run.objects.unfinished().filter(session=OuterRef("session"), number__lt=OuterRef("number"))
+        left_behind = Q(status=Run.Status.RUNNING, lease_until__lt=now)
+        return self.filter(Q(status=Run.Status.QUEUED) | left_behind).filter(~Exists(ahead))
+
+
+class Run(models.Model):
+    """One prompt answered: from the moment it was accepted to exactly one end."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        WAITING = "waiting"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    UNFINISHED: ClassVar = (Status.QUEUED, Status.RUNNING, Status.WAITING)
+
+    class Trigger(models.TextChoices):
+        CHAT = "chat"
+        API = "api"
+        SCHEDULE = "schedule"
+        MCP = "mcp"
+        ADMIN = "admin"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
+    number = models.BigIntegerField(help_text="Its place in the session: 1, 2, 3 …; runs go in this order.")
+    agent = models.ForeignKey(Agent, null=True, on_delete=models.SET_NULL, related_name="runs")
+    agent_name = models.CharField(max_length=64, help_text="The agent's name when the run was accepted.")
+    trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.API)
+    prompt = models.TextField()
+    enable_reasoning = models.BooleanField(default=True)
+    message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    result = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    usage = models.JSONField(default=dict, blank=True)
+    attempt = models.PositiveIntegerField(default=0, help_text="How many workers have taken it.")
+    fence = models.BigIntegerField(default=0, help_text="Counts claims; a worker with an older number writes nothing.")
+    worker = models.CharField(max_length=64, blank=True, help_text="The worker process that has it.")
+    lease_until = models.DateTimeField(null=True, blank=True, help_text="After this its worker counts as dead.")
+    cancel_requested = models.BooleanField(default=False)
+    cancelled_by = models.CharField(max_length=150, blank=True)
+    first_seq = models.BigIntegerField(null=True, blank=True, help_text="Its first event in the session's log.")
+    last_seq = models.BigIntegerField(null=True, blank=True, help_text="Its last event in the session's log.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "number"], name="run_number_in_session"),
+            models.UniqueConstraint(
+                fields=["session", "message_id"],
+                condition=Q(message_id__isnull=False),
+                name="run_once_per_message_id",
+            ),
+            models.UniqueConstraint(
+                fields=["session"], condition=Q(status="running"), name="run_one_running_per_session"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["queued", "running", "waiting"]),
+                name="run_unfinished",
+            ),
+            models.Index(fields=["-created_at"], name="run_newest"),
+            models.Index(fields=["finished_at"], name="run_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_name} · {self.prompt[:60]}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status not in self.UNFINISHED
+
+
+class StepQuerySet(models.QuerySet["Step"]):
+    def in_order(self) -> "StepQuerySet":
+        return self.order_by("run__number", "index")
+
+
+class Step(models.Model):
+    """A finished thought, tool call, tool result or answer: the checkpoint that a run goes on from.
+
+    A `tool_result` row is written as *started* before the tool is called: the tool ledger.
+    """
+
+    class Kind(models.TextChoices):
+        THOUGHT = "thought"
+        TOOL_USE = "tool_use"
+        TOOL_RESULT = "tool_result"
+        FINAL_ANSWER = "final_answer"
+        ERROR = "error"
+
+    class Status(models.TextChoices):
+        STARTED = "started"
+        FINISHED = "finished"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    index = models.PositiveIntegerField()
+    iteration = models.PositiveIntegerField(help_text="The model turn that it belongs to: 1, 2, 3 …")
+    kind = models.CharField(max_length=16, choices=Kind)
+    status = models.CharField(max_length=16, choices=Status, default=Status.FINISHED)
+    content = models.TextField(blank=True)
+    tool_call_id = models.CharField(max_length=128, blank=True)
+    tool_name = models.CharField(max_length=128, blank=True)
+    arguments = models.JSONField(null=True, blank=True)
+    is_error = models.BooleanField(default=False)
+    provider_data = models.JSONField(default=dict, blank=True, help_text="What the model's API wants back as it was.")
+    usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to and with this step.")
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = StepQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["run", "index"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "index"], name="step_index_in_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.kind} {self.tool_name}".rstrip()
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from start to end; None while it goes on."""
+        if self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds() * 1000)
+
+

@@ -1,0 +1,174 @@
+"""Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
+
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+from environs import Env, EnvError
+
+VERSION = "0.1.0"
+PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+
+
+def _secret_key(var_dir: Path) -> str:
+    """The key kept in VAR_DIR, made at the first start: unlike a default in the code, nobody knows it."""
+    path = var_dir / "secret_key"
+    if not path.exists():
+        var_dir.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(get_random_secret_key())
+    return path.read_text()
+
+
+try:
+    VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+    HOST = env.str("HOST", "127.0.0.1")
+    PORT = env.int("PORT", 8000)
+    DEBUG = env.bool("DEBUG", False)
+    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", False)
+    REDIS_URL = env.str("REDIS_URL", "")
+    DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+    SECRET_KEY = env.str("SECRET_KEY", "")
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+    CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", [])
+    WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
+    EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
+    LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
+    CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
+    SOCKETS_PER_PROCESS = env.int("SOCKETS_PER_PROCESS", 10_000)
+    LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+    LOG_FORMAT = env.str("LOG_FORMAT", "text")
+except EnvError as error:
+    raise ImproperlyConfigured(str(error)) from None
+
+EMBEDDED = DATABASE_URL.startswith("sqlite")
+if not EMBEDDED:
+    raise ImproperlyConfigured(
+        "DATABASE_URL names a server database. This version runs embedded, on SQLite: leave DATABASE_URL unset."
+    )
+if REDIS_URL:
+    raise ImproperlyConfigured("REDIS_URL is set. This version runs embedded, in one process: leave it unset.")
+if AUTH_REQUIRED:
+    raise ImproperlyConfigured(
+        "AUTH_REQUIRED is on, and this version has no sign-in for clients yet: leave it off, on a loopback HOST."
+    )
+if WORKER_CONCURRENCY < 1:
+    raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")
+if LOG_FORMAT not in ("text", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT must be 'text' or 'json', not {LOG_FORMAT!r}.")
+
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+SECRET_KEY = SECRET_KEY or _secret_key(VAR_DIR)
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "agents_app",
+    "chat_app",
+]
+
+MIDDLEWARE = [
+    "agents_app.api.middleware.OriginMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "scheduler_project.urls"
+ASGI_APPLICATION = "scheduler_project.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASES["default"]["OPTIONS"] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;",
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}},
+}
+# Sessions share this many channel-layer groups. One carrier a flush is cheapest until there are many web processes.
+LIVE_BUCKETS = 1
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = DEBUG
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["agents_app.api.authentication.OpenModeAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "agents_app.api.pagination.ListPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "agents_app.api.errors.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": PRODUCT_NAME,
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/v1",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "agents_app.logs.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        # A client's 4xx is an answer, not an event for the operator.
+        "django.request": {"level": "ERROR"},
+    },
+}

@@ -40,6 +40,10 @@ class Turns:
     def open_answer(self) -> str:
         return self._reader.open_answer if self._reader else ""
 
+    @property
+    def open_steps(self) -> list[int]:
+        return self._reader.open_steps if self._reader else []
+
     async def events(self) -> AsyncIterator[Event]:
         """What happens, as it happens. Close the iterator to stop: the model's socket is closed, tools are cancelled.
 

@@ -83,7 +83,8 @@ class TurnReader:
         if call is None:
             yield from self._close_text(before_call=True)
             call = self._calls[part.position] = self._open(TOOL_USE)
-            call.call_id = part.id or f"call_{call.index}_{time.time_ns():x}"
+            taken = {other.call_id for other in self._calls.values()}
+            call.call_id = part.id if part.id and part.id not in taken else f"call_{call.index}_{time.time_ns():x}"
         call.name += part.name
         if part.arguments:
             yield self._delta(call, part.arguments)

@@ -1,11 +1,13 @@
 """Who answers: agents, and the providers of their models."""
 
 import os
+import re
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
 from agents_app.engine.tools import BUILTIN_TOOLS
@@ -17,22 +19,48 @@ slug_validator = RegexValidator(
 )
 
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+
+
 def validate_headers(value) -> None:
     """Refuse what could not be sent as HTTP headers."""
     if not isinstance(value, dict) or not all(
-        isinstance(k, str) and k and isinstance(v, str) and "\n" not in k + v and "\r" not in k + v
-        for k, v in value.items()
+        isinstance(v, str) and _HEADER_NAME.fullmatch(k) and _HEADER_VALUE.fullmatch(v) for k, v in value.items()
     ):
-        raise ValidationError("Headers are an object of strings, without line breaks.")
+        raise ValidationError("Headers are an object of strings, in printable ASCII and without line breaks.")
+
+
+def validate_base_url(value: str) -> None:
+    """Refuse what is no address of an HTTP server. One-word hosts are fine: `http://ollama:11434/v1`."""
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[^\x21-\x7e]", value):
+        raise ValidationError("Give an address such as https://api.openai.com/v1 or http://localhost:11434/v1.")
+    if url.username is not None or url.query or url.fragment:
+        raise ValidationError("Leave user, password, '?' and '#' out of the address: keys have their own field.")
 
 
 def validate_builtin_tools(value) -> None:
     """Refuse names that are not tools."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValidationError("Give a list of tool names.")
     for name in value:
         if name not in BUILTIN_TOOLS:
-            raise ValidationError(f"There is no built-in tool {name!r}. There are: {', '.join(sorted(BUILTIN_TOOLS))}.")
+            known = ", ".join(sorted(BUILTIN_TOOLS))
+            raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {known}.")
+
+
+def make_default(row: "Provider | Agent") -> None:
+    """Move the mark of the default to this row."""
+    rows = type(row).objects
+    with transaction.atomic():
+        rows.filter(is_default=True).exclude(pk=row.pk).update(is_default=False)
+        rows.filter(pk=row.pk).update(is_default=True)
+    row.is_default = True
 
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
@@ -53,9 +81,10 @@ class Provider(models.Model):
     kind = models.CharField(
         max_length=16, choices=Kind, default=Kind.OPENAI, help_text="Which API the server speaks."
     )
-    base_url = models.URLField(
+    base_url = models.CharField(
         blank=True,
         max_length=500,
+        validators=[validate_base_url],
         help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Not for 'local'.",
     )
     api_key_env = models.CharField(
@@ -99,6 +128,8 @@ class Provider(models.Model):
             raise ValidationError({"base_url": "Say where the server is, for example https://api.openai.com/v1."})
         if self.kind == self.Kind.ANTHROPIC:
             raise ValidationError({"kind": "Providers of kind 'anthropic' are not supported by this version yet."})
+        if not _HEADER_VALUE.fullmatch(self.api_key):
+            raise ValidationError({"api_key": "A key is printable ASCII, without line breaks."})
 
     def secret(self) -> str:
         """The key to send: the named environment variable's value, else the stored key, else nothing."""

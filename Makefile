@@ -1,0 +1,40 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run test test-fast lint benchmark constraints clean
+
+# Tests wait for servers more than they compute, and two cores are what they are made for.
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadgroup
+
+help:  ## Say what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target words; do \
+		printf '  make %-12s %s\n' "$$target" "$$words"; done
+
+install:  ## Install what the server needs into .venv
+	@scripts/install
+
+install-dev:
+	@scripts/install --dev
+
+run: install  ## Start the server, on http://127.0.0.1:8000 unless HOST and PORT say otherwise
+	@exec .venv/bin/python manage.py serve
+
+test: install-dev lint  ## Check the code and run all tests
+	@scripts/install-test-tools
+	@$(PYTEST)
+
+test-fast: install-dev  ## Run the tests that take no more than a moment
+	@scripts/install-test-tools
+	@$(PYTEST) -m 'not slow'
+
+lint: install-dev  ## Check style and types
+	@scripts/lint
+
+benchmark: install-dev  ## Measure how fast streams are
+	@.venv/bin/python -m benchmarks.stream
+
+constraints:  ## Write constraints.txt anew after a change of requirements
+	@scripts/make-constraints
+
+clean:  ## Remove .venv and all caches; var/, which holds your data, stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis staticfiles
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

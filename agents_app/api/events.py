@@ -1,0 +1,158 @@
+"""A session's log over HTTP: pages of JSON, or a stream of server-sent events."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+from asgiref.sync import SyncToAsync, sync_to_async
+from django.db import connections
+from django.http import HttpResponse, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.utils.urls import replace_query_param
+
+from agents_app import log
+from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
+from agents_app.exceptions import InvalidRequest
+from agents_app.live import Frame
+from agents_app.log import Row
+from agents_app.models import Run, Session
+
+PING_INTERVAL = 15.0  # seconds
+LAST_FRAME = "reasoning_complete"
+_PING = b": ping\n\n"
+_PAGE = 500
+
+
+def session_events(request: Request, session: Session) -> HttpResponse:
+    """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
+    after = _cursor(request)
+    if wants_stream(request):
+        return _stream(_of_session(session, after))
+    limit = limit_of(request)
+    return _page(request, log.read(session.pk, after, limit + 1), limit, session)
+
+
+def run_events(request: Request, run: Run) -> HttpResponse:
+    """The same of one run; its stream ends after the run's last frame."""
+    before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
+    after = max(_cursor(request), before)
+    if wants_stream(request):
+        return _stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after))
+    limit = limit_of(request)
+    return _page(request, log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the client asks for server-sent events."""
+    preferred = request.get_preferred_type(["application/json", "text/event-stream"])
+    return request.method == "GET" and preferred == "text/event-stream"
+
+
+def _cursor(request: Request) -> int:
+    """What the client has: a browser that reconnects says it in `Last-Event-ID`, others in `after`."""
+    last = request.headers.get("Last-Event-ID", "")
+    if last and wants_stream(request):
+        if not (last.isascii() and last.isdecimal() and len(last) < 19):
+            raise InvalidRequest("'Last-Event-ID' must be the id of an event.", param="Last-Event-ID")
+        return int(last)
+    return whole_number(request, "after", 0, least=0, most=LARGEST_SEQ)
+
+
+def _page(request: Request, rows: list[Row], limit: int, session: Session) -> HttpResponse:
+    """The rows as a list. Frames are JSON text already, and are not parsed again."""
+    has_more = len(rows) > limit
+    url = None
+    if has_more:
+        url = replace_query_param(request.build_absolute_uri(), "after", rows[limit - 1].seq)
+    body = {
+        "object": "list",
+        "data": [orjson.Fragment(row.frame) for row in rows[:limit]],
+        "has_more": has_more,
+        "next": url,
+        "pruned_seq": session.pruned_seq,
+    }
+    return HttpResponse(orjson.dumps(body), content_type="application/json")
+
+
+def _stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        events,
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+    )
+
+
+# Streams
+
+
+async def _of_session(session: Session, after: int) -> AsyncIterator[bytes]:
+    """Everything after the cursor, for as long as the client listens."""
+    start = min(max(after, session.pruned_seq), session.last_seq)
+    yield _PING  # so that the client sees at once that the stream is open
+    if start != after:
+        yield _reset(start)
+    async for frames in _batches(session.pk, start):
+        yield b"".join(_event(frame.seq, frame.text) for frame in frames) or _PING
+
+
+async def _of_run(run: Run, after: int) -> AsyncIterator[bytes]:
+    """The frames of a run that goes on, up to its last."""
+    yield _PING
+    async for frames in _batches(run.session_id, after):
+        told, ended = [], False
+        for frame in frames:
+            body = orjson.loads(frame.text)
+            if body["run_id"] == str(run.pk):
+                told.append(_event(frame.seq, frame.text))
+                ended = ended or body["type"] == LAST_FRAME
+        yield b"".join(told) or _PING
+        if ended:
+            return
+
+
+async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
+    """What the log holds of a run that has ended: the end may have been pruned, so nobody waits for it."""
+    if after < run.session.pruned_seq:
+        yield _reset(run.session.pruned_seq)
+    while rows := await sync_to_async(log.read)(run.session_id, after, _PAGE, run_id=run.pk):
+        yield b"".join(_event(row.seq, row.frame) for row in rows)
+        after = rows[-1].seq
+
+
+async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
+    """What the log says, as it says it; an empty list where it has said nothing for PING_INTERVAL."""
+    await _give_thread_back()
+    async with contextlib.aclosing(log.follow(session_id, after)) as following:  # type: ignore[type-var]
+        while True:
+            batch = asyncio.ensure_future(anext(following))
+            try:
+                while not (await asyncio.wait({batch}, timeout=PING_INTERVAL))[0]:
+                    yield []
+                yield batch.result()
+            finally:
+                batch.cancel()
+                await asyncio.wait({batch})
+
+
+async def _give_thread_back() -> None:
+    """Django keeps a thread, with a database connection, for each request until its answer has ended.
+
+    A stream that is open for hours needs neither: following has threads of its own, for all streams together.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if context is None:
+        return
+    await sync_to_async(connections.close_all)()
+    if executor := SyncToAsync.context_to_thread_executor.pop(context, None):
+        executor.shutdown(wait=False)
+
+
+def _event(seq: int, frame: str) -> bytes:
+    return f"id: {seq}\nevent: {orjson.loads(frame)['type']}\ndata: {frame}\n\n".encode()
+
+
+def _reset(after: int) -> bytes:
+    """The frame that says that the log cannot continue the cursor, and from where it does."""
+    frame = orjson.dumps({"type": "reset", "data": {"after": after}}).decode()
+    return f"event: reset\ndata: {frame}\n\n".encode()

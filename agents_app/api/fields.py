@@ -1,0 +1,150 @@
+"""Serializers that take a body at its word: a number is a number, a text stays as it is, a typo is a 400."""
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.db import models, transaction
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.settings import api_settings
+
+from agents_app.models.agents import make_default
+
+_LONGEST_NAME = 100
+_MOST_NAMES = 20
+_WHOLE = api_settings.NON_FIELD_ERRORS_KEY
+
+
+class Text(serializers.CharField):
+    """A string, with its white space."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, **options})
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumber(serializers.IntegerField):
+    """A JSON integer."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Number(serializers.FloatField):
+    """A JSON number."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if not isinstance(data, int | float) or isinstance(data, bool) or not math.isfinite(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """`true` or `false`."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=str(data)[:_LONGEST_NAME])
+        return data
+
+
+class Choice(serializers.ChoiceField):
+    """One of a few strings; the error lists them."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if data == "" and self.allow_blank:
+            return ""
+        if not isinstance(data, str) or data not in self.choices:
+            known = ", ".join(repr(choice) for choice in self.choices)
+            raise ValidationError(f"Must be one of: {known}.", code="invalid_choice")
+        return data
+
+
+class NotYet(serializers.ListField):
+    """A list that this version answers empty, and refuses to take anything in: never silently ignored."""
+
+    def __init__(self, sentence: str, **options: Any) -> None:
+        super().__init__(child=Text(max_length=_LONGEST_NAME), required=False, default=list, **options)
+        self.sentence = sentence
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if value := super().run_validation(data):
+            raise ValidationError(self.sentence.format(value[0]), code="not_supported")
+        raise serializers.SkipField()
+
+
+class Strict(serializers.Serializer):
+    """Refuses fields that it does not know. Fields that it only answers may be sent back, and are ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise ValidationError(
+                {"non_field_errors": [ErrorDetail("Expected a JSON object.", code="invalid")]}
+            )
+        if unknown := [name[:_LONGEST_NAME] for name in data if name not in self.fields]:
+            raise ValidationError(
+                {
+                    name: [ErrorDetail("There is no such field.", code="unknown_field")]
+                    for name in unknown[:_MOST_NAMES]
+                }
+            )
+        return super().to_internal_value(data)
+
+
+class StrictModel(Strict, serializers.ModelSerializer):
+    """The same for a row, which also asks the row's own `clean`. A PUT resets what it leaves out.
+
+    `kept`: fields that a PUT leaves as they are where it does not name them.
+    """
+
+    serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: Text,
+        models.TextField: Text,
+        models.FloatField: Number,
+        models.PositiveIntegerField: WholeNumber,
+        models.BooleanField: Flag,
+    }
+    serializer_choice_field = Choice
+    kept: ClassVar[set[str]] = set()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance is not None and not self.partial:
+            attrs = self._defaults() | attrs
+        row = copy.copy(self.instance) if self.instance is not None else self.Meta.model()
+        for name, value in attrs.items():
+            setattr(row, name, value)
+        row.clean()
+        return attrs
+
+    def _defaults(self) -> dict[str, Any]:
+        fields = self.Meta.model._meta.concrete_fields
+        return {
+            f.name: f.get_default()
+            for f in fields
+            if f.editable and not f.primary_key and f.name not in self.kept
+        }
+
+
+class WithDefault(StrictModel):
+    """A row of which one may be the default: setting `is_default` takes the mark from the other."""
+
+    is_default = Flag(required=False, help_text="Setting it takes the mark from the row that has it.")
+    kept: ClassVar = {"is_default"}
+
+    @transaction.atomic
+    def save(self, **kwargs: Any) -> Any:
+        marked = self.validated_data.get("is_default")
+        if marked:
+            kwargs["is_default"] = bool(self.instance and self.instance.is_default)
+        row = super().save(**kwargs)
+        if marked:
+            make_default(row)
+        return row

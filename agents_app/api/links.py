@@ -1,0 +1,26 @@
+"""Where to look next."""
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app.models import Run
+
+
+def accepted(request: Request, run: Run) -> Response:
+    """202: the run goes on in the background."""
+    links = run_links(request, run)
+    body = {"run_id": str(run.pk), "session_id": run.session_id, "status": run.status, "links": links}
+    return Response(body, status=202, headers={"Location": links["run"]})
+
+
+def run_links(request: Request, run: Run) -> dict[str, str]:
+    """The addresses of a run, whole."""
+    paths = {
+        "run": reverse("run-detail", args=[run.pk]),
+        "steps": reverse("run-steps", args=[run.pk]),
+        "events": reverse("run-events", args=[run.pk]),
+        "cancel": reverse("run-cancel", args=[run.pk]),
+        "session": reverse("session-detail", args=[run.session_id]),
+    }
+    return {name: request.build_absolute_uri(path) for name, path in paths.items()}

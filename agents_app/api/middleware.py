@@ -1,0 +1,102 @@
+"""The door: who may knock, and under which number a request is found in the logs."""
+
+import re
+import secrets
+from collections.abc import Awaitable
+from io import BytesIO
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+
+from agents_app import health
+from agents_app.access import is_cors_origin, origin_allowed
+from agents_app.api.errors import TooLarge, error_response
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
+_CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Session-Id"
+_CORS_EXPOSED = "Location, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class OriginMiddleware:
+    """Before anything else: probes answered, hosts and origins checked, paths and bodies made uniform.
+
+    An unsafe method from a page that is not ours is refused whether or not anybody has to sign in: else any
+    web page could drive the server of a laptop.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        if self._is_async:
+            return self._answer(request)
+        response = async_to_sync(_probe)(request) or _refusal(request)
+        return _dressed(request, response or self.get_response(request))
+
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
+        response = await _probe(request) or _refusal(request)
+        return _dressed(request, response or await self.get_response(request))
+
+
+async def _probe(request: HttpRequest) -> HttpResponse | None:
+    """The answer to a health probe: those come by address, with any Host."""
+    view = health.PROBES.get(request.path_info.rstrip("/"))
+    return await view() if view and request.method in ("GET", "HEAD") else None
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    """The answer to those who may not come in; None to all others, whose request is made uniform."""
+    try:
+        host = request.get_host()
+    except DisallowedHost:
+        return error_response(400, "Not a host name of this server: see ALLOWED_HOSTS.", "host_not_allowed")
+    if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
+        return error_response(
+            403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin"
+        )
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return HttpResponse(status=204)  # a browser asks for a page of another site: `_dressed` says who may
+    if request.path_info.startswith("/v1/"):
+        request.path_info = request.path_info.removesuffix("/")
+        request.path = request.path.removesuffix("/")
+    return _measured(request)
+
+
+def _measured(request: HttpRequest) -> HttpResponse | None:
+    """Refuse a body that is too long; give a chunked one its length, without which DRF takes it for empty."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    length = request.META.get("CONTENT_LENGTH") or ""
+    size = int(length) if length.isdecimal() else 0
+    if not length and "Transfer-Encoding" in request.headers:
+        body = request.read(limit + 1)
+        size = len(body)
+        request.META["CONTENT_LENGTH"] = str(size)
+        request._stream, request._read_started = BytesIO(body), False
+    return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
+
+
+def _dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """The answer with the headers that every answer has."""
+    asked = request.headers.get("X-Request-Id", "")
+    response["x-request-id"] = asked if _REQUEST_ID.fullmatch(asked) else f"req_{secrets.token_hex(12)}"
+    origin = request.headers.get("Origin", "")
+    if is_cors_origin(origin):
+        response["Access-Control-Allow-Origin"] = origin
+        response["Access-Control-Expose-Headers"] = _CORS_EXPOSED
+        if request.method == "OPTIONS":
+            response["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response["Access-Control-Allow-Headers"] = _CORS_HEADERS
+    if settings.CORS_ALLOWED_ORIGINS:
+        patch_vary_headers(response, ["Origin"])
+    return response

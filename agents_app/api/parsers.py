@@ -1,0 +1,39 @@
+"""What a client sends."""
+
+from typing import Any
+
+import orjson
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from agents_app.api.errors import TooLarge
+
+
+class JSONBody(BaseParser):
+    """JSON in UTF-8, at most DATA_UPLOAD_MAX_MEMORY_SIZE.
+
+    orjson reads strictly: no NaN, no lone surrogates, and too deep nesting is an error instead of a crash.
+    """
+
+    media_type = "application/json"
+
+    def parse(self, stream, media_type=None, parser_context=None) -> Any:
+        body = read_body(stream)
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+
+
+def read_body(stream) -> bytes:
+    """The whole body, never more than the limit.
+
+    Raises:
+        TooLarge: it is longer.
+    """
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    body = stream.read(limit + 1)
+    if len(body) > limit:
+        raise TooLarge()
+    return body

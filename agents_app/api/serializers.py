@@ -1,0 +1,311 @@
+"""How rows are said in JSON: PROTOCOL, section 2."""
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from agents_app import runs
+from agents_app.api.fields import Choice, Flag, NotYet, Strict, StrictModel, Text, WithDefault
+from agents_app.models import Agent, Provider, Run, Session, Step
+from agents_app.models.agents import validate_builtin_tools, validate_headers
+from agents_app.models.runs import SESSION_ID
+
+
+class ProviderSerializer(WithDefault):
+    """A server of models. `api_key` is only ever written: left out it is kept, empty it is removed."""
+
+    api_key = Text(
+        write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never shown."
+    )
+    has_api_key = serializers.SerializerMethodField(
+        help_text="Whether there is a key, stored or in the environment."
+    )
+    headers = serializers.DictField(
+        child=Text(allow_blank=True), required=False, validators=[validate_headers]
+    )
+    kept: ClassVar = {"is_default", "api_key"}
+
+    class Meta:
+        model = Provider
+        fields = (
+            "name",
+            "kind",
+            "base_url",
+            "api_key",
+            "api_key_env",
+            "has_api_key",
+            "headers",
+            "default_model",
+            "context_tokens",
+            "is_default",
+            "created_at",
+            "updated_at",
+        )
+
+    def get_has_api_key(self, provider: Provider) -> bool:
+        return bool(provider.secret())
+
+
+class ProviderCheckSerializer(serializers.Serializer):
+    """What came of trying a provider. `message` says what is wrong where `ok` is false."""
+
+    ok = serializers.BooleanField()
+    message = serializers.CharField()
+    models = serializers.ListField(child=serializers.CharField(), help_text="The models that it offers.")
+    duration_ms = serializers.IntegerField()
+
+
+class ProviderNameField(serializers.SlugRelatedField):
+    """A provider, by name."""
+
+    default_error_messages: ClassVar = {
+        "does_not_exist": "There is no provider {value!r}.",
+        "invalid": "Give the name of a provider.",
+    }
+
+    def to_internal_value(self, data: Any) -> Provider:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data[:100])
+
+
+class ParametersSerializer(StrictModel):
+    """How the model is asked to answer; null leaves a thing to the model."""
+
+    class Meta:
+        model = Agent
+        fields = ("temperature", "top_p", "max_tokens", "reasoning_effort", "thinking_budget")
+        extra_kwargs: ClassVar = {"reasoning_effort": {"allow_null": True}}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "reasoning_effort" in attrs:
+            attrs["reasoning_effort"] = attrs["reasoning_effort"] or ""
+        return attrs
+
+    def to_representation(self, agent: Agent) -> dict[str, Any]:
+        said = super().to_representation(agent)
+        return said | {"reasoning_effort": said["reasoning_effort"] or None}
+
+
+class AgentSerializer(WithDefault):
+    """A prompt, a model and tools, under a name. Only the name is required."""
+
+    provider = ProviderNameField(
+        slug_field="name",
+        queryset=Provider.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="Null: the default provider.",
+    )
+    parameters = ParametersSerializer(source="*", required=False)
+    mcp_servers = NotYet("There is no MCP server {!r}.")
+    builtin_tools = serializers.ListField(
+        child=Text(max_length=64),
+        required=False,
+        validators=[validate_builtin_tools],
+        help_text="Names of tools.",
+    )
+    approval_required = NotYet(
+        "This version cannot ask for approval before a tool is called: it takes no pattern such as {!r}."
+    )
+
+    class Meta:
+        model = Agent
+        fields = (
+            "name",
+            "role",
+            "description",
+            "system_prompt",
+            "provider",
+            "model",
+            "parameters",
+            "mcp_servers",
+            "builtin_tools",
+            "approval_required",
+            "max_iterations",
+            "timeout",
+            "max_total_tokens",
+            "enabled",
+            "is_default",
+            "created_at",
+            "updated_at",
+        )
+
+
+class StartSerializer(Strict):
+    """What a run is started with."""
+
+    message = Text(max_length=runs.LONGEST_MESSAGE, help_text="What the agent is asked.")
+    session_id = serializers.RegexField(
+        SESSION_ID.replace(r"\A", "^").replace(r"\Z", "$"),
+        required=False,
+        help_text="The session to continue. Left out: a new one.",
+        error_messages={"invalid": "Must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -"},
+    )
+    enable_reasoning = Flag(
+        default=True, help_text="Whether the log gets thoughts and pieces, or only the answer."
+    )
+    message_id = Text(
+        max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id again is the same run."
+    )
+    if_busy = Choice(
+        choices=["enqueue", "reject", "interrupt"],
+        default="enqueue",
+        help_text="What to do where a run of the session is going on.",
+    )
+
+
+class AcceptedSerializer(serializers.Serializer):
+    """A run that was accepted, or cancelled, in the background."""
+
+    run_id = serializers.UUIDField()
+    session_id = serializers.CharField()
+    status = serializers.ChoiceField(Run.Status.choices)
+    links = serializers.DictField(child=serializers.URLField(), help_text="Where to look next.")
+
+
+class RunSerializer(serializers.ModelSerializer):
+    """One prompt answered."""
+
+    task_id = serializers.SerializerMethodField(help_text="The task that started it.")
+    scheduled_for = serializers.SerializerMethodField(help_text="The moment that the task was due.")
+    result = serializers.SerializerMethodField(help_text="The answer; null while there is none.")
+    error = serializers.SerializerMethodField(help_text="Why it failed; null where it did not.")
+    usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
+
+    class Meta:
+        model = Run
+        fields = (
+            "id",
+            "session_id",
+            "agent_name",
+            "task_id",
+            "scheduled_for",
+            "trigger",
+            "status",
+            "prompt",
+            "result",
+            "error",
+            "usage",
+            "attempt",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
+        read_only_fields = fields
+
+    def get_task_id(self, run: Run) -> str | None:
+        return None  # tasks come with a later version; every run of this one was started by somebody
+
+    def get_scheduled_for(self, run: Run) -> str | None:
+        return None
+
+    def get_result(self, run: Run) -> str | None:
+        return run.result if run.result or run.status == Run.Status.COMPLETED else None
+
+    def get_error(self, run: Run) -> str | None:
+        return run.error or None
+
+
+class StepSerializer(serializers.ModelSerializer):
+    """A step of a run, in the words of the frame `reasoning_step`."""
+
+    step = serializers.IntegerField(source="index")
+    type = serializers.ChoiceField(Step.Kind.choices, source="kind")
+    status = serializers.CharField(help_text="'started', of a tool call that goes on, or 'finished'.")
+    arguments = serializers.DictField(
+        allow_null=True, help_text="Of a tool call; null where they were no object."
+    )
+    duration_ms = serializers.IntegerField(allow_null=True)
+
+    class Meta:
+        model = Step
+        fields = (
+            "step",
+            "type",
+            "iteration",
+            "status",
+            "content",
+            "tool_call_id",
+            "tool_name",
+            "arguments",
+            "is_error",
+            "started_at",
+            "finished_at",
+            "duration_ms",
+        )
+        read_only_fields = fields
+
+
+class SessionSerializer(StrictModel):
+    """A conversation. Only its title can be changed."""
+
+    agent_name = serializers.SerializerMethodField(help_text="Who answers where a message names nobody.")
+
+    class Meta:
+        model = Session
+        fields = ("id", "title", "agent_name", "last_seq", "run_count", "created_at", "updated_at")
+        read_only_fields = ("id", "last_seq", "run_count")
+
+    def get_agent_name(self, session: Session) -> str | None:
+        return session.agent.name if session.agent else None
+
+
+class FrameSerializer(serializers.Serializer):
+    """An event of the log, as the socket sends it."""
+
+    type = serializers.CharField()
+    seq = serializers.IntegerField()
+    first = serializers.IntegerField(required=False, help_text="Where it covers more than one number.")
+    run_id = serializers.UUIDField(allow_null=True)
+    timestamp = serializers.FloatField(help_text="Seconds since the epoch.")
+    data = serializers.DictField()
+
+
+class EventsSerializer(serializers.Serializer):
+    """A page of the log."""
+
+    object = serializers.ChoiceField(["list"])
+    data = FrameSerializer(many=True)
+    has_more = serializers.BooleanField()
+    next = serializers.URLField(allow_null=True, help_text="The next page, whole.")
+    pruned_seq = serializers.IntegerField(help_text="Events up to this number were deleted for their age.")
+
+
+class ErrorDetailSerializer(serializers.Serializer):
+    """What went wrong."""
+
+    message = serializers.CharField(help_text="A sentence for people.")
+    type = serializers.CharField()
+    param = serializers.CharField(allow_null=True, help_text="The field or query parameter at fault.")
+    code = serializers.CharField(help_text="For programs.")
+    fields = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
+
+
+class ErrorSerializer(serializers.Serializer):
+    """Every error looks like this."""
+
+    error = ErrorDetailSerializer()
+
+
+class RootSerializer(serializers.Serializer):
+    """What this server is, and where things are."""
+
+    name = serializers.CharField()
+    version = serializers.CharField()
+    status = serializers.CharField()
+    endpoints = serializers.DictField(child=serializers.CharField())
+
+
+class InfoSerializer(serializers.Serializer):
+    """What this version can do."""
+
+    name = serializers.CharField()
+    version = serializers.CharField()
+    protocol = serializers.IntegerField(help_text="The version of the frames.")
+    mode = serializers.ChoiceField(["embedded", "distributed"])
+    auth_required = serializers.BooleanField()
+    capabilities = serializers.DictField(child=serializers.BooleanField())
+    limits = serializers.DictField(child=serializers.IntegerField())

@@ -1,0 +1,44 @@
+"""/v1/agents: who answers."""
+
+from django.db import transaction
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app.api import starting
+from agents_app.api.base import CrudViewSet
+from agents_app.api.links import accepted
+from agents_app.api.serializers import AcceptedSerializer, AgentSerializer, StartSerializer
+from agents_app.exceptions import InUse
+from agents_app.models import Agent
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
+)
+
+
+class AgentViewSet(CrudViewSet):
+    """Agents: a prompt, a model and tools, under a name."""
+
+    queryset = Agent.objects.select_related("provider")
+    serializer_class = AgentSerializer
+    lookup_field = "name"
+    lookup_value_regex = "[^/]+"
+    ordering_fields = ("name", "-name", "created_at", "-created_at")
+
+    @transaction.atomic
+    def perform_destroy(self, agent: Agent) -> None:
+        """Finished runs keep the name of the agent that is gone; unfinished ones need it."""
+        if agent.runs.unfinished().exists():
+            raise InUse(f"The agent {agent.name!r} has unfinished runs: cancel them first.")
+        agent.delete()
+
+    @extend_schema(request=StartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_KEY])
+    @action(detail=True, methods=["post"], url_path="runs")
+    def start_run(self, request: Request, name: str) -> Response:
+        """Start a run in the background. A disabled agent, like an unknown one, is a 404."""
+        wanted = StartSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        run = starting.start(request, agent_name=name, wanted=wanted.validated_data)
+        return accepted(request, run)

@@ -1,0 +1,49 @@
+"""/v1/sessions: conversations, and their logs."""
+
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+
+from agents_app.api import events
+from agents_app.api.base import JSONView
+from agents_app.api.docs import EVENTS
+from agents_app.api.serializers import SessionSerializer
+from agents_app.exceptions import InUse
+from agents_app.models import Session
+
+
+class SessionViewSet(
+    JSONView,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet,
+):
+    """Sessions: conversations with their logs. The first message to a new id makes one."""
+
+    queryset = Session.objects.all()
+    serializer_class = SessionSerializer
+    http_method_names = ("get", "head", "patch", "delete")
+    lookup_value_regex = "[^/]+"
+    ordering_fields = ("-created_at", "created_at", "-updated_at", "updated_at")
+
+    def get_queryset(self) -> Any:
+        return Session.objects.visible_to(self.request.user).select_related("agent")
+
+    @transaction.atomic
+    def perform_destroy(self, session: Session) -> None:
+        """With its runs and its log. An unfinished run is a 409: cancel it first."""
+        if session.runs.unfinished().exists():
+            raise InUse("The session has an unfinished run: cancel it first.")
+        session.delete()
+
+    @extend_schema(**EVENTS)
+    @action(detail=True)
+    def events(self, request: Request, pk: str):
+        """The session's log: a page of JSON, or a stream of server-sent events that stays open."""
+        return events.session_events(request, self.get_object())

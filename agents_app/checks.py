@@ -1,0 +1,93 @@
+"""System checks: settings that would be dangerous, or would not do what they look like. `manage.py check`."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@register
+def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
+    """Without sign-in, every caller is the administrator: nobody else may be able to call."""
+    if settings.AUTH_REQUIRED:
+        return []
+    found: list[CheckMessage] = []
+    if not is_loopback(settings.HOST):
+        found.append(
+            Error(
+                f"HOST is {settings.HOST!r} and nobody has to sign in: whoever reaches it is the administrator.",
+                hint="Set HOST to 127.0.0.1, or AUTH_REQUIRED=true.",
+                id="agents_app.E001",
+            )
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Error(
+                "ALLOWED_HOSTS has '*', and nobody has to sign in: any web page could rebind its name to us.",
+                hint="List the names that people type into their browser.",
+                id="agents_app.E002",
+            )
+        )
+    return found
+
+
+@register
+def debug(app_configs, **kwargs) -> list[CheckMessage]:
+    """DEBUG's error pages show settings and local variables."""
+    if not settings.DEBUG or is_loopback(settings.HOST):
+        return []
+    return [
+        Error(
+            f"DEBUG is on, and HOST is {settings.HOST!r}: error pages would show our insides to others.",
+            hint="Unset DEBUG, or set HOST to 127.0.0.1.",
+            id="agents_app.E003",
+        )
+    ]
+
+
+@register
+def origins(app_configs, **kwargs) -> list[CheckMessage]:
+    """An origin is a scheme, a host and maybe a port; anything else would never match."""
+    return [
+        Error(
+            f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin.",
+            hint="Write it as https://app.example.com, with the port where it is not the usual one.",
+            id="agents_app.E004",
+        )
+        for origin in settings.CORS_ALLOWED_ORIGINS
+        if not _is_origin(origin)
+    ]
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        url = urlsplit(text.rstrip("/"))
+    except ValueError:
+        return False
+    bare = f"{url.scheme}://{url.netloc}"
+    return url.scheme in ("http", "https") and bool(url.hostname) and text.rstrip("/") == bare
+
+
+@register
+def retention(app_configs, **kwargs) -> list[CheckMessage]:
+    """A negative age would prune what is yet to come."""
+    if settings.EVENT_RETENTION_DAYS >= 0:
+        return []
+    return [
+        Error(
+            f"EVENT_RETENTION_DAYS is {settings.EVENT_RETENTION_DAYS}.",
+            hint="Set it to 0 to keep all events, or to a number of days.",
+            id="agents_app.E005",
+        )
+    ]

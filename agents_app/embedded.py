@@ -1,0 +1,77 @@
+"""The embedded engine's life: one process for each database file, with the worker on its event loop."""
+
+import asyncio
+import contextvars
+import fcntl
+import gc
+import logging
+import os
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from agents_app.engine import models
+from agents_app.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_lock_file: IO[str] | None = None
+_worker: Worker | None = None
+_starting = asyncio.Lock()
+
+
+def take_lock() -> None:
+    """Make this the one process that serves VAR_DIR's database; kept until the process ends.
+
+    Raises:
+        ImproperlyConfigured: another process does.
+    """
+    global _lock_file
+    if _lock_file is not None:
+        return
+    path = Path(settings.VAR_DIR) / "embedded.lock"
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise ImproperlyConfigured(
+            f"The database in {settings.VAR_DIR} is served already, by process {holder}. "
+            "Stop it first, or give this one a VAR_DIR of its own."
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    _lock_file = file
+
+
+async def start() -> None:
+    """Start the worker in this process, once.
+
+    Raises:
+        ImproperlyConfigured: another process serves this database.
+    """
+    global _worker
+    async with _starting:
+        if _worker is not None:
+            return
+        take_lock()
+        await asyncio.to_thread(models.prepare)
+        worker = Worker(settings.WORKER_CONCURRENCY)
+        # In a context of its own: what a request leaves in its context would hold the database's threads.
+        await asyncio.create_task(worker.start(alone=True), context=contextvars.Context())
+        _worker = worker
+        gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
+        gc.set_threshold(50_000, 20, 50)
+
+
+async def stop() -> None:
+    """Hand the runs back and write everything down."""
+    global _worker
+    if _worker is not None:
+        await _worker.stop()
+        _worker = None

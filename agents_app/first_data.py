@@ -1,0 +1,109 @@
+"""What an empty database begins with: an administrator, a model that needs no key, and a few agents."""
+
+import os
+import secrets
+import urllib.request
+from pathlib import Path
+
+import orjson
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from agents_app.models import Agent, Provider
+
+ADMIN = "admin"
+OLLAMA = "http://127.0.0.1:11434"
+
+AGENTS = {
+    "assistant": ("General assistant", "You are a helpful assistant. Answer briefly and to the point."),
+    "researcher": (
+        "Researcher",
+        "You are a careful researcher. Say what is known, what is not, and how sure you are. Be concise.",
+    ),
+    "developer": ("Software developer", "You are an experienced software developer. Answer with short, working code."),
+    "writer": ("Writer", "You are a writer with a clear, plain style. Write what is asked, and nothing around it."),
+    "analyst": (
+        "Analyst",
+        "You are an analyst. Structure the question, weigh the facts, and end with a short conclusion.",
+    ),
+}
+
+
+def fill() -> None:
+    """Fill an empty database; a database with an agent or a provider in it is left as it is."""
+    ensure_administrator()
+    if Agent.objects.exists() or Provider.objects.exists():
+        return
+    with transaction.atomic():
+        local = Provider.objects.create(
+            name="local", kind=Provider.Kind.LOCAL, default_model="SmolLM2-135M-Instruct", is_default=True
+        )
+        for name, (role, prompt) in AGENTS.items():
+            Agent.objects.create(
+                name=name,
+                role=role,
+                description=f"{role}, on the default provider.",
+                system_prompt=prompt,
+                max_tokens=512,
+                temperature=0.2,
+                is_default=name == "assistant",
+            )
+        _providers_at_hand()
+        local.full_clean()
+
+
+def _providers_at_hand() -> None:
+    if os.environ.get("OPENAI_API_KEY"):
+        Provider.objects.create(
+            name="openai",
+            base_url=os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
+            api_key_env="OPENAI_API_KEY",
+            default_model="gpt-5-mini",
+            context_tokens=128_000,
+        )
+    if os.environ.get("ANTHROPIC_API_KEY"):
+        Provider.objects.create(
+            name="anthropic",
+            kind=Provider.Kind.ANTHROPIC,
+            api_key_env="ANTHROPIC_API_KEY",
+            default_model="claude-sonnet-4-5",
+            context_tokens=200_000,
+        )
+    if models := _ollama_models():
+        Provider.objects.create(name="ollama", base_url=f"{OLLAMA}/v1", default_model=models[0])
+
+
+def _ollama_models() -> list[str]:
+    """The models of an Ollama on its usual port; none where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"{OLLAMA}/api/tags", timeout=0.5) as answer:
+            return [model["name"] for model in orjson.loads(answer.read())["models"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def ensure_administrator() -> None:
+    """Make the administrator where there is none, with a password that VAR_DIR keeps."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return
+    password = secrets.token_urlsafe(12)
+    path = _password_file()
+    path.touch(mode=0o600)
+    path.write_text(password)
+    users.create_superuser(ADMIN, "", password)
+
+
+def first_password() -> str | None:
+    """The generated password, while it is still in use."""
+    path = _password_file()
+    user = get_user_model().objects.filter(username=ADMIN).first()
+    if user is None or not path.exists():
+        return None
+    password = path.read_text().strip()
+    return password if user.check_password(password) else None
+
+
+def _password_file() -> Path:
+    return Path(settings.VAR_DIR) / "admin_password"

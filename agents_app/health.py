@@ -1,0 +1,87 @@
+"""Whether this process lives, and whether it can do its work."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpResponse, JsonResponse
+
+from agents_app import dispatch
+
+logger = logging.getLogger(__name__)
+
+OK = "ok"
+_LAYER_TIMEOUT = 2.0  # seconds
+_migrated = False
+
+
+async def alive() -> HttpResponse:
+    """The process answers. No dependency is asked."""
+    return JsonResponse({"status": OK})
+
+
+async def ready() -> HttpResponse:
+    """Each check with `ok` or a sentence; 503 where one is not ok."""
+    checks = await readiness()
+    is_ready = all(result == OK for result in checks.values())
+    body = {"status": OK if is_ready else "unavailable", "checks": checks}
+    return JsonResponse(body, status=200 if is_ready else 503)
+
+
+async def readiness() -> dict[str, str]:
+    """What work needs, each `ok` or a sentence that says what is wrong."""
+    return {
+        **await sync_to_async(_storage)(),
+        "channel_layer": await _channel_layer(),
+        "worker": OK if dispatch.workers_seen() else "No worker is running: nothing would execute a run.",
+        "draining": "This process is shutting down." if dispatch.draining() else OK,
+    }
+
+
+def _storage() -> dict[str, str]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return {"database": OK, "migrations": _migrations()}
+    except DatabaseError:
+        logger.exception("The database does not answer")
+        return {"database": "The database does not answer.", "migrations": "Unknown without the database."}
+
+
+def _migrations() -> str:
+    """Asked until they are all applied: this process's code, and so its list, does not change any more."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        if missing:
+            return f"{missing} migrations are not applied: run `manage.py migrate`."
+        _migrated = True
+    return OK
+
+
+async def _channel_layer() -> str:
+    """Send ourselves a message."""
+    layer = get_channel_layer()
+    word = secrets.token_hex(8)
+    try:
+        async with asyncio.timeout(_LAYER_TIMEOUT):
+            channel = await layer.new_channel()
+            await layer.send(channel, {"type": "health", "word": word})
+            message = await layer.receive(channel)
+    except Exception as error:  # whatever the layer's backend raises
+        logger.warning("The channel layer does not answer: %r", error)
+        return "The channel layer does not answer: watchers get their frames late, from the database."
+    return OK if message.get("word") == word else "The channel layer loses messages."
+
+
+PROBES: dict[str, Callable[[], Awaitable[HttpResponse]]] = {
+    "/healthz": alive,
+    "/health": alive,
+    "/readyz": ready,
+}

@@ -1,0 +1,299 @@
+"""The live path: carriers of frames through the channel layer, and the hub of this process that hands them out.
+
+A carrier is a hint. It may be lost, doubled or late: whoever follows a log takes from it only what continues the
+cursor, and reads the log for the rest.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import time
+import weakref
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, NamedTuple
+
+import orjson
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+LARGEST_CARRIER = 64 * 1024
+LARGEST_MERGED_FRAME = 32 * 1024
+_PUBLISH_TIMEOUT = 2.0
+_TAIL_FRAMES = 256
+_TAIL_BYTES = 256 * 1024
+# Frames a second that one session's crowd may cost this process: more watchers get fewer, larger frames.
+_CROWD = 40
+_CROWD_FRAMES_PER_SECOND = 10_000
+
+
+class Frame(NamedTuple):
+    """A frame of the log as it goes out. `is_delta`: it may be merged with its neighbours."""
+
+    first: int
+    seq: int
+    is_delta: bool
+    text: str
+
+
+def merged(frames: list[Frame]) -> list[Frame]:
+    """The same story in fewer frames: adjacent deltas of one step become one."""
+    if len(frames) < 2 or sum(frame.is_delta for frame in frames) < 2:
+        return frames
+    result: list[Frame] = []
+    group: list[Frame] = []
+    for frame in frames:
+        if frame.is_delta:
+            group.append(frame)
+            continue
+        result += _merged_deltas(group)
+        group = []
+        result.append(frame)
+    return result + _merged_deltas(group)
+
+
+def _merged_deltas(frames: list[Frame]) -> list[Frame]:
+    if len(frames) < 2:
+        return frames
+    result: list[Frame] = []
+    step: tuple[Any, ...] | None = None
+    body: dict[str, Any] = {}
+    pieces: list[str] = []
+    size = first = seq = 0
+
+    def close() -> None:
+        if step is not None:
+            body["seq"], body["first"], body["data"]["content"] = seq, first, "".join(pieces)
+            result.append(Frame(first, seq, True, orjson.dumps(body).decode()))
+
+    for frame in frames:
+        parsed = orjson.loads(frame.text)
+        data = parsed["data"]
+        identity = (parsed["run_id"], data["step"], data["type"])
+        if identity != step or size > LARGEST_MERGED_FRAME:
+            close()
+            step, body, pieces, first, size = identity, parsed, [], frame.first, 0
+        pieces.append(data["content"])
+        size += len(data["content"])
+        seq = frame.seq
+        body["timestamp"] = parsed["timestamp"]
+    close()
+    return result
+
+
+def bucket(session_id: str) -> str:
+    """The channel-layer group that carries this session's frames, among others."""
+    return f"log.{zlib.crc32(session_id.encode()) % settings.LIVE_BUCKETS}"
+
+
+async def publish(frames: Iterable[tuple[str, list[Frame]]]) -> None:
+    """Send frames, by session, to the hubs of all processes. What fails is logged and left to the log's readers."""
+    bodies: dict[str, list[list[Any]]] = {}
+    for session_id, group in frames:
+        bodies.setdefault(bucket(session_id), []).extend([session_id, *frame] for frame in group)
+    layer = get_channel_layer()
+    for group_name, items in bodies.items():
+        for body in _carriers(items):
+            try:
+                async with asyncio.timeout(_PUBLISH_TIMEOUT):
+                    await layer.group_send(group_name, {"type": "carrier", "body": body})
+            except Exception as error:
+                logger.warning("A carrier was lost: %r", error)
+
+
+def _carriers(items: list[list[Any]]) -> Iterable[bytes]:
+    """Encode in pieces of at most LARGEST_CARRIER; a frame that is larger alone is named by its range only."""
+    body = orjson.dumps(items)
+    if len(body) <= LARGEST_CARRIER:
+        yield body
+    elif len(items) == 1:
+        yield orjson.dumps([[*items[0][:4], None]])
+    else:
+        half = len(items) // 2
+        yield from _carriers(items[:half])
+        yield from _carriers(items[half:])
+
+
+_publishers: set[asyncio.Task[None]] = set()
+_serving_loop: asyncio.AbstractEventLoop | None = None
+
+
+def publish_soon(frames: list[tuple[str, list[Frame]]]) -> None:
+    """The same from a thread without an event loop. Where this process serves nobody, there is nobody to tell."""
+    if _serving_loop is not None and not _serving_loop.is_closed():
+        _serving_loop.call_soon_threadsafe(_publish_task, frames, context=contextvars.Context())
+
+
+def _publish_task(frames: list[tuple[str, list[Frame]]]) -> None:
+    task = asyncio.ensure_future(publish(frames))
+    _publishers.add(task)
+    task.add_done_callback(_publishers.discard)
+
+
+class Tail:
+    """One watcher's end of the live path: bounded, and honest about what it had to drop."""
+
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+        self._bytes = 0
+        self._lost = False
+        self._news = asyncio.Event()
+
+    def offer(self, frames: list[Frame]) -> None:
+        self._frames += frames
+        self._bytes += sum(len(frame.text) for frame in frames)
+        if len(self._frames) > _TAIL_FRAMES or self._bytes > _TAIL_BYTES:
+            self.lose()
+        self._news.set()
+
+    def lose(self) -> None:
+        """Forget what waits: the watcher reads the log instead."""
+        self._frames, self._bytes, self._lost = [], 0, True
+        self._news.set()
+
+    async def next(self) -> list[Frame] | None:
+        """The frames that have come; None where some were lost. Waits for either."""
+        await self._news.wait()
+        self._news.clear()
+        frames, lost = self._frames, self._lost
+        self._frames, self._bytes, self._lost = [], 0, False
+        return None if lost else frames
+
+
+class _Watched:
+    """A session that somebody in this process watches."""
+
+    def __init__(self) -> None:
+        self.tails: set[Tail] = set()
+        self.head = 0
+        self._waiting: list[Frame] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_at = 0.0
+
+    def offer(self, frame: Frame) -> None:
+        self.head = max(self.head, frame.seq)
+        if len(self.tails) < _CROWD:
+            for tail in self.tails:
+                tail.offer([frame])
+            return
+        self._waiting.append(frame)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(self._next_at, loop.time()), self._flush)
+
+    def _flush(self) -> None:
+        frames, self._waiting, self._timer = merged(self._waiting), [], None
+        self._next_at = asyncio.get_running_loop().time() + len(self.tails) / _CROWD_FRAMES_PER_SECOND
+        for tail in self.tails:
+            tail.offer(frames)
+
+    def lose(self) -> None:
+        for tail in self.tails:
+            tail.lose()
+
+
+class Hub:
+    """Hands the carriers that reach this process to its watchers. One channel for all of them, not one each."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, _Watched] = {}
+        self._buckets: Counter[str] = Counter()
+        self._channel: str | None = None
+        self._lock = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+        self.lost = 0
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, session_id: str) -> AsyncIterator[Tail]:
+        """A tail that gets this session's frames from now on."""
+        tail = Tail()
+        self._watched.setdefault(session_id, _Watched()).tails.add(tail)
+        await self._join(bucket(session_id))
+        try:
+            yield tail
+        finally:
+            self._forget(session_id, tail)
+            await self._leave(bucket(session_id))
+
+    def watched(self) -> dict[str, int]:
+        """The watched sessions, and the newest number that was handed out of each."""
+        return {session_id: watched.head for session_id, watched in self._watched.items()}
+
+    def reached(self, session_id: str, seq: int) -> None:
+        """A watcher has read the log up to `seq`: nothing before it can be missing."""
+        if watched := self._watched.get(session_id):
+            watched.head = max(watched.head, seq)
+
+    def lose(self, session_id: str) -> None:
+        """Tell the watchers of a session that something did not arrive."""
+        if watched := self._watched.get(session_id):
+            self.lost += 1
+            watched.lose()
+
+    def _forget(self, session_id: str, tail: Tail) -> None:
+        watched = self._watched[session_id]
+        watched.tails.discard(tail)
+        if not watched.tails:
+            del self._watched[session_id]
+
+    async def _join(self, group: str) -> None:
+        async with self._lock:
+            if self._reader is None:
+                self._channel = await get_channel_layer().new_channel()
+                self._reader = asyncio.create_task(self._read(), context=contextvars.Context())
+            self._buckets[group] += 1
+            if self._buckets[group] == 1:
+                await get_channel_layer().group_add(group, self._channel)
+
+    async def _leave(self, group: str) -> None:
+        async with self._lock:
+            self._buckets[group] -= 1
+            if self._buckets[group] == 0:
+                await get_channel_layer().group_discard(group, self._channel)
+
+    async def _read(self) -> None:
+        layer = get_channel_layer()
+        while True:
+            try:
+                message = await layer.receive(self._channel)
+                self._hand_out(orjson.loads(message["body"]))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("The channel layer failed; watchers read the log")
+                for watched in self._watched.values():
+                    watched.lose()
+                await asyncio.sleep(1)
+
+    def _hand_out(self, items: list[list[Any]]) -> None:
+        for session_id, first, seq, is_delta, text in items:
+            watched = self._watched.get(session_id)
+            if watched is None:
+                continue
+            if text is None:
+                watched.head = max(watched.head, seq)
+                watched.lose()
+            else:
+                watched.offer(Frame(first, seq, is_delta, text))
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """The hub of the running event loop."""
+    global _serving_loop
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+        _serving_loop = loop
+    return _hubs[loop]
+
+
+def now() -> float:
+    """Seconds since the epoch, in milliseconds' steps: what a frame says is what its row holds."""
+    return round(time.time(), 3)

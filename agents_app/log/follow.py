@@ -1,0 +1,91 @@
+"""The one way to watch a session: late, live and reconnecting are the same code."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncIterator
+
+from agents_app.live import Frame, Hub, hub, merged
+from agents_app.log import rows
+from agents_app.threads import DatabaseThreads
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 200
+WATCHDOG_INTERVAL = 2.0
+_IN_FLIGHT = 0.1
+
+_readers = DatabaseThreads("log-reader", 2)
+_watchdogs: dict[int, "asyncio.Task[None]"] = {}
+
+
+async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
+    """Yield what follows `after` in the session's log, for ever: each number once, in order, without a gap.
+
+    Close the iterator to stop. It subscribes before it reads, so that nothing falls between.
+    """
+    cursor = after
+    process = hub()
+    _ensure_watchdog(process)
+    async with process.subscribe(session_id) as tail:
+        while True:
+            async for frames in _from_log(session_id, cursor):
+                cursor = frames[-1].seq
+                yield frames
+            process.reached(session_id, cursor)
+            while (news := await tail.next()) is not None:
+                taken, whole = _continuing(news, cursor)
+                if taken:
+                    cursor = taken[-1].seq
+                    yield merged(taken)
+                if not whole:
+                    break
+
+
+def _continuing(frames: list[Frame], cursor: int) -> tuple[list[Frame], bool]:
+    """The frames that continue the cursor, and whether nothing was missing between them."""
+    taken: list[Frame] = []
+    for frame in frames:
+        if frame.seq <= cursor:
+            continue
+        if frame.first > cursor + 1:
+            return taken, False
+        taken.append(frame)
+        cursor = frame.seq
+    return taken, True
+
+
+async def _from_log(session_id: str, cursor: int) -> AsyncIterator[list[Frame]]:
+    while True:
+        found = await _readers.run(rows.read, session_id, cursor, CHUNK)
+        if not found:
+            return
+        if found[0].first > cursor + 1:
+            logger.error("Session %s has a gap between %d and %d", session_id, cursor, found[0].first)
+        cursor = found[-1].seq
+        yield merged([row.as_frame() for row in found])
+        if len(found) < CHUNK:
+            return
+
+
+def _ensure_watchdog(process: Hub) -> None:
+    loop = asyncio.get_running_loop()
+    running = _watchdogs.get(id(loop))
+    if running is None or running.done():
+        _watchdogs[id(loop)] = loop.create_task(_watch(process), context=contextvars.Context())
+
+
+async def _watch(process: Hub) -> None:
+    """Find what was lost at the end of a session, where no later carrier would show the gap."""
+    while True:
+        await asyncio.sleep(WATCHDOG_INTERVAL)
+        try:
+            if not (watched := process.watched()):
+                continue
+            newest = await _readers.run(rows.heads, watched)
+            await asyncio.sleep(_IN_FLIGHT)
+            for session_id, head in process.watched().items():
+                if head < newest.get(session_id, 0):
+                    process.lose(session_id)
+        except Exception:
+            logger.exception("The watchdog could not read the log; it goes on")

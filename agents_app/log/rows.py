@@ -1,0 +1,124 @@
+"""Rows of the log: how they read, how numbers are assigned, how they are pruned."""
+
+import datetime
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+
+from agents_app import live
+from agents_app.live import Frame
+from agents_app.models import Event, Run, Session
+
+DELTA = "reasoning_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event as it is read: `frame` is the JSON text that a watcher gets."""
+
+    first: int
+    seq: int
+    run_id: uuid.UUID | None
+    type: str
+    frame: str
+
+    def as_frame(self) -> Frame:
+        return Frame(self.first, self.seq, self.type == DELTA, self.frame)
+
+
+def frame_text(kind: str, seq: int, first: int, run_id: uuid.UUID | None, timestamp: float, data: str) -> str:
+    """The frame of PROTOCOL, section 1. `data` is JSON already."""
+    span = f'"seq":{seq},"first":{first}' if first != seq else f'"seq":{seq}'
+    run = f'"{run_id}"' if run_id else "null"
+    return f'{{"type":"{kind}",{span},"run_id":{run},"timestamp":{timestamp},"data":{data}}}'
+
+
+def read(session_id: str, after: int, limit: int = 500, *, run_id: uuid.UUID | None = None) -> list[Row]:
+    """The events that follow `after`, oldest first, at most `limit`; of one run where that is given."""
+    events = Event.objects.filter(session_id=session_id, seq__gt=after).order_by("seq")
+    if run_id is not None:
+        events = events.filter(run_id=run_id)
+    columns = events.values_list("type", "seq", "first", "run_id", "created_at", "data")[:limit]
+    return [
+        Row(first, seq, run, kind, frame_text(kind, seq, first, run, round(at.timestamp(), 3), data))
+        for kind, seq, first, run, at, data in columns
+    ]
+
+
+def heads(session_ids: Iterable[str]) -> dict[str, int]:
+    """The newest number of each of these sessions."""
+    return dict(Session.objects.filter(pk__in=list(session_ids)).values_list("id", "last_seq"))
+
+
+def advance(session_id: str, count: int) -> int:
+    """Take `count` numbers of the session in the caller's transaction; returns the number before the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE agents_app_session SET last_seq = last_seq + %s WHERE id = %s RETURNING last_seq",
+            [count, session_id],
+        )
+        return cursor.fetchone()[0] - count
+
+
+def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str, Any]]]) -> range:
+    """Append events in the caller's transaction, and publish them once it is committed. Returns their numbers."""
+    at = live.now()
+    with transaction.atomic():
+        before = advance(session_id, len(events))
+        rows, frames = [], []
+        for seq, (kind, data) in enumerate(events, start=before + 1):
+            text = orjson.dumps(data).decode()
+            rows.append(
+                Event(
+                    session_id=session_id,
+                    seq=seq,
+                    first=seq,
+                    run_id=run_id,
+                    type=kind,
+                    data=text,
+                    created_at=datetime.datetime.fromtimestamp(at, datetime.UTC),
+                )
+            )
+            frames.append(Frame(seq, seq, False, frame_text(kind, seq, seq, run_id, at, text)))
+        Event.objects.bulk_create(rows)
+        transaction.on_commit(lambda: live.publish_soon([(session_id, frames)]))
+    return range(before + 1, before + 1 + len(events))
+
+
+def prune(before: datetime.datetime, batch: int = 1000) -> int:
+    """Delete the events of runs that finished before a moment, a few at a time. Returns how many.
+
+    Only from the beginning of a session: its watchers are told up to where (`reset`).
+    """
+    deleted = 0
+    old = Run.objects.filter(finished_at__lt=before, last_seq__isnull=False)
+    for session_id in old.order_by().values_list("session_id", flat=True).distinct().iterator():
+        cut = _prunable(session_id, before)
+        while cut and (removed := _delete(session_id, cut, batch)):
+            deleted += removed
+    return deleted
+
+
+def _prunable(session_id: str, before: datetime.datetime) -> int:
+    """Up to which number a session's events may go: before the first run that is young or unfinished."""
+    runs = Run.objects.filter(session_id=session_id, first_seq__isnull=False).order_by("number")
+    cut = 0
+    for run in runs.only("finished_at", "last_seq").iterator():
+        if run.finished_at is None or run.finished_at >= before or run.last_seq is None:
+            break
+        cut = run.last_seq
+    return cut
+
+
+def _delete(session_id: str, cut: int, batch: int) -> int:
+    with transaction.atomic():
+        rows = Event.objects.filter(session_id=session_id, seq__lte=cut).order_by("seq").values_list("seq", flat=True)
+        if not (doomed := list(rows[:batch])):
+            return 0
+        Session.objects.filter(pk=session_id, pruned_seq__lt=doomed[-1]).update(pruned_seq=doomed[-1])
+        count, _ = Event.objects.filter(session_id=session_id, seq__lte=doomed[-1]).delete()
+        return count

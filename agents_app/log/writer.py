@@ -1,0 +1,226 @@
+"""Group commit: what all runs of a worker have to say is written in one transaction, then published.
+
+Nobody sees a token that is not in the database. The interval between two transactions adapts: a few milliseconds
+while there is little to do, more as the loop or the writer's thread fills up.
+"""
+
+import asyncio
+import datetime
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.db import DatabaseError
+
+from agents_app import live
+from agents_app.engine.events import Delta
+from agents_app.exceptions import Fenced, StorageUnavailable
+from agents_app.log import store
+from agents_app.log.store import Entry, Segment, Write, Written
+from agents_app.models import Step
+from agents_app.threads import DatabaseThreads
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_INTERVAL = 0.002
+LONGEST_INTERVAL = 0.1
+PATIENCE = 10.0  # seconds that a refused transaction is tried again
+_FULL = 256 * 1024  # characters of one run that may wait for the writer
+
+
+class RunLog:
+    """What one claimed run says. Everything that it writes is refused once its fence is outdated."""
+
+    def __init__(self, writer: "LogWriter", run_id: uuid.UUID, session_id: str, fence: int) -> None:
+        self._writer = writer
+        self.run_id = run_id
+        self.session_id = session_id
+        self.fence = fence
+        # Owned by the writer's thread: the delta rows at the end of the session's log that a step may replace.
+        self.segments: list[Segment] = []
+        self.last_seq = 0
+        self._entries: list[Entry] = []
+        self._steps: list[Step] = []
+        self._changes: dict[str, Any] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._size = 0
+        self._room = asyncio.Event()
+        self._broken: Exception | None = None
+
+    def delta(self, delta: Delta) -> None:
+        """Say a piece of a step. Pieces that wait together become one row."""
+        self._size += len(delta.content)
+        last = self._entries[-1] if self._entries else None
+        if last is not None and last.delta is not None and last.delta.step == delta.step:
+            last.pieces.append(delta.content)
+        else:
+            self._entries.append(Entry("reasoning_delta", delta=delta, pieces=[delta.content]))
+        self._writer.wake(self)
+
+    def add(self, kind: str, data: dict[str, Any], *, replaces: tuple[int, ...] = ()) -> None:
+        """Say a whole event; it replaces the deltas of the steps in `replaces`."""
+        self._entries.append(Entry(kind, data=orjson.dumps(data).decode(), replaces=replaces))
+        self._writer.wake(self)
+
+    def step(self, row: Step) -> None:
+        """Write down a step, or its new state, in the same transaction as what was said before it."""
+        self._steps.append(row)
+        self._writer.wake(self)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that the source should be slowed: see `room`."""
+        return self._size > _FULL or self._broken is not None
+
+    async def room(self) -> None:
+        """Wait until there is room again.
+
+        Raises:
+            Fenced, StorageUnavailable: nothing of this run will be written any more.
+        """
+        while self.is_full:
+            if self._broken:
+                raise self._broken
+            self._room.clear()
+            await self._room.wait()
+
+    async def commit(self, **changes: Any) -> None:
+        """Write all that was said, with `changes` to the run's row; return when it is in the database.
+
+        Raises:
+            Fenced, StorageUnavailable: it is not, and nothing of this run will be written any more.
+        """
+        if self._broken:
+            raise self._broken
+        self._changes |= changes
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._writer.wake(self)
+        await waiter
+
+    def take(self) -> Write:
+        """Hand over all that waits."""
+        write = Write(self, self._entries, self._steps, self._changes, self._waiters)
+        self._entries, self._steps, self._changes, self._waiters = [], [], {}, []
+        self._size = 0
+        self._room.set()
+        return write
+
+    def fail(self, error: Exception, waiters: list[asyncio.Future[None]]) -> None:
+        """Nothing of this run will be written any more."""
+        self._broken = error
+        for waiter in [*waiters, *self._waiters]:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._room.set()
+
+
+@dataclass(slots=True)
+class Interval:
+    """How long to wait between two transactions, from how busy the loop and the writer's thread are."""
+
+    seconds: float = SHORTEST_INTERVAL
+    _since: float = field(default_factory=time.monotonic)
+    _cpu: float = field(default_factory=time.thread_time)
+    _writing: float = 0.0
+
+    def wrote(self, seconds: float) -> None:
+        """Count a transaction; every tenth of a second, adapt."""
+        self._writing += seconds
+        now = time.monotonic()
+        if (span := now - self._since) < 0.1:
+            return
+        cpu = time.thread_time()
+        busy = max(cpu - self._cpu, self._writing) / span
+        self._since, self._cpu, self._writing = now, cpu, 0.0
+        if busy > 0.6:
+            self.seconds = min(max(self.seconds, 0.005) * 1.3, LONGEST_INTERVAL)
+        elif busy < 0.45:
+            self.seconds = max(self.seconds / 1.2, SHORTEST_INTERVAL)
+
+
+class LogWriter:
+    """Writes for all runs of this process, on one thread and one connection."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RunLog, None] = {}
+        self._news = asyncio.Event()
+        self._thread = DatabaseThreads("log-writer", 1)
+        self._task: asyncio.Task[None] | None = None
+        self.interval = Interval()
+
+    def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
+        """The log of a run that this process has claimed."""
+        return RunLog(self, run_id, session_id, fence)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write_for_ever())
+
+    async def stop(self) -> None:
+        """Write what waits, then end."""
+        while self._waiting:
+            await self._flush()
+        if self._task:
+            self._task.cancel()
+
+    def wake(self, log: RunLog) -> None:
+        self._waiting[log] = None
+        self._news.set()
+
+    async def _write_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        not_before = 0.0
+        while True:
+            await self._news.wait()
+            if (pause := not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            not_before = loop.time() + self.interval.seconds
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._news.clear()
+        batch = [log.take() for log in self._waiting]
+        self._waiting.clear()
+        if not batch:
+            return
+        try:
+            began = time.monotonic()
+            written = await self._write(batch)
+            self.interval.wrote(time.monotonic() - began)
+        except Exception as error:
+            logger.exception("The event log refused a transaction")
+            reason = StorageUnavailable("The server could not save the run's progress.")
+            reason.__cause__ = error
+            for write in batch:
+                write.log.fail(reason, write.waiters)
+            return
+        await live.publish((done.session_id, done.frames) for done in written if done.frames)
+        _answer(batch, written)
+
+    async def _write(self, batch: list[Write]) -> list[Written]:
+        """Write the batch in one transaction; a database that refuses for a moment is asked again."""
+        deadline = time.monotonic() + PATIENCE
+        pause = 0.05
+        while True:
+            try:
+                return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC))
+            except DatabaseError:
+                if time.monotonic() > deadline:
+                    raise
+                logger.warning("The event log is refused by the database; trying again", exc_info=True)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def _answer(batch: list[Write], written: list[Written]) -> None:
+    owned = {done.run_id for done in written}
+    for write in batch:
+        if write.log.run_id in owned:
+            for waiter in write.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        else:
+            write.log.fail(Fenced("Another worker has this run now."), write.waiters)

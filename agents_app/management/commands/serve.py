@@ -1,0 +1,79 @@
+"""`manage.py serve`: the server in one process."""
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.module_loading import import_string
+
+
+class Command(BaseCommand):
+    help = "Serve HTTP and WebSocket, and execute runs, in one process. Migrates and fills an empty database first."
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--host", default=settings.HOST, help="Address to listen on (HOST).")
+        parser.add_argument("--port", type=int, default=settings.PORT, help="Port to listen on (PORT).")
+
+    def handle(self, *, host: str, port: int, **options: Any) -> None:
+        # First of all: importing daphne's server installs the event loop that everything else finds.
+        from agents_app.server import Server
+
+        from agents_app import embedded, first_data
+
+        if host not in ("127.0.0.1", "localhost", "::1") and not settings.AUTH_REQUIRED:
+            raise CommandError(
+                f"HOST is {host}, which other machines can reach, and nobody would have to sign in. "
+                "Use a loopback address: 127.0.0.1."
+            )
+        try:
+            embedded.take_lock()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        call_command("migrate", interactive=False, verbosity=0)
+        first_data.fill()
+        password, hint = first_data.first_password(), _demonstration_hint()
+        server = Server(
+            import_string(settings.ASGI_APPLICATION),
+            on_start=embedded.start,
+            on_ready=lambda: self._say_ready(host, port, password, hint),
+            on_stop=embedded.stop,
+            endpoints=[_endpoint(host, port)],
+            ping_interval=20,
+            ping_timeout=180,
+            websocket_timeout=-1,
+            server_name="",
+        )
+        server.run()
+        if server.failed:
+            sys.exit(1)
+
+    def _say_ready(self, host: str, port: int, password: str | None, hint: list[str]) -> None:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        lines = [
+            f"{settings.PRODUCT_NAME} {settings.VERSION}",
+            f"  Chat   {address}/chat/",
+            f"  Admin  {address}/admin/" + (f"   user admin, password {password}" if password else ""),
+            f"  API    {address}/v1/",
+        ]
+        self.stdout.write("\n".join([*lines, *hint, "Stop with Ctrl+C."]))
+        self.stdout.flush()
+
+
+def _endpoint(host: str, port: int) -> str:
+    interface = host.replace(":", r"\:")
+    return f"tcp:port={port}:interface={interface}"
+
+
+def _demonstration_hint() -> list[str]:
+    from agents_app.models import Provider
+
+    provider = Provider.objects.default()
+    if provider is None or provider.kind != Provider.Kind.LOCAL or settings.LOCAL_MODEL_PATH:
+        return []
+    return [
+        "  The default model is SmolLM2-135M, a tiny one for demonstration: it is quick, and often wrong.",
+        "  For a better one, add a provider in the admin, or set LOCAL_MODEL_PATH to a GGUF file.",
+    ]

@@ -1,0 +1,265 @@
+"""Verbs over runs: start one, cancel one, end one that no worker has, and what its model is told."""
+
+import contextlib
+import re
+import secrets
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from agents_app import dispatch, log
+from agents_app.engine.spec import Conversation, Message, OpenTool, ToolCall, Usage
+from agents_app.exceptions import (
+    AgentNotFound,
+    InvalidRequest,
+    SessionBusy,
+    SessionNotFound,
+    StorageUnavailable,
+)
+from agents_app.models import Agent, Run, Session, Step
+from agents_app.models.runs import SESSION_ID
+
+LONGEST_MESSAGE = 100_000
+LONGEST_MESSAGE_ID = 128
+_REMEMBERED_RUNS = 200
+
+IfBusy = Literal["enqueue", "reject", "interrupt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was accepted. `created` is False where the same `message_id` had started it before."""
+
+    run: Run
+    created: bool
+
+
+def start(
+    *,
+    user: Any,
+    message: str,
+    session_id: str | None = None,
+    agent_name: str | None = None,
+    enable_reasoning: bool = True,
+    message_id: str | None = None,
+    if_busy: IfBusy = "enqueue",
+    trigger: str,
+) -> Started:
+    """Write a run and its place in the queue, in one transaction.
+
+    Raises:
+        InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy: nothing was written.
+        StorageUnavailable: the database refused; nothing was written.
+    """
+    _check(message, message_id, session_id)
+    with storage_errors(), transaction.atomic():
+        session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
+        if message_id and (known := session.runs.filter(message_id=message_id).first()):
+            return Started(known, created=False)
+        agent = _agent(agent_name, session)
+        _settle_busy(session, if_busy, by=user.get_username())
+        run = _create(
+            session,
+            agent,
+            prompt=message,
+            enable_reasoning=enable_reasoning,
+            message_id=message_id or None,
+            trigger=trigger,
+        )
+        dispatch.enqueue(run.pk)
+        return Started(run, created=True)
+
+
+def _check(message: str, message_id: str | None, session_id: str | None) -> None:
+    if not message.strip():
+        raise InvalidRequest("'message' must not be empty.", param="message")
+    if len(message) > LONGEST_MESSAGE:
+        raise InvalidRequest(f"'message' is longer than {LONGEST_MESSAGE:,} characters.", param="message")
+    if "\x00" in message:
+        raise InvalidRequest("'message' must not contain NUL characters.", param="message")
+    if message_id and (len(message_id) > LONGEST_MESSAGE_ID or "\x00" in message_id):
+        raise InvalidRequest(f"'message_id' is longer than {LONGEST_MESSAGE_ID} characters.", param="message_id")
+    if session_id is not None and not re.match(SESSION_ID, session_id):
+        raise InvalidRequest(
+            "'session_id' must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", param="session_id"
+        )
+
+
+def open_session(user: Any, session_id: str) -> Session:
+    """The session of that id: made for `user`, who then owns it, where there is none.
+
+    Raises:
+        SessionNotFound: it is somebody else's.
+    """
+    session, _ = Session.objects.get_or_create(pk=session_id, defaults={"owner": user})
+    if not Session.objects.visible_to(user).filter(pk=session_id).exists():
+        raise SessionNotFound("There is no such session.")
+    return session
+
+
+def _agent(name: str | None, session: Session) -> Agent:
+    if name:
+        agent = Agent.objects.enabled().filter(name=name).first()
+        if agent is None:
+            raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
+        return agent
+    if session.agent is not None and session.agent.enabled:
+        return session.agent
+    if agent := Agent.objects.default():
+        return agent
+    raise AgentNotFound("There is no enabled agent. Add one in the admin.")
+
+
+def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
+    if if_busy == "enqueue":
+        return
+    unfinished = list(session.runs.unfinished().order_by("number"))
+    if unfinished and if_busy == "reject":
+        raise SessionBusy("A run of this session is still going on.")
+    for run in unfinished:
+        cancel(run, by=by)
+
+
+def _create(session: Session, agent: Agent, **fields: Any) -> Run:
+    changes: dict[str, Any] = {"run_count": F("run_count") + 1, "agent": agent, "updated_at": timezone.now()}
+    if not session.title:
+        changes["title"] = " ".join(fields["prompt"].split())[:80]
+    Session.objects.filter(pk=session.pk).update(**changes)
+    session.refresh_from_db(fields=["run_count"])
+    return Run.objects.create(
+        session=session, number=session.run_count, agent=agent, agent_name=agent.name, **fields
+    )
+
+
+def cancel(run: Run, *, by: str) -> None:
+    """Really stop a run: a queued one ends here and now, a running one is ended by its worker.
+
+    Raises:
+        StorageUnavailable: the database refused; the run goes on.
+    """
+    with storage_errors(), transaction.atomic():
+        asked = {"cancel_requested": True, "cancelled_by": by}
+        waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
+        if waiting.update(**asked):
+            end_cancelled(Run.objects.get(pk=run.pk))
+            dispatch.enqueue(run.pk)  # the next run of the session may be claimed now
+        elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**asked):
+            dispatch.cancel(run.pk)
+
+
+def end_cancelled(run: Run) -> None:
+    """End a cancelled run that no worker executes, in the caller's transaction."""
+    events: list[tuple[str, dict[str, Any]]] = []
+    if run.first_seq is None:
+        events.append(("reasoning_start", start_data(run)))
+    events += cancel_events(run)
+    numbers = log.record(run.session_id, run.pk, events)
+    Run.objects.filter(pk=run.pk).update(
+        status=Run.Status.CANCELLED,
+        finished_at=timezone.now(),
+        first_seq=run.first_seq or numbers[0],
+        last_seq=numbers[-1],
+    )
+
+
+def start_data(run: Run) -> dict[str, Any]:
+    """The data of `reasoning_start`."""
+    return {
+        "agent": run.agent_name,
+        "message": run.prompt,
+        "enable_reasoning": run.enable_reasoning,
+        "message_id": run.message_id,
+        "trigger": run.trigger,
+    }
+
+
+def cancel_events(run: Run, usage: Usage | None = None, iterations: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """How a cancelled run ends in the log."""
+    message = f"Stopped by {run.cancelled_by}." if run.cancelled_by else "Stopped."
+    return [
+        ("interrupted", {"message": message, "by": run.cancelled_by}),
+        ("reasoning_complete", complete_data(run, Run.Status.CANCELLED, usage or Usage(), iterations)),
+    ]
+
+
+def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> dict[str, Any]:
+    """The data of `reasoning_complete`."""
+    since = run.started_at or run.created_at
+    return {
+        "status": str(status),
+        "iterations": iterations,
+        "usage": usage.as_dict(),
+        "duration_ms": max(0, round((timezone.now() - since).total_seconds() * 1000)),
+    }
+
+
+def conversation(run: Run) -> Conversation:
+    """What the model is told: the session before this run, and this run's own finished steps."""
+    steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
+    history = _history(run) if run.number > 1 else []
+    rebuilt = Conversation(history=history, prompt=run.prompt)
+    _replay(rebuilt, steps)
+    if steps:
+        rebuilt.next_index = steps[-1].index + 1
+        rebuilt.usage = Usage(**steps[-1].usage) if steps[-1].usage else Usage()
+    return rebuilt
+
+
+def _replay(rebuilt: Conversation, steps: list[Step]) -> None:
+    """Add the tool rounds of this run. A round whose calls were not all written never happened."""
+    uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
+    for step in steps:
+        if step.kind == Step.Kind.TOOL_USE and "text" in step.provider_data:
+            rebuilt.turns.append(_assistant_turn(step, uses))
+            rebuilt.iteration = step.iteration
+        elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
+            rebuilt.turns.append(Message("tool", step.content, tool_call_id=step.tool_call_id))
+        elif step.kind == Step.Kind.TOOL_RESULT:
+            use = uses[step.iteration, step.tool_call_id]
+            rebuilt.open_tools.append(OpenTool(step.index, _tool_call(use), step.iteration, started=True))
+
+
+def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
+    calls = [_tool_call(use) for use in uses.values() if use.iteration == first.iteration]
+    return Message("assistant", first.provider_data["text"], tool_calls=tuple(calls))
+
+
+def _tool_call(use: Step) -> ToolCall:
+    return ToolCall(use.tool_call_id, use.tool_name, use.content if use.arguments is not None else "{}")
+
+
+def _history(run: Run) -> list[Message]:
+    """The session's earlier runs as messages, oldest first, with the tool rounds of those that completed."""
+    earlier = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
+    recent = list(reversed(earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS]))
+    steps: dict[uuid.UUID, list[Step]] = {}
+    kinds = [Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]
+    completed = [r.pk for r in recent if r.status == Run.Status.COMPLETED]
+    for step in Step.objects.filter(run__in=completed, kind__in=kinds).order_by("run", "index"):
+        steps.setdefault(step.run_id, []).append(step)
+    messages: list[Message] = []
+    for earlier_run in recent:
+        told = Conversation(history=[], prompt="")
+        _replay(told, steps.get(earlier_run.pk, []))
+        messages.append(Message("user", earlier_run.prompt))
+        messages += told.turns
+        messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))
+    return messages
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Say in our words that the database refused."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DatabaseError as error:
+        raise StorageUnavailable("The database refused the write; nothing was saved. Try again.") from error
+
+

@@ -1,0 +1,232 @@
+"""The chat socket: one consumer watches one session, and starts runs in it."""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import re
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+
+from agents_app import access, log, runs
+from agents_app.exceptions import AgentError, InvalidMessage, StorageUnavailable
+from agents_app.models import Agent, Run, Session
+from agents_app.models.runs import SESSION_ID
+from agents_app.threads import DatabaseThreads
+from chat_app import frames
+from chat_app.limits import TokenBucket
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 30.0
+BAD_SESSION, NOT_AUTHENTICATED, FOREIGN_ORIGIN, NOT_FOUND, TOO_MANY = 4400, 4401, 4403, 4404, 4429
+
+_database = DatabaseThreads("chat", 2)
+_open_sockets = 0
+
+
+class Refused(Exception):
+    """The socket may not be opened; `code` is the close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class ChatConsumer(AsyncJsonWebsocketConsumer):
+    """One socket on one session. It holds a cursor, and whoever answers it is somewhere else."""
+
+    channel_layer_alias = None  # type: ignore[assignment]  # the hub has one channel for all sockets
+
+    _counted = False
+    _tasks: tuple["asyncio.Task[None]", ...] = ()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """As Channels', without its hop to the one shared thread, behind which one slow query stalls all sockets."""
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
+    # May you, listen, catch up
+
+    async def connect(self) -> None:
+        """Accept first: a refusal before that reaches a browser without its code."""
+        await self.accept(self._subprotocol())
+        try:
+            self._count()
+            self._check_origin()
+            self.session_id = self._session_id()
+            query = parse_qs(self.scope["query_string"].decode("latin1"))
+            self.agent_name = query.get("agent_name", [""])[0] or None
+            after = _cursor(query.get("after", [None])[0])
+            self.user = await self._authenticate()
+            await self._open(after)
+        except Refused as refusal:
+            await self.close(refusal.code, str(refusal))
+        except AgentError as error:
+            await self.send(frames.error_frame(error))
+            await self.close(BAD_SESSION if isinstance(error, InvalidMessage) else 4500, str(error))
+
+    def _subprotocol(self) -> str | None:
+        return "agent.v1" if "agent.v1" in self.scope["subprotocols"] else None
+
+    def _count(self) -> None:
+        global _open_sockets
+        _open_sockets += 1
+        self._counted = True
+        if _open_sockets > settings.SOCKETS_PER_PROCESS:
+            raise Refused(TOO_MANY, "too many sockets")
+
+    def _check_origin(self) -> None:
+        headers = dict(self.scope["headers"])
+        host = headers.get(b"host", b"").decode("latin1")
+        origin = headers.get(b"origin")
+        if not access.host_allowed(host) or not access.origin_allowed(origin and origin.decode("latin1"), host):
+            raise Refused(FOREIGN_ORIGIN, "foreign origin")
+
+    def _session_id(self) -> str:
+        session_id = self.scope["url_route"]["kwargs"].get("session_id", "").removesuffix("/")
+        if not re.match(SESSION_ID, session_id):
+            raise Refused(BAD_SESSION, "bad session id")
+        return session_id
+
+    async def _authenticate(self) -> Any:
+        """Who is there. In the open mode, the local administrator; tokens, tickets and cookies will be read here."""
+        user = await _database.run(access.local_administrator)
+        if user is None:
+            raise Refused(NOT_AUTHENTICATED, "not authenticated")
+        return user
+
+    async def _open(self, after: int | None) -> None:
+        state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)
+        if state is None:
+            raise Refused(NOT_FOUND, "no such session")
+        self._chats = TokenBucket(settings.CHAT_RATE_PER_MINUTE)
+        connected = {
+            "session_id": self.session_id,
+            "agent_name": state["agent_name"],
+            "message": f"Connected to {settings.PRODUCT_NAME}.",
+            "last_seq": state["last_seq"],
+            "runs": state["runs"],
+            "heartbeat_interval": HEARTBEAT,
+            "protocol": frames.PROTOCOL_VERSION,
+        }
+        await self.send(frames.encode("connected", connected))
+        self._tasks = (self._spawn(self._beat()),)
+        await self._follow(state["last_seq"] if after is None else after, state)
+
+    async def _follow(self, after: int, state: dict[str, Any]) -> None:
+        """Send what follows `after`; where the log cannot continue it, say from where it does."""
+        start = min(max(after, state["pruned_seq"]), state["last_seq"])
+        if start != after:
+            await self.send(frames.encode("reset", {"after": start}))
+        self._tasks = (*self._tasks[:1], self._spawn(self._pump(start)))
+
+    def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
+        return asyncio.create_task(coroutine, context=contextvars.Context())
+
+    async def _pump(self, after: int) -> None:
+        send = self.base_send
+        async with contextlib.aclosing(log.follow(self.session_id, after)) as following:  # type: ignore[type-var]
+            async for batch in following:
+                for frame in batch:
+                    await send({"type": "websocket.send", "text": frame.text})
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            await self.send(frames.ping_frame())
+
+    async def disconnect(self, code: int) -> None:
+        global _open_sockets
+        if self._counted:
+            _open_sockets -= 1
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What the client says
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        if not self._tasks:
+            return  # refused: what was sent before the close arrived is not for us
+        try:
+            if text_data is None:
+                raise InvalidMessage("Send text frames with JSON in them; binary frames are not understood.")
+            await self._act(frames.parse(text_data))
+        except AgentError as error:
+            await self.send(frames.error_frame(error))
+
+    async def _act(self, said: frames.ClientFrame) -> None:
+        match said:
+            case frames.Chat():
+                await self._chat(said)
+            case frames.Interrupt():
+                await _database.run(_interrupt, self.user, self.session_id, said.run_id)
+            case frames.Resume(after):
+                await self._resume(after)
+            case frames.Ping(timestamp):
+                await self.send(frames.pong_frame(timestamp))
+
+    async def _chat(self, chat: frames.Chat) -> None:
+        self._chats.take()
+        await _database.run(
+            runs.start,
+            user=self.user,
+            session_id=self.session_id,
+            message=chat.message,
+            agent_name=chat.agent_name or self.agent_name,
+            enable_reasoning=chat.enable_reasoning,
+            message_id=chat.message_id,
+            if_busy=chat.if_busy,
+            trigger=Run.Trigger.CHAT,
+        )
+
+    async def _resume(self, after: int) -> None:
+        state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)
+        if state is None:
+            await self.close(NOT_FOUND)
+            return
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        await self._follow(after, state)
+
+
+def _cursor(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise InvalidMessage("'after' must be a whole number, 0 or more.", param="after")
+    return int(text)
+
+
+def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[str, Any] | None:
+    """Where the session stands, without making it; None if it is somebody else's."""
+    try:
+        session = Session.objects.select_related("agent").filter(pk=session_id).first()
+        if session and not Session.objects.visible_to(user).filter(pk=session_id).exists():
+            return None
+        agent = Agent.objects.default() if session is None or session.agent is None else session.agent
+        unfinished = session.runs.unfinished().order_by("number") if session else ()
+        return {
+            "agent_name": agent_name or (agent.name if agent else None),
+            "last_seq": session.last_seq if session else 0,
+            "pruned_seq": session.pruned_seq if session else 0,
+            "runs": [{"id": str(run.pk), "status": run.status} for run in unfinished],
+        }
+    except runs.DatabaseError as error:
+        raise StorageUnavailable("The database does not answer. Try again.") from error
+
+
+def _interrupt(user: Any, session_id: str, run_id: str | None) -> None:
+    unfinished = Run.objects.visible_to(user).unfinished().filter(session=session_id)
+    if run_id is not None:
+        unfinished = unfinished.filter(pk=run_id) if _is_uuid(run_id) else unfinished.none()
+    for run in unfinished.order_by("-number"):  # newest first, so that no queued one starts meanwhile
+        runs.cancel(run, by=user.get_username())
+
+
+def _is_uuid(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", text))

@@ -1,0 +1,260 @@
+// A session's frames folded into runs and their items: PROTOCOL, section 1. Knows nothing of a page.
+
+/** One line or card of a run. `unchanged` is how much of `text` is as it was when it was last drawn. */
+class Item {
+  text = "";
+  unchanged = 0;
+  codePoints = 0;
+  removed = false;
+
+  constructor(kind, step) {
+    this.kind = kind; // "step", or what is said beside the steps: "retry", "response", "error"
+    this.step = step;
+    this.type = kind;
+    this.status = "finished";
+  }
+
+  /** Take a delta: what the text had from `offset` on is replaced, so a delta sent again heals itself. */
+  append(offset, content) {
+    if (offset < this.codePoints) {
+      this.#truncate(offset);
+    }
+    this.text += content;
+    this.codePoints = offset + countCodePoints(content);
+  }
+
+  replace(content) {
+    this.unchanged = Math.min(this.unchanged, commonPrefix(this.text, content));
+    this.text = content;
+    this.codePoints = countCodePoints(content);
+  }
+
+  #truncate(codePoints) {
+    const length = indexOfCodePoint(this.text, codePoints);
+    this.text = this.text.slice(0, length);
+    this.unchanged = Math.min(this.unchanged, length);
+  }
+}
+
+/** One message and all that came of it. */
+export class Run {
+  message = "";
+  messageId = null;
+  agent = "";
+  status = "running"; // then completed, failed or cancelled
+  stopped = "";
+  usage = {};
+  durationMs = 0;
+  items = []; // in the order of their steps
+  changed = new Set();
+  #lastType = "";
+
+  constructor(id) {
+    this.id = id;
+  }
+
+  take(type, data) {
+    switch (type) {
+      case "reasoning_start":
+        this.agent = data.agent;
+        this.message = data.message;
+        this.messageId = data.message_id;
+        break;
+      case "reasoning_delta":
+        this.#delta(data);
+        break;
+      case "reasoning_step":
+        this.#finishStep(data);
+        break;
+      case "retry":
+        this.#retry(data);
+        break;
+      case "response":
+        this.#say("response", data.content);
+        break;
+      case "error":
+        this.#fail(data);
+        break;
+      case "interrupted":
+        this.stopped = data.message;
+        break;
+      case "reasoning_complete":
+        this.#complete(data);
+        break;
+    }
+    this.#lastType = type;
+  }
+
+  /** The steps that are being written right now. */
+  get open() {
+    return this.items.filter((item) => item.status === "streaming");
+  }
+
+  /** The names of the tools that were called and have not answered. */
+  get calling() {
+    const answered = new Set(this.items.filter((item) => item.type === "tool_result").map((item) => item.callId));
+    const uses = this.items.filter((item) => item.type === "tool_use" && item.status === "finished");
+    return uses.filter((item) => !answered.has(item.callId)).map((item) => item.toolName);
+  }
+
+  get retrying() {
+    return this.#lastType === "retry";
+  }
+
+  #delta(data) {
+    const item = this.#step(data.step);
+    item.type = data.type;
+    item.append(data.offset, data.content);
+    this.changed.add(item);
+  }
+
+  #finishStep(data) {
+    const item = this.#step(data.step);
+    item.type = data.type;
+    item.status = data.is_error || data.type === "error" ? "failed" : "finished";
+    item.toolName = data.tool_name;
+    item.callId = data.tool_call_id;
+    item.arguments = data.arguments;
+    item.durationMs = data.duration_ms;
+    item.replace(data.content);
+    this.changed.add(item);
+  }
+
+  #retry({ step, attempt, reason, delay_ms: delayMs }) {
+    for (const item of this.items.filter((each) => each.status === "streaming" && each.step >= step)) {
+      this.#remove(item);
+    }
+    const last = this.items.at(-1);
+    if (this.#lastType === "retry" && last?.kind === "retry" && last.attempt === attempt) {
+      return; // several steps of one model turn begin again together
+    }
+    const item = new Item("retry", step);
+    item.attempt = attempt;
+    item.delayMs = delayMs;
+    item.replace(reason);
+    this.#place(item);
+  }
+
+  #fail({ message }) {
+    if (!this.items.some((item) => item.type === "error" && item.text === message)) {
+      const item = this.#say("error", message);
+      item.status = "failed";
+    }
+  }
+
+  #complete(data) {
+    this.status = data.status;
+    this.usage = data.usage;
+    this.durationMs = data.duration_ms;
+    for (const item of this.open) {
+      item.status = "stopped";
+      this.changed.add(item);
+    }
+  }
+
+  #say(kind, content) {
+    const item = new Item(kind, Infinity);
+    item.replace(content);
+    this.#place(item);
+    return item;
+  }
+
+  #step(number) {
+    let item = this.items.find((each) => each.kind === "step" && each.step === number);
+    if (!item) {
+      item = new Item("step", number);
+      item.status = "streaming";
+      this.#place(item);
+    }
+    return item;
+  }
+
+  #place(item) {
+    let at = this.items.length;
+    while (at > 0 && this.items[at - 1].step > item.step) {
+      at -= 1;
+    }
+    this.items.splice(at, 0, item);
+    this.changed.add(item);
+  }
+
+  #remove(item) {
+    this.items.splice(this.items.indexOf(item), 1);
+    item.removed = true;
+    this.changed.add(item);
+  }
+}
+
+/** All runs of a session, as far as the cursor. */
+export class Conversation {
+  cursor = 0;
+  runs = new Map();
+  changed = new Set();
+
+  /** Take a frame of the log, once. Returns false where something before it is missing. */
+  take(frame) {
+    if (frame.seq <= this.cursor) {
+      return true;
+    }
+    if ((frame.first ?? frame.seq) > this.cursor + 1) {
+      return false;
+    }
+    this.cursor = frame.seq;
+    const run = this.#run(frame.run_id);
+    run.take(frame.type, frame.data);
+    this.changed.add(run);
+    return true;
+  }
+
+  /** What is up to here was pruned on the server. */
+  skipTo(seq) {
+    this.cursor = Math.max(this.cursor, seq);
+  }
+
+  get running() {
+    return [...this.runs.values()].filter((run) => run.status === "running");
+  }
+
+  #run(id) {
+    let run = this.runs.get(id);
+    if (!run) {
+      run = new Run(id);
+      this.runs.set(id, run);
+    }
+    return run;
+  }
+}
+
+export function countCodePoints(text) {
+  let count = text.length;
+  for (let at = 0; at < text.length - 1; at += 1) {
+    if (isPair(text, at)) {
+      count -= 1;
+      at += 1;
+    }
+  }
+  return count;
+}
+
+function indexOfCodePoint(text, codePoints) {
+  let at = 0;
+  for (let passed = 0; passed < codePoints && at < text.length; passed += 1) {
+    at += isPair(text, at) ? 2 : 1;
+  }
+  return at;
+}
+
+function isPair(text, at) {
+  return (text.charCodeAt(at) & 0xfc00) === 0xd800 && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00;
+}
+
+function commonPrefix(one, other) {
+  if (other.startsWith(one)) {
+    return one.length;
+  }
+  let length = 0;
+  while (length < one.length && one[length] === other[length]) {
+    length += 1;
+  }
+  return length;
+}

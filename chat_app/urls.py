@@ -1,0 +1,10 @@
+from django.urls import path
+from django.views.generic import RedirectView
+
+from chat_app import views
+
+app_name = "chat_app"
+urlpatterns = [
+    path("chat/", views.chat, name="chat"),
+    path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),
+]

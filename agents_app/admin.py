@@ -30,11 +30,11 @@ class ReadOnly:
         return False
 
 
-class OneDefault:
-    """Mixed into an admin of rows of which one is the default: the mark is moved by an action."""
+class OneDefaultAdmin(admin.ModelAdmin):
+    """Rows of which one is the default: the mark is moved by an action."""
 
     actions = ("mark_as_default",)
-    readonly_fields: tuple[str, ...] = ("is_default", "created_at", "updated_at")
+    readonly_fields = ("is_default", "created_at", "updated_at")
 
     @admin.action(description="Make it the default", permissions=["change"])
     def mark_as_default(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -88,7 +88,7 @@ class AgentForm(forms.ModelForm):
 
 
 @admin.register(Provider)
-class ProviderAdmin(OneDefault, admin.ModelAdmin):
+class ProviderAdmin(OneDefaultAdmin):
     form = ProviderForm
     list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
     list_filter = ("kind",)
@@ -112,7 +112,7 @@ class ProviderAdmin(OneDefault, admin.ModelAdmin):
 
 
 @admin.register(Agent)
-class AgentAdmin(OneDefault, admin.ModelAdmin):
+class AgentAdmin(OneDefaultAdmin):
     form = AgentForm
     list_display = ("name", "role", "provider", "model", "enabled", "is_default", "updated_at")
     list_filter = ("enabled", "provider")

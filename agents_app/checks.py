@@ -26,7 +26,7 @@ def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
     if not is_loopback(settings.HOST):
         found.append(
             Error(
-                f"HOST is {settings.HOST!r} and nobody has to sign in: whoever reaches it is the administrator.",
+                f"HOST is {settings.HOST!r} and nobody has to sign in: all who reach it are administrators.",
                 hint="Set HOST to 127.0.0.1, or AUTH_REQUIRED=true.",
                 id="agents_app.E001",
             )

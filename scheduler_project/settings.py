@@ -168,6 +168,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "daphne": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
         # A client's 4xx is an answer, not an event for the operator.
         "django.request": {"level": "ERROR"},
     },

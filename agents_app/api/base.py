@@ -26,7 +26,7 @@ class JSONView(APIView):
 
     parser_classes = (JSONBody,)
     content_negotiation_class = JSONAlways
-    metadata_class = None  # type: ignore[assignment]  # OPTIONS is for browsers, which the middleware answers
+    metadata_class = None  # OPTIONS is for browsers, which the middleware answers
     schema = Schema()
 
 

@@ -117,7 +117,7 @@ def _validation_error(error: drf.ValidationError) -> Response:
         fields.setdefault(name or "body", []).append(str(text))
     name, text = found[0]
     message = f"{name}: {text}" if name else str(text)
-    return _answer(400, message, text.code, param=name or None, fields=fields)
+    return _answer(400, message, str(text.code), param=name or None, fields=fields)
 
 
 def _flat(detail: Any, name: str = "") -> Iterator[tuple[str, drf.ErrorDetail]]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import orjson
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
@@ -24,7 +24,7 @@ _PING = b": ping\n\n"
 _PAGE = 500
 
 
-def session_events(request: Request, session: Session) -> HttpResponse:
+def session_events(request: Request, session: Session) -> HttpResponseBase:
     """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
     after = _cursor(request)
     if wants_stream(request):
@@ -33,7 +33,7 @@ def session_events(request: Request, session: Session) -> HttpResponse:
     return _page(request, log.read(session.pk, after, limit + 1), limit, session)
 
 
-def run_events(request: Request, run: Run) -> HttpResponse:
+def run_events(request: Request, run: Run) -> HttpResponseBase:
     """The same of one run; its stream ends after the run's last frame."""
     before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
     after = max(_cursor(request), before)

@@ -118,14 +118,18 @@ class StrictModel(Strict, serializers.ModelSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and not self.partial:
             attrs = self._defaults() | attrs
-        row = copy.copy(self.instance) if self.instance is not None else self.Meta.model()
+        row = copy.copy(self.instance) if self.instance is not None else self._model()
         for name, value in attrs.items():
             setattr(row, name, value)
         row.clean()
         return attrs
 
+    @property
+    def _model(self) -> Any:
+        return self.Meta.model
+
     def _defaults(self) -> dict[str, Any]:
-        fields = self.Meta.model._meta.concrete_fields
+        fields = self._model._meta.concrete_fields
         return {
             f.name: f.get_default()
             for f in fields

@@ -82,7 +82,7 @@ def _measured(request: HttpRequest) -> HttpResponse | None:
         body = request.read(limit + 1)
         size = len(body)
         request.META["CONTENT_LENGTH"] = str(size)
-        request._stream, request._read_started = BytesIO(body), False
+        request._stream, request._read_started = BytesIO(body), False  # type: ignore[attr-defined]
     return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
 
 

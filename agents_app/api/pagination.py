@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -44,7 +44,7 @@ class ListPagination(BasePagination):
     Equal values are told apart by the primary key, so that nothing is skipped or doubled between two pages.
     """
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view=None) -> list[Model]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         self.request = request
         self.ordering = self._ordering(request, view)
         limit = limit_of(request)

@@ -259,14 +259,14 @@ class FrameSerializer(serializers.Serializer):
     first = serializers.IntegerField(required=False, help_text="Where it covers more than one number.")
     run_id = serializers.UUIDField(allow_null=True)
     timestamp = serializers.FloatField(help_text="Seconds since the epoch.")
-    data = serializers.DictField()
+    data = serializers.DictField()  # type: ignore[assignment]
 
 
 class EventsSerializer(serializers.Serializer):
     """A page of the log."""
 
     object = serializers.ChoiceField(["list"])
-    data = FrameSerializer(many=True)
+    data = FrameSerializer(many=True)  # type: ignore[assignment]
     has_more = serializers.BooleanField()
     next = serializers.URLField(allow_null=True, help_text="The next page, whole.")
     pruned_seq = serializers.IntegerField(help_text="Events up to this number were deleted for their age.")

@@ -1,0 +1,72 @@
+"""The cast: a real server, a scripted model, and clients of its socket."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.chat import Chat
+from tests.servers.fake_model_process import FakeModel
+from tests.servers.product import Product
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[FakeModel]:
+    """The scripted model server, one for all tests: scripts have names of their own."""
+    with FakeModel() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A server for tests that leave it as they found it."""
+    with Product(tmp_path_factory.mktemp("product") / "var") as running:
+        yield running
+        running.stop()
+        assert "Traceback" not in running.log.read_text(), running.log.read_text()[-5000:]
+
+
+@pytest.fixture
+def product(shared_product: Product) -> Product:
+    return shared_product
+
+
+@pytest.fixture
+def own_product(tmp_path: Path) -> Iterator[Product]:
+    """A server of the test's own, to be killed and started again."""
+    with Product(tmp_path / "var") as running:
+        yield running
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses: for an agent, its script and a session."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def agent(product: Product, model: FakeModel, name: str) -> Callable[..., str]:
+    """Make an agent whose model plays the given turns; returns its name."""
+
+    def make(*turns: list[dict], **fields: object) -> str:
+        model.script(name, list(turns))
+        product.add_agent(name, model.base_url, **fields)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def open_chat(product: Product) -> Iterator[Callable[..., Chat]]:
+    """Open sockets; they are closed at the end of the test."""
+    chats: list[Chat] = []
+
+    def connect(session: str, on: Product | None = None, **query: object) -> Chat:
+        chat = Chat((on or product).socket_url(session, **query))
+        chats.append(chat)
+        return chat
+
+    yield connect
+    for chat in chats:
+        chat.close()

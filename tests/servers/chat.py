@@ -1,0 +1,118 @@
+"""A client of the chat socket that follows PROTOCOL's rule to the letter, and fails where the server breaks it."""
+
+import contextlib
+import json
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+Frame = dict[str, Any]
+
+
+class Fold:
+    """What a watcher knows of a session: frames in order, and the steps that they add up to."""
+
+    def __init__(self, cursor: int = 0) -> None:
+        self.cursor = cursor
+        self.frames: list[Frame] = []
+        self.steps: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def take(self, frame: Frame) -> bool:
+        """Take a frame of the log. Fails on a gap; a frame that is known already is left aside."""
+        seq, first = frame["seq"], frame.get("first", frame["seq"])
+        assert first <= seq
+        if seq <= self.cursor:
+            return False
+        assert first <= self.cursor + 1, f"a gap: {self.cursor} is followed by {first}..{seq}"
+        self.cursor = seq
+        self.frames.append(frame)
+        self._fold(frame)
+        return True
+
+    def _fold(self, frame: Frame) -> None:
+        data = frame["data"]
+        key = (frame["run_id"], data.get("step", -1))
+        if frame["type"] == "reasoning_delta":
+            step = self.steps.setdefault(key, {"type": data["type"], "content": "", "done": False})
+            assert data["offset"] <= len(step["content"]), "a delta begins after the end of what is known"
+            step["content"] = step["content"][: data["offset"]] + data["content"]
+        elif frame["type"] == "reasoning_step":
+            self.steps[key] = {"type": data["type"], "content": data["content"], "done": True}
+        elif frame["type"] == "retry":
+            self.steps.pop(key, None)
+
+    def of_type(self, kind: str) -> list[Frame]:
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+    def story(self) -> list[tuple[str, str]]:
+        """Type and content of the steps, in order."""
+        return [(step["type"], step["content"]) for step in self.steps.values()]
+
+
+class Chat:
+    """A socket on a session. Every wait has an end."""
+
+    def __init__(self, url: str, *, cursor: int | None = None, timeout: float = 20, **options: Any) -> None:
+        self._stack = contextlib.ExitStack()
+        self.socket = self._stack.enter_context(connect(url, max_size=None, open_timeout=timeout, **options))
+        self.timeout = timeout
+        self.others: list[Frame] = []
+        self.connected = self._read()
+        assert self.connected["type"] == "connected", self.connected
+        self.fold = Fold(self._start(url) if cursor is None else cursor)
+
+    def _start(self, url: str) -> int:
+        query = dict(part.split("=", 1) for part in url.partition("?")[2].split("&") if "=" in part)
+        return int(query.get("after", self.connected["data"]["last_seq"]))
+
+    def send(self, kind: str, **payload: Any) -> None:
+        self.socket.send(json.dumps({"type": kind, "payload": payload}))
+
+    def say(self, message: str, **payload: Any) -> None:
+        self.send("chat", message=message, **payload)
+
+    def _read(self) -> Frame:
+        return json.loads(self.socket.recv(self.timeout))
+
+    def next(self) -> Frame:
+        """The next frame, of the log or of the socket; a frame of the log is folded."""
+        while True:
+            frame = self._read()
+            if "seq" not in frame:
+                self.others.append(frame)
+                return frame
+            if self.fold.take(frame):
+                return frame
+
+    def until(self, *kinds: str) -> Frame:
+        """Read up to and with the first frame of one of these types."""
+        while True:
+            frame = self.next()
+            if frame["type"] in kinds:
+                return frame
+
+    def ask(self, message: str, **payload: Any) -> Frame:
+        """Say something and read the run to its end."""
+        self.say(message, **payload)
+        return self.until("reasoning_complete")
+
+    def until_text(self, text: str) -> None:
+        """Read until some step holds this text."""
+        while not any(text in content for _, content in self.fold.story()):
+            self.next()
+
+    def close_code(self) -> int:
+        """Read until the server closes; its code."""
+        try:
+            while True:
+                frame = self._read()
+                if "seq" in frame:
+                    self.fold.take(frame)
+                else:
+                    self.others.append(frame)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
+
+    def close(self) -> None:
+        self._stack.close()

@@ -31,6 +31,8 @@ def is_cors_origin(origin: str) -> bool:
 
 def _origins_of(host: str) -> set[str]:
     """The origins of pages that this host serves. Browsers leave the scheme's usual port out of an Origin."""
+    if not host:
+        return set()
     return {f"{scheme}://{host.removesuffix(port)}" for scheme, port in _DEFAULT_PORTS.items()} | {
         f"{scheme}://{host}" for scheme in _DEFAULT_PORTS
     }

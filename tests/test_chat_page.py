@@ -15,21 +15,6 @@ CALCULATION = [
 ]
 
 
-# One browser and one server for all of them: each test has a session, an agent and a page of its own.
-
-
-@pytest.fixture(scope="module")
-def model():
-    with FakeModel() as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory):
-    with Product(tmp_path_factory.mktemp("chat-page")) as product:
-        yield product
-
-
 @pytest.fixture(scope="module")
 def open_page():
     with browser() as open_page:
@@ -37,25 +22,12 @@ def open_page():
 
 
 @pytest.fixture
-def agent(request, product, model):
-    """A function that adds an agent which says what the script says; answers the agent's name."""
-    name = re.sub(r"\W", "-", request.node.name)[-60:].strip("-")
-
-    def add(turns, **fields) -> str:
-        model.script(name, turns)
-        product.add_agent(name, model.base_url, **fields)
-        return name
-
-    return add
-
-
-@pytest.fixture
 def chat(product, open_page):
     """A function that opens the page of a new session with an agent chosen."""
 
-    def open_chat(agent: str, **options) -> Page:
+    def open_chat(agent: str, *, on: Product = product, **options) -> Page:
         page = open_page(**options)
-        page.goto(f"{product.url}/chat/")
+        page.goto(f"{on.url}/chat/")
         expect_connected(page)
         page.select_option("#agent", agent)
         return page
@@ -89,7 +61,7 @@ def words(page: Page) -> str:
 
 def test_steps_appear_while_the_agent_works(agent, chat, model):
     answer = [{"text": "It is "}, {"wait": "calculated"}, {"text": "84."}]
-    page = chat(agent([CALCULATION, answer], builtin_tools=["calculate"]))
+    page = chat(agent(CALCULATION, answer, builtin_tools=["calculate"]))
     say(page, "What is 12 × (3 + 4)?")
 
     expect(text_of(page, "thought")).to_have_text("I had better calculate 🧮 that.\n\nPlainly.")
@@ -113,7 +85,7 @@ def test_steps_appear_while_the_agent_works(agent, chat, model):
 
 
 def test_a_reload_shows_the_same(agent, chat):
-    page = chat(agent([CALCULATION, [{"text": "It is 84."}]], builtin_tools=["calculate"]))
+    page = chat(agent(CALCULATION, [{"text": "It is 84."}], builtin_tools=["calculate"]))
     say(page, "What is 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
     before = words(page)
@@ -124,7 +96,7 @@ def test_a_reload_shows_the_same(agent, chat):
 
 
 def test_a_tab_that_joins_late_agrees_with_the_first(agent, chat, model):
-    first = chat(agent([[{"text": "One, two, "}, {"wait": "joined"}, {"text": "three."}]]))
+    first = chat(agent([{"text": "One, two, "}, {"wait": "joined"}, {"text": "three."}]))
     say(first, "Count.")
     expect(text_of(first, "final_answer")).to_have_text("One, two, ")
 
@@ -140,7 +112,7 @@ def test_a_tab_that_joins_late_agrees_with_the_first(agent, chat, model):
 
 
 def test_stop_hangs_up_on_the_model(agent, chat, model):
-    name = agent([[{"text": "For ever and "}, {"wait": "never"}]])
+    name = agent([{"text": "For ever and "}, {"wait": "never"}])
     page = chat(name)
     say(page, "Go on.")
     expect(text_of(page, "final_answer")).to_have_text("For ever and ")
@@ -152,7 +124,7 @@ def test_stop_hangs_up_on_the_model(agent, chat, model):
 
 
 def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, model):
-    page = chat(agent([[{"wait": "asked twice"}, {"text": "Yes."}]]))
+    page = chat(agent([{"wait": "asked twice"}, {"text": "Yes."}]))
     say(page, "First?")
     expect(runs(page, "running")).to_have_count(1)
     say(page, "Second?")
@@ -166,7 +138,7 @@ def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, 
 
 def test_a_killed_server_costs_nothing_that_was_said(agent, chat, model, product):
     page = chat(
-        agent([[{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}]])
+        agent([{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}])
     )
     say(page, "Before.")
     expect(text_of(page, "final_answer")).to_have_text("Half ")
@@ -189,7 +161,7 @@ def test_a_killed_server_costs_nothing_that_was_said(agent, chat, model, product
 
 
 def test_without_reasoning_there_is_only_the_answer(agent, chat, model):
-    page = chat(agent([[{"reasoning": "Hm."}, {"text": "Done."}]]))
+    page = chat(agent([{"reasoning": "Hm."}, {"text": "Done."}]))
     page.uncheck("#reasoning")
     say(page, "Be quick.")
 
@@ -198,7 +170,7 @@ def test_without_reasoning_there_is_only_the_answer(agent, chat, model):
 
 
 def test_a_failure_says_why_once(agent, chat):
-    page = chat(agent([[{"status": 401}]]))
+    page = chat(agent([{"status": 401}]))
     say(page, "Hello?")
 
     expect(runs(page, "failed")).to_have_count(1)
@@ -208,7 +180,7 @@ def test_a_failure_says_why_once(agent, chat):
 
 def test_markup_stays_text(agent, chat):
     markup = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
-    page = chat(agent([[{"text": f"You said {markup}"}]]))
+    page = chat(agent([{"text": f"You said {markup}"}]))
     say(page, markup)
 
     expect(text_of(page, "final_answer")).to_have_text(f"You said {markup}")
@@ -217,7 +189,7 @@ def test_markup_stays_text(agent, chat):
 
 
 def test_a_refused_message_comes_back_to_where_it_was_typed(agent, chat, product):
-    name = agent([[{"text": "Never said."}]])
+    name = agent([{"text": "Never said."}])
     page = chat(name)
     product.request("PATCH", f"/v1/agents/{name}", {"enabled": False})
     say(page, "Are you there?")
@@ -228,7 +200,7 @@ def test_a_refused_message_comes_back_to_where_it_was_typed(agent, chat, product
 
 
 def test_a_message_that_is_too_long_is_not_sent(agent, chat):
-    page = chat(agent([[{"text": "Never said."}]]))
+    page = chat(agent([{"text": "Never said."}]))
     say(page, "😀" * 100_001)
 
     expect(page.locator("#problem")).to_contain_text("longer than 100,000 characters")
@@ -236,7 +208,7 @@ def test_a_message_that_is_too_long_is_not_sent(agent, chat):
 
 
 def test_shift_and_enter_break_the_line(agent, chat):
-    page = chat(agent([[{"text": "Nice."}]]))
+    page = chat(agent([{"text": "Nice."}]))
     page.fill("#message", "one")
     page.press("#message", "Shift+Enter")
     page.locator("#message").press_sequentially("two")
@@ -246,7 +218,7 @@ def test_shift_and_enter_break_the_line(agent, chat):
 
 
 def test_a_phone_shows_it_all_without_scrolling_sideways(agent, chat):
-    page = chat(agent([[{"text": "w" * 500}]]), width=360, height=640, color_scheme="dark")
+    page = chat(agent([{"text": "w" * 500}]), width=360, height=640, color_scheme="dark")
     say(page, "x" * 500)
 
     expect(runs(page, "completed")).to_have_count(1)

@@ -12,7 +12,12 @@ from agents_app.models import Agent, Provider
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
 JSON = "application/json"
-LAB = {"name": "lab", "base_url": "http://lab:8080/v1", "api_key": "sk-very-secret", "headers": {"X-Team": "a"}}
+LAB = {
+    "name": "lab",
+    "base_url": "http://lab:8080/v1",
+    "api_key": "sk-very-secret",
+    "headers": {"X-Team": "a"},
+}
 
 
 def create(client, **body):
@@ -40,7 +45,9 @@ def test_a_key_is_kept_until_it_is_removed(client):
     create(client, **LAB)
     without = {key: value for key, value in LAB.items() if key != "api_key"}
     assert client.put("/v1/providers/lab", without, content_type=JSON).json()["has_api_key"] is True
-    assert client.patch("/v1/providers/lab", {"api_key": ""}, content_type=JSON).json()["has_api_key"] is False
+    assert (
+        client.patch("/v1/providers/lab", {"api_key": ""}, content_type=JSON).json()["has_api_key"] is False
+    )
 
 
 def test_a_key_may_come_from_the_environment(client, monkeypatch):
@@ -82,7 +89,9 @@ def test_a_wrong_field_is_named(client, body, param):
     assert not Provider.objects.exists()
 
 
-@pytest.mark.parametrize("url", ["http://ollama:11434/v1", "https://api.openai.com/v1", "http://[::1]:8080/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://ollama:11434/v1", "https://api.openai.com/v1", "http://[::1]:8080/v1"]
+)
 def test_hosts_of_one_word_and_of_numbers_are_addresses(client, url):
     assert create(client, name="x", base_url=url).status_code == 201
 

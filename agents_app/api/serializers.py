@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from agents_app import runs
@@ -136,11 +137,10 @@ class StartSerializer(Strict):
     """What a run is started with."""
 
     message = Text(max_length=runs.LONGEST_MESSAGE, help_text="What the agent is asked.")
-    session_id = serializers.RegexField(
-        SESSION_ID.replace(r"\A", "^").replace(r"\Z", "$"),
+    session_id = Text(
         required=False,
+        validators=[RegexValidator(SESSION_ID, "Must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -")],
         help_text="The session to continue. Left out: a new one.",
-        error_messages={"invalid": "Must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -"},
     )
     enable_reasoning = Flag(
         default=True, help_text="Whether the log gets thoughts and pieces, or only the answer."

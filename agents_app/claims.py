@@ -5,7 +5,6 @@ import uuid
 from dataclasses import dataclass, field
 
 import orjson
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -14,6 +13,7 @@ from agents_app import log, runs
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.log.store import Segment
 from agents_app.models import Agent, Event, Provider, Run
+from agents_app.threads import write_transaction
 
 LEASE = datetime.timedelta(seconds=15)
 
@@ -35,7 +35,7 @@ class Claim:
 def claim(worker: str, limit: int) -> list[Claim]:
     """Take up to `limit` runs, oldest first. A run's first claim writes its `reasoning_start`."""
     now = timezone.now()
-    with transaction.atomic():
+    with write_transaction():
         found = Run.objects.claimable(now).order_by("created_at", "number")[:limit]
         ids = [pk for pk, cancelled in found.values_list("pk", "cancel_requested")]
         if not ids:

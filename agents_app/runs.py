@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import F
+from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from agents_app import dispatch, log
@@ -23,6 +22,7 @@ from agents_app.exceptions import (
 )
 from agents_app.models import Agent, Run, Session, Step
 from agents_app.models.runs import SESSION_ID
+from agents_app.threads import write_transaction
 
 LONGEST_MESSAGE = 100_000
 LONGEST_MESSAGE_ID = 128
@@ -57,7 +57,7 @@ def start(
         StorageUnavailable: the database refused; nothing was written.
     """
     _check(message, message_id, session_id)
-    with storage_errors(), transaction.atomic():
+    with storage_errors(), write_transaction():
         session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
         if message_id and (known := session.runs.filter(message_id=message_id).first()):
             return Started(known, created=False)
@@ -91,13 +91,15 @@ def _check(message: str, message_id: str | None, session_id: str | None) -> None
 
 
 def open_session(user: Any, session_id: str) -> Session:
-    """The session of that id: made for `user`, who then owns it, where there is none.
+    """The session of that id, locked; made for `user`, who then owns it, where there is none.
 
     Raises:
         SessionNotFound: it is somebody else's.
     """
-    session, _ = Session.objects.get_or_create(pk=session_id, defaults={"owner": user})
-    if not Session.objects.visible_to(user).filter(pk=session_id).exists():
+    Session.objects.bulk_create([Session(pk=session_id, owner=user)], ignore_conflicts=True)
+    locked = Session.objects.visible_to(user).select_for_update(of=("self",)).select_related("agent")
+    session = locked.filter(pk=session_id).first()
+    if session is None:
         raise SessionNotFound("There is no such session.")
     return session
 
@@ -126,11 +128,10 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
 
 
 def _create(session: Session, agent: Agent, **fields: Any) -> Run:
-    changes: dict[str, Any] = {"run_count": F("run_count") + 1, "agent": agent, "updated_at": timezone.now()}
-    if not session.title:
-        changes["title"] = " ".join(fields["prompt"].split())[:80]
-    Session.objects.filter(pk=session.pk).update(**changes)
-    session.refresh_from_db(fields=["run_count"])
+    session.run_count += 1
+    session.agent = agent
+    session.title = session.title or " ".join(fields["prompt"].split())[:80]
+    session.save(update_fields=["run_count", "agent", "title", "updated_at"])
     return Run.objects.create(
         session=session, number=session.run_count, agent=agent, agent_name=agent.name, **fields
     )
@@ -142,7 +143,7 @@ def cancel(run: Run, *, by: str) -> None:
     Raises:
         StorageUnavailable: the database refused; the run goes on.
     """
-    with storage_errors(), transaction.atomic():
+    with storage_errors(), write_transaction():
         asked = {"cancel_requested": True, "cancelled_by": by}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
         if waiting.update(**asked):

@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -145,6 +146,17 @@ async def _watch_streams(urls: list[str], agent: str, seconds: float) -> dict[st
     }
 
 
+@contextlib.contextmanager
+def profiled(pid: int, seconds: float) -> Iterator[None]:
+    """Have py-spy (to be installed by hand) sample the server, where PROFILE names a file for its stacks."""
+    if not (target := os.environ.get("PROFILE")) or seconds <= 3:
+        yield
+        return
+    command = ["py-spy", "record", "-p", str(pid), "-d", str(int(seconds)), "-r", "250", "-t", "-f", "raw", "-o", target]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        yield
+
+
 def streams(b: Bench, count: int, seconds: float) -> dict[str, Any]:
     """`count` sessions at 50 tokens/s each, one watcher each."""
     agent = f"stamp-{count}-{random.randrange(10**6)}"
@@ -153,7 +165,8 @@ def streams(b: Bench, count: int, seconds: float) -> dict[str, Any]:
     in_process(_watch_streams, warm, agent, seconds) if seconds <= 3 else None
     before = b.cpu()
     urls = [b.product.socket_url(f"{agent}-{i}", after=0) for i in range(count)]
-    result = in_process(_watch_streams, urls, agent, seconds)
+    with profiled(b.product.pid, seconds):
+        result = in_process(_watch_streams, urls, agent, seconds)
     after = b.cpu()
     for name in before:
         result[f"{name}_us_per_delta"] = round((after[name] - before[name]) * 1e6 / max(result["deltas"], 1))

@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.servers.browser import browser
-from tests.servers.fake_model_process import FakeModel
 from tests.servers.product import ROOT, Product
 
 CALCULATION = [
@@ -136,19 +135,20 @@ def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, 
     expect(page.locator(".said")).to_have_text(["First?", "Second?"])
 
 
-def test_a_killed_server_costs_nothing_that_was_said(agent, chat, model, product):
-    page = chat(
-        agent([{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}])
-    )
+def test_a_killed_server_costs_nothing_that_was_said(chat, model, name, own_product):
+    turn = [{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}]
+    model.script(name, [turn])
+    own_product.add_agent(name, model.base_url)
+    page = chat(name, on=own_product)
     say(page, "Before.")
     expect(text_of(page, "final_answer")).to_have_text("Half ")
 
-    product.kill()
+    own_product.kill()
     expect(page.locator("#connection")).to_have_attribute("data-state", re.compile("waiting|connecting"))
     say(page, "Meanwhile.")
     expect(runs(page, "pending")).to_have_text("Meanwhile.not sent yet: waiting for the connection")
 
-    product.start()
+    own_product.start()
     expect_connected(page)
     expect(runs(page, "completed")).to_have_count(2, timeout=30_000)
     expect(page.locator(".said")).to_have_text(["Before.", "Meanwhile."])
@@ -160,7 +160,26 @@ def test_a_killed_server_costs_nothing_that_was_said(agent, chat, model, product
     assert words(page) == before
 
 
-def test_without_reasoning_there_is_only_the_answer(agent, chat, model):
+def test_a_page_left_open_over_a_new_database_begins_anew(chat, model, name, own_product):
+    model.script(name, [[{"text": "Remember me."}]])
+    own_product.add_agent(name, model.base_url)
+    page = chat(name, on=own_product)
+    say(page, "Hello.")
+    expect(runs(page, "completed")).to_have_count(1)
+
+    own_product.kill()
+    for file in own_product.var_dir.glob("db.sqlite3*"):
+        file.unlink()
+    own_product.start()
+    expect_connected(page)
+    expect(page.locator(".run")).to_have_count(0)
+    own_product.add_agent(name, model.base_url)
+    say(page, "Hello again.")
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(page.locator(".said")).to_have_text("Hello again.")
+
+
+def test_without_reasoning_there_is_only_the_answer(agent, chat):
     page = chat(agent([{"reasoning": "Hm."}, {"text": "Done."}]))
     page.uncheck("#reasoning")
     say(page, "Be quick.")

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from django.db import connection, transaction
+from django.db import connection
 
 from agents_app import live
 from agents_app.engine.events import Delta
 from agents_app.live import Frame
 from agents_app.log.rows import DELTA, frame_text
 from agents_app.models import Run, Step
+from agents_app.threads import write_transaction
 
 if TYPE_CHECKING:
     from agents_app.log.writer import RunLog
@@ -111,7 +112,7 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
     wanted = [(w, w.needed()) for w in batch]
     written: list[Written] = []
     tails: list[tuple[RunLog, list[Segment], int]] = []
-    with transaction.atomic():
+    with write_transaction():
         before = _take_numbers([(w.log, len(entries)) for w, entries in wanted])
         for w, entries in wanted:
             if (start := before.get(w.log.run_id)) is None:

@@ -35,4 +35,6 @@ async def close_models() -> None:
 
 def prepare() -> None:
     """Import the SDK now: it takes half a second, which the first run should not wait for."""
-    import agents_app.engine.models.openai  # noqa: F401
+    from agents_app.engine.models import openai
+
+    openai.prepare()

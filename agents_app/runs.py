@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from agents_app import dispatch, log
-from agents_app.engine.spec import Conversation, Message, OpenTool, ToolCall, Usage
+from agents_app.engine.spec import Conversation, Message, OpenTool, ToolCall, Usage, told_call
 from agents_app.exceptions import (
     AgentNotFound,
     InvalidRequest,
@@ -207,8 +207,15 @@ def conversation(run: Run) -> Conversation:
     _replay(rebuilt, steps)
     if steps:
         rebuilt.next_index = steps[-1].index + 1
-        rebuilt.usage = Usage(**steps[-1].usage) if steps[-1].usage else Usage()
+        rebuilt.usage = _most(steps)
+        if steps[-1].kind == Step.Kind.FINAL_ANSWER:
+            rebuilt.answer, rebuilt.iteration = steps[-1].content, steps[-1].iteration
     return rebuilt
+
+
+def _most(steps: list[Step]) -> Usage:
+    """The newest usage: it only grows, and the step of the highest index is not always the last that was written."""
+    return Usage(**{name: max(step.usage.get(name, 0) for step in steps) for name in Usage().as_dict()})
 
 
 def _replay(rebuilt: Conversation, steps: list[Step]) -> None:
@@ -222,7 +229,8 @@ def _replay(rebuilt: Conversation, steps: list[Step]) -> None:
             rebuilt.turns.append(Message("tool", step.content, tool_call_id=step.tool_call_id))
         elif step.kind == Step.Kind.TOOL_RESULT:
             use = uses[step.iteration, step.tool_call_id]
-            rebuilt.open_tools.append(OpenTool(step.index, _tool_call(use), step.iteration, started=True))
+            call = ToolCall(use.tool_call_id, use.tool_name, use.content)
+            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started=True))
 
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
@@ -231,7 +239,7 @@ def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
 
 
 def _tool_call(use: Step) -> ToolCall:
-    return ToolCall(use.tool_call_id, use.tool_name, use.content if use.arguments is not None else "{}")
+    return told_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
 
 
 def _history(run: Run) -> list[Message]:

@@ -16,9 +16,11 @@ from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop  # isort: skip — this import installs the event loop
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet import reactor, tcp
+from twisted.internet import reactor as _reactor
+from twisted.internet import tcp
 
 logger = logging.getLogger(__name__)
+reactor: Any = _reactor
 
 STALLED = 100.0  # seconds that a client may leave its socket unread
 INPUT_QUEUE = 32  # frames of a client that may wait for the application

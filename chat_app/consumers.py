@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import logging
 import re
+import uuid
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -39,7 +40,7 @@ class Refused(Exception):
 class ChatConsumer(AsyncJsonWebsocketConsumer):
     """One socket on one session. It holds a cursor, and whoever answers it is somewhere else."""
 
-    channel_layer_alias = None  # type: ignore[assignment]  # the hub has one channel for all sockets
+    channel_layer_alias = None  # the hub has one channel for all sockets
 
     _counted = False
     _tasks: tuple["asyncio.Task[None]", ...] = ()
@@ -58,7 +59,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self._check_origin()
             self.session_id = self._session_id()
             query = parse_qs(self.scope["query_string"].decode("latin1"))
-            self.agent_name = query.get("agent_name", [""])[0] or None
+            self.agent_name = _agent_name(query.get("agent_name", [""])[0])
             after = _cursor(query.get("after", [None])[0])
             self.user = await self._authenticate()
             await self._open(after)
@@ -93,7 +94,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _authenticate(self) -> Any:
         """Who is there. In the open mode, the local administrator; tokens, tickets and cookies will be read here."""
-        user = await _database.run(access.local_administrator)
+        user = await _database.run(_local_administrator)
         if user is None:
             raise Refused(NOT_AUTHENTICATED, "not authenticated")
         return user
@@ -194,12 +195,23 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self._follow(after, state)
 
 
+def _agent_name(text: str) -> str | None:
+    if len(text) > 64 or "\x00" in text:
+        raise InvalidMessage("'agent_name' is not the name of an agent.", param="agent_name")
+    return text or None
+
+
 def _cursor(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise InvalidMessage("'after' must be a whole number, 0 or more.", param="after")
     return int(text)
+
+
+def _local_administrator() -> Any:
+    with runs.storage_errors():
+        return access.local_administrator()
 
 
 def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[str, Any] | None:
@@ -220,13 +232,11 @@ def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[s
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def _interrupt(user: Any, session_id: str, run_id: str | None) -> None:
-    unfinished = Run.objects.visible_to(user).unfinished().filter(session=session_id)
-    if run_id is not None:
-        unfinished = unfinished.filter(pk=run_id) if _is_uuid(run_id) else unfinished.none()
-    for run in unfinished.order_by("-number"):  # newest first, so that no queued one starts meanwhile
-        runs.cancel(run, by=user.get_username())
-
-
-def _is_uuid(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", text))
+def _interrupt(user: Any, session_id: str, run_id: uuid.UUID | None) -> None:
+    """Stop one run, or all; one that has finished meanwhile is left as it is."""
+    with runs.storage_errors():
+        doomed = Run.objects.visible_to(user).filter(session=session_id)
+        if run_id is not None and not (doomed := doomed.filter(pk=run_id)).exists():
+            raise InvalidMessage("This session has no run of that 'run_id'.", param="run_id")
+        for run in doomed.unfinished().order_by("-number"):  # newest first, so that no queued one starts meanwhile
+            runs.cancel(run, by=user.get_username())

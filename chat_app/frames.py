@@ -1,6 +1,7 @@
 """What a client may say on the socket, validated; and the frames of the socket itself. PROTOCOL, section 1."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -29,7 +30,7 @@ class Chat:
 class Interrupt:
     """Stop a run; every unfinished one of the session where none is named."""
 
-    run_id: str | None
+    run_id: uuid.UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,11 @@ def _chat(payload: dict[str, Any]) -> Chat:
 
 
 def _interrupt(payload: dict[str, Any]) -> Interrupt:
-    return Interrupt(_text(payload, "run_id", longest=64))
+    run_id = _text(payload, "run_id", longest=64)
+    try:
+        return Interrupt(None if run_id is None else uuid.UUID(run_id))
+    except ValueError:
+        raise InvalidMessage("'run_id' is not the id of a run.", param="run_id") from None
 
 
 def _resume(payload: dict[str, Any]) -> Resume:

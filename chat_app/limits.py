@@ -9,7 +9,7 @@ class TokenBucket:
     """`per_minute` things a minute, of which a minute's worth may come at once."""
 
     def __init__(self, per_minute: int) -> None:
-        self._rate = per_minute / 60
+        self._rate = max(per_minute, 1) / 60
         self._most = float(max(per_minute, 1))
         self._tokens = self._most
         self._at = time.monotonic()

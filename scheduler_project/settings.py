@@ -1,5 +1,6 @@
 """Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
 
+import logging
 from pathlib import Path
 
 import dj_database_url
@@ -32,16 +33,17 @@ try:
     AUTH_REQUIRED = env.bool("AUTH_REQUIRED", False)
     REDIS_URL = env.str("REDIS_URL", "")
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+    DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
     SECRET_KEY = env.str("SECRET_KEY", "")
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-    CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
-    CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", [])
+    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+    CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
     SOCKETS_PER_PROCESS = env.int("SOCKETS_PER_PROCESS", 10_000)
-    LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+    LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.str("LOG_FORMAT", "text")
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
@@ -114,7 +116,7 @@ TEMPLATES = [
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
 DATABASES["default"]["OPTIONS"] = {
     "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
+    "timeout": DATABASE_TIMEOUT,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;",
 }
 # A file, not memory: the log has threads and connections of its own.

@@ -7,8 +7,6 @@ from websockets.sync.client import connect
 
 from tests.servers.chat import Fold
 
-pytestmark = pytest.mark.xdist_group("product")
-
 
 def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product):
     """The seed's client, verbatim: no Origin, no session made before, `websockets`."""

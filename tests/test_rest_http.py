@@ -7,7 +7,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.handlers.asgi import ASGIRequest
 from django.db import OperationalError, connection
-from django.test import AsyncClient, Client
+from django.http import HttpResponse
+from django.test import AsyncClient, Client, RequestFactory
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIRequestFactory, force_authenticate
@@ -114,6 +115,13 @@ def test_a_trailing_slash_is_accepted(client):
     error_of(client.get("/v1/agents/helper//"), 404)
 
 
+def test_head_has_no_body_but_its_length(client):
+    middleware = OriginMiddleware(lambda request: HttpResponse(b"x" * 100_000))
+    response = middleware(RequestFactory().head("/v1/schema"))
+    assert (response.content, response.headers["Content-Length"]) == (b"", "100000")
+    assert client.head("/v1/agents").headers["Content-Length"] == str(len(client.get("/v1/agents").content))
+
+
 def test_a_wrong_method_is_a_405(client):
     response = client.put("/v1/agents", {}, content_type=JSON)
     error_of(response, 405, "method_not_allowed")
@@ -139,6 +147,7 @@ def test_whatever_is_accepted_the_answer_is_json(client):
     for accept in ("text/html", "application/xml", "nonsense", "image/*;q=0.1"):
         response = client.get("/v1/agents", headers={"Accept": accept})
         assert (response.status_code, response.headers["Content-Type"]) == (200, JSON)
+        assert client.get("/v1/schema", headers={"Accept": accept}).status_code == 200
 
 
 def test_every_answer_has_a_request_id(client):

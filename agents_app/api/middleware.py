@@ -87,7 +87,11 @@ def _measured(request: HttpRequest) -> HttpResponse | None:
 
 
 def _dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """The answer with the headers that every answer has."""
+    """The answer with the headers that every answer has, and without a body where none was asked for."""
+    if request.method == "HEAD" and not response.streaming:
+        # daphne drops only the first 64 KB of it: the rest would be taken for the next answer.
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        response.content = b""
     asked = request.headers.get("X-Request-Id", "")
     response["x-request-id"] = asked if _REQUEST_ID.fullmatch(asked) else f"req_{secrets.token_hex(12)}"
     origin = request.headers.get("Origin", "")

@@ -1,13 +1,12 @@
 """The addresses of the API. A trailing slash is taken off by the middleware."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.routers import SimpleRouter
 
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.providers import ProviderViewSet
 from agents_app.api.views.runs import RunStepsView, RunViewSet, SessionRunsView
-from agents_app.api.views.server import InfoView, RootView
+from agents_app.api.views.server import InfoView, RootView, SchemaView
 from agents_app.api.views.sessions import SessionViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -21,7 +20,7 @@ uuid_router.register("runs", RunViewSet, "run")
 urlpatterns = [
     path("", RootView.as_view(), name="root"),
     path("v1/info", InfoView.as_view(), name="info"),
-    path("v1/schema", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),
     path("v1/runs/<uuid:pk>/steps", RunStepsView.as_view(), name="run-steps"),
     path("v1/", include(router.urls)),

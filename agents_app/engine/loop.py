@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from agents_app.engine import history
 from agents_app.engine.events import TOOL_RESULT, Answered, Event, Retry, StepDone, ToolsStarting
 from agents_app.engine.models.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Message, ToolCall
+from agents_app.engine.spec import AgentSpec, Conversation, Message, told_call
 from agents_app.engine.tools import ToolError, Toolset
 from agents_app.engine.turn import TurnReader, parse_arguments
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
@@ -102,10 +102,10 @@ class Turns:
                     raise
         if reader.end_reason is None:
             raise ModelUnavailable("The model's answer was cut off before it was finished.", code="model_stream_cut")
+        self._count(reader, request)  # before the last step, which is written down with the usage so far
         for step in reader.finish():
             yield step
         self.conversation.next_index = reader.next_index
-        self._count(reader, request)
 
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
@@ -161,7 +161,7 @@ class Turns:
             Message(
                 "assistant",
                 uses[0].provider_data["text"],
-                tool_calls=tuple(ToolCall(u.tool_call_id, u.tool_name, u.content) for u in map(_sane, uses)),
+                tool_calls=tuple(told_call(u.tool_call_id, u.tool_name, u.arguments, u.content) for u in uses),
             )
         )
         yield ToolsStarting(uses, results)
@@ -237,13 +237,6 @@ def _ledger_row(index: int, use: StepDone) -> StepDone:
         tool_name=use.tool_name,
         arguments=use.arguments,
     )
-
-
-def _sane(use: StepDone) -> StepDone:
-    """Servers refuse a history whose arguments are not JSON; the result tells the model what was wrong."""
-    if use.arguments is None:
-        use.content = "{}"
-    return use
 
 
 def _worth_a_retry(error: ModelError) -> bool:

@@ -1,5 +1,6 @@
 """What a turn is made of, as values: who answers, with what, within which limits, and what was said before."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,6 +58,15 @@ class ToolCall:
     arguments: str
 
 
+def told_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: str) -> ToolCall:
+    """A call as the model is reminded of it: servers refuse names and arguments that break their rules.
+
+    What was wrong with the call is said in its result.
+    """
+    usable = text if arguments is not None and text.strip() else "{}"
+    return ToolCall(call_id, re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "unknown", usable)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation, in no provider's words."""
@@ -102,6 +112,7 @@ class Conversation:
     """What the model is told, and where in the run we are.
 
     `history` is the session before this run and may be trimmed; `turns` is this run so far and may not.
+    `answer`: what an earlier attempt had answered, where only the run's end is missing.
     """
 
     history: list[Message]
@@ -111,6 +122,7 @@ class Conversation:
     next_index: int = 0
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)
+    answer: str | None = None
 
 
 JSON = dict[str, Any]

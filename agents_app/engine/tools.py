@@ -3,6 +3,7 @@
 import ast
 import datetime
 import math
+import operator
 import zoneinfo
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -63,21 +64,63 @@ async def _current_time(arguments: dict[str, Any]) -> str:
     return now.strftime(f"%A %Y-%m-%dT%H:%M:%S%z ({name})")
 
 
+_MOST_BITS = 10_000  # of a whole number: no step of a calculation may keep the process busy
+
+
 def _power(base: float, exponent: float) -> float:
-    """`base ** exponent`, refused where the digits alone would keep the process busy."""
-    if abs(exponent) * max(1, abs(base)).__ceil__().bit_length() > 20_000:
+    if abs(exponent) * math.ceil(max(1, abs(base))).bit_length() > _MOST_BITS:
         raise ToolError("The power is too large.")
     return base**exponent
 
 
-_FUNCTIONS = {"abs": abs, "min": min, "max": max, "round": round, "int": int, "float": float, "sqrt": math.sqrt}
+def _product(left: float, right: float) -> float:
+    value = left * right
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ToolError("The product is too large.")
+    return value
+
+
+def _round(number: float, digits: int = 0) -> float:
+    if abs(digits) > 300:
+        raise ToolError("'round' takes from -300 to 300 digits.")
+    return round(number, digits) if digits else round(number)
+
+
+_FUNCTIONS = {"abs": abs, "min": min, "max": max, "round": _round, "int": int, "float": float, "sqrt": math.sqrt}
 _NAMES = {"pi": math.pi, "e": math.e}
-_OPERATORS = simpleeval.DEFAULT_OPERATORS | {ast.Pow: _power}
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: _product,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+_NODES = (ast.Expr, ast.Name, ast.UnaryOp, ast.BinOp, ast.Call, ast.Constant)
+
+
+class _Arithmetic(simpleeval.SimpleEval):
+    """Numbers only: with texts come methods and formats that can fill the memory."""
+
+    def __init__(self) -> None:
+        super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
+        known: dict[Any, Any] = vars(self)["nodes"]
+        self.nodes = {node: known[node] for node in _NODES} | {ast.Constant: self._number}
+
+    def _number(self, node: ast.Constant) -> Any:
+        if type(node.value) not in (int, float):
+            raise ToolError("Only numbers can be calculated with.")
+        return node.value
 
 
 def _evaluate(expression: str) -> str:
     try:
-        value = simpleeval.SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES).eval(expression)
+        value = _Arithmetic().eval(expression, ast.parse(expression, mode="eval").body)
+        if not isinstance(value, int | float | complex):
+            raise ToolError("It is no number.")
         return str(value)
     except Exception as error:  # simpleeval lets through whatever the arithmetic raises
         raise ToolError(f"Cannot calculate {expression[:200]!r}: {error}") from None

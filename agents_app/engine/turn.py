@@ -10,6 +10,8 @@ import orjson
 from agents_app.engine.events import FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
 from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
+_LONGEST_ID = 128  # characters of a call's id or name that the ledger has room for
+
 
 @dataclass(slots=True)
 class _Open:
@@ -48,7 +50,7 @@ class TurnReader:
     @property
     def open_steps(self) -> list[int]:
         """The steps that have deltas and no end."""
-        return [step.index for step in (self._text, *self._calls.values()) if step]
+        return sorted(step.index for step in (self._text, *self._calls.values()) if step)
 
     @property
     def open_answer(self) -> str:
@@ -84,8 +86,9 @@ class TurnReader:
             yield from self._close_text(before_call=True)
             call = self._calls[part.position] = self._open(TOOL_USE)
             taken = {other.call_id for other in self._calls.values()}
-            call.call_id = part.id if part.id and part.id not in taken else f"call_{call.index}_{time.time_ns():x}"
-        call.name += part.name
+            usable = 0 < len(part.id) <= _LONGEST_ID and part.id not in taken
+            call.call_id = part.id if usable else f"call_{call.index}_{time.time_ns():x}"
+        call.name = (call.name + part.name)[:_LONGEST_ID]
         if part.arguments:
             yield self._delta(call, part.arguments)
 
@@ -105,7 +108,7 @@ class TurnReader:
         if step is None:
             return
         if before_call and step.type == FINAL_ANSWER:
-            self._call_text = step.content
+            self._call_text += step.content
         yield self._done(step, THOUGHT)
 
     def _done(self, step: _Open, kind: str, **more: Any) -> StepDone:
@@ -125,12 +128,15 @@ class TurnReader:
         Calls are not among them: they are written together with their ledger rows.
         """
         if self._calls:
-            yield from self._close_text()
+            yield from self._close_text(before_call=True)
             self.calls = [self._finished_call(step) for step in self._calls.values()]
             self.calls[0].provider_data["text"] = self._call_text
             return
         if self._text and self._text.type == THOUGHT:
             yield from self._close_text()
+        if self._text is None and self.end_reason in ("length", "content_filter"):
+            self.answer = ""  # which is none: the run fails
+            return
         step = self._text or self._open(FINAL_ANSWER)
         self._text = None
         self.answer = step.content

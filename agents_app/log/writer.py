@@ -150,6 +150,7 @@ class LogWriter:
         self._news = asyncio.Event()
         self._thread = DatabaseThreads("log-writer", 1)
         self._task: asyncio.Task[None] | None = None
+        self._patience = PATIENCE
         self.interval = Interval()
 
     def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
@@ -160,7 +161,8 @@ class LogWriter:
         self._task = asyncio.create_task(self._write_for_ever())
 
     async def stop(self) -> None:
-        """Write what waits, then end."""
+        """Write what waits, then end; a database that refuses now will not be waited for long."""
+        self._patience = 1.0
         while self._waiting:
             await self._flush()
         if self._task:
@@ -202,13 +204,13 @@ class LogWriter:
 
     async def _write(self, batch: list[Write]) -> list[Written]:
         """Write the batch in one transaction; a database that refuses for a moment is asked again."""
-        deadline = time.monotonic() + PATIENCE
+        began = time.monotonic()
         pause = 0.05
         while True:
             try:
                 return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC))
             except DatabaseError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > began + self._patience:
                     raise
                 logger.warning("The event log is refused by the database; trying again", exc_info=True)
             await asyncio.sleep(pause)

@@ -10,7 +10,7 @@ from django.db import models
 
 def _fernet() -> MultiFernet:
     """The first key encrypts; SECRET_KEY_FALLBACKS still decrypt, so that the key can be rotated."""
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    keys = [str(settings.SECRET_KEY), *map(str, settings.SECRET_KEY_FALLBACKS)]
     digests = (hashlib.sha256(b"agents_app.secrets:" + key.encode()).digest() for key in keys)
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 

@@ -4,10 +4,16 @@ import contextlib
 import json
 from typing import Any
 
+import jsonschema
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from chat_app.frames_schema import SCHEMA
+
 Frame = dict[str, Any]
+
+# Every frame that any test reads is held against the schema that we publish.
+_SERVER_FRAMES = jsonschema.Draft202012Validator(SCHEMA | {"oneOf": [{"$ref": "#/$defs/server"}]})
 
 
 class Fold:
@@ -73,7 +79,9 @@ class Chat:
         self.send("chat", message=message, **payload)
 
     def _read(self) -> Frame:
-        return json.loads(self.socket.recv(self.timeout))
+        frame = json.loads(self.socket.recv(self.timeout))
+        _SERVER_FRAMES.validate(frame)
+        return frame
 
     def next(self) -> Frame:
         """The next frame, of the log or of the socket; a frame of the log is folded."""

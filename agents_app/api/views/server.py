@@ -1,13 +1,14 @@
-"""/ and /v1/info: what this server is."""
+"""/, /v1/info and /v1/schema: what this server is."""
 
 from django.conf import settings
 from django.http import HttpResponseBase, HttpResponseRedirect
 from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app import runs
-from agents_app.api.base import JSONView
+from agents_app.api.base import JSONAlways, JSONView
 from agents_app.api.pagination import LARGEST_LIMIT
 from agents_app.api.serializers import InfoSerializer, RootSerializer
 
@@ -83,3 +84,9 @@ class InfoView(PublicView):
                 },
             }
         )
+
+
+class SchemaView(SpectacularJSONAPIView):
+    """The API as OpenAPI 3.1, in JSON."""
+
+    content_negotiation_class = JSONAlways

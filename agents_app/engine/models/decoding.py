@@ -33,46 +33,71 @@ class SSELines:
         if len(self._rest) > _LONGEST_LINE:
             raise ModelUnavailable("The model's stream has a line that does not end.", code="model_bad_stream")
         for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
-            elif line.strip() and not line.startswith((b":", b"event:", b"id:", b"retry:")):
-                raise ModelUnavailable("The model's server sent something that is not a stream.", code="model_bad_stream")
+            yield from _payload(line)
+
+    def end(self) -> Iterator[bytes]:
+        """The payload of a last line that has no end."""
+        line, self._rest = self._rest, b""
+        yield from _payload(line)
+
+
+def _payload(line: bytes) -> Iterator[bytes]:
+    if line.startswith(b"data:"):
+        yield line[5:].strip()
+    elif line.startswith(b"{"):  # a server that does not stream, or only has an error to tell
+        yield line
+    elif line.strip() and not line.startswith((b":", b"event:", b"id:", b"retry:")):
+        raise ModelUnavailable("The model's server sent something that is not a stream.", code="model_bad_stream")
 
 
 class ThinkTags:
     """Parts an answer that begins with `<think>…</think>` into reasoning and text, also where a tag is cut."""
 
+    # start → opened (newlines after the tag are no thought) → thinking → closed (as opened) → text
     def __init__(self) -> None:
         self._state = "start"
         self._held = ""
 
     def feed(self, text: str) -> list[Part]:
+        """The parts that `text` completes, the same however an answer is cut."""
         if self._state == "text":
             return [TextPart(text)]
         self._held += text
-        parts: list[Part] = []
         if self._state == "start":
-            begin = self._held.lstrip()
-            if begin.startswith(_OPEN):
-                self._state, self._held = "thinking", begin[len(_OPEN) :].lstrip("\n")
-            elif _OPEN.startswith(begin):
-                return []
-            else:
-                self._state, parts, self._held = "text", [TextPart(self._held)], ""
-        if self._state == "thinking":
-            thought, closed, rest = self._held.partition(_CLOSE)
-            if closed:
-                self._state, self._held = "text", ""
-                parts = [ReasoningPart(thought)] if thought else []
-                return parts + ([TextPart(rest.lstrip("\n"))] if rest.strip() else [])
-            keep = _cut_tag(self._held)
-            if thought := self._held[: len(self._held) - keep]:
-                parts = [ReasoningPart(thought)]
-            self._held = self._held[len(self._held) - keep :]
+            self._begin()
+        parts: list[Part] = []
+        if self._state in ("opened", "thinking"):
+            parts += self._think()
+        if self._state == "closed":
+            self._held = self._held.lstrip("\n")
+            if self._held:
+                self._state = "text"
+        if self._state == "text":
+            parts += self.end()
         return parts
 
+    def _begin(self) -> None:
+        begin = self._held.lstrip()
+        if begin.startswith(_OPEN):
+            self._state, self._held = "opened", begin[len(_OPEN) :]
+        elif not _OPEN.startswith(begin):
+            self._state = "text"
+
+    def _think(self) -> list[Part]:
+        if self._state == "opened":
+            self._held = self._held.lstrip("\n")
+            if self._held:
+                self._state = "thinking"
+        thought, closed, rest = self._held.partition(_CLOSE)
+        if closed:
+            self._state, self._held = "closed", rest
+        else:
+            keep = len(self._held) - _cut_tag(self._held)
+            thought, self._held = self._held[:keep], self._held[keep:]
+        return [ReasoningPart(thought)] if thought else []
+
     def end(self) -> list[Part]:
-        """What was held back when the stream ended."""
+        """What is held back, where nothing follows."""
         held, self._held = self._held, ""
         if not held:
             return []
@@ -107,8 +132,15 @@ class ChatChunks:
             ModelUnavailable: broken JSON, or an error object that says to try again.
             ModelError: an error object that does not.
         """
+        return self._read(self._lines.feed(data))
+
+    def end(self) -> list[Part]:
+        """The parts of a last line that has no end. Raises as `feed` does."""
+        return self._read(self._lines.end())
+
+    def _read(self, payloads: Iterator[bytes]) -> list[Part]:
         parts: list[Part] = []
-        for payload in self._lines.feed(data):
+        for payload in payloads:
             if payload == b"[DONE]":
                 self.done = True
             elif payload:
@@ -118,25 +150,27 @@ class ChatChunks:
     def _chunk(self, payload: bytes, parts: list[Part]) -> None:
         try:
             chunk = orjson.loads(payload)
-            choices = chunk.get("choices")
-            if choices:
-                self._choice(choices[0], parts)
-            elif error := chunk.get("error"):
+            if error := chunk.get("error"):
                 raise error_in_stream(error)
+            if choices := chunk.get("choices"):
+                self._choice(choices[0], parts)
             if usage := chunk.get("usage"):
                 parts.append(_usage(usage))
-        except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
             raise ModelUnavailable("The model's stream has a broken piece in it.", code="model_bad_stream") from error
 
     def _choice(self, choice: dict[str, Any], parts: list[Part]) -> None:
-        delta = choice.get("delta") or {}
-        if text := delta.get("content"):
-            parts.extend(self._tags.feed(text))
+        delta = choice.get("delta") or choice.get("message") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-            parts.append(ReasoningPart(thought))
-        for call in delta.get("tool_calls") or ():
-            parts.append(self._call(call))
+            parts.append(ReasoningPart(_text(thought)))
+        if text := delta.get("content"):
+            parts.extend(self._tags.feed(_text(text)))
+        if calls := delta.get("tool_calls"):
+            parts.extend(self._tags.end())
+            parts.extend(self._call(call) for call in calls)
         if reason := choice.get("finish_reason"):
+            if reason == "error":
+                raise error_in_stream(choice.get("error") or {})
             parts.extend(self._tags.end())
             parts.append(EndPart(_FINISH_REASONS.get(reason, reason)))
 
@@ -153,15 +187,24 @@ class ChatChunks:
         arguments = function.get("arguments") or ""
         if not isinstance(arguments, str):  # Ollama's older versions send an object
             arguments = orjson.dumps(arguments).decode()
-        return ToolCallPart(position, identity, function.get("name") or "", arguments)
+        return ToolCallPart(position, _text(identity), _text(function.get("name") or ""), _text(arguments))
+
+
+def _text(value: Any) -> str:
+    """A text without NUL, which databases refuse; also from a list of parts, as Mistral sends it."""
+    if isinstance(value, list):
+        value = "".join(part.get("text") or "" for part in value)
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value.replace("\x00", "") if "\x00" in value else value
 
 
 def error_in_stream(error: Any) -> ModelError:
     """The exception for an error object in place of a chunk."""
     detail = error if isinstance(error, dict) else {"message": str(error)}
-    message = str(detail.get("message") or "no reason given")[:300]
+    message = str(detail.get("message") or "no reason given")
     code = str(detail.get("code") or detail.get("type") or "")
-    permanent = code.startswith("4") and code not in ("408", "409", "429") or "invalid_request" in code
+    permanent = (code.startswith("4") and code not in ("408", "409", "429")) or "invalid_request" in code
     kind = ModelError if permanent else ModelUnavailable
     return kind(f"The model's server broke off with an error: {message}")
 
@@ -169,7 +212,7 @@ def error_in_stream(error: Any) -> ModelError:
 def _usage(usage: dict[str, Any]) -> UsagePart:
     details = usage.get("completion_tokens_details") or {}
     return UsagePart(
-        input_tokens=usage.get("prompt_tokens") or 0,
-        output_tokens=usage.get("completion_tokens") or 0,
-        reasoning_tokens=details.get("reasoning_tokens") or 0,
+        input_tokens=int(usage.get("prompt_tokens") or 0),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+        reasoning_tokens=int(details.get("reasoning_tokens") or 0),
     )

@@ -6,9 +6,13 @@ because the SDK's own decoding costs four times as much for each token (DESIGN, 
 
 import asyncio
 import contextlib
+import datetime
+import email.utils
 import functools
+import logging
+import math
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 import aiohttp
@@ -20,11 +24,15 @@ from agents_app.engine.models.decoding import ChatChunks
 from agents_app.engine.spec import Message, ModelSpec
 from agents_app.exceptions import ModelError, ModelUnavailable
 
+logger = logging.getLogger(__name__)
+
 _TIMEOUT = httpx2.Timeout(connect=10.0, read=180.0, write=30.0, pool=30.0)
 _LIMITS = httpx2.Limits(max_connections=4000, max_keepalive_connections=200, keepalive_expiry=30.0)
 _RETRYABLE = {408, 409, 429}
 # Building a request keeps the loop for 1.6 ms: more than a few at once would stall the tokens of all others.
 _STARTS_AT_ONCE = 8
+_LONGEST_REASON = 400
+_SHORTEST_SECRET = 6  # below, it is a placeholder such as "none", and may be a word of the message
 
 
 @functools.cache
@@ -46,6 +54,8 @@ class OpenAIModel:
     _shared: ClassVar[dict[tuple[Any, ...], "OpenAIModel"]] = {}
 
     def __init__(self, spec: ModelSpec) -> None:
+        sent = [spec.api_key, *dict(spec.headers).values()]
+        self._secrets = [secret for secret in sent if len(secret) >= _SHORTEST_SECRET]
         self._official = httpx2.URL(spec.base_url).host == "api.openai.com"
         self._client = openai.AsyncOpenAI(
             base_url=spec.base_url,
@@ -77,7 +87,7 @@ class OpenAIModel:
         """See `Model.stream`."""
         chunks = ChatChunks()
         async with contextlib.AsyncExitStack() as stack:
-            with _translated_errors():
+            with _without_secrets(self._secrets), _translated_errors():
                 response = await self._open(stack, self._arguments(request))
                 _require_stream(response.headers.get("content-type", ""))
                 async for data in _reads(response.http_response):
@@ -85,6 +95,8 @@ class OpenAIModel:
                         yield parts
                     if chunks.done:
                         return
+                if parts := chunks.end():
+                    yield parts
 
     async def _open(self, stack: contextlib.AsyncExitStack, arguments: dict[str, Any]) -> Any:
         create = self._client.chat.completions.with_streaming_response.create
@@ -161,7 +173,22 @@ def _reads(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 @contextlib.contextmanager
-def _translated_errors():
+def _without_secrets(secrets: list[str]) -> Iterator[None]:
+    """What a server says of our request may repeat our key, and go on for pages: both stop here."""
+    try:
+        yield
+    except ModelError as error:
+        text = str(error)
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        text, _, traceback = text.partition("Traceback (most recent call last)")
+        text = " ".join(text.split())[:_LONGEST_REASON]
+        error.args = (text.rstrip(" :") if traceback else text,)
+        raise
+
+
+@contextlib.contextmanager
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except openai.APIStatusError as error:
@@ -173,7 +200,8 @@ def _translated_errors():
     except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
         raise _unreachable() from error
     except openai.OpenAIError as error:
-        raise ModelError(f"The model's client refused the request: {str(error)[:300]}") from error
+        logger.warning("The model's client refused a request: %r", error)
+        raise ModelError("The request to the model could not be made.") from error
 
 
 def _unreachable() -> ModelUnavailable:
@@ -190,12 +218,12 @@ def _was_disconnected(error: BaseException | None) -> bool:
 
 
 def _status_error(error: openai.APIStatusError) -> ModelError:
-    status, body = error.status_code, error.body if isinstance(error.body, dict) else {}
-    message = str(body.get("message") or "")[:300] or "no reason given"
+    status, message = error.status_code, _message(error.body)
+    body = error.body if isinstance(error.body, dict) else {}
     reason = str(body.get("code") or body.get("type") or "")
     if status in (401, 403):
         return ModelError("The model's server refused the API key.", code="model_key_refused")
-    if "context" in reason:
+    if "context" in reason or (status in (400, 413, 422) and "context" in message.lower()):
         return ModelError(f"The conversation is too long for the model: {message}", code="context_length_exceeded")
     if reason != "insufficient_quota" and (status in _RETRYABLE or status >= 500):
         return ModelUnavailable(
@@ -206,11 +234,30 @@ def _status_error(error: openai.APIStatusError) -> ModelError:
     return ModelError(f"The model's server refused the request ({status}): {message}", code="model_refused")
 
 
+def _message(body: object) -> str:
+    """The server's reason, in whichever of the usual places it is. A proxy's web page is none."""
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail")
+    if isinstance(body, str) and body.strip() and not body.lstrip().startswith("<"):
+        return body
+    return "no reason given"
+
+
 def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds, from `retry-after-ms` or `retry-after` where that is a number."""
+    """Seconds, from `retry-after-ms` or `retry-after`, which is a number or a date."""
     try:
         if value := headers.get("retry-after-ms"):
-            return float(value) / 1000
-        return float(headers["retry-after"]) if "retry-after" in headers else None
+            seconds = float(value) / 1000
+        else:
+            seconds = _seconds(headers.get("retry-after", ""))
     except ValueError:
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _seconds(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        at = email.utils.parsedate_to_datetime(value)
+        return (at.replace(tzinfo=at.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)).total_seconds()

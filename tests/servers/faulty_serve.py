@@ -1,0 +1,147 @@
+"""`manage.py serve` with two additions for tests: tools whose effects can be counted, and deaths at named points.
+
+A file names the point (`Doom` writes it): whoever passes there dies as by kill -9. The product has no hook for
+this; what surrounds a point is wrapped here, before the server starts. Without the file nothing happens.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+DOOM, EFFECTS = "DOOM_FILE", "EFFECTS_FILE"
+
+# Where one can die: the thread, the beginning of the statement that was just executed, and whether it has a word.
+STATEMENTS = {
+    "rows-written": ("log-writer", "INSERT INTO agents_app_event", ""),
+    "deltas-deleted": ("log-writer", "DELETE FROM agents_app_event", ""),
+    "steps-written": ("log-writer", 'INSERT INTO "agents_app_step"', ""),
+    "end-written": ("log-writer", 'UPDATE "agents_app_run"', "finished_at"),
+    "start-written": ("claims", 'INSERT INTO "agents_app_event"', ""),
+}
+POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done", "answer-committed"]
+
+
+def pass_point(point: str, said: object = "") -> None:
+    """Die here, if that is what the file says: this point, on something that has this text in it."""
+    try:
+        doom = json.loads(Path(os.environ[DOOM]).read_text())
+    except FileNotFoundError:
+        return
+    if doom["point"] == point and doom["text"] in str(said):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch_statements() -> None:
+    from django.db.backends.signals import connection_created
+
+    def wrapped(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        for point, (thread, beginning, word) in STATEMENTS.items():
+            if threading.current_thread().name.startswith(thread) and sql.startswith(beginning) and word in sql:
+                pass_point(point, params)
+        return result
+
+    connection_created.connect(lambda connection, **_: connection.execute_wrappers.append(wrapped), weak=False)
+
+
+def watch_publishing() -> None:
+    from agents_app import live
+
+    publish, publish_soon = live.publish, live.publish_soon
+
+    async def published(frames: Any) -> None:
+        frames = list(frames)
+        pass_point("published", frames)
+        await publish(frames)
+
+    def published_soon(frames: Any) -> None:
+        pass_point("start-committed", frames)
+        publish_soon(frames)
+
+    live.publish, live.publish_soon = published, published_soon
+
+
+def watch_ends() -> None:
+    from agents_app.worker import Execution
+
+    end = Execution._end
+
+    async def committed_before(self: Execution, *arguments: Any, **changes: Any) -> None:
+        """The answer's step reaches the database some time before the end of the run does, or together with it."""
+        if Path(os.environ[DOOM]).exists():
+            entries, self.log._entries = self.log._entries, []
+            kept = [entry for entry in entries if entry.type != "response"]
+            self.log._entries = kept
+            await self.log.commit()
+            pass_point("answer-committed", self.run.prompt)
+            self.log._entries += [entry for entry in entries if entry.type == "response"]
+        await end(self, *arguments, **changes)
+
+    Execution._end = committed_before
+
+
+def add_tools() -> None:
+    """`note` and `note_again` write a line down, `hang` never ends, `stubborn` does not even when it is told to."""
+    from agents_app.engine import tools
+
+    async def note(arguments: dict[str, Any]) -> str:
+        line = str(arguments.get("line"))
+        pass_point("tool-starting", line)
+        _append(line)
+        pass_point("tool-done", line)
+        return f"noted {line}"
+
+    async def hang(arguments: dict[str, Any]) -> str:
+        _append(f"hanging {arguments.get('line')}")
+        await asyncio.Event().wait()
+        return ""
+
+    async def stubborn(arguments: dict[str, Any]) -> str:
+        _append(f"stubborn {arguments.get('line')}")
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+    for name, call, again in (
+        ("note", note, False), ("note_again", note, True), ("hang", hang, False), ("stubborn", stubborn, True),
+    ):  # fmt: skip
+        _add(tools.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=again)
+
+
+def _add(known: dict[str, Any], tool: Any, name: str, call: Callable[..., Awaitable[str]], *, idempotent: bool) -> None:
+    schema = {"type": "object", "properties": {"line": {"type": "string"}}, "required": ["line"]}
+    known[name] = tool(name=name, description=name, parameters=schema, call=call, idempotent=idempotent)
+
+
+def _append(line: str) -> None:
+    with Path(os.environ[EFFECTS]).open("a") as file:
+        file.write(line + "\n")
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scheduler_project.settings")
+    add_tools()
+    watch_statements()
+    import django
+
+    # The event loop must be daphne's before anything else asks for one.
+    import agents_app.server  # noqa: F401
+
+    django.setup()
+    watch_publishing()
+    watch_ends()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _lock_file: IO[str] | None = None
 _worker: Worker | None = None
+_stopped = False
 _starting = asyncio.Lock()
 
 
@@ -50,14 +51,14 @@ def take_lock() -> None:
 
 
 async def start() -> None:
-    """Start the worker in this process, once.
+    """Start the worker in this process, once: what still asks for something while the process ends starts none.
 
     Raises:
         ImproperlyConfigured: another process serves this database.
     """
     global _worker
     async with _starting:
-        if _worker is not None:
+        if _worker is not None or _stopped:
             return
         take_lock()
         await asyncio.to_thread(models.prepare)
@@ -71,7 +72,8 @@ async def start() -> None:
 
 async def stop() -> None:
     """Hand the runs back and write everything down."""
-    global _worker
+    global _worker, _stopped
+    _stopped = True
     if _worker is not None:
         await _worker.stop()
         _worker = None

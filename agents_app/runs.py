@@ -208,8 +208,6 @@ def conversation(run: Run) -> Conversation:
     if steps:
         rebuilt.next_index = steps[-1].index + 1
         rebuilt.usage = _most(steps)
-        if steps[-1].kind == Step.Kind.FINAL_ANSWER:
-            rebuilt.answer, rebuilt.iteration = steps[-1].content, steps[-1].iteration
     return rebuilt
 
 

@@ -54,9 +54,11 @@ class Worker:
     async def stop(self) -> None:
         """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
         self.draining = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.wake()
+        claiming, beating = self._tasks
+        beating.cancel()
+        await asyncio.wait([claiming], timeout=GRACE)  # a claim that is under way must not be thrown away
+        claiming.cancel()
         executions = list(self._executions.values())
         for execution in executions:
             execution.hand_back_soon()
@@ -79,19 +81,19 @@ class Worker:
             execution.stop("cancel")
 
     async def _claim_for_ever(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_INTERVAL):
-                    await self._news.wait()
-            self._news.clear()
+        while not self.draining:
             try:
                 await self._claim()
             except Exception:
                 logger.exception("Could not claim runs; trying again")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._news.wait()
+            self._news.clear()
 
     async def _claim(self) -> None:
-        while (free := self._concurrency - len(self._executions)) > 0:
-            taken = await self._database.run(claims.claim, self.id, free)
+        while not self.draining and (free := self._concurrency - len(self._executions)) > 0:
+            taken = await self._database.run(claims.claim, self.id, free, list(self._executions))
             for claim in taken:
                 self._execute(claim)
             if len(taken) < free:
@@ -137,14 +139,17 @@ class Execution:
         self.spec = claim.spec
         self.conversation = claim.conversation
         self.dangling = claim.dangling
+        self.is_broken = claim.is_broken
         self.log = log
+        self._open_results = len(claim.conversation.open_tools)  # tools that are being called
         self._turns: Turns | None = None
         self._stopping: str | None = None
         self._hand_back = False
+        self._ending = False
 
     def stop(self, why: str) -> None:
-        """Stop now: for `cancel` the run ends, for `shutdown` it is handed back."""
-        if self._stopping is None:
+        """Stop now: for `cancel` the run ends, for `shutdown` it is handed back. What is ending anyway just ends."""
+        if self._stopping is None and not self._ending:
             self._stopping = why
             self.task.cancel()
 
@@ -187,24 +192,30 @@ class Execution:
             await self._end_failed("The server failed to carry out the run (internal error).", "internal_error")
 
     async def _answer(self) -> None:
+        if self.is_broken:
+            raise RunFailed("What the run needs cannot be read (internal error).", code="internal_error")
         if self.spec is None:
             raise RunFailed(f"The agent {self.run.agent_name!r} does not exist any more.", code="agent_not_found")
         if self.run.attempt > MOST_ATTEMPTS:
             raise RunFailed("The run's workers stopped again and again; it is given up.", code="too_many_attempts")
         self._discard_dangling()
         try:
-            async with asyncio.timeout(self._time_left(self.spec.limits.timeout)):
-                await self._follow_turns()
+            # Of this attempt: the time in which no server ran, or a person was waited for, is nobody's fault.
+            async with asyncio.timeout(self.spec.limits.timeout):
+                answer = await self._follow_turns()
         except TimeoutError:
             text = f"The run took longer than its {self.spec.limits.timeout:g} seconds."
             raise LimitReached(text, code="timeout") from None
+        await self._end_completed(answer)  # out of the time-out's reach: a run ends once
 
-    async def _follow_turns(self) -> None:
+    async def _follow_turns(self) -> Answered:
         assert self.spec is not None
         model = await models.open_model(self.spec.model)
         turns = self._turns = Turns(self.spec, self.conversation, model, builtin_toolset(self.spec.builtin_tools))
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
+                if type(event) is Answered:
+                    return event
                 if type(event) is Delta:
                     if self.run.enable_reasoning:
                         self.log.delta(event)
@@ -212,16 +223,21 @@ class Execution:
                             await self.log.room()
                 else:
                     await self._note(event)
+        raise RunFailed("The agent stopped without an answer.", code="no_answer")
 
     async def _note(self, event: Event) -> None:
         match event:
             case StepDone():
                 self._step_done(event)
                 if event.type == "tool_result":
+                    self._open_results -= 1
                     await self.log.commit()
-                if self._hand_back and event.type != "final_answer":
+                if self._hand_back and event.type != "final_answer" and not self._open_results:
                     raise _HandBack
             case ToolsStarting():
+                if self._hand_back:  # sooner ask the model again than wonder what has become of a tool
+                    raise _HandBack
+                self._open_results = len(event.results)
                 for use in event.uses:
                     self._step_done(use)
                 for row in event.results:
@@ -229,13 +245,6 @@ class Execution:
                 await self.log.commit()
             case Retry():
                 self._say_retry(event.steps, event.attempt, event.reason, event.delay)
-            case Answered():
-                await self._end_completed(event)
-
-    def _time_left(self, limit: float) -> float:
-        assert self.run.started_at is not None
-        used: datetime.timedelta = timezone.now() - self.run.started_at
-        return max(limit - used.total_seconds(), 0)
 
     def _discard_dangling(self) -> None:
         if self.dangling and self.run.enable_reasoning:
@@ -299,6 +308,7 @@ class Execution:
         await self._end(Run.Status.CANCELLED, result=self._partial())
 
     async def _end(self, status: Run.Status, **changes: Any) -> None:
+        self._ending = True
         usage, iterations = self.conversation.usage, self.conversation.iteration
         self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
         await self.log.commit(

@@ -140,7 +140,6 @@ def test_a_last_line_without_an_end_counts():
         b'data: {"choices": [{"delta": {"reasoning": 7}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": 7}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"index": -1}]}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": [{"index": "0"}]}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": 7}]}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": 7}}]}}]}\n\n',
@@ -217,8 +216,27 @@ def test_calls_without_an_index_are_told_apart_by_id_or_name():
         {"id": "b", "function": {"name": "g", "arguments": '{"x":'}},
         {"function": {"arguments": "1}"}},
         {"function": {"name": "h", "arguments": "{}"}},
+        {"function": {"name": "i", "arguments": "{"}},
+        {"function": {"arguments": "}"}},
     )
-    assert told(calls) == [("f", "{}"), ("g", '{"x":1}'), ("h", "{}")]
+    assert told(calls) == [("f", "{}"), ("g", '{"x":1}'), ("h", "{}"), ("i", "{}")]
+
+
+def test_a_server_may_repeat_id_and_name_with_every_piece():
+    calls = calls_of(
+        {"id": "a", "function": {"name": "f", "arguments": '{"x":'}},
+        {"id": "a", "function": {"name": "f", "arguments": "1}"}},
+    )
+    assert told(calls) == [("f", '{"x":1}')]
+
+
+@pytest.mark.parametrize("index", [-1, 7])
+def test_an_index_that_cannot_be_counts_as_none(index):
+    calls = calls_of(
+        {"index": index, "id": "a", "function": {"name": "f", "arguments": '{"x":'}},
+        {"index": index, "function": {"arguments": "1}"}},
+    )
+    assert told(calls) == [("f", '{"x":1}')]
 
 
 def test_calls_that_are_all_numbered_0_are_told_apart_by_id():

@@ -112,7 +112,6 @@ class Conversation:
     """What the model is told, and where in the run we are.
 
     `history` is the session before this run and may be trimmed; `turns` is this run so far and may not.
-    `answer`: what an earlier attempt had answered, where only the run's end is missing.
     """
 
     history: list[Message]
@@ -122,7 +121,6 @@ class Conversation:
     next_index: int = 0
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)
-    answer: str | None = None
 
 
 JSON = dict[str, Any]

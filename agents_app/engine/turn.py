@@ -88,7 +88,8 @@ class TurnReader:
             taken = {other.call_id for other in self._calls.values()}
             usable = 0 < len(part.id) <= _LONGEST_ID and part.id not in taken
             call.call_id = part.id if usable else f"call_{call.index}_{time.time_ns():x}"
-        call.name = (call.name + part.name)[:_LONGEST_ID]
+        if part.name != call.name:  # some servers say it again with every piece
+            call.name = (call.name + part.name)[:_LONGEST_ID]
         if part.arguments:
             yield self._delta(call, part.arguments)
 

@@ -54,6 +54,11 @@ def heads(session_ids: Iterable[str]) -> dict[str, int]:
     return dict(Session.objects.filter(pk__in=list(session_ids)).values_list("id", "last_seq"))
 
 
+def uuid_value(value: uuid.UUID) -> Any:
+    """A uuid as a parameter of SQL written by hand."""
+    return value if connection.features.has_native_uuid_field else value.hex
+
+
 def advance(session_id: str, count: int) -> int:
     """Take `count` numbers of the session in the caller's transaction; returns the number before the first."""
     with connection.cursor() as cursor:
@@ -67,24 +72,19 @@ def advance(session_id: str, count: int) -> int:
 def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str, Any]]]) -> range:
     """Append events in the caller's transaction, and publish them once it is committed. Returns their numbers."""
     at = live.now()
-    with transaction.atomic():
+    run = uuid_value(run_id)
+    created_at = connection.ops.adapt_datetimefield_value(datetime.datetime.fromtimestamp(at, datetime.UTC))
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         before = advance(session_id, len(events))
-        rows, frames = [], []
+        frames = []
         for seq, (kind, data) in enumerate(events, start=before + 1):
             text = orjson.dumps(data).decode()
-            rows.append(
-                Event(
-                    session_id=session_id,
-                    seq=seq,
-                    first=seq,
-                    run_id=run_id,
-                    type=kind,
-                    data=text,
-                    created_at=datetime.datetime.fromtimestamp(at, datetime.UTC),
-                )
+            cursor.execute(
+                "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                [session_id, seq, seq, run, kind, text, created_at],
             )
             frames.append(Frame(seq, seq, False, frame_text(kind, seq, seq, run_id, at, text)))
-        Event.objects.bulk_create(rows)
         transaction.on_commit(lambda: live.publish_soon([(session_id, frames)]))
     return range(before + 1, before + 1 + len(events))
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from agents_app.models.agents import Agent
 
@@ -54,12 +54,6 @@ class RunQuerySet(models.QuerySet["Run"]):
     def owned(self, run_id: uuid.UUID, fence: int) -> "RunQuerySet":
         """The run, if `fence` still is its fence: what a worker's every write goes through."""
         return self.filter(pk=run_id, fence=fence, status=Run.Status.RUNNING)
-
-    def claimable(self, now) -> "RunQuerySet":
-        """Runs that a worker may take: first in their session, and queued or left behind by a dead worker."""
-        ahead = Run.objects.unfinished().filter(session=OuterRef("session"), number__lt=OuterRef("number"))
-        left_behind = Q(status=Run.Status.RUNNING, lease_until__lt=now)
-        return self.filter(Q(status=Run.Status.QUEUED) | left_behind).filter(~Exists(ahead))
 
 
 class Run(models.Model):

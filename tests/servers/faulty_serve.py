@@ -24,7 +24,7 @@ STATEMENTS = {
     "end-written": ("log-writer", 'UPDATE "agents_app_run"', "finished_at"),
     "start-written": ("claims", 'INSERT INTO "agents_app_event"', ""),
 }
-POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done", "answer-committed"]
+POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done"]
 
 
 def pass_point(point: str, said: object = "") -> None:
@@ -65,25 +65,6 @@ def watch_publishing() -> None:
         publish_soon(frames)
 
     live.publish, live.publish_soon = published, published_soon
-
-
-def watch_ends() -> None:
-    from agents_app.worker import Execution
-
-    end = Execution._end
-
-    async def committed_before(self: Execution, *arguments: Any, **changes: Any) -> None:
-        """The answer's step reaches the database some time before the end of the run does, or together with it."""
-        if Path(os.environ[DOOM]).exists():
-            entries, self.log._entries = self.log._entries, []
-            kept = [entry for entry in entries if entry.type != "response"]
-            self.log._entries = kept
-            await self.log.commit()
-            pass_point("answer-committed", self.run.prompt)
-            self.log._entries += [entry for entry in entries if entry.type == "response"]
-        await end(self, *arguments, **changes)
-
-    Execution._end = committed_before
 
 
 def add_tools() -> None:
@@ -137,7 +118,6 @@ def main() -> None:
 
     django.setup()
     watch_publishing()
-    watch_ends()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -178,7 +178,9 @@ class ChatChunks:
         function = call.get("function") or {}
         identity = call.get("id") or ""
         position = call.get("index")
-        if position is None or position > len(self._calls):
+        if position is None and identity and identity in self._calls:  # said again with every piece
+            position = self._calls.index(identity)
+        elif position is None or not 0 <= position <= len(self._calls):
             position = len(self._calls) if identity or function.get("name") else max(len(self._calls) - 1, 0)
         elif position < len(self._calls) and identity and identity != self._calls[position]:
             position = len(self._calls)  # some servers number every call 0

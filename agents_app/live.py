@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import logging
 import time
+import uuid
 import weakref
 import zlib
 from collections import Counter
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 import orjson
 from channels.layers import get_channel_layer
 from django.conf import settings
+
+from agents_app.exceptions import SessionNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +144,7 @@ class Tail:
         self._frames: list[Frame] = []
         self._bytes = 0
         self._lost = False
+        self._ended = False
         self._news = asyncio.Event()
 
     def offer(self, frames: list[Frame]) -> None:
@@ -155,10 +159,21 @@ class Tail:
         self._frames, self._bytes, self._lost = [], 0, True
         self._news.set()
 
+    def end(self) -> None:
+        """The session is no more."""
+        self._ended = True
+        self._news.set()
+
     async def next(self) -> list[Frame] | None:
-        """The frames that have come; None where some were lost. Waits for either."""
+        """The frames that have come; None where some were lost. Waits for either.
+
+        Raises:
+            SessionNotFound: the session was deleted.
+        """
         await self._news.wait()
         self._news.clear()
+        if self._ended:
+            raise SessionNotFound("The session was deleted.")
         frames, lost = self._frames, self._lost
         self._frames, self._bytes, self._lost = [], 0, False
         return None if lost else frames
@@ -195,6 +210,10 @@ class _Watched:
         for tail in self.tails:
             tail.lose()
 
+    def end(self) -> None:
+        for tail in self.tails:
+            tail.end()
+
 
 class Hub:
     """Hands the carriers that reach this process to its watchers. One channel for all of them, not one each."""
@@ -205,18 +224,20 @@ class Hub:
         self._channel: str | None = None
         self._lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._echoes: dict[str, asyncio.Future[None]] = {}
         self.lost = 0
 
     @contextlib.asynccontextmanager
     async def subscribe(self, session_id: str) -> AsyncIterator[Tail]:
         """A tail that gets this session's frames from now on."""
         tail = Tail()
-        self._watched.setdefault(session_id, _Watched()).tails.add(tail)
+        watched = self._watched.setdefault(session_id, _Watched())
+        watched.tails.add(tail)
         await self._join(bucket(session_id))
         try:
             yield tail
         finally:
-            self._forget(session_id, tail)
+            self._forget(watched, session_id, tail)
             await self._leave(bucket(session_id))
 
     def watched(self) -> dict[str, int]:
@@ -234,20 +255,44 @@ class Hub:
             self.lost += 1
             watched.lose()
 
-    def _forget(self, session_id: str, tail: Tail) -> None:
-        watched = self._watched[session_id]
+    def end(self, session_id: str) -> None:
+        """Tell the watchers of a session that it was deleted; whoever watches it from now on begins anew."""
+        if watched := self._watched.pop(session_id, None):
+            watched.end()
+
+    async def answers(self) -> bool:
+        """Whether a message that this process sends itself through the layer comes back."""
+        await self._ensure_reader()
+        word = uuid.uuid4().hex
+        echo = self._echoes[word] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(_PUBLISH_TIMEOUT):
+                await get_channel_layer().send(self._channel, {"type": "echo", "word": word})
+                await echo
+        except Exception as error:
+            logger.warning("The channel layer does not answer: %r", error)
+            return False
+        finally:
+            del self._echoes[word]
+        return True
+
+    def _forget(self, watched: _Watched, session_id: str, tail: Tail) -> None:
         watched.tails.discard(tail)
-        if not watched.tails:
+        if not watched.tails and self._watched.get(session_id) is watched:
             del self._watched[session_id]
 
     async def _join(self, group: str) -> None:
+        await self._ensure_reader()
+        async with self._lock:
+            self._buckets[group] += 1
+            if self._buckets[group] == 1:
+                await get_channel_layer().group_add(group, self._channel)
+
+    async def _ensure_reader(self) -> None:
         async with self._lock:
             if self._reader is None:
                 self._channel = await get_channel_layer().new_channel()
                 self._reader = asyncio.create_task(self._read(), context=contextvars.Context())
-            self._buckets[group] += 1
-            if self._buckets[group] == 1:
-                await get_channel_layer().group_add(group, self._channel)
 
     async def _leave(self, group: str) -> None:
         async with self._lock:
@@ -260,7 +305,10 @@ class Hub:
         while True:
             try:
                 message = await layer.receive(self._channel)
-                self._hand_out(orjson.loads(message["body"]))
+                if message["type"] == "carrier":
+                    self._hand_out(orjson.loads(message["body"]))
+                elif echo := self._echoes.get(message["word"]):
+                    echo.set_result(None)
             except asyncio.CancelledError:
                 raise
             except Exception:

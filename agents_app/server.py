@@ -115,15 +115,30 @@ class SocketFactory(WebSocketFactory):
     protocol = Socket
 
 
+_TOO_LARGE = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    b'{"error":{"message":"The body is too large.","type":"invalid_request_error","param":null,"code":"too_large"}}'
+)
+
+
 class Request(WebRequest):
     """An HTTP request whose body ends at LARGEST_BODY: daphne would store any length before anybody is asked."""
 
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(length)
+        if length is not None and length > LARGEST_BODY:
+            self._refuse()
+
     def handleContentChunk(self, data: bytes) -> None:
         if self.content.tell() + len(data) > LARGEST_BODY:
-            self.channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            self.channel.transport.loseConnection()
-            return
-        super().handleContentChunk(data)
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        transport = self.channel.transport
+        transport.write(_TOO_LARGE)
+        transport.loseConnection()
 
 
 class Server(DaphneServer):

@@ -13,7 +13,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
 from agents_app import access, log, runs
-from agents_app.exceptions import AgentError, InvalidMessage, StorageUnavailable
+from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.models import Agent, Run, Session
 from agents_app.models.runs import SESSION_ID
 from agents_app.threads import DatabaseThreads
@@ -129,10 +129,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _pump(self, after: int) -> None:
         send = self.base_send
-        async with contextlib.aclosing(log.follow(self.session_id, after)) as following:  # type: ignore[type-var]
-            async for batch in following:
-                for frame in batch:
-                    await send({"type": "websocket.send", "text": frame.text})
+        try:
+            async with contextlib.aclosing(log.follow(self.session_id, after)) as following:  # type: ignore[type-var]
+                async for batch in following:
+                    for frame in batch:
+                        await send({"type": "websocket.send", "text": frame.text})
+        except SessionNotFound as error:
+            await self.close(NOT_FOUND, str(error))
 
     async def _beat(self) -> None:
         while True:

@@ -54,7 +54,7 @@ LOG_DATA: dict[str, Schema] = {
     "reasoning_complete": _object(
         status={"enum": ["completed", "failed", "cancelled"]},
         iterations=_COUNT,
-        usage=_object(**dict.fromkeys(_USAGE, _COUNT)),
+        usage=_object((), **dict.fromkeys(_USAGE, _COUNT)),
         duration_ms=_COUNT,
     ),
 }

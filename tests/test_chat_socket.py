@@ -246,3 +246,15 @@ def test_a_ping_is_answered_with_its_timestamp(open_chat, name):
     assert chat.until("pong")["data"] == {"timestamp": 12.5}
     chat.socket.send('{"type":"ping","timestamp":99}')
     assert chat.until("pong")["data"] == {"timestamp": 99}
+
+
+def test_a_deleted_session_closes_its_sockets_and_its_id_begins_anew(product, agent, open_chat, name):
+    who = agent([{"text": "an answer"}])
+    chat = open_chat(name)
+    chat.ask("hi", agent_name=who)
+    assert product.request("DELETE", f"/v1/sessions/{name}")[0] == 204
+    assert chat.close_code() == 4404
+    again = open_chat(name, after=0)
+    assert again.connected["data"]["last_seq"] == 0
+    again.ask("hi", agent_name=who)
+    assert again.fold.frames[0]["seq"] == 1

@@ -38,7 +38,7 @@ ENGINE_ORDER = {
     "agents_app.engine.loop": 4,
 }
 ONLY = {  # who may import what
-    "channels.layers": {"agents_app.live", "agents_app.health"},
+    "channels.layers": {"agents_app.live"},
     "openai": {"agents_app.engine.models"},
     "xllamacpp": {"agents_app.engine.models"},
     "agents_app.engine": {

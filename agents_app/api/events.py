@@ -13,7 +13,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from agents_app import log
 from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
-from agents_app.exceptions import InvalidRequest
+from agents_app.exceptions import InvalidRequest, SessionNotFound
 from agents_app.live import Frame
 from agents_app.log import Row
 from agents_app.models import Run, Session
@@ -130,6 +130,8 @@ async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
                 while not (await asyncio.wait({batch}, timeout=PING_INTERVAL))[0]:
                     yield []
                 yield batch.result()
+            except SessionNotFound:
+                return
             finally:
                 batch.cancel()
                 await asyncio.wait({batch})

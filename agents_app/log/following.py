@@ -23,6 +23,9 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
     """Yield what follows `after` in the session's log, for ever: each number once, in order, without a gap.
 
     Close the iterator to stop. It subscribes before it reads, so that nothing falls between.
+
+    Raises:
+        SessionNotFound: the session was deleted meanwhile.
     """
     cursor = after
     process = hub()
@@ -85,7 +88,11 @@ async def _watch(process: Hub) -> None:
             newest = await _readers.run(rows.heads, watched)
             await asyncio.sleep(_IN_FLIGHT)
             for session_id, head in process.watched().items():
-                if head < newest.get(session_id, 0):
+                if session_id not in watched:
+                    continue
+                if newest.get(session_id, 0) < watched[session_id]:  # deleted; perhaps there is a new one of that id
+                    process.end(session_id)
+                elif head < newest.get(session_id, 0):
                     process.lose(session_id)
         except Exception:
             logger.exception("The watchdog could not read the log; it goes on")

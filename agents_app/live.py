@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 LARGEST_CARRIER = 64 * 1024
 LARGEST_MERGED_FRAME = 32 * 1024
-_PUBLISH_TIMEOUT = 2.0
+CHECK_INTERVAL = 2.0
+_LAYER_TIMEOUT = 1.0  # seconds
+_LAYER_PAUSE = 1.0  # seconds without trying after a failure: tokens must not wait for a layer that hangs
 _TAIL_FRAMES = 256
 _TAIL_BYTES = 256 * 1024
 # Frames a second that one session's crowd may cost this process: more watchers get fewer, larger frames.
@@ -98,14 +100,24 @@ async def publish(frames: Iterable[tuple[str, list[Frame]]]) -> None:
     bodies: dict[str, list[list[Any]]] = {}
     for session_id, group in frames:
         bodies.setdefault(bucket(session_id), []).extend([session_id, *frame] for frame in group)
-    layer = get_channel_layer()
     for group_name, items in bodies.items():
         for body in _carriers(items):
-            try:
-                async with asyncio.timeout(_PUBLISH_TIMEOUT):
-                    await layer.group_send(group_name, {"type": "carrier", "body": body})
-            except Exception as error:
-                logger.warning("A carrier was lost: %r", error)
+            await _send(group_name, body)
+
+
+async def _send(group: str, body: bytes) -> None:
+    global _layer_failed_at
+    if time.monotonic() < _layer_failed_at + _LAYER_PAUSE:
+        return
+    try:
+        async with asyncio.timeout(_LAYER_TIMEOUT):
+            await get_channel_layer().group_send(group, {"type": "carrier", "body": body})
+    except Exception as error:  # whatever the layer's backend raises
+        logger.warning("The channel layer fails; carriers are left out for a moment: %r", error)
+        _layer_failed_at = time.monotonic()
+
+
+_layer_failed_at = -_LAYER_PAUSE
 
 
 def _carriers(items: list[list[Any]]) -> Iterable[bytes]:
@@ -123,6 +135,12 @@ def _carriers(items: list[list[Any]]) -> Iterable[bytes]:
 
 _publishers: set[asyncio.Task[None]] = set()
 _serving_loop: asyncio.AbstractEventLoop | None = None
+
+
+def attach() -> None:
+    """Let the threads of this process publish through the running event loop."""
+    global _serving_loop
+    _serving_loop = asyncio.get_running_loop()
 
 
 def publish_soon(frames: list[tuple[str, list[Frame]]]) -> None:
@@ -216,15 +234,21 @@ class _Watched:
 
 
 class Hub:
-    """Hands the carriers that reach this process to its watchers. One channel for all of them, not one each."""
+    """Hands the carriers that reach this process to its watchers. One channel for all of them, not one each.
+
+    Where the layer fails it goes on trying, and `is_deaf` says that watchers live from the log meanwhile.
+    """
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
-        self._buckets: Counter[str] = Counter()
+        self._wanted: Counter[str] = Counter()
+        self._joined: set[str] = set()
         self._channel: str | None = None
         self._lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._checker: asyncio.Task[None] | None = None
         self._echoes: dict[str, asyncio.Future[None]] = {}
+        self.is_deaf = False
         self.lost = 0
 
     @contextlib.asynccontextmanager
@@ -233,12 +257,14 @@ class Hub:
         tail = Tail()
         watched = self._watched.setdefault(session_id, _Watched())
         watched.tails.add(tail)
-        await self._join(bucket(session_id))
+        self._wanted[bucket(session_id)] += 1
         try:
+            await self.listen()
             yield tail
         finally:
+            self._wanted[bucket(session_id)] -= 1
             self._forget(watched, session_id, tail)
-            await self._leave(bucket(session_id))
+            await self.listen()
 
     def watched(self) -> dict[str, int]:
         """The watched sessions, and the newest number that was handed out of each."""
@@ -262,43 +288,71 @@ class Hub:
 
     async def answers(self) -> bool:
         """Whether a message that this process sends itself through the layer comes back."""
-        await self._ensure_reader()
+        await self.listen()
+        if self._channel is None:
+            return False
         word = uuid.uuid4().hex
         echo = self._echoes[word] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(_PUBLISH_TIMEOUT):
+            async with asyncio.timeout(_LAYER_TIMEOUT):
                 await get_channel_layer().send(self._channel, {"type": "echo", "word": word})
                 await echo
-        except Exception as error:
-            logger.warning("The channel layer does not answer: %r", error)
+        except Exception as error:  # whatever the layer's backend raises
+            logger.debug("The channel layer does not answer: %r", error)
             return False
         finally:
             del self._echoes[word]
         return True
 
+    def check_for_ever(self) -> None:
+        """Keep `is_deaf` true to the facts while somebody watches."""
+        if self._checker is None:
+            self._checker = asyncio.create_task(self._check(), context=contextvars.Context())
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            if self._watched:
+                hears = await self.answers()
+                if hears and self.is_deaf:
+                    logger.warning("The channel layer answers again")
+                    self.is_deaf = False
+                elif not hears:
+                    self._failed("no answer")
+
+    async def listen(self) -> None:
+        """Be in the groups of the watched sessions, and in no others, as far as the layer lets us."""
+        wanted = {group for group, count in self._wanted.items() if count > 0}
+        if self._reader is not None and wanted == self._joined:
+            return
+        async with self._lock:
+            try:
+                async with asyncio.timeout(_LAYER_TIMEOUT):
+                    await self._change_groups(wanted)
+            except Exception as error:  # whatever the layer's backend raises
+                self._failed(error)
+
+    async def _change_groups(self, wanted: set[str]) -> None:
+        layer = get_channel_layer()
+        if self._reader is None:
+            self._channel = await layer.new_channel()
+            self._reader = asyncio.create_task(self._read(), context=contextvars.Context())
+        for group in wanted - self._joined:
+            await layer.group_add(group, self._channel)
+            self._joined.add(group)
+        for group in self._joined - wanted:
+            await layer.group_discard(group, self._channel)
+            self._joined.discard(group)
+
+    def _failed(self, reason: object) -> None:
+        if not self.is_deaf:
+            logger.warning("The channel layer fails (%r): watchers read the log", reason)
+        self.is_deaf = True
+
     def _forget(self, watched: _Watched, session_id: str, tail: Tail) -> None:
         watched.tails.discard(tail)
         if not watched.tails and self._watched.get(session_id) is watched:
             del self._watched[session_id]
-
-    async def _join(self, group: str) -> None:
-        await self._ensure_reader()
-        async with self._lock:
-            self._buckets[group] += 1
-            if self._buckets[group] == 1:
-                await get_channel_layer().group_add(group, self._channel)
-
-    async def _ensure_reader(self) -> None:
-        async with self._lock:
-            if self._reader is None:
-                self._channel = await get_channel_layer().new_channel()
-                self._reader = asyncio.create_task(self._read(), context=contextvars.Context())
-
-    async def _leave(self, group: str) -> None:
-        async with self._lock:
-            self._buckets[group] -= 1
-            if self._buckets[group] == 0:
-                await get_channel_layer().group_discard(group, self._channel)
 
     async def _read(self) -> None:
         layer = get_channel_layer()
@@ -307,14 +361,12 @@ class Hub:
                 message = await layer.receive(self._channel)
                 if message["type"] == "carrier":
                     self._hand_out(orjson.loads(message["body"]))
-                elif echo := self._echoes.get(message["word"]):
+                elif (echo := self._echoes.get(message["word"])) and not echo.done():
                     echo.set_result(None)
             except asyncio.CancelledError:
                 raise
-            except Exception:
-                logger.exception("The channel layer failed; watchers read the log")
-                for watched in self._watched.values():
-                    watched.lose()
+            except Exception as error:  # whatever the layer's backend raises
+                self._failed(error)
                 await asyncio.sleep(1)
 
     def _hand_out(self, items: list[list[Any]]) -> None:
@@ -334,11 +386,10 @@ _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakK
 
 def hub() -> Hub:
     """The hub of the running event loop."""
-    global _serving_loop
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub()
-        _serving_loop = loop
+        attach()
     return _hubs[loop]
 
 

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 200
 WATCHDOG_INTERVAL = 2.0
+DEAF_INTERVAL = 0.1
 _IN_FLIGHT = 0.1
 
 _readers = DatabaseThreads("log-reader", 2)
@@ -76,23 +77,31 @@ def _ensure_watchdog(process: Hub) -> None:
     running = _watchdogs.get(id(loop))
     if running is None or running.done():
         _watchdogs[id(loop)] = loop.create_task(_watch(process), context=contextvars.Context())
+        process.check_for_ever()
 
 
 async def _watch(process: Hub) -> None:
-    """Find what was lost at the end of a session, where no later carrier would show the gap."""
+    """Find what was lost at the end of a session, where no later carrier would show the gap.
+
+    While the layer does not answer, this is how watchers get their frames: more often then.
+    """
     while True:
-        await asyncio.sleep(WATCHDOG_INTERVAL)
+        await asyncio.sleep(DEAF_INTERVAL if process.is_deaf else WATCHDOG_INTERVAL)
         try:
-            if not (watched := process.watched()):
-                continue
-            newest = await _readers.run(rows.heads, watched)
-            await asyncio.sleep(_IN_FLIGHT)
-            for session_id, head in process.watched().items():
-                if session_id not in watched:
-                    continue
-                if newest.get(session_id, 0) < watched[session_id]:  # deleted; perhaps there is a new one of that id
-                    process.end(session_id)
-                elif head < newest.get(session_id, 0):
-                    process.lose(session_id)
+            if process.watched():
+                await _find_lost(process)
         except Exception:
             logger.exception("The watchdog could not read the log; it goes on")
+
+
+async def _find_lost(process: Hub) -> None:
+    watched = process.watched()
+    newest = await _readers.run(rows.heads, watched)
+    await asyncio.sleep(_IN_FLIGHT)
+    for session_id, head in process.watched().items():
+        if session_id not in watched:
+            continue
+        if newest.get(session_id, 0) < watched[session_id]:  # deleted; perhaps there is a new one of that id
+            process.end(session_id)
+        elif head < newest.get(session_id, 0):
+            process.lose(session_id)

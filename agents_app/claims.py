@@ -100,7 +100,8 @@ def _prepared(run: Run, default: Provider | None) -> Claim:
 def _whole(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
     spec = agent.spec(agent.provider or default) if agent else None
-    prepared = Claim(run, spec, runs.conversation(run))
+    told = runs.conversation(run, spec.model.context_tokens) if spec else runs.conversation(run)
+    prepared = Claim(run, spec, told)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared

@@ -27,6 +27,7 @@ from agents_app.threads import write_transaction
 LONGEST_MESSAGE = 100_000
 LONGEST_MESSAGE_ID = 128
 _REMEMBERED_RUNS = 200
+_MOST_CHARACTERS_OF_A_TOKEN = 6  # as much as the engine's estimate may become
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
 
@@ -199,10 +200,13 @@ def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> dict[
     }
 
 
-def conversation(run: Run) -> Conversation:
-    """What the model is told: the session before this run, and this run's own finished steps."""
+def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
+    """What the model is told: the session before this run, and this run's own finished steps.
+
+    `context_tokens`: what the model takes in; of the session, no more is read than might fit.
+    """
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
-    history = _history(run) if run.number > 1 else []
+    history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
     rebuilt = Conversation(history=history, prompt=run.prompt)
     _replay(rebuilt, steps)
     if steps:
@@ -240,10 +244,21 @@ def _tool_call(use: Step) -> ToolCall:
     return told_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
 
 
-def _history(run: Run) -> list[Message]:
-    """The session's earlier runs as messages, oldest first, with the tool rounds of those that completed."""
+def _recent(run: Run, room: int) -> list[Run]:
+    """The session's finished runs before this one, oldest first, as far back as they may fit into `room`."""
     earlier = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
-    recent = list(reversed(earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS]))
+    recent: list[Run] = []
+    for each in earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS].iterator(chunk_size=5):
+        recent.append(each)
+        room -= len(each.prompt) + len(each.result)
+        if room < 0:
+            break
+    return recent[::-1]
+
+
+def _history(run: Run, *, room: int) -> list[Message]:
+    """The session's earlier runs as messages, oldest first, with the tool rounds of those that completed."""
+    recent = _recent(run, room)
     steps: dict[uuid.UUID, list[Step]] = {}
     kinds = [Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]
     completed = [r.pk for r in recent if r.status == Run.Status.COMPLETED]

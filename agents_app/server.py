@@ -11,9 +11,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from daphne.server import Server as DaphneServer
+
 from daphne.server import twisted_loop  # isort: skip — this import installs the event loop
+from autobahn.websocket.types import ConnectionDeny
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as _reactor
@@ -51,6 +54,14 @@ class Socket(WebSocketProtocol):
 
     writable: Writable | None = None
     _paused = False
+
+    def onConnect(self, request: Any) -> Any:
+        """As daphne's, which would lose what follows a `;` in the path, and fail at what is not ASCII."""
+        request.path = urlsplit(self.http_request_uri).path
+        spoken = (request.path, *request.headers, request.headers.get("sec-websocket-protocol", ""))
+        if not all(text.isascii() for text in spoken):
+            raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, "not ASCII")
+        return super().onConnect(request)
 
     def onOpen(self) -> None:
         super().onOpen()
@@ -157,6 +168,7 @@ class Server(DaphneServer):
         self._on_start = on_start
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._ports: list[Any] = []
         self._stopping = False
         self.failed = False
 
@@ -194,6 +206,10 @@ class Server(DaphneServer):
             self.failed = True
             reactor.stop()
 
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ports.append(port)
+
     def listen_error(self, failure: Any) -> None:
         self.failed = True
         super().listen_error(failure)
@@ -208,8 +224,8 @@ class Server(DaphneServer):
     async def _drain(self) -> None:
         logger.info("Stopping: runs are handed back, sockets are closed")
         try:
-            for listener in self.listeners:
-                listener.addCallback(lambda port: port.stopListening())
+            for port in self._ports:
+                port.stopListening()
             await self._on_stop()
             await self._close_sockets()
         except Exception:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError, connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,8 +24,18 @@ def write_transaction() -> Iterator[None]:
 
     Its own way, trying again after sleeps that grow to 100 ms, made tokens wait behind a burst of new runs.
     """
-    with _one_writer if connection.vendor == "sqlite" else contextlib.nullcontext(), transaction.atomic():
+    with _turn() if connection.vendor == "sqlite" else contextlib.nullcontext(), transaction.atomic():
         yield
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    if not _one_writer.acquire(timeout=settings.DATABASE_TIMEOUT):
+        raise OperationalError("database is locked")
+    try:
+        yield
+    finally:
+        _one_writer.release()
 
 
 class DatabaseThreads:

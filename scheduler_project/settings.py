@@ -48,13 +48,21 @@ try:
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
 
+# Embedded: one process with everything in it. Otherwise web and worker processes share PostgreSQL and Redis.
 EMBEDDED = DATABASE_URL.startswith("sqlite")
-if not EMBEDDED:
+if EMBEDDED and REDIS_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL names a server database. This version runs embedded, on SQLite: leave DATABASE_URL unset."
+        "REDIS_URL is set, but the database is SQLite, which one process has for itself. For many instances set "
+        "DATABASE_URL to a PostgreSQL database too; for one, leave REDIS_URL unset."
     )
-if REDIS_URL:
-    raise ImproperlyConfigured("REDIS_URL is set. This version runs embedded, in one process: leave it unset.")
+if not EMBEDDED and not DATABASE_URL.startswith(("postgres://", "postgresql://")):
+    raise ImproperlyConfigured("DATABASE_URL must begin with sqlite:// or postgresql://.")
+if not EMBEDDED and not REDIS_URL:
+    raise ImproperlyConfigured(
+        "DATABASE_URL names PostgreSQL, so workers and web processes are separate: they need REDIS_URL between them."
+    )
+if not EMBEDDED and not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is not set: all instances must share one, and nobody else may know it.")
 if AUTH_REQUIRED:
     raise ImproperlyConfigured(
         "AUTH_REQUIRED is on, and this version has no sign-in for clients yet: leave it off, on a loopback HOST."
@@ -114,20 +122,39 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
-DATABASES["default"]["OPTIONS"] = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": DATABASE_TIMEOUT,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;",
-}
+if EMBEDDED:
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": DATABASE_TIMEOUT,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;",
+    }
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000}",
+        "pool": {"min_size": 0, "max_size": 20, "timeout": 10},
+    }
+    INSTALLED_APPS.insert(INSTALLED_APPS.index("agents_app"), "procrastinate.contrib.django")
 # A file, not memory: the log has threads and connections of its own.
 DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}},
-}
-# Sessions share this many channel-layer groups. One carrier a flush is cheapest until there are many web processes.
-LIVE_BUCKETS = 1
+if REDIS_URL:
+    # A message of this layer is never queued in Redis, so nothing there expires or fills up.
+    _redis = {"address": REDIS_URL, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 15}
+    CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [_redis]}}
+    }
+else:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            "CONFIG": {"capacity": 1000, "group_expiry": 10 * 365 * 86400},
+        }
+    }
+# Sessions share this many channel-layer groups: one carrier a flush is cheapest, until there are many web processes.
+LIVE_BUCKETS = 8 if REDIS_URL else 1
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -98,14 +98,20 @@ def small(product, model, name):
         model.script(name, list(turns))
         provider = {"name": name, "kind": "openai", "base_url": model.base_url, "context_tokens": 600}
         assert product.request("POST", "/v1/providers", provider)[0] == 201
-        created = {"name": name, "provider": name, "model": name, "system_prompt": "Never forget me.", **fields}
+        created = {
+            "name": name,
+            "provider": name,
+            "model": name,
+            "system_prompt": "Never forget me.",
+            **fields,
+        }
         assert product.request("POST", "/v1/agents", created)[0] == 201
         return name
 
     return make
 
 
-@pytest.mark.parametrize("length", [40, 200, 700])
+@pytest.mark.parametrize("length", [200, 400, 1500])
 def test_the_oldest_words_go_first_and_the_system_prompt_stays(small, open_chat, model, name, length):
     who = small([{"text": "yes " * (length // 8)}])
     chat = open_chat(name)
@@ -152,9 +158,16 @@ def test_tool_rounds_of_earlier_runs_are_told(agent, open_chat, model, name):
     messages = model.requests(name)[2]["messages"]
     assert_well_formed(messages)
     assert spoken(messages) == [
-        ("user", "what is 6*7?"), ("assistant", "I calculate"), ("tool", "42"), ("assistant", "It is 42"), ("user", "sure?"),
-    ]  # fmt: skip
-    assert messages[1]["tool_calls"][0]["function"] == {"name": "calculate", "arguments": '{"expression":"6*7"}'}
+        ("user", "what is 6*7?"),
+        ("assistant", "I calculate"),
+        ("tool", "42"),
+        ("assistant", "It is 42"),
+        ("user", "sure?"),
+    ]
+    assert messages[1]["tool_calls"][0]["function"] == {
+        "name": "calculate",
+        "arguments": '{"expression":"6*7"}',
+    }
 
 
 @pytest.mark.parametrize("said", ["", "I was about"])
@@ -188,7 +201,9 @@ def test_history_after_a_failed_run_is_well_formed(agent, open_chat, model, name
 
 def test_history_after_a_run_that_stopped_among_its_tools_is_well_formed(agent, open_chat, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
-    who = agent([call], [{"only_first": 1, "do": [{"wait": "never"}]}, {"text": "fine"}], builtin_tools=["calculate"])
+    who = agent(
+        [call], [{"only_first": 1, "do": [{"wait": "never"}]}, {"text": "fine"}], builtin_tools=["calculate"]
+    )
     chat = open_chat(name)
     chat.say("one", agent_name=who)
     model.wait_for_request(name, 2)
@@ -223,7 +238,7 @@ def test_an_empty_answer_leaves_a_well_formed_history(agent, open_chat, model, n
 
 
 def test_odd_characters_come_through_to_the_model_and_back(agent, open_chat, model, name):
-    odd = "Grüße 👩‍👩‍👧 \u202e עברית \u2028 \x01 \ufffd \U0010ffff \"quoted\" \\u0000 </think> {{x}} %s"
+    odd = 'Grüße 👩‍👩‍👧 \u202e עברית \u2028 \x01 \ufffd \U0010ffff "quoted" \\u0000 </think> {{x}} %s'
     who = agent([{"echo": True, "chunk": 1}])
     chat = open_chat(name)
     chat.ask(odd, agent_name=who)

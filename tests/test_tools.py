@@ -129,8 +129,16 @@ def test_arguments_may_come_in_fragments(ask, count):
             {"index": 0, "id": "b", "function": {"name": "calculate", "arguments": {"expression": "2+2"}}},
         ],
         [
-            {"index": 0, "id": "same", "function": {"name": "calculate", "arguments": '{"expression":"1+1"}'}},
-            {"index": 1, "id": "same", "function": {"name": "calculate", "arguments": '{"expression":"2+2"}'}},
+            {
+                "index": 0,
+                "id": "same",
+                "function": {"name": "calculate", "arguments": '{"expression":"1+1"}'},
+            },
+            {
+                "index": 1,
+                "id": "same",
+                "function": {"name": "calculate", "arguments": '{"expression":"2+2"}'},
+            },
         ],
     ],
     ids=["no index", "no id", "all numbered 0", "all called the same"],
@@ -173,7 +181,8 @@ def test_arguments_that_are_no_object_are_an_error_that_the_model_can_mend(ask, 
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"expression": 7}, {"expression": ""}, {"expression": ["1"]}, {"expression": "1+1" * 500}]
+    "arguments",
+    [{}, {"expression": 7}, {"expression": ""}, {"expression": ["1"]}, {"expression": "1+1" * 500}],
 )
 def test_arguments_that_do_not_fit_the_tool_are_an_error(ask, arguments):
     chat = ask([{"tool_call": {"name": "calculate", "arguments": arguments}}], [{"text": "sorry"}])
@@ -184,8 +193,9 @@ def test_no_calculation_keeps_the_server_busy_or_reaches_anything_else(ask):
     expressions = [
         "9 ** 9 ** 9", "2 ** -999999999", "round(5, -100000000)", "'a' * 10 ** 9", "'a'.zfill(10 ** 10)",
         "f'{1:1000000000}'", "1 << 10 ** 9", "*".join(["9 ** 3000"] * 90), "-" * 990 + "1", "(" * 990,
-        "__import__('os').system('id')", "open('/etc/passwd')", "().__class__", "[1] * 10 ** 9", "1; 2", "a = 1",
-        "lambda: 1", "int", "1 / 0", "1e308 ** 2", "sqrt(-1)", "'%1000000000d' % 1", "True", "None", "…",
+        "__import__('os').system('id')", "open('/etc/passwd')", "().__class__", "[1] * 10 ** 9", "1; 2",
+        "a = 1", "lambda: 1", "int", "1 / 0", "1e308 ** 2", "sqrt(-1)", "'%1000000000d' % 1",
+        "True", "None", "…",
     ]  # fmt: skip
     began = time.monotonic()
     chat = ask([calculate(expression) for expression in expressions], [{"text": "done"}])
@@ -199,16 +209,21 @@ def test_no_calculation_keeps_the_server_busy_or_reaches_anything_else(ask):
 @pytest.mark.parametrize(
     ("expression", "value"),
     [("(2 + 3) * 4 / 8", "2.5"), ("2 ** 10 % 7", "2"), ("-7 // 2", "-4"), ("sqrt(16) + abs(-1)", "5.0"),
-     ("round(pi, 4)", "3.1416"), ("max(1, 2, 3) - min(4, 5)", "-1"), (" 1_000 + 0x10 ", "1016"), ("round(2.5)", "2")],
+     ("round(pi, 4)", "3.1416"), ("max(1, 2, 3) - min(4, 5)", "-1"), (" 1_000 + 0x10 ", "1016"),
+     ("round(2.5)", "2")],
 )  # fmt: skip
 def test_arithmetic_is_right(ask, expression, value):
     chat = ask([calculate(expression)], [{"text": "done"}])
     assert results(chat) == [value]
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "x" * 5000, "a\x00b", 7, ["UTC"], {"a": 1}])
+@pytest.mark.parametrize(
+    "zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "x" * 5000, "a\x00b", 7, ["UTC"], {"a": 1}]
+)
 def test_a_time_zone_that_does_not_exist_is_an_error(ask, zone):
-    chat = ask([{"tool_call": {"name": "current_time", "arguments": {"timezone": zone}}}], [{"text": "sorry"}])
+    chat = ask(
+        [{"tool_call": {"name": "current_time", "arguments": {"timezone": zone}}}], [{"text": "sorry"}]
+    )
     result = steps(chat)[1]
     assert result["is_error"]
     assert "time zone" in result["content"]
@@ -249,9 +264,9 @@ def test_a_thought_a_text_and_a_call_in_one_turn(ask):
         [{"reasoning": "hm"}, {"text": "I shall"}, calculate("1 + 1")],
         [{"text": "<think>aha</think>Two."}],
     )
-    assert [(step["type"], step["content"]) for step in steps(chat) if not step["type"].startswith("tool")] == [
-        ("thought", "hm"), ("thought", "I shall"), ("thought", "aha"), ("final_answer", "Two."),
-    ]  # fmt: skip
+    said = [step["content"] for step in steps(chat) if step["type"] == "thought"]
+    assert said == ["hm", "I shall", "aha"]
+    assert chat.fold.story()[-1] == ("final_answer", "Two.")
 
 
 def test_without_reasoning_tools_are_called_all_the_same(ask, product, model, name):

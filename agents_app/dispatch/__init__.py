@@ -1,8 +1,14 @@
 """How a run reaches a worker. It hands over ids: it knows no worker, the worker registers itself.
 
-One engine in this version: `inprocess`, where the worker lives on the event loop of the process that serves.
+Two engines with the same functions: `inprocess`, where the worker lives on the event loop of the process that serves,
+and `queue`, where Procrastinate carries ids through PostgreSQL to worker processes.
 """
 
-from agents_app.dispatch.inprocess import cancel, draining, enqueue, register, workers_seen
+from django.conf import settings
+
+if settings.EMBEDDED:
+    from agents_app.dispatch.inprocess import cancel, draining, enqueue, register, workers_seen
+else:
+    from agents_app.dispatch.queue import cancel, draining, enqueue, register, workers_seen
 
 __all__ = ["cancel", "draining", "enqueue", "register", "workers_seen"]

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 MAX_TRIES = 4
 LONGEST_DELAY = 60.0
 TOOL_TIMEOUT = 60.0
+CANCEL_PATIENCE = 1.0  # seconds that a cancelled tool gets to clean up; one that does not stop is left behind
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -199,7 +200,8 @@ class Turns:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCEL_PATIENCE)
 
     async def _call(self, use: StepDone, row: StepDone) -> StepDone:
         row.started = time.time()

@@ -13,6 +13,7 @@ from agents_app import live
 from agents_app.engine.events import Delta
 from agents_app.live import Frame
 from agents_app.log.rows import DELTA, frame_text
+from agents_app.log.sql import statements
 from agents_app.models import Run, Step
 from agents_app.threads import write_transaction
 
@@ -23,6 +24,9 @@ STEP_FIELDS = [
     "iteration", "kind", "status", "content", "tool_call_id", "tool_name", "arguments",
     "is_error", "provider_data", "usage", "started_at", "finished_at",
 ]  # fmt: skip
+
+
+_CREATED_AT = {"sqlite": "%Y-%m-%d %H:%M:%S.%f", "postgresql": "%Y-%m-%d %H:%M:%S.%f+00"}
 
 
 class Segment(NamedTuple):
@@ -84,7 +88,7 @@ class Write:
 class Written(NamedTuple):
     """What became of a run's write: the frames to publish."""
 
-    run_id: uuid.UUID
+    log: "RunLog"
     session_id: str
     frames: list[Frame]
 
@@ -107,7 +111,7 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
         DatabaseError: nothing was written.
     """
     at = live.now()
-    created_at = datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    created_at = datetime.datetime.fromtimestamp(at, datetime.UTC).strftime(_CREATED_AT[connection.vendor])
     plan = _Plan(at, created_at)
     wanted = [(w, w.needed()) for w in batch]
     written: list[Written] = []
@@ -115,12 +119,12 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
     with write_transaction():
         before = _take_numbers([(w.log, len(entries)) for w, entries in wanted])
         for w, entries in wanted:
-            if (start := before.get(w.log.run_id)) is None:
+            if (start := before.get(w.log)) is None:
                 continue
             frames, segments = _lay_out(plan, w.log, entries, start)
             end = start + len(entries)
             tails.append((w.log, segments, end))
-            written.append(Written(w.log.run_id, w.log.session_id, frames))
+            written.append(Written(w.log, w.log.session_id, frames))
             plan.steps += w.steps
             if w.changes:
                 _change_run(w.log, w.changes, end)
@@ -130,24 +134,22 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
     return written
 
 
-def _take_numbers(wanted: list[tuple["RunLog", int]]) -> dict[uuid.UUID, int]:
+def _take_numbers(wanted: list[tuple["RunLog", int]]) -> dict["RunLog", int]:
     """Advance the sessions of the runs that are still ours; the number before each run's first event."""
-    counts = {log.run_id.hex: (log, count) for log, count in wanted}
-    claimed = orjson.dumps([[log.run_id.hex, log.fence] for log, _ in wanted]).decode()
+    sql = statements()
+    counts = {(log.run_id, log.fence): (log, count) for log, count in wanted}
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT r.id FROM json_each(%s) JOIN agents_app_run r"
-            " ON r.id = value->>0 AND r.fence = value->>1 AND r.status = 'running'",
-            [claimed],
-        )
-        ours = [counts[run] for (run,) in cursor.fetchall()]
-        cursor.execute(
-            "UPDATE agents_app_session SET last_seq = last_seq + (value->>1) FROM json_each(%s)"
-            " WHERE agents_app_session.id = value->>0 RETURNING agents_app_session.id, last_seq",
-            [orjson.dumps([[log.session_id, count] for log, count in ours]).decode()],
-        )
+        if sql.lock:
+            cursor.execute(sql.lock, [_json([[log.session_id] for log, _ in wanted])])
+        cursor.execute(sql.owned, [_json([[log.run_id.hex, log.fence] for log, _ in wanted])])
+        ours = [counts[uuid.UUID(str(run)), fence] for run, fence in cursor.fetchall()]
+        cursor.execute(sql.advance, [_json([[log.session_id, count] for log, count in ours])])
         newest = dict(cursor.fetchall())
-    return {log.run_id: newest[log.session_id] - count for log, count in ours}
+    return {log: newest[log.session_id] - count for log, count in ours}
+
+
+def _json(rows: list[list[Any]]) -> str:
+    return orjson.dumps(rows).decode()
 
 
 def _lay_out(plan: _Plan, log: "RunLog", entries: list[Entry], before: int) -> tuple[list[Frame], list[Segment]]:
@@ -190,12 +192,7 @@ def _execute(plan: _Plan) -> None:
                 [session_id, first, before, DELTA],
             )
         if plan.events:
-            cursor.execute(
-                "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
-                " SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6"
-                " FROM json_each(%s)",
-                [orjson.dumps(plan.events).decode()],
-            )
+            cursor.execute(statements().insert, [_json(plan.events)])
     if plan.steps:
         latest = {(step.run_id, step.index): step for step in plan.steps}
         Step.objects.bulk_create(

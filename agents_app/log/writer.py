@@ -218,9 +218,9 @@ class LogWriter:
 
 
 def _answer(batch: list[Write], written: list[Written]) -> None:
-    owned = {done.run_id for done in written}
+    owned = {done.log for done in written}
     for write in batch:
-        if write.log.run_id in owned:
+        if write.log in owned:
             for waiter in write.waiters:
                 if not waiter.done():
                     waiter.set_result(None)

@@ -1,7 +1,7 @@
-"""`manage.py serve` with two additions for tests: tools whose effects can be counted, and deaths at named points.
+"""`manage.py serve` with two additions for tests: tools with effects to be counted, and deaths at named points.
 
-A file names the point (`Doom` writes it): whoever passes there dies as by kill -9. The product has no hook for
-this; what surrounds a point is wrapped here, before the server starts. Without the file nothing happens.
+A file names the point (`Mortal.doom` writes it): whoever passes there dies as by kill -9. The product has no hook
+for this; what surrounds a point is wrapped here, before the server starts. Without the file nothing happens.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from typing import Any
 
 DOOM, EFFECTS = "DOOM_FILE", "EFFECTS_FILE"
 
-# Where one can die: the thread, the beginning of the statement that was just executed, and whether it has a word.
+# Where one can die: the thread, how the statement that was just executed begins, and a word in it.
 STATEMENTS = {
     "rows-written": ("log-writer", "INSERT INTO agents_app_event", ""),
     "deltas-deleted": ("log-writer", "DELETE FROM agents_app_event", ""),
-    "steps-written": ("log-writer", 'INSERT INTO "agents_app_step"', ""),
-    "end-written": ("log-writer", 'UPDATE "agents_app_run"', "finished_at"),
-    "start-written": ("claims", 'INSERT INTO "agents_app_event"', ""),
+    "steps-written": ("log-writer", "INSERT INTO agents_app_step", ""),
+    "end-written": ("log-writer", "UPDATE agents_app_run", "finished_at"),
+    "start-written": ("claims", "INSERT INTO agents_app_event", ""),
 }
 POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done"]
 
@@ -42,8 +42,9 @@ def watch_statements() -> None:
 
     def wrapped(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         result = execute(sql, params, many, context)
+        plain, here = sql.replace('"', ""), threading.current_thread().name
         for point, (thread, beginning, word) in STATEMENTS.items():
-            if threading.current_thread().name.startswith(thread) and sql.startswith(beginning) and word in sql:
+            if here.startswith(thread) and plain.startswith(beginning) and word in plain:
                 pass_point(point, params)
         return result
 
@@ -68,7 +69,10 @@ def watch_publishing() -> None:
 
 
 def add_tools() -> None:
-    """`note` and `note_again` write a line down, `hang` never ends, `stubborn` does not even when it is told to."""
+    """`note` and `note_again` write a line down; `hang` never ends, `stubborn` not even when it is told to.
+
+    `late` writes its line down once a file of that name lies beside those of the effects.
+    """
     from agents_app.engine import tools
 
     async def note(arguments: dict[str, Any]) -> str:
@@ -91,13 +95,21 @@ def add_tools() -> None:
             except asyncio.CancelledError:
                 pass
 
-    for name, call, again in (
-        ("note", note, False), ("note_again", note, True), ("hang", hang, False), ("stubborn", stubborn, True),
-    ):  # fmt: skip
-        _add(tools.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=again)
+    async def late(arguments: dict[str, Any]) -> str:
+        line = str(arguments.get("line"))
+        while not Path(os.environ[EFFECTS]).with_name(line).exists():
+            await asyncio.sleep(0.02)
+        return await note(arguments)
+
+    calls = {"note": note, "note_again": note, "hang": hang, "stubborn": stubborn, "late": late}
+    for name, call in calls.items():
+        _add(tools.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=name in ("note_again", "stubborn"))
 
 
-def _add(known: dict[str, Any], tool: Any, name: str, call: Callable[..., Awaitable[str]], *, idempotent: bool) -> None:
+Call = Callable[[dict[str, Any]], Awaitable[str]]
+
+
+def _add(known: dict[str, Any], tool: Any, name: str, call: Call, *, idempotent: bool) -> None:
     schema = {"type": "object", "properties": {"line": {"type": "string"}}, "required": ["line"]}
     known[name] = tool(name=name, description=name, parameters=schema, call=call, idempotent=idempotent)
 

@@ -183,7 +183,8 @@ def _without_secrets(secrets: list[str]) -> Iterator[None]:
             text = text.replace(secret, "***")
         text, _, traceback = text.partition("Traceback (most recent call last)")
         text = " ".join(text.split())[:_LONGEST_REASON]
-        error.args = (text.rstrip(" :") if traceback else text,)
+        text = text.rstrip(" :") if traceback else text
+        error.args = (text if text.endswith((".", "?", "!")) else f"{text}.",)
         raise
 
 

@@ -28,6 +28,8 @@ class Command(BaseCommand):
                 f"HOST is {host}, which other machines can reach, and nobody would have to sign in. "
                 "Use a loopback address: 127.0.0.1."
             )
+        if not 1 <= port <= 65535:
+            raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
         try:
             embedded.take_lock()
         except ImproperlyConfigured as error:

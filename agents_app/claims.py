@@ -19,7 +19,7 @@ from agents_app.threads import write_transaction
 
 logger = logging.getLogger(__name__)
 
-LEASE = datetime.timedelta(seconds=15)
+LEASE = datetime.timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -53,17 +53,27 @@ RETURNING id
 """
 
 
-def claim(worker: str, limit: int, busy: Collection[uuid.UUID] = ()) -> list[Claim]:
-    """Take up to `limit` runs, oldest first. A run's first claim writes its `reasoning_start`.
+_LOCK_SESSIONS = """
+SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
+ORDER BY id FOR UPDATE
+"""
+
+
+def claim(
+    worker: str, limit: int, busy: Collection[uuid.UUID] = (), only: Collection[uuid.UUID] | None = None
+) -> list[Claim]:
+    """Take up to `limit` runs, oldest first, or those of `only`. A run's first claim writes its `reasoning_start`.
 
     `busy`: what this worker is executing already: it does not take its own run over, however late its lease.
     """
     now = timezone.now()
     parameters = {"worker": worker, "now": _sql(now), "until": _sql(now + LEASE), "limit": limit}
-    parameters |= {f"busy{i}": log.rows.uuid_value(pk) for i, pk in enumerate(busy)}
-    others = f"AND run.id NOT IN ({', '.join(f'%(busy{i})s' for i in range(len(busy)))})" if busy else ""
+    others = _condition("AND run.id NOT IN", "busy", busy, parameters) if busy else ""
+    others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
     with write_transaction():
         with connection.cursor() as cursor:
+            if only is not None:
+                cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see log.sql
             cursor.execute(_CLAIM.format(others=others), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
@@ -75,6 +85,12 @@ def claim(worker: str, limit: int, busy: Collection[uuid.UUID] = ()) -> list[Cla
                 _begin(run)
     default = Provider.objects.default()
     return [_prepared(run, default) for run in ours]
+
+
+def _condition(words: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
+    named = {f"{name}{i}": log.rows.uuid_value(pk) for i, pk in enumerate(ids)}
+    parameters.update(named)
+    return f" {words} ({', '.join(f'%({key})s' for key in named)})"
 
 
 def _begin(run: Run) -> None:

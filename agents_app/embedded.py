@@ -12,7 +12,6 @@ from typing import IO
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from agents_app.engine import models
 from agents_app.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,6 @@ async def start() -> None:
         if _worker is not None or _stopped:
             return
         take_lock()
-        await asyncio.to_thread(models.prepare)
         worker = Worker(settings.WORKER_CONCURRENCY)
         # In a context of its own: what a request leaves in its context would hold the database's threads.
         await asyncio.create_task(worker.start(alone=True), context=contextvars.Context())

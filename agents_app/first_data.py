@@ -8,11 +8,12 @@ from pathlib import Path
 import orjson
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 
 from agents_app.models import Agent, Provider
 
 ADMIN = "admin"
+_FILLING = 0x41494E55  # of PostgreSQL's advisory locks
 OLLAMA = "http://127.0.0.1:11434"
 
 AGENTS = {
@@ -32,10 +33,12 @@ AGENTS = {
 
 def fill() -> None:
     """Fill an empty database; a database with an agent or a provider in it is left as it is."""
-    ensure_administrator()
-    if Agent.objects.exists() or Provider.objects.exists():
-        return
     with transaction.atomic():
+        if connection.vendor == "postgresql":  # several instances may begin at the same time
+            connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_FILLING])
+        ensure_administrator()
+        if Agent.objects.exists() or Provider.objects.exists():
+            return
         local = Provider.objects.create(
             name="local", kind=Provider.Kind.LOCAL, default_model="SmolLM2-135M-Instruct", is_default=True
         )

@@ -72,8 +72,15 @@ def start(
             message_id=message_id or None,
             trigger=trigger,
         )
-        dispatch.enqueue(run.pk)
+        enqueue_next(session.pk)
         return Started(run, created=True)
+
+
+def enqueue_next(session_id: str) -> None:
+    """Hand over the session's next run, if there is one and nothing goes on; in the caller's transaction."""
+    head = Run.objects.unfinished().filter(session=session_id).order_by("number").only("status").first()
+    if head is not None and head.status == Run.Status.QUEUED:
+        dispatch.enqueue(head.pk)
 
 
 def _check(message: str, message_id: str | None, session_id: str | None) -> None:
@@ -145,11 +152,12 @@ def cancel(run: Run, *, by: str) -> None:
         StorageUnavailable: the database refused; the run goes on.
     """
     with storage_errors(), write_transaction():
+        Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see log.sql
         asked = {"cancel_requested": True, "cancelled_by": by}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
         if waiting.update(**asked):
             end_cancelled(Run.objects.get(pk=run.pk))
-            dispatch.enqueue(run.pk)  # the next run of the session may be claimed now
+            enqueue_next(run.session_id)
         elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**asked):
             dispatch.cancel(run.pk)
 

@@ -19,12 +19,12 @@ from agents_app.engine.tools import builtin_toolset
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.log import LogWriter, RunLog
 from agents_app.models import Run, Step
-from agents_app.runs import cancel_events, complete_data
+from agents_app.runs import cancel_events, complete_data, enqueue_next
 from agents_app.threads import DatabaseThreads
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = 3.0
+HEARTBEAT = 2.0
 LOOK_INTERVAL = 1.0  # how often the queue is read where no nudge came
 MOST_ATTEMPTS = 20  # a run that ends its worker every time must not do so for ever
 GRACE = 2.0  # seconds that runs get to reach the end of a step when the worker stops
@@ -39,12 +39,17 @@ class Worker:
         self._concurrency = concurrency
         self._news = asyncio.Event()
         self._executions: dict[uuid.UUID, Execution] = {}
+        self._alone = True
+        self._asked: dict[uuid.UUID, asyncio.Future[Execution | None]] = {}
         self._database = DatabaseThreads("claims", 1)
         self._writer = LogWriter()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, alone: bool) -> None:
-        """Begin to claim. `alone`: no other worker shares the database, so whatever is running is left behind."""
+        """Begin to claim. `alone`: no other worker shares the database, so whatever is running is left behind, and
+        the worker looks for runs itself; otherwise it takes those that it is told to run."""
+        self._alone = alone
+        await asyncio.to_thread(models.prepare)
         if alone:
             await self._database.run(claims.release_orphans)
         self._writer.start()
@@ -59,6 +64,8 @@ class Worker:
         beating.cancel()
         await asyncio.wait([claiming], timeout=GRACE)  # a claim that is under way must not be thrown away
         claiming.cancel()
+        for asked in self._asked.values():
+            asked.set_result(None)
         executions = list(self._executions.values())
         for execution in executions:
             execution.hand_back_soon()
@@ -71,12 +78,22 @@ class Worker:
         await self._writer.stop()
         await models.close_models()
 
+    async def run(self, run_id: uuid.UUID) -> None:
+        """Execute that run to its end, if it can be claimed."""
+        execution = self._executions.get(run_id)
+        if execution is None:
+            asked = self._asked.setdefault(run_id, asyncio.get_running_loop().create_future())
+            self.wake()
+            execution = await asked
+        if execution is not None:
+            await asyncio.wait([execution.task])
+
     def wake(self) -> None:
-        """See `dispatch.inprocess.Receiver`."""
+        """See `dispatch.receiver.Receiver`."""
         self._news.set()
 
     def abort(self, run_id: uuid.UUID) -> None:
-        """See `dispatch.inprocess.Receiver`."""
+        """See `dispatch.receiver.Receiver`."""
         if execution := self._executions.get(run_id):
             execution.stop("cancel")
 
@@ -92,6 +109,20 @@ class Worker:
             self._news.clear()
 
     async def _claim(self) -> None:
+        if self._alone:
+            await self._claim_oldest()
+        elif self._asked:
+            await self._claim_asked()
+
+    async def _claim_asked(self) -> None:
+        asked = list(self._asked)
+        taken = await self._database.run(claims.claim, self.id, len(asked), list(self._executions), asked)
+        for claim in taken:
+            self._execute(claim)
+        for run_id in asked:
+            self._asked.pop(run_id).set_result(self._executions.get(run_id))
+
+    async def _claim_oldest(self) -> None:
         while not self.draining and (free := self._concurrency - len(self._executions)) > 0:
             taken = await self._database.run(claims.claim, self.id, free, list(self._executions))
             for claim in taken:
@@ -312,11 +343,15 @@ class Execution:
         usage, iterations = self.conversation.usage, self.conversation.iteration
         self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
         await self.log.commit(
+            then=self._enqueue_next,
             status=status, usage=usage.as_dict(), finished_at=timezone.now(), lease_until=None, worker="", **changes
         )
 
     async def _release(self) -> None:
-        await self.log.commit(status=Run.Status.QUEUED, lease_until=None, worker="")
+        await self.log.commit(then=self._enqueue_next, status=Run.Status.QUEUED, lease_until=None, worker="")
+
+    def _enqueue_next(self) -> None:
+        enqueue_next(self.run.session_id)
 
     def _partial(self) -> str:
         """The answer as far as it came."""

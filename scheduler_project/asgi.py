@@ -11,7 +11,7 @@ http = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
-from agents_app import embedded  # noqa: E402
+from agents_app import lifecycle  # noqa: E402
 from chat_app.routing import websocket_urlpatterns  # noqa: E402
 
 router = ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)})
@@ -23,7 +23,7 @@ async def application(scope, receive, send):
         await _lifespan(receive, send)
         return
     try:
-        await embedded.start()
+        await lifecycle.start()
     except ImproperlyConfigured as error:
         await _refuse(scope, receive, send, str(error))
         return
@@ -35,13 +35,13 @@ async def _lifespan(receive, send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             try:
-                await embedded.start()
+                await lifecycle.start()
             except ImproperlyConfigured as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
             await send({"type": "lifespan.startup.complete"})
         else:
-            await embedded.stop()
+            await lifecycle.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

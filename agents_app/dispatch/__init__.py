@@ -7,8 +7,8 @@ and `queue`, where Procrastinate carries ids through PostgreSQL to worker proces
 from django.conf import settings
 
 if settings.EMBEDDED:
-    from agents_app.dispatch.inprocess import cancel, draining, enqueue, register, workers_seen
+    from agents_app.dispatch.inprocess import cancel, draining, enqueue, register, set_draining, workers_seen
 else:
-    from agents_app.dispatch.queue import cancel, draining, enqueue, register, workers_seen
+    from agents_app.dispatch.queue import cancel, draining, enqueue, register, set_draining, workers_seen
 
-__all__ = ["cancel", "draining", "enqueue", "register", "workers_seen"]
+__all__ = ["cancel", "draining", "enqueue", "register", "set_draining", "workers_seen"]

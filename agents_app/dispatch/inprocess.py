@@ -8,21 +8,10 @@ import contextvars
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from django.db import transaction
 
-
-class Receiver(Protocol):
-    """What a worker can be told."""
-
-    draining: bool
-
-    def wake(self) -> None:
-        """There may be something to claim."""
-
-    def abort(self, run_id: uuid.UUID) -> None:
-        """Stop that run now, if it is one of yours."""
+from agents_app.dispatch.receiver import Receiver
 
 
 @dataclass(slots=True)
@@ -38,6 +27,10 @@ def register(receiver: Receiver | None) -> None:
     """Let the worker of the running event loop know of runs; None takes it away."""
     global _registered
     _registered = _Registered(receiver, asyncio.get_running_loop()) if receiver else None
+
+
+def set_draining() -> None:
+    """Nothing to do here: the worker in this process knows."""
 
 
 def workers_seen() -> int:

@@ -8,15 +8,17 @@ import asyncio
 import datetime
 import logging
 import uuid
-from typing import Protocol
 
 import procrastinate
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app as django_app
-from procrastinate.exceptions import JobAborted, ProcrastinateException
+from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker as JobWorker
+
+from agents_app.dispatch.receiver import Receiver
+from agents_app.threads import DatabaseThreads
 
 logger = logging.getLogger(__name__)
 
@@ -24,20 +26,10 @@ QUEUE = "runs"
 HEARTBEAT = 2.0
 STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are given to others
 RESCUE_INTERVAL = 2.0
+RETRY_INTERVAL = 0.5
+_FORGOTTEN_AFTER = datetime.timedelta(seconds=3)
 POLL_INTERVAL = 2.0  # where a notification got lost
 _RESCUE_LOCK = 0x41494E54  # of PostgreSQL's advisory locks
-
-
-class Receiver(Protocol):
-    """What a worker does for us."""
-
-    draining: bool
-
-    async def run(self, run_id: uuid.UUID) -> None:
-        """Execute that run to its end, if it can be claimed."""
-
-    def abort(self, run_id: uuid.UUID) -> None:
-        """Stop that run now, if it is one of yours."""
 
 
 _receiver: Receiver | None = None
@@ -70,24 +62,14 @@ def workers_seen() -> int:
 
 
 def enqueue(run_id: uuid.UUID) -> None:
-    """Hand the run over, in the caller's transaction."""
-    execute_run.configure(queueing_lock=str(run_id)).defer(run_id=str(run_id)) if not _is_queued(run_id) else None
-
-
-def _is_queued(run_id: uuid.UUID) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = %s AND status = 'todo'", [str(run_id)]
-        )
-        return cursor.fetchone() is not None
+    """Hand the run over, in the caller's transaction. A second job for it waits for the first, then finds nothing."""
+    execute_run.configure(lock=str(run_id)).defer(run_id=str(run_id))
 
 
 def cancel(run_id: uuid.UUID) -> None:
     """Have the run stopped: its worker is told as soon as the caller's transaction is committed."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM procrastinate_jobs WHERE queueing_lock = %s AND status = 'doing'", [str(run_id)]
-        )
+        cursor.execute("SELECT id FROM procrastinate_jobs WHERE lock = %s AND status = 'doing'", [str(run_id)])
         jobs = [job for (job,) in cursor.fetchall()]
     for job in jobs:
         django_app.job_manager.cancel_job_by_id(job, abort=True)
@@ -111,19 +93,19 @@ async def execute_run(context: procrastinate.JobContext, run_id: str) -> None:
 
 
 async def work(concurrency: int, stopping: asyncio.Event) -> None:
-    """Fetch jobs until `stopping` is set; start again when the database was away."""
+    """Fetch jobs until `stopping` is set; start again where the database was away."""
+    rescuer = asyncio.create_task(_rescue_for_ever())
     connector = django_app.connector.get_worker_connector()  # type: ignore[attr-defined]
     with django_app.replace_connector(connector) as app:
-        rescuer = asyncio.create_task(_rescue_for_ever(app))
         while not stopping.is_set():
             try:
                 async with app.open_async():
                     await _fetch(app, concurrency, stopping)
-            except Exception:
-                logger.warning("The job queue is not to be reached; trying again", exc_info=True)
-                await asyncio.sleep(1)
-        rescuer.cancel()
-        await asyncio.gather(rescuer, return_exceptions=True)
+            except Exception as error:  # whatever the database's driver raises
+                logger.warning("The job queue is not to be reached; trying again: %r", error)
+                await asyncio.sleep(RETRY_INTERVAL)
+    rescuer.cancel()
+    await asyncio.gather(rescuer, return_exceptions=True)
 
 
 async def _fetch(app: procrastinate.App, concurrency: int, stopping: asyncio.Event) -> None:
@@ -147,22 +129,46 @@ async def _fetch(app: procrastinate.App, concurrency: int, stopping: asyncio.Eve
     await running
 
 
-async def _rescue_for_ever(app: procrastinate.App) -> None:
-    """Give the jobs of dead workers to others. Every worker looks, one at a time."""
+async def _rescue_for_ever() -> None:
+    """See that no run is forgotten. Every worker looks, one at a time."""
+    threads = DatabaseThreads("rescue", 1)
     while True:
         await asyncio.sleep(RESCUE_INTERVAL)
         try:
-            await _rescue(app)
-        except (ProcrastinateException, OSError):
-            logger.debug("Could not look for stalled jobs", exc_info=True)
+            await threads.run(rescue)
+        except Exception as error:  # whatever the database's driver raises
+            logger.warning("Could not look for forgotten runs: %r", error)
 
 
-async def _rescue(app: procrastinate.App) -> None:
-    locked = await app.connector.execute_query_one_async(
-        "SELECT pg_try_advisory_lock(%(lock)s) AS got", lock=_RESCUE_LOCK
-    )
-    if not locked["got"]:
-        return
-    for job in await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED):
-        logger.warning("Job %s of a dead worker is given to another", job.id)
-        await app.job_manager.retry_job(job)
+def rescue() -> None:
+    """Give the jobs of dead workers to others, and a job to every run that could go on and has none."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_RESCUE_LOCK])
+        if not cursor.fetchone()[0]:
+            return
+        cursor.execute(_STALLED, {"queue": QUEUE, "seconds": STALLED})
+        for (job,) in cursor.fetchall():
+            logger.warning("Job %s of a dead worker is given to another", job)
+            django_app.job_manager.retry_job_by_id(job, retry_at=timezone.now())
+        cursor.execute(_FORGOTTEN, {"now": timezone.now(), "before": timezone.now() - _FORGOTTEN_AFTER})
+        for (run_id,) in cursor.fetchall():
+            logger.warning("Run %s had no job; it has one now", run_id)
+            enqueue(run_id)
+
+
+_STALLED = """
+SELECT job.id FROM procrastinate_jobs AS job LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+WHERE job.status = 'doing' AND job.queue_name = %(queue)s
+    AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(seconds)s))
+"""
+
+# First in its session, waiting longer than any job needs to be fetched, or left behind; and nobody was told.
+_FORGOTTEN = """
+SELECT run.id FROM agents_app_run AS run
+WHERE ((run.status = 'queued' AND run.created_at < %(before)s)
+        OR (run.status = 'running' AND run.lease_until < %(now)s))
+    AND NOT EXISTS (SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
+        AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))
+    AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS job
+        WHERE job.lock = run.id::text AND job.status IN ('todo', 'doing'))
+"""

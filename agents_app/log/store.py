@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,6 +71,7 @@ class Write:
     entries: list[Entry]
     steps: list[Step]
     changes: dict[str, Any]
+    then: list[Callable[[], None]]
     waiters: list["asyncio.Future[None]"]
 
     def needed(self) -> list[Entry]:
@@ -128,6 +130,8 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
             plan.steps += w.steps
             if w.changes:
                 _change_run(w.log, w.changes, end)
+            for then in w.then:
+                then()
         _execute(plan)
     for log, segments, end in tails:  # only now is it true
         log.segments, log.last_seq = segments, end

@@ -9,6 +9,7 @@ import datetime
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,7 @@ class RunLog:
         self._entries: list[Entry] = []
         self._steps: list[Step] = []
         self._changes: dict[str, Any] = {}
+        self._then: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._size = 0
         self._room = asyncio.Event()
@@ -87,8 +89,10 @@ class RunLog:
             self._room.clear()
             await self._room.wait()
 
-    async def commit(self, **changes: Any) -> None:
+    async def commit(self, *, then: Callable[[], None] | None = None, **changes: Any) -> None:
         """Write all that was said, with `changes` to the run's row; return when it is in the database.
+
+        `then` is called in the same transaction, after the changes.
 
         Raises:
             Fenced, StorageUnavailable: it is not, and nothing of this run will be written any more.
@@ -96,6 +100,8 @@ class RunLog:
         if self._broken:
             raise self._broken
         self._changes |= changes
+        if then is not None:
+            self._then.append(then)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._writer.wake(self)
@@ -103,8 +109,8 @@ class RunLog:
 
     def take(self) -> Write:
         """Hand over all that waits."""
-        write = Write(self, self._entries, self._steps, self._changes, self._waiters)
-        self._entries, self._steps, self._changes, self._waiters = [], [], {}, []
+        write = Write(self, self._entries, self._steps, self._changes, self._then, self._waiters)
+        self._entries, self._steps, self._changes, self._then, self._waiters = [], [], {}, [], []
         self._size = 0
         self._room.set()
         return write

@@ -11,7 +11,10 @@ from django.utils.module_loading import import_string
 
 
 class Command(BaseCommand):
-    help = "Serve HTTP and WebSocket, and execute runs, in one process. Migrates and fills an empty database first."
+    help = (
+        "Serve HTTP and WebSocket. Embedded (SQLite), migrate first, and execute runs in the same process; "
+        "on PostgreSQL, wait for `manage.py migrate`, and leave runs to `manage.py worker`."
+    )
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--host", default=settings.HOST, help="Address to listen on (HOST).")
@@ -21,7 +24,7 @@ class Command(BaseCommand):
         # First of all: importing daphne's server installs the event loop that everything else finds.
         from agents_app.server import Server
 
-        from agents_app import embedded, first_data
+        from agents_app import first_data, lifecycle
 
         if host not in ("127.0.0.1", "localhost", "::1") and not settings.AUTH_REQUIRED:
             raise CommandError(
@@ -30,18 +33,14 @@ class Command(BaseCommand):
             )
         if not 1 <= port <= 65535:
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
-        try:
-            embedded.take_lock()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
-        call_command("migrate", interactive=False, verbosity=0)
+        _prepare_database()
         first_data.fill()
         password, hint = first_data.first_password(), _demonstration_hint()
         server = Server(
             import_string(settings.ASGI_APPLICATION),
-            on_start=embedded.start,
+            on_start=lifecycle.start,
             on_ready=lambda: self._say_ready(host, port, password, hint),
-            on_stop=embedded.stop,
+            on_stop=lifecycle.stop,
             endpoints=[_endpoint(host, port)],
             ping_interval=20,
             ping_timeout=180,
@@ -62,6 +61,20 @@ class Command(BaseCommand):
         ]
         self.stdout.write("\n".join([*lines, *hint, "Stop with Ctrl+C."]))
         self.stdout.flush()
+
+
+def _prepare_database() -> None:
+    """Embedded, the database is ours: migrate it. Shared, somebody runs `manage.py migrate`: wait for that."""
+    from agents_app import embedded, waiting
+
+    if not settings.EMBEDDED:
+        waiting.for_database()
+        return
+    try:
+        embedded.take_lock()
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+    call_command("migrate", interactive=False, verbosity=0)
 
 
 def _endpoint(host: str, port: int) -> str:

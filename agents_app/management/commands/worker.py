@@ -1,0 +1,53 @@
+"""`manage.py worker`: executes runs, many at a time, in a process of its own."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    help = "Execute runs. For many instances, on PostgreSQL; embedded, `manage.py serve` does it."
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument(
+            "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="Runs at a time (WORKER_CONCURRENCY)."
+        )
+
+    def handle(self, *, concurrency: int, **options: Any) -> None:
+        if settings.EMBEDDED:
+            raise CommandError(
+                "The database is SQLite, and `manage.py serve` executes its runs itself. "
+                "For workers of their own set DATABASE_URL to a PostgreSQL database, and REDIS_URL."
+            )
+        from agents_app import waiting
+
+        waiting.for_database()
+        asyncio.run(self._work(concurrency))
+
+    async def _work(self, concurrency: int) -> None:
+        from agents_app import live
+        from agents_app.dispatch import queue
+        from agents_app.worker import Worker
+
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, _stop_or_force, stopping)
+        live.attach()
+        worker = Worker(concurrency)
+        await worker.start(alone=False)
+        self.stdout.write(f"The worker is ready: {concurrency} runs at a time. Stop with Ctrl+C.")
+        self.stdout.flush()
+        await queue.work(concurrency, stopping)
+        await worker.stop()
+
+
+def _stop_or_force(stopping: asyncio.Event) -> None:
+    """The first signal hands runs back, the second forces."""
+    if stopping.is_set():
+        os._exit(1)
+    stopping.set()

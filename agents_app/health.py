@@ -34,7 +34,6 @@ async def readiness() -> dict[str, str]:
     return {
         **await sync_to_async(_storage)(),
         "channel_layer": await _channel_layer(),
-        "worker": OK if dispatch.workers_seen() else "No worker is running: nothing would execute a run.",
         "draining": "This process is shutting down." if dispatch.draining() else OK,
     }
 
@@ -43,10 +42,15 @@ def _storage() -> dict[str, str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return {"database": OK, "migrations": _migrations()}
+        return {"database": OK, "migrations": _migrations(), "worker": _worker()}
     except DatabaseError:
         logger.exception("The database does not answer")
-        return {"database": "The database does not answer.", "migrations": "Unknown without the database."}
+        unknown = "Unknown without the database."
+        return {"database": "The database does not answer.", "migrations": unknown, "worker": unknown}
+
+
+def _worker() -> str:
+    return OK if dispatch.workers_seen() else "No worker is running: nothing would execute a run."
 
 
 def _migrations() -> str:

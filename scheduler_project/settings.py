@@ -200,6 +200,7 @@ LOGGING = {
     "loggers": {
         "daphne": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
+        "procrastinate": {"level": "WARNING"},
         # A client's 4xx is an answer, not an event for the operator.
         "django.request": {"level": "ERROR"},
     },

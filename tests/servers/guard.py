@@ -1,0 +1,105 @@
+"""Nothing that we start outlives us. As a program: end what belongs to the folders named on stdin, once stdin closes.
+
+A server belongs to its folder: it was started with the folder in its environment, or it works in it. That finds its
+children too, and whoever was started again by somebody else, whatever user or process group it has. The program
+starts with nothing of this project, so that it is there before the first server is.
+"""
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+MARK = "SERVER_FOLDER"
+# These overwrite their environment with a title. By its place alone, nobody else is ended: it may be a shell.
+TITLED = ("postgres", "redis-check-rdb", "redis-server", "nginx")
+
+_lock = threading.Lock()
+_guard: "subprocess.Popen[str] | None" = None
+
+
+def watch(folder: Path) -> None:
+    """When this process is gone, however it ended, end what belongs to the folder and delete it."""
+    _tell(f"+{folder}")
+
+
+def forget(folder: Path) -> None:
+    _tell(f"-{folder}")
+
+
+def _tell(line: str) -> None:
+    global _guard
+    with _lock:
+        if _guard is None:
+            # In a session of its own no Ctrl+C reaches it, and without an environment it belongs to nobody.
+            _guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__],
+                stdin=subprocess.PIPE,
+                text=True,
+                env={},
+                start_new_session=True,
+            )
+            atexit.register(_leave)
+        assert _guard.stdin is not None
+        _guard.stdin.write(line + "\n")
+        _guard.stdin.flush()
+
+
+def _leave() -> None:
+    assert _guard is not None and _guard.stdin is not None
+    _guard.stdin.close()
+    _guard.wait()
+
+
+def members(folder: Path) -> list[int]:
+    """The living processes that belong to the folder."""
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _belongs(entry, folder)
+    ]
+
+
+def _belongs(process: Path, folder: Path) -> bool:
+    try:
+        if f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
+            return True
+        here = Path(os.readlink(process / "cwd"))
+        return here.is_relative_to(folder) and Path(os.readlink(process / "exe")).name in TITLED
+    except OSError:  # gone, a zombie, or another user's
+        return False
+
+
+def sweep(folders: Iterable[Path], timeout: float = 10) -> None:
+    """kill -9 to all that belong to the folders; returns when they are gone."""
+    deadline = time.monotonic() + timeout
+    for folder in folders:
+        while pids := members(folder):
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"These do not die: {pids}")
+            time.sleep(0.005)
+
+
+def main() -> None:
+    folders: set[Path] = set()
+    for line in sys.stdin:
+        folder = Path(line[1:].rstrip("\n"))
+        folders.add(folder) if line[0] == "+" else folders.discard(folder)
+    sweep(folders)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

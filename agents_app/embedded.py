@@ -11,6 +11,7 @@ from typing import IO
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 
 from agents_app.worker import Worker
 
@@ -53,7 +54,7 @@ async def start() -> None:
     """Start the worker in this process, once: what still asks for something while the process ends starts none.
 
     Raises:
-        ImproperlyConfigured: another process serves this database.
+        ImproperlyConfigured: another process serves this database, or it has no tables.
     """
     global _worker
     async with _starting:
@@ -62,7 +63,12 @@ async def start() -> None:
         take_lock()
         worker = Worker(settings.WORKER_CONCURRENCY)
         # In a context of its own: what a request leaves in its context would hold the database's threads.
-        await asyncio.create_task(worker.start(alone=True), context=contextvars.Context())
+        try:
+            await asyncio.create_task(worker.start(alone=True), context=contextvars.Context())
+        except DatabaseError as error:
+            raise ImproperlyConfigured(
+                f"The database cannot be used ({error}). Run `manage.py migrate`, or start with `manage.py serve`."
+            ) from error
         _worker = worker
         gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
         gc.set_threshold(50_000, 20, 50)

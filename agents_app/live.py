@@ -13,7 +13,7 @@ import uuid
 import weakref
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LARGEST_CARRIER = 64 * 1024
 LARGEST_MERGED_FRAME = 32 * 1024
+EVERYBODY = "hubs"  # the group of all hubs that answer questions
 CHECK_INTERVAL = 2.0
 _LAYER_TIMEOUT = 1.0  # seconds
 _LAYER_PAUSE = 1.0  # seconds without trying after a failure: tokens must not wait for a layer that hangs
@@ -248,6 +249,9 @@ class Hub:
         self._reader: asyncio.Task[None] | None = None
         self._checker: asyncio.Task[None] | None = None
         self._echoes: dict[str, asyncio.Future[None]] = {}
+        self._answers: dict[str, list[Any]] = {}
+        self._handlers: dict[str, Callable[[Any], list[Any]]] = {}
+        self._everybody: set[str] = set()
         self.is_deaf = False
         self.lost = 0
 
@@ -304,6 +308,31 @@ class Hub:
             del self._echoes[word]
         return True
 
+    async def handle(self, question: str, handler: Callable[[Any], list[Any]]) -> None:
+        """Let `handler` answer what any process asks all of them with `ask`."""
+        self._handlers[question] = handler
+        self._everybody = {EVERYBODY}
+        await self.listen()
+
+    async def ask(self, question: str, about: Any = None, *, wait: float = 0.3) -> list[Any]:
+        """What all processes answer within `wait` seconds. Nobody knows how many there are, so all of it is waited."""
+        await self.listen()
+        word = uuid.uuid4().hex
+        answers = self._answers[word] = []
+        body = orjson.dumps({"question": question, "about": about, "word": word, "to": self._channel})
+        try:
+            async with asyncio.timeout(_LAYER_TIMEOUT):
+                await get_channel_layer().group_send(EVERYBODY, {"type": "question", "body": body})
+            await asyncio.sleep(wait)
+        finally:
+            del self._answers[word]
+        return answers
+
+    async def _answer(self, asked: dict[str, Any]) -> None:
+        if handler := self._handlers.get(asked["question"]):
+            body = orjson.dumps({"word": asked["word"], "rows": handler(asked["about"])})
+            await get_channel_layer().send(asked["to"], {"type": "answer", "body": body})
+
     def check_for_ever(self) -> None:
         """Keep `is_deaf` true to the facts while somebody watches."""
         if self._checker is None:
@@ -322,7 +351,7 @@ class Hub:
 
     async def listen(self) -> None:
         """Be in the groups of the watched sessions, and in no others, as far as the layer lets us."""
-        wanted = {group for group, count in self._wanted.items() if count > 0}
+        wanted = {group for group, count in self._wanted.items() if count > 0} | self._everybody
         if self._reader is not None and wanted == self._joined:
             return
         async with self._lock:
@@ -358,16 +387,25 @@ class Hub:
         layer = get_channel_layer()
         while True:
             try:
-                message = await layer.receive(self._channel)
-                if message["type"] == "carrier":
-                    self._hand_out(orjson.loads(message["body"]))
-                elif (echo := self._echoes.get(message["word"])) and not echo.done():
-                    echo.set_result(None)
+                await self._take(await layer.receive(self._channel))
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # whatever the layer's backend raises
                 self._failed(error)
                 await asyncio.sleep(1)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "carrier":
+                self._hand_out(orjson.loads(message["body"]))
+            case "echo":
+                if (echo := self._echoes.get(message["word"])) and not echo.done():
+                    echo.set_result(None)
+            case "question":
+                await self._answer(orjson.loads(message["body"]))
+            case "answer":
+                answer = orjson.loads(message["body"])
+                self._answers.get(answer["word"], []).extend(answer["rows"])
 
     def _hand_out(self, items: list[list[Any]]) -> None:
         for session_id, first, seq, is_delta, text in items:

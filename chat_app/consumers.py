@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
+import platform
 import re
+import time
 import uuid
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,7 +15,7 @@ from urllib.parse import parse_qs
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
-from agents_app import access, log, runs
+from agents_app import access, log, runs, sockets
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.models import Agent, Run, Session
 from agents_app.models.runs import SESSION_ID
@@ -42,6 +45,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     channel_layer_alias = None  # the hub has one channel for all sockets
 
+    id = ""
     _counted = False
     _tasks: tuple["asyncio.Task[None]", ...] = ()
 
@@ -115,7 +119,23 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         }
         await self.send(frames.encode("connected", connected))
         self._tasks = (self._spawn(self._beat()),)
+        await sockets.register().add(self._connection(), self._notify)
         await self._follow(state["last_seq"] if after is None else after, state)
+
+    def _connection(self) -> sockets.Connection:
+        self.id = uuid.uuid4().hex
+        return sockets.Connection(
+            id=self.id,
+            session_id=self.session_id,
+            user=self.user.get_username(),
+            agent_name=self.agent_name,
+            address=str((self.scope.get("client") or [""])[0]),
+            since=time.time(),
+            instance=f"{platform.node()}:{os.getpid()}",
+        )
+
+    def _notify(self, message: str) -> None:
+        self._tasks = (*self._tasks, self._spawn(self.send(frames.encode("notice", {"message": message}))))
 
     async def _follow(self, after: int, state: dict[str, Any]) -> None:
         """Send what follows `after`; where the log cannot continue it, say from where it does."""
@@ -146,6 +166,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         global _open_sockets
         if self._counted:
             _open_sockets -= 1
+        sockets.register().remove(self.id)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -158,8 +179,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         try:
             if text_data is None:
                 raise InvalidMessage("Send text frames with JSON in them; binary frames are not understood.")
-            await self._act(frames.parse(text_data))
-        except AgentError as error:
+            said = frames.parse(text_data)
+            try:
+                await self._act(said)
+            except AgentError as error:
+                message_id = said.message_id if isinstance(said, frames.Chat) else None
+                await self.send(frames.error_frame(error, message_id))
+        except InvalidMessage as error:
             await self.send(frames.error_frame(error))
 
     async def _act(self, said: frames.ClientFrame) -> None:
@@ -195,6 +221,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         for task in self._tasks[1:]:
             task.cancel()
         await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        self._tasks = self._tasks[:1]
         await self._follow(after, state)
 
 

@@ -152,8 +152,8 @@ def encode(kind: str, data: dict[str, Any]) -> str:
     return orjson.dumps({"type": kind, "data": data}).decode()
 
 
-def error_frame(error: AgentError) -> str:
-    """How an error is told on the socket, which stays open."""
+def error_frame(error: AgentError, message_id: str | None = None) -> str:
+    """How an error is told on the socket, which stays open; `message_id` where a `chat` that had one is refused."""
     data: dict[str, Any] = {"message": str(error), "code": error.code}
     if isinstance(error, InvalidRequest) and error.param:
         data["field"] = error.param
@@ -161,6 +161,8 @@ def error_frame(error: AgentError) -> str:
             data["code"] = InvalidMessage.code
     if isinstance(error, RateLimited):
         data["retry_after"] = round(error.retry_after, 3)
+    if message_id is not None:
+        data["message_id"] = message_id
     return encode("error", data)
 
 

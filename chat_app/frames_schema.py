@@ -71,7 +71,15 @@ SOCKET_DATA: dict[str, Schema] = {
     ),
     "ping": _object(timestamp=_MOMENT),
     "pong": _object(timestamp=_MOMENT),
-    "error": _object(("field", "retry_after"), message=_TEXT, code=_TEXT, field=_TEXT, retry_after={"type": "number"}),
+    "error": _object(
+        ("field", "retry_after", "message_id"),
+        message=_TEXT,
+        code=_TEXT,
+        field=_TEXT,
+        retry_after={"type": "number"},
+        message_id=_TEXT,
+    ),
+    "notice": _object(message=_TEXT),
     "reset": _object(after=_COUNT),
 }
 

@@ -43,7 +43,9 @@ def tool_results(request):
 @pytest.mark.parametrize("kind", ["text", "reasoning"])
 def test_killed_while_the_model_speaks(agent, open_chat, product, model, name, kind):
     gate = {"only_first": 1, "do": [{"wait": f"{name}-never"}]}
-    who = agent([{kind: "before the death "}, gate, {kind: "and after it"}, {"text": "" if kind == "text" else FINAL}])
+    who = agent(
+        [{kind: "before the death "}, gate, {kind: "and after it"}, {"text": "" if kind == "text" else FINAL}]
+    )
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
     chat.until_text("before the death")
@@ -59,7 +61,12 @@ def test_killed_while_the_model_speaks(agent, open_chat, product, model, name, k
 
 
 def test_killed_while_several_tool_calls_arrive(agent, open_chat, product, model, name):
-    first = [{"text": "I shall look."}, call("calculate", "1"), call("calculate", "2"), {"wait": f"{name}-never"}]
+    first = [
+        {"text": "I shall look."},
+        call("calculate", "1"),
+        call("calculate", "2"),
+        {"wait": f"{name}-never"},
+    ]
     who = agent(
         [{"only_first": 1, "do": first}, call("note", f"{name} one"), call("note", f"{name} two")], [{"text": FINAL}],
         **tools("note", "calculate"),
@@ -73,10 +80,14 @@ def test_killed_while_several_tool_calls_arrive(agent, open_chat, product, model
     chat.until("reasoning_complete")
     check_whole(product, name, chat)
     assert sorted(product.effects(name)) == [f"{name} one", f"{name} two"]
-    assert [f["data"]["step"] for f in chat.fold.of_type("retry")] == [1, 2], "the thought was finished, the calls not"
+    assert [f["data"]["step"] for f in chat.fold.of_type("retry")] == [1, 2], (
+        "the thought was finished, the calls not"
+    )
 
 
-def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, open_chat, product, model, name):
+def test_killed_between_two_turns_the_finished_tool_is_not_called_again(
+    agent, open_chat, product, model, name
+):
     who = agent(
         [{"text": "A thought."}, call("note", f"{name} one")],
         [{"text": "half "}, {"only_first": 1, "do": [{"wait": f"{name}-never"}]}, {"text": "of it"}],
@@ -95,7 +106,9 @@ def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, o
     assert product.effects(name) == [f"{name} one"]
     requests = model.requests(name)
     assert len(requests) == 3
-    assert requests[2]["messages"] == requests[1]["messages"], "the model is told the same as before the death"
+    assert requests[2]["messages"] == requests[1]["messages"], (
+        "the model is told the same as before the death"
+    )
     assert end["data"]["iterations"] == 2
     assert end["data"]["usage"]["tool_calls"] == 1
 
@@ -152,7 +165,9 @@ def test_killed_in_a_tool_that_must_not_run_twice(agent, open_chat, product, mod
     assert len(requests) == 2
     (told,) = tool_results(requests[1])
     assert "unknown" in told
-    (result,) = [frame for frame in chat.fold.of_type("reasoning_step") if frame["data"]["type"] == "tool_result"]
+    (result,) = [
+        frame for frame in chat.fold.of_type("reasoning_step") if frame["data"]["type"] == "tool_result"
+    ]
     assert result["data"]["is_error"]
     assert result["data"]["content"] == told
     (run,) = product.runs(name)
@@ -194,10 +209,16 @@ def test_killed_while_one_of_three_tools_hangs(agent, open_chat, product, model,
         f"hanging {name}", f"{name} done",
     ]  # fmt: skip
     request = model.requests(name)[1]
-    told = {message["tool_call_id"]: message["content"] for message in request["messages"] if message["role"] == "tool"}
+    told = {
+        message["tool_call_id"]: message["content"]
+        for message in request["messages"]
+        if message["role"] == "tool"
+    }
     calls = next(message["tool_calls"] for message in request["messages"] if message["role"] == "assistant")
     assert set(told) == {each["id"] for each in calls}, "every call is answered once"
-    assert [any(word in text for text in told.values()) for word in ("noted", "unknown", "There is no tool")] == [True] * 3
+    assert [
+        any(word in text for text in told.values()) for word in ("noted", "unknown", "There is no tool")
+    ] == [True] * 3
     assert end["data"]["usage"]["tool_calls"] == 3
 
 
@@ -214,11 +235,17 @@ def test_what_was_queued_behind_a_killed_run_goes_in_its_order(agent, open_chat,
     product.kill()
     product.start()
     chat = back_again(chat, product, name)
-    chat.say("second", agent_name=who, message_id="second")  # a client that is not sure whether it was accepted
+    chat.say(
+        "second", agent_name=who, message_id="second"
+    )  # a client that is not sure whether it was accepted
     for _ in range(3):
         chat.until("reasoning_complete")
     check_whole(product, name, chat)
-    assert [frame["data"]["message"] for frame in chat.fold.of_type("reasoning_start")] == ["first", "second", "third"]
+    assert [frame["data"]["message"] for frame in chat.fold.of_type("reasoning_start")] == [
+        "first",
+        "second",
+        "third",
+    ]
 
 
 def test_a_cancel_that_came_just_before_the_death_still_counts(agent, open_chat, product, model, name):
@@ -250,7 +277,11 @@ def test_killed_ten_times_at_any_moment(product, model, open_chat, name):
         model.script(
             session,
             [
-                [{"reasoning": whole, "delay": 0.002}, call("note", f"{session} a"), call("note", f"{session} b")],
+                [
+                    {"reasoning": whole, "delay": 0.002},
+                    call("note", f"{session} a"),
+                    call("note", f"{session} b"),
+                ],
                 [{"text": "let me see", "delay": 0.002}, call("note_again", f"{session} again")],
                 [{"text": whole, "delay": 0.002}],
             ],
@@ -276,4 +307,31 @@ def test_killed_ten_times_at_any_moment(product, model, open_chat, name):
         assert effects.count(f"{session} b") <= 1
         (run,) = product.runs(session)
         assert (run["status"], run["result"]) == ("completed", whole)
+        chat.close()
+
+
+# However close the reasons to end come together
+
+
+def test_an_interrupt_that_comes_with_the_answer_ends_the_run_once(product, model, open_chat, name):
+    sessions = [f"{name}-{number}" for number in range(20)]
+    chats = {}
+    for session in sessions:
+        model.script(session, [[{"text": "half "}, {"wait": name}, {"text": "and whole"}]])
+        product.add_agent(session, model.base_url)
+        chats[session] = open_chat(session, after=0)
+        chats[session].say("hi", agent_name=session)
+    for chat in chats.values():
+        chat.until_text("half ")
+    model.release(name)
+    for chat in chats.values():
+        chat.send("interrupt")
+    for session, chat in chats.items():
+        end = chat.until("reasoning_complete")
+        chat.ask("and then?", agent_name=session)
+        (first, second) = product.runs(session)
+        assert (first["status"], second["status"]) == (end["data"]["status"], "completed")
+        frames = [frame["type"] for frame in product.log_of(session).frames]
+        assert frames.count("reasoning_complete") == 2
+        assert frames.count("interrupted") == (first["status"] == "cancelled")
         chat.close()

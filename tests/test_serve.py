@@ -68,7 +68,9 @@ def wait_for_exit(product, since, within):
 def statuses(product, session):
     """The status of the session's runs, in a database that nobody serves."""
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database:
-        rows = database.execute("SELECT status FROM agents_app_run WHERE session_id = ? ORDER BY number", [session])
+        rows = database.execute(
+            "SELECT status FROM agents_app_run WHERE session_id = ? ORDER BY number", [session]
+        )
         return [status for (status,) in rows]
 
 
@@ -98,7 +100,9 @@ def test_a_signal_while_runs_stream(product, model, open_chat, name, number):
         chat = back_again(chat, product, session)
         chat.until("reasoning_complete")
         chat.until("reasoning_complete")
-        answers = [content for kind, content in check_whole(product, session, chat).story() if kind == "final_answer"]
+        answers = [
+            content for kind, content in check_whole(product, session, chat).story() if kind == "final_answer"
+        ]
         assert answers == ["half and whole"] * 2
         assert [frame["data"]["step"] for frame in chat.fold.of_type("retry")] == [1], "the step that was cut"
         chat.close()
@@ -243,13 +247,17 @@ def _get(connection, path):
 
 
 def test_the_time_in_which_no_server_ran_is_not_the_runs(product, agent, model, open_chat, name):
-    who = agent([{"only_first": 1, "do": [{"text": "busy"}, {"wait": f"{name}-never"}]}, {"text": FINAL}], timeout=60)
+    who = agent(
+        [{"only_first": 1, "do": [{"text": "busy"}, {"wait": f"{name}-never"}]}, {"text": FINAL}], timeout=60
+    )
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
     chat.until_text("busy")
     product.kill()
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database, database:
-        database.execute("UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
+        database.execute(
+            "UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE session_id = ?", [name]
+        )
     product.start()
     chat = back_again(chat, product, name)
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
@@ -261,8 +269,13 @@ def test_a_worker_whose_leases_ran_out_goes_on_with_its_runs(product, agent, mod
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
     chat.until_text("half ")
-    with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=10)) as database, database:
-        database.execute("UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
+    with (
+        contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=10)) as database,
+        database,
+    ):
+        database.execute(
+            "UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE session_id = ?", [name]
+        )
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=10)) as database:
         renewed = "SELECT lease_until > '2021' FROM agents_app_run WHERE session_id = ?"
         until(lambda: database.execute(renewed, [name]).fetchone() == (1,))
@@ -351,7 +364,10 @@ def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
         password = _password(said)
         assert _log_in(product, password)
         assert not _log_in(product, "wrong")
-        assert {agent["name"] for agent in product.request("GET", "/v1/agents")[1]["data"]} >= {"assistant", "writer"}
+        assert {agent["name"] for agent in product.request("GET", "/v1/agents")[1]["data"]} >= {
+            "assistant",
+            "writer",
+        }
         with Chat(product.socket_url(name)).socket:
             for file in psutil.Process(product.pid).open_files():
                 assert file.mode == "r" or Path(file.path).is_relative_to(product.var_dir), file
@@ -404,7 +420,7 @@ def _change_password(product, password):
     subprocess.run(command, cwd=ROOT, env=product.environment, check=True, capture_output=True, timeout=60)
 
 
-class Daphne(Product):
+class Other(Product):
     """The same application under another server, which does not say when it is ready."""
 
     def __init__(self, var_dir, *command):
@@ -423,7 +439,8 @@ class Daphne(Product):
     def _answers(self):
         assert self.process.poll() is None, self.log.read_text()
         with contextlib.suppress(OSError):
-            return self.request("GET", "/healthz")[0] == 200
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            return True
 
 
 @pytest.mark.parametrize(
@@ -436,13 +453,15 @@ class Daphne(Product):
 )
 def test_other_servers_serve_the_same_application(product, model, open_chat, name, command):
     product.terminate()
-    with Daphne(product.var_dir, *command) as other:
+    with Other(product.var_dir, *command) as other:
         model.script(name, [[{"reasoning": "a thought"}, {"text": FINAL}]])
         other.add_agent(name, model.base_url)
         chat = open_chat(name, on=other)
         chat.ask("hi", agent_name=name)
         assert chat.fold.story() == [("thought", "a thought"), ("final_answer", FINAL)]
-        model.script(name, [[{"text": "half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole"}]])
+        model.script(
+            name, [[{"text": "half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole"}]]
+        )
         chat.say("again", agent_name=name)
         chat.until_text("half ")
         other.terminate()
@@ -453,6 +472,16 @@ def test_other_servers_serve_the_same_application(product, model, open_chat, nam
     assert check_whole(product, name, chat).story()[-1] == ("final_answer", "half and whole")
 
 
+def test_another_server_on_a_folder_without_tables_says_what_to_do(tmp_path):
+    (tmp_path / "var").mkdir()
+    command = ["-m", "daphne", "scheduler_project.asgi:application", "-b", "127.0.0.1", "-p"]
+    with Other(tmp_path / "var", *command) as other, pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{other.url}/v1/agents", timeout=10)
+    with refused.value as answer:
+        assert answer.code == 503
+        assert "manage.py migrate" in answer.read().decode()
+
+
 def test_websocats_handshake_is_answered(product, name):
     """No Origin, and what the request needs by RFC 6455, with nothing else."""
     key = base64.b64encode(os.urandom(16)).decode()
@@ -460,7 +489,10 @@ def test_websocats_handshake_is_answered(product, name):
         f"GET /ws/chat/{name} HTTP/1.1", f"Host: 127.0.0.1:{product.port}", "Connection: Upgrade",
         "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
     ]  # fmt: skip
-    with socket.create_connection(("127.0.0.1", product.port), timeout=10) as raw, raw.makefile("rb") as reading:
+    with (
+        socket.create_connection(("127.0.0.1", product.port), timeout=10) as raw,
+        raw.makefile("rb") as reading,
+    ):
         raw.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         assert reading.readline().startswith(b"HTTP/1.1 101 ")
         while reading.readline() != b"\r\n":
@@ -566,7 +598,9 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
         assert memory.grown < 90
 
 
-def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(product, agent, open_chat, name):
+def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(
+    product, agent, open_chat, name
+):
     who = agent([{"text": FINAL}])
     silent = Silent(product, f"/ws/chat/{name}")
     silent.raw.settimeout(2)

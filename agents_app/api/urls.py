@@ -8,6 +8,7 @@ from agents_app.api.views.providers import ProviderViewSet
 from agents_app.api.views.runs import RunStepsView, RunViewSet, SessionRunsView
 from agents_app.api.views.server import InfoView, RootView, SchemaView
 from agents_app.api.views.sessions import SessionViewSet
+from agents_app.api.views.sockets import BroadcastView, ConnectionsView
 
 router = SimpleRouter(trailing_slash=False)
 router.register("agents", AgentViewSet, "agent")
@@ -19,6 +20,8 @@ uuid_router.register("runs", RunViewSet, "run")
 
 urlpatterns = [
     path("", RootView.as_view(), name="root"),
+    path("v1/connections", ConnectionsView.as_view(), name="connections"),
+    path("v1/broadcast", BroadcastView.as_view(), name="broadcast"),
     path("v1/info", InfoView.as_view(), name="info"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),

@@ -5,6 +5,8 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator
 
+from django.db import DatabaseError
+
 from agents_app.live import Frame, Hub, hub, merged
 from agents_app.log import rows
 from agents_app.threads import DatabaseThreads
@@ -12,8 +14,10 @@ from agents_app.threads import DatabaseThreads
 logger = logging.getLogger(__name__)
 
 CHUNK = 200
+CHUNK_CHARACTERS = 1024 * 1024  # a slow reader's chunk waits in memory, and a row may be as long as an answer
 WATCHDOG_INTERVAL = 2.0
 DEAF_INTERVAL = 0.1
+RETRY_INTERVAL = 0.5
 _IN_FLIGHT = 0.1
 
 _readers = DatabaseThreads("log-reader", 2)
@@ -61,15 +65,25 @@ def _continuing(frames: list[Frame], cursor: int) -> tuple[list[Frame], bool]:
 
 async def _from_log(session_id: str, cursor: int) -> AsyncIterator[list[Frame]]:
     while True:
-        found = await _readers.run(rows.read, session_id, cursor, CHUNK)
+        found = await _read(session_id, cursor)
         if not found:
             return
         if found[0].first > cursor + 1:
             logger.error("Session %s has a gap between %d and %d", session_id, cursor, found[0].first)
         cursor = found[-1].seq
         yield merged([row.as_frame() for row in found])
-        if len(found) < CHUNK:
+        if len(found) < CHUNK and sum(len(row.frame) for row in found) <= CHUNK_CHARACTERS:
             return
+
+
+async def _read(session_id: str, cursor: int) -> list[rows.Row]:
+    """A chunk of the log; a database that is away is waited for: the watcher keeps its place."""
+    while True:
+        try:
+            return await _readers.run(rows.read, session_id, cursor, CHUNK, most=CHUNK_CHARACTERS)
+        except DatabaseError as error:
+            logger.warning("The log cannot be read; trying again: %r", error)
+        await asyncio.sleep(RETRY_INTERVAL)
 
 
 def _ensure_watchdog(process: Hub) -> None:

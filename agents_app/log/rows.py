@@ -14,6 +14,7 @@ from agents_app.live import Frame
 from agents_app.models import Event, Run, Session
 
 DELTA = "reasoning_delta"
+_FETCHED_AT_ONCE = 10  # a row may be megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,26 @@ def frame_text(kind: str, seq: int, first: int, run_id: uuid.UUID | None, timest
     return f'{{"type":"{kind}",{span},"run_id":{run},"timestamp":{timestamp},"data":{data}}}'
 
 
-def read(session_id: str, after: int, limit: int = 500, *, run_id: uuid.UUID | None = None) -> list[Row]:
-    """The events that follow `after`, oldest first, at most `limit`; of one run where that is given."""
+def read(
+    session_id: str, after: int, limit: int = 500, *, run_id: uuid.UUID | None = None, most: int | None = None
+) -> list[Row]:
+    """The events that follow `after`, oldest first, at most `limit`; of one run where that is given.
+
+    `most`: it ends with the row that brings its data over so many characters.
+    """
     events = Event.objects.filter(session_id=session_id, seq__gt=after).order_by("seq")
     if run_id is not None:
         events = events.filter(run_id=run_id)
     columns = events.values_list("type", "seq", "first", "run_id", "created_at", "data")[:limit]
-    return [
-        Row(first, seq, run, kind, frame_text(kind, seq, first, run, round(at.timestamp(), 3), data))
-        for kind, seq, first, run, at, data in columns
-    ]
+    found: list[Row] = []
+    size = 0
+    for kind, seq, first, run, at, data in columns.iterator(chunk_size=_FETCHED_AT_ONCE):
+        text = frame_text(kind, seq, first, run, round(at.timestamp(), 3), data)
+        found.append(Row(first, seq, run, kind, text))
+        size += len(data)
+        if most is not None and size > most:
+            break
+    return found
 
 
 def heads(session_ids: Iterable[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The product as many processes: PostgreSQL, Redis, web × N, worker × M, nginx, on free ports of 127.0.0.1."""
+"""The product as many processes: PostgreSQL, Redis, web × N, worker × M, nginx, on loopback ports."""
 
 import contextlib
 import json
@@ -83,14 +83,11 @@ class Cluster:
 
     def start_all(self) -> None:
         """Start everything; returns when all are ready."""
-        for process in (self.redis, self.nginx):
-            process.spawn()
         self.postgres.start()
+        for process in (self.redis, self.nginx, *self.webs, *self.workers):
+            process.spawn()  # whoever needs tables waits for them
         self.migrate()
-        ours = [*self.webs, *self.workers]
-        for process in ours:
-            process.spawn()
-        for process in (self.redis, self.nginx, *ours):
+        for process in self.processes.values():
             process.wait_until_ready()
         self._write_processes()
 

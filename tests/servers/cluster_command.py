@@ -14,9 +14,9 @@ from tests.servers import guard
 from tests.servers.cluster import Cluster
 
 EPILOG = """
-COMMAND finds the cluster in its environment: CLUSTER_URL (nginx), CLUSTER_WEB_1 … (each web process), CLUSTER_TOKEN (an
-administrator's token; empty while nobody has to sign in) and CLUSTER_PROCESSES: a JSON file, name → pid, command, env
-and cwd, with which a process that was killed can be started again.
+COMMAND finds the cluster in its environment: CLUSTER_URL (nginx), CLUSTER_WEB_1 … (each web process),
+CLUSTER_TOKEN (an administrator's token; empty while nobody has to sign in) and CLUSTER_PROCESSES: a JSON
+file, name → pid, command, env and cwd, with which a process that was killed can be started again.
 """
 PATIENCE = 10  # seconds that COMMAND has to end
 
@@ -85,7 +85,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(cluster: Cluster, command: list[str]) -> int:
-    # The mark finds whatever COMMAND leaves in the background. It stays in our group, so that Ctrl+C reaches it.
+    # The mark finds what COMMAND leaves in the background. It stays in our group: Ctrl+C is for it too.
     environment = os.environ | cluster.variables() | {guard.MARK: str(cluster.folder)}
     try:
         process = subprocess.Popen(command, env=environment)

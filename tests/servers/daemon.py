@@ -1,4 +1,4 @@
-"""A server as a process: started, stopped, killed, frozen, started again on its data and port, never left behind."""
+"""A server as a process: started, stopped, killed, frozen, started again, and never left behind."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that stays free while its server is down: the kernel gives none of these to clients."""
+    """A port that stays free while its server is down: the kernel gives none of these to clients."""
     while True:
         port = random.randrange(12_000, 32_000)
         if port not in _given and not is_open(port):
@@ -46,7 +46,7 @@ def program(name: str) -> str:
 
 
 class Daemon:
-    """A process in a group of its own, with a folder of its own. Subclasses say what to run, and when it is ready."""
+    """A process with a group and a folder of its own. Subclasses say what to run, and when it is ready."""
 
     name = "daemon"
     stop_signal = signal.SIGTERM

@@ -1,8 +1,8 @@
-"""Nothing that we start outlives us. As a program: end what belongs to the folders named on stdin, once stdin closes.
+"""Nothing that we start outlives us.
 
-A server belongs to its folder: it was started with the folder in its environment, or it works in it. That finds its
-children too, and whoever was started again by somebody else, whatever user or process group it has. The program
-starts with nothing of this project, so that it is there before the first server is.
+As a program it reads names of folders, and once its stdin closes it ends what belongs to them. A server
+belongs to its folder: it was started with the folder in its environment, or it works in it. That finds its
+children too, and whoever was started again by somebody else, whatever user or process group it has.
 """
 
 import atexit
@@ -37,13 +37,10 @@ def _tell(line: str) -> None:
     global _guard
     with _lock:
         if _guard is None:
+            command = [sys.executable, "-I", "-S", __file__]
             # In a session of its own no Ctrl+C reaches it, and without an environment it belongs to nobody.
             _guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__],
-                stdin=subprocess.PIPE,
-                text=True,
-                env={},
-                start_new_session=True,
+                command, stdin=subprocess.PIPE, text=True, env={}, start_new_session=True
             )
             atexit.register(_leave)
         assert _guard.stdin is not None
@@ -70,8 +67,8 @@ def _belongs(process: Path, folder: Path) -> bool:
     try:
         if f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
             return True
-        here = Path(os.readlink(process / "cwd"))
-        return here.is_relative_to(folder) and Path(os.readlink(process / "exe")).name in TITLED
+        here, program = (process / "cwd").readlink(), (process / "exe").readlink()
+        return here.is_relative_to(folder) and program.name in TITLED
     except OSError:  # gone, a zombie, or another user's
         return False
 

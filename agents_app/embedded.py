@@ -51,7 +51,7 @@ def take_lock() -> None:
 
 
 async def start() -> None:
-    """Start the worker in this process, once: what still asks for something while the process ends starts none.
+    """Start the worker in this process, once; what is asked while the process ends starts none.
 
     Raises:
         ImproperlyConfigured: another process serves this database, or it has no tables.
@@ -67,7 +67,7 @@ async def start() -> None:
             await asyncio.create_task(worker.start(alone=True), context=contextvars.Context())
         except DatabaseError as error:
             raise ImproperlyConfigured(
-                f"The database cannot be used ({error}). Run `manage.py migrate`, or start with `manage.py serve`."
+                f"The database cannot be used ({error}). Run `manage.py migrate`, or use `manage.py serve`."
             ) from error
         _worker = worker
         gc.freeze()  # what start-up made lives as long as the process: no need to look at it again

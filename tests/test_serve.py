@@ -1,4 +1,4 @@
-"""`manage.py serve` and its like: how they start, what they refuse, how they end, and clients that do not read."""
+"""`manage.py serve` and its like: how they start, what they refuse, how they end; clients that never read."""
 
 import base64
 import contextlib
@@ -61,6 +61,7 @@ def send_signal(product, number=signal.SIGTERM):
 def wait_for_exit(product, since, within):
     status = product.process.wait(timeout=within + 10)
     took = time.monotonic() - since
+    print(f"stopped after {took:.2f} s")
     assert took < within, f"it took {took:.2f} s to stop"
     return status
 
@@ -183,6 +184,7 @@ def test_a_tool_that_hangs_is_cut_off_and_told_as_unknown(product, model, agent,
     assert product.effects(name) == [f"hanging {name}"]
 
 
+@pytest.mark.slow
 def test_even_a_tool_that_does_not_stop_lets_the_server_stop_in_time(product, agent, open_chat, name):
     who = agent([call("stubborn", name)], [{"text": FINAL}], **tools("stubborn"))
     open_chat(name).say("hi", agent_name=who)
@@ -351,8 +353,9 @@ def test_a_port_in_use_is_said_in_a_sentence(tmp_path):
 # How it begins
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
-    """It migrates, fills, prints the addresses and a password that works, and writes nowhere but in VAR_DIR."""
+    """It migrates, fills, prints the addresses a password that works, and writes only in VAR_DIR."""
     folders = {each: tmp_path / each for each in ("home", "tmp", "here")}
     for folder in folders.values():
         folder.mkdir()
@@ -515,8 +518,8 @@ class Silent:
         self.raw = socket.create_connection(("127.0.0.1", product.port), timeout=20)
         key = base64.b64encode(os.urandom(16)).decode()
         self.raw.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{product.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{product.port}\r\nConnection: Upgrade\r\n"
+            f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         self.reading = self.raw.makefile("rb")
         while self.reading.readline() != b"\r\n":
@@ -598,6 +601,7 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
         assert memory.grown < 90
 
 
+@pytest.mark.slow
 def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(
     product, agent, open_chat, name
 ):

@@ -3,63 +3,66 @@
 Rows come as one JSON parameter, which each database takes apart in its own words.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
+import orjson
 from django.db import connection
-
-
-@dataclass(frozen=True, slots=True)
-class Statements:
-    """`lock` [[session]…] · `owned` [[run, fence]…] → run, fence · `advance` [[session, count]…] → session, last_seq ·
-    `insert` [[session, seq, first, run, type, data, created_at]…]."""
-
-    lock: str | None
-    owned: str
-    advance: str
-    insert: str
 
 
 _EVENT = "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
 
-_SQLITE = Statements(
-    lock=None,  # a transaction that writes has the whole database
-    owned=(
-        "SELECT r.id, r.fence FROM json_each(%s) JOIN agents_app_run r"
-        " ON r.id = value->>0 AND r.fence = value->>1 AND r.status = 'running'"
-    ),
-    advance=(
-        "UPDATE agents_app_session SET last_seq = last_seq + (value->>1) FROM json_each(%s)"
-        " WHERE agents_app_session.id = value->>0 RETURNING agents_app_session.id, last_seq"
-    ),
-    insert=(
-        f"{_EVENT} SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6"
-        " FROM json_each(%s)"
-    ),
+# SQLite does not return columns of the FROM clause: the session's rows are joined by whoever asks.
+SQLITE_OWNED = (
+    "SELECT r.id, r.fence, r.session_id FROM json_each(%s) JOIN agents_app_run r"
+    " ON r.id = value->>0 AND r.fence = value->>1 AND r.status = 'running'"
+)
+SQLITE_ADVANCE = (
+    "UPDATE agents_app_session SET last_seq = last_seq + (value->>1) FROM json_each(%s)"
+    " WHERE agents_app_session.id = value->>0 RETURNING agents_app_session.id, last_seq"
+)
+SQLITE_INSERT = (
+    f"{_EVENT} SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM json_each(%s)"
 )
 
 # Sessions are locked before runs, here and everywhere, so that nobody waits in a circle. The runs' rows are locked
 # against a claim: whoever claims next sees all that this transaction writes, or this one writes nothing.
-_POSTGRESQL = Statements(
-    lock=(
-        "SELECT id FROM agents_app_session WHERE id IN (SELECT value->>0 FROM json_array_elements(%s::json))"
-        " ORDER BY id FOR UPDATE"
-    ),
-    owned=(
-        "SELECT r.id, r.fence FROM json_array_elements(%s::json) AS c JOIN agents_app_run r"
-        " ON r.id = (c.value->>0)::uuid AND r.fence = (c.value->>1)::bigint AND r.status = 'running'"
-        " ORDER BY r.id FOR NO KEY UPDATE OF r"
-    ),
-    advance=(
-        "UPDATE agents_app_session AS s SET last_seq = s.last_seq + (c.value->>1)::bigint"
-        " FROM json_array_elements(%s::json) AS c WHERE s.id = c.value->>0 RETURNING s.id, s.last_seq"
-    ),
-    insert=(
-        f"{_EVENT} SELECT value->>0, (value->>1)::bigint, (value->>2)::bigint, (value->>3)::uuid, value->>4, value->>5,"
-        " (value->>6)::timestamptz FROM json_array_elements(%s::json)"
-    ),
+POSTGRESQL_TAKE = """
+WITH ours AS MATERIALIZED (
+    SELECT r.id AS run, r.fence, s.id AS session, (c.value->>3)::bigint AS n
+    FROM json_array_elements(%s::json) AS c
+    JOIN agents_app_session AS s ON s.id = c.value->>2
+    JOIN agents_app_run AS r
+        ON r.id = (c.value->>0)::uuid AND r.fence = (c.value->>1)::bigint AND r.status = 'running'
+    ORDER BY s.id FOR UPDATE OF s FOR NO KEY UPDATE OF r)
+UPDATE agents_app_session AS t SET last_seq = t.last_seq + ours.n FROM ours WHERE t.id = ours.session
+RETURNING ours.run, ours.fence, t.last_seq
+"""
+POSTGRESQL_INSERT = (
+    f"{_EVENT} SELECT value->>0, (value->>1)::bigint, (value->>2)::bigint, (value->>3)::uuid, value->>4, value->>5,"
+    " (value->>6)::timestamptz FROM json_array_elements(%s::json)"
 )
 
 
-def statements() -> Statements:
-    """Those of the database in use."""
-    return _SQLITE if connection.vendor == "sqlite" else _POSTGRESQL
+def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int]]:
+    """[[run, fence, session, count]…] → (run, fence, the session's new last_seq) of the runs that are still ours."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(POSTGRESQL_TAKE, [_json(claimed)])
+            return cursor.fetchall()
+        counts = {(run, fence): count for run, fence, _, count in claimed}
+        cursor.execute(SQLITE_OWNED, [_json(claimed)])
+        ours = cursor.fetchall()
+        cursor.execute(SQLITE_ADVANCE, [_json([[session, counts[run, fence]] for run, fence, session in ours])])
+        newest = dict(cursor.fetchall())
+        return [(run, fence, newest[session]) for run, fence, session in ours]
+
+
+def insert(events: list[list[Any]]) -> None:
+    """[[session, seq, first, run, type, data, created_at]…]"""
+    statement = POSTGRESQL_INSERT if connection.vendor == "postgresql" else SQLITE_INSERT
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [_json(events)])
+
+
+def _json(rows: list[list[Any]]) -> str:
+    return orjson.dumps(rows).decode()

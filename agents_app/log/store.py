@@ -13,8 +13,8 @@ from django.db import connection
 from agents_app import live
 from agents_app.engine.events import Delta
 from agents_app.live import Frame
+from agents_app.log import sql
 from agents_app.log.rows import DELTA, frame_text
-from agents_app.log.sql import statements
 from agents_app.models import Run, Step
 from agents_app.threads import write_transaction
 
@@ -140,20 +140,13 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
 
 def _take_numbers(wanted: list[tuple["RunLog", int]]) -> dict["RunLog", int]:
     """Advance the sessions of the runs that are still ours; the number before each run's first event."""
-    sql = statements()
     counts = {(log.run_id, log.fence): (log, count) for log, count in wanted}
-    with connection.cursor() as cursor:
-        if sql.lock:
-            cursor.execute(sql.lock, [_json([[log.session_id] for log, _ in wanted])])
-        cursor.execute(sql.owned, [_json([[log.run_id.hex, log.fence] for log, _ in wanted])])
-        ours = [counts[uuid.UUID(str(run)), fence] for run, fence in cursor.fetchall()]
-        cursor.execute(sql.advance, [_json([[log.session_id, count] for log, count in ours])])
-        newest = dict(cursor.fetchall())
-    return {log: newest[log.session_id] - count for log, count in ours}
-
-
-def _json(rows: list[list[Any]]) -> str:
-    return orjson.dumps(rows).decode()
+    claimed = [[log.run_id.hex, log.fence, log.session_id, count] for log, count in wanted]
+    before = {}
+    for run, fence, last in sql.take(claimed):
+        log, count = counts[uuid.UUID(str(run)), fence]
+        before[log] = last - count
+    return before
 
 
 def _lay_out(plan: _Plan, log: "RunLog", entries: list[Entry], before: int) -> tuple[list[Frame], list[Segment]]:
@@ -196,7 +189,7 @@ def _execute(plan: _Plan) -> None:
                 [session_id, first, before, DELTA],
             )
         if plan.events:
-            cursor.execute(statements().insert, [_json(plan.events)])
+            sql.insert(plan.events)
     if plan.steps:
         latest = {(step.run_id, step.index): step for step in plan.steps}
         Step.objects.bulk_create(

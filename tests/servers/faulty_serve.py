@@ -1,7 +1,7 @@
-"""`manage.py serve` with two additions for tests: tools with effects to be counted, and deaths at named points.
+"""`manage.py serve` with additions for tests: tools whose effects can be counted, and deaths at named points.
 
-A file names the point (`Mortal.doom` writes it): whoever passes there dies as by kill -9. The product has no hook
-for this; what surrounds a point is wrapped here, before the server starts. Without the file nothing happens.
+A file names the point (`Mortal.doom` writes it): whoever passes there dies as by kill -9. The product has no
+hook for this: what surrounds a point is wrapped here, before the server starts.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from tests.servers.product import Product
 
 
 class Mortal(Product):
-    """`manage.py serve` with tools whose effects can be counted, and with points where it can be made to die."""
+    """`manage.py serve` with tools whose effects can be counted, and points where it can be made to die."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.doom_file, self.effects_file = folder / "doom", folder / "effects"
@@ -98,7 +98,7 @@ def back_again(chat: Chat, product: Product, session: str) -> Chat:
 
 
 def check_whole(product: Mortal, session: str, *watchers: Chat) -> Fold:
-    """Every run of the session has one beginning and one end, and all who watch have read the same, without a gap."""
+    """Every run has one beginning and one end, and all who watch have read the same, without a gap."""
     told = product.log_of(session)
     fresh = Chat(product.socket_url(session, after=0))
     try:

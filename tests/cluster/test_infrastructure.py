@@ -1,0 +1,494 @@
+"""What the product stands on, and `scripts/cluster`: it starts, dies, comes back, and nothing stays."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from websockets.sync.client import connect
+
+from tests.servers import guard
+from tests.servers.daemon import ROOT, Daemon, free_port, is_open, program
+from tests.servers.mortal import until
+from tests.servers.nginx import Nginx
+from tests.servers.postgres import PostgreSQL
+from tests.servers.redis import Redis
+from tests.servers.stub_web import StubWeb
+
+SERVERS: dict[str, Callable[[], Daemon]] = {
+    "postgres": PostgreSQL,
+    "redis": Redis,
+    "nginx": lambda: Nginx([free_port()]),
+    "stub": StubWeb,
+}
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with SERVERS[request.param]() as running:
+        yield running
+
+
+def living(pids: Iterable[int]) -> list[int]:
+    """Those that run; a zombie does not."""
+    return [pid for pid in pids if psutil.pid_exists(pid) and _status(pid) != psutil.STATUS_ZOMBIE]
+
+
+def _status(pid: int) -> str:
+    try:
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_ZOMBIE
+
+
+# Each server
+
+
+def test_a_server_leaves_no_process_and_no_file(server: Daemon):
+    assert server.pid in server.pids()
+
+    server.close()
+    assert server.pids() == []
+    assert not is_open(server.port)
+    assert not server.folder.exists()
+
+
+def test_a_killed_server_takes_its_children_along_and_starts_again_on_its_port(server: Daemon):
+    family = server.pids()
+    server.kill()
+    assert living(family) == []
+    assert not is_open(server.port)
+
+    server.start()
+    assert server.pid not in family
+    assert is_open(server.port)
+
+
+def test_a_server_restarts(server: Daemon):
+    first = server.pid
+    server.restart()
+
+    assert server.pid != first
+    assert is_open(server.port)
+
+
+def test_a_frozen_server_thaws_and_one_that_stays_frozen_can_be_stopped(server: Daemon):
+    server.freeze()
+    until(lambda: _status(server.pid) == psutil.STATUS_STOPPED)
+    server.thaw()
+    until(server.is_ready)
+
+    server.freeze()
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert server.pids() == []
+
+
+def test_servers_are_for_this_machine_only(server: Daemon):
+    listening = [
+        connection.laddr.ip
+        for pid in server.pids()
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_what_cannot_start_says_why(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        redis = Redis(log=tmp_path / "redis.log")
+        redis.port = taken.getsockname()[1]
+        redis.is_ready = lambda: False
+        with pytest.raises(RuntimeError, match=r"redis ended at once.*(?s:.)*Address already in use"):
+            redis.start()
+        redis.close()
+
+
+def test_a_server_started_again_by_somebody_else_is_ended_too(server: Daemon):
+    server.kill()
+    other = subprocess.Popen(
+        server.command(),
+        cwd=server.cwd,
+        env=server.marked_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until(server.is_ready)
+
+    server.close()
+    assert other.wait(5) == -signal.SIGKILL
+    assert server.pids() == []
+
+
+def test_nothing_outlives_whoever_started_it_not_even_after_kill_9(tmp_path: Path):
+    script = """
+import time
+from tests.servers.postgres import PostgreSQL
+from tests.servers.redis import Redis
+with PostgreSQL() as postgres, Redis() as redis:
+    print(postgres.folder, redis.folder, flush=True)
+    time.sleep(100)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    folders = [Path(name) for name in owner.stdout.readline().split()]
+    assert all(guard.members(folder) for folder in folders)
+
+    owner.kill()
+    owner.communicate()
+    until(lambda: not any(folder.exists() for folder in folders))
+    assert [pid for folder in folders for pid in guard.members(folder)] == []
+
+
+# PostgreSQL
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as running:
+        yield running
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate", "kill"])
+def test_what_was_committed_is_there_after_any_end(postgres: PostgreSQL, mode: str):
+    url = postgres.create_database(f"kept_{mode}")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE words AS SELECT 'written down' AS word")
+
+    if mode == "kill":
+        postgres.kill()
+        postgres.start()
+    else:
+        postgres.restart(mode)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT word FROM words").fetchall() == [("written down",)]
+
+
+def test_postgres_is_durable_and_takes_200_connections(postgres: PostgreSQL):
+    with postgres.connect() as connection:
+        asked = "SELECT current_setting('fsync'), current_setting('max_connections')"
+        assert connection.execute(asked).fetchone() == ("on", "200")
+
+
+# Redis
+
+
+def test_redis_forgets_and_can_be_flushed():
+    with Redis() as redis:
+        with redis.client() as client:
+            client.set("one", 1)
+            redis.flush()
+            assert client.get("one") is None
+            client.set("two", 2)
+            limits = client.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
+        redis.restart()
+        with redis.client() as client:
+            assert client.get("two") is None
+        assert [path.name for path in redis.folder.iterdir()] == ["redis.log"]
+    assert f"pubsub {64 << 20} {32 << 20} 60" in limits
+
+
+# nginx
+
+
+@pytest.fixture(scope="module")
+def webs() -> Iterator[list[StubWeb]]:
+    with StubWeb() as one, StubWeb() as two:
+        yield [one, two]
+
+
+@pytest.fixture(scope="module")
+def nginx(webs: list[StubWeb]) -> Iterator[Nginx]:
+    with Nginx([web.port for web in webs]) as running:
+        yield running
+
+
+def ask(nginx: Nginx, method: str = "GET", path: str = "/", body: bytes = b"", **headers: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        return json.loads(text) if answer.status == 200 else answer.status
+    finally:
+        connection.close()
+
+
+def answering(nginx: Nginx, method: str = "GET") -> set[int]:
+    return {ask(nginx, method)["port"] for _ in range(20)}
+
+
+def test_requests_go_to_all_web_processes(nginx: Nginx, webs: list[StubWeb]):
+    assert answering(nginx) == {web.port for web in webs}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_dead_web_process_costs_no_request_and_a_new_one_is_used_within_a_second(
+    nginx: Nginx, webs: list[StubWeb], method: str
+):
+    assert len(answering(nginx, method)) == 2
+    webs[0].kill()
+    assert answering(nginx, method) == {webs[1].port}
+
+    webs[0].start()
+    back = time.monotonic()
+    until(lambda: ask(nginx)["port"] == webs[0].port)
+    assert time.monotonic() - back < 1.5
+
+
+def test_one_after_the_other_may_restart_without_a_request_lost(nginx: Nginx, webs: list[StubWeb]):
+    for web in (*webs, *webs):
+        web.kill()
+        assert web.port not in answering(nginx)
+        web.start()
+
+
+def test_with_all_web_processes_down_there_is_an_answer_and_it_ends_when_one_is_back(
+    nginx: Nginx, webs: list[StubWeb]
+):
+    for web in webs:
+        web.kill()
+    assert ask(nginx) == 502
+
+    webs[0].start()
+    assert answering(nginx) == {webs[0].port}
+    webs[1].start()
+
+
+def test_an_event_arrives_before_the_next_one_is_there(nginx: Nginx, webs: list[StubWeb]):
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection.request("GET", "/events")
+    answer = connection.getresponse()
+    assert answer.readline() + answer.readline() == b"data: 1\n\n"
+
+    for web in webs:
+        direct = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        direct.request("POST", "/go")
+        assert direct.getresponse().status == 200
+        direct.close()
+    assert answer.read() == b"data: 2\n\n"
+    connection.close()
+
+
+def test_sockets_pass_both_ways_and_to_all_web_processes(nginx: Nginx, webs: list[StubWeb]):
+    url = f"ws://127.0.0.1:{nginx.port}/ws/chat/one"
+    with connect(url) as one, connect(url) as two:
+        ports = {json.loads(socket.recv(10))["port"] for socket in (one, two)}
+        assert ports == {web.port for web in webs}
+
+        one.send("hello " * 20_000)
+        assert one.recv(10) == "hello " * 20_000
+
+
+def test_a_socket_finds_a_living_web_process(nginx: Nginx, webs: list[StubWeb]):
+    webs[0].kill()
+    for _ in range(4):
+        with connect(f"ws://127.0.0.1:{nginx.port}/ws/chat/one") as one:
+            assert json.loads(one.recv(10))["port"] == webs[1].port
+    webs[0].start()
+
+
+def test_time_outs_leave_sockets_and_streams_alone(nginx: Nginx):
+    configuration = nginx.check()
+
+    def seconds(location: str) -> int:
+        block = re.search(rf"location {re.escape(location)} \{{(.*?)\}}", configuration, re.DOTALL)
+        assert block is not None
+        found = re.search(r"proxy_read_timeout (\d+)s", block[1]) or re.search(
+            r"^    proxy_read_timeout (\d+)s", configuration, re.MULTILINE
+        )
+        assert found is not None
+        return int(found[1])
+
+    assert seconds("/ws/") > 70  # daphne pings every 20 s, the protocol every 30 s
+    assert seconds("/") > 3 * 15  # event streams ping every 15 s
+    assert seconds("~ ^/(v1/chat/completions|mcp)/?$") > 300  # the time that an agent has by default
+
+
+def test_web_processes_are_told_who_asks_and_clients_cannot_lie(nginx: Nginx):
+    told = ask(nginx, **{"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Real-IP": "6.6.6.6"})
+
+    headers = told["headers"]
+    assert headers["Host"] == headers["X-Forwarded-Host"] == f"127.0.0.1:{nginx.port}"
+    assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "127.0.0.1"
+    assert headers["X-Forwarded-Proto"] == "http"
+    assert "Connection" not in headers or headers["Connection"] != "close"
+
+
+def test_bodies_end_at_2_mebibytes(nginx: Nginx):
+    assert ask(nginx, "POST", body=b"x" * (2 << 20))["size"] == 2 << 20
+    assert ask(nginx, "POST", body=b"x" * ((2 << 20) + 1)) == 413
+
+
+# scripts/cluster
+
+CLUSTER = str(ROOT / "scripts/cluster")
+SMALL = ["--web", "1", "--workers", "1"]
+
+
+def run_cluster(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([CLUSTER, *arguments], capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "there is no COMMAND"),
+        (["run", "--web", "0", "--", "true"], "at least 1"),
+        (["up", "--", "true"], "up takes no COMMAND"),
+        ([], "required"),
+    ],
+)
+def test_a_wrong_call_is_refused_with_a_sentence(arguments: list[str], words: str):
+    done = run_cluster(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+SAY = """
+import json, os, urllib.request
+assert json.load(urllib.request.urlopen(os.environ["CLUSTER_URL"] + "/healthz"))["status"] == "ok"
+assert json.load(urllib.request.urlopen(os.environ["CLUSTER_WEB_1"] + "/readyz"))["status"] == "ok"
+assert os.environ["CLUSTER_TOKEN"] == ""
+print(os.getcwd())
+print(os.environ["CLUSTER_PROCESSES"])
+print(open(os.environ["CLUSTER_PROCESSES"]).read())
+"""
+
+
+@pytest.mark.slow
+def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path):
+    command = ["run", *SMALL, "--", sys.executable, "-c", SAY + "raise SystemExit(7)"]
+    done = subprocess.run([CLUSTER, *command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+
+    assert done.returncode == 7, done.stderr
+    where, file, processes = done.stdout.split("\n", 2)
+    assert where == str(tmp_path)
+    told = json.loads(processes)
+    assert set(told) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
+    assert all({"pid", "command", "env", "cwd"} == set(process) for process in told.values())
+    assert living(process["pid"] for process in told.values()) == []
+    logs = Path(file).parent
+    assert f"The cluster's logs are in {logs}" in done.stderr
+    assert (logs / "web-1.log").exists()
+
+
+REVIVE = """
+import json, os, signal, subprocess, time, urllib.request
+told = json.load(open(os.environ["CLUSTER_PROCESSES"]))
+def wait_for(true):
+    deadline = time.monotonic() + 40
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+def answers():
+    try:
+        return urllib.request.urlopen(os.environ["CLUSTER_WEB_1"] + "/readyz", timeout=5).status == 200
+    except OSError:
+        return False
+assert answers()
+for name in ("web-1", "worker-1", "redis", "postgres", "nginx"):
+    pid = told[name]["pid"]
+    os.killpg(pid, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+    process = told[name]
+    place = {"env": process["env"], "cwd": process["cwd"], "start_new_session": True}
+    again = subprocess.Popen(process["command"], **place)
+    print(again.pid, flush=True)
+wait_for(answers)
+wait_for(lambda: urllib.request.urlopen(os.environ["CLUSTER_URL"] + "/healthz").status == 200)
+print(subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subprocess.DEVNULL).pid)
+"""
+
+
+@pytest.mark.slow
+def test_a_command_can_kill_and_start_again_and_all_of_that_is_taken_down(tmp_path: Path):
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        command = [CLUSTER, "run", *SMALL, "--", sys.executable, "-c", REVIVE]
+        done = subprocess.run(command, stdout=file, stderr=file, timeout=100)
+
+    assert done.returncode == 0, output.read_text()[-3000:]
+    started = [int(line) for line in output.read_text().splitlines() if line.isdigit()]
+    assert len(started) == 6
+    assert living(started) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name
+)
+def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals):
+    say = 'cat "$CLUSTER_PROCESSES"; echo; echo $$; sleep 100 & sleep 100'
+    command = [CLUSTER, "run", *SMALL, "--", "bash", "-c", say]
+    script = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert script.stdout is not None
+    lines = []
+    while not lines or not lines[-1].strip().isdigit():
+        lines.append(script.stdout.readline())
+        assert lines[-1], "the cluster did not start"
+    told = json.loads("".join(lines[:-1]))
+    pids = [int(lines[-1]), *(process["pid"] for process in told.values())]
+    folder = Path(told["web-1"]["env"]["VAR_DIR"]).parent
+    assert living(pids) == pids
+
+    os.kill(script.pid, number)
+    script.communicate(timeout=40)
+    assert script.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    until(lambda: not living(pids) and not guard.members(folder))
+
+
+@pytest.mark.slow
+def test_up_says_where_everything_is_and_who_ended():
+    script = subprocess.Popen(
+        [CLUSTER, "up", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert script.stdout is not None
+    lines = [script.stdout.readline() for _ in range(5)]
+    told = dict(line.strip().split("=", 1) for line in lines[:4])
+    assert list(told) == ["CLUSTER_URL", "CLUSTER_WEB_1", "CLUSTER_TOKEN", "CLUSTER_PROCESSES"]
+    assert "Stop with Ctrl+C." in lines[4]
+
+    os.kill(json.loads(Path(told["CLUSTER_PROCESSES"]).read_text())["worker-1"]["pid"], signal.SIGKILL)
+    assert script.stdout.readline().startswith("worker-1 ended; its log: ")
+    script.send_signal(signal.SIGINT)
+    script.communicate(timeout=40)
+    assert script.returncode == 0
+    assert not Path(told["CLUSTER_PROCESSES"]).parent.exists()
+
+
+# deploy/
+
+
+def test_the_shipped_nginx_configuration_is_one(tmp_path: Path):
+    folders = {
+        f"{name}_temp_path": tmp_path / name for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    }
+    lines = "".join(f"{name} {folder};" for name, folder in folders.items())
+    text = (ROOT / "deploy/nginx.conf").read_text().replace("http {", f"http {{ {lines}", 1)
+    (tmp_path / "nginx.conf").write_text(text.replace("listen 80", f"listen 127.0.0.1:{free_port()}"))
+
+    command = [
+        program("nginx"),
+        "-t",
+        "-e",
+        "stderr",
+        "-p",
+        str(tmp_path),
+        "-c",
+        str(tmp_path / "nginx.conf"),
+    ]
+    done = subprocess.run([*command, "-g", "pid nginx.pid;"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr

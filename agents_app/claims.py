@@ -154,5 +154,3 @@ def release_orphans() -> int:
 def cancel_requests(ids: list[uuid.UUID]) -> list[uuid.UUID]:
     """Which of these runs somebody wants stopped: a nudge may have been lost."""
     return list(Run.objects.filter(pk__in=ids, cancel_requested=True).values_list("pk", flat=True))
-
-

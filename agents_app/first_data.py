@@ -22,8 +22,14 @@ AGENTS = {
         "Researcher",
         "You are a careful researcher. Say what is known, what is not, and how sure you are. Be concise.",
     ),
-    "developer": ("Software developer", "You are an experienced software developer. Answer with short, working code."),
-    "writer": ("Writer", "You are a writer with a clear, plain style. Write what is asked, and nothing around it."),
+    "developer": (
+        "Software developer",
+        "You are an experienced software developer. Answer with short, working code.",
+    ),
+    "writer": (
+        "Writer",
+        "You are a writer with a clear, plain style. Write what is asked, and nothing around it.",
+    ),
     "analyst": (
         "Analyst",
         "You are an analyst. Structure the question, weigh the facts, and end with a short conclusion.",
@@ -80,7 +86,7 @@ def _providers_at_hand() -> None:
 def _ollama_models() -> list[str]:
     """The models of an Ollama on its usual port; none where nothing answers."""
     try:
-        with urllib.request.urlopen(f"{OLLAMA}/api/tags", timeout=0.5) as answer:
+        with urllib.request.urlopen(f"{OLLAMA}/api/tags", timeout=0.5) as answer:  # noqa: S310 — our own address
             return [model["name"] for model in orjson.loads(answer.read())["models"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -93,9 +93,7 @@ def _check(message: str, message_id: str | None, session_id: str | None) -> None
     if message_id and (len(message_id) > LONGEST_MESSAGE_ID or "\x00" in message_id):
         raise InvalidRequest(f"'message_id' is longer than {LONGEST_MESSAGE_ID} characters.", param="message_id")
     if session_id is not None and not re.match(SESSION_ID, session_id):
-        raise InvalidRequest(
-            "'session_id' must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", param="session_id"
-        )
+        raise InvalidRequest("'session_id' must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", param="session_id")
 
 
 def open_session(user: Any, session_id: str) -> Session:
@@ -140,9 +138,7 @@ def _create(session: Session, agent: Agent, **fields: Any) -> Run:
     session.agent = agent
     session.title = session.title or " ".join(fields["prompt"].split())[:80]
     session.save(update_fields=["run_count", "agent", "title", "updated_at"])
-    return Run.objects.create(
-        session=session, number=session.run_count, agent=agent, agent_name=agent.name, **fields
-    )
+    return Run.objects.create(session=session, number=session.run_count, agent=agent, agent_name=agent.name, **fields)
 
 
 def cancel(run: Run, *, by: str) -> None:
@@ -291,5 +287,3 @@ def storage_errors() -> Iterator[None]:
         raise
     except DatabaseError as error:
         raise StorageUnavailable("The database refused the write; nothing was saved. Try again.") from error
-
-

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0
 LOOK_INTERVAL = 1.0  # how often the queue is read where no nudge came
-MOST_ATTEMPTS = 20  # a run that ends its worker every time must not do so for ever
+MOST_ATTEMPTS = 100  # a run that ends its worker every time must not do so for ever
 GRACE = 2.0  # seconds that runs get to reach the end of a step when the worker stops
 
 
@@ -54,7 +54,10 @@ class Worker:
             await self._database.run(claims.release_orphans)
         self._writer.start()
         dispatch.register(self)
-        self._tasks = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._beat_for_ever())]
+        self._tasks = [
+            asyncio.create_task(self._claim_for_ever()),
+            asyncio.create_task(self._beat_for_ever()),
+        ]
 
     async def stop(self) -> None:
         """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
@@ -344,7 +347,12 @@ class Execution:
         self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
         await self.log.commit(
             then=self._enqueue_next,
-            status=status, usage=usage.as_dict(), finished_at=timezone.now(), lease_until=None, worker="", **changes
+            status=status,
+            usage=usage.as_dict(),
+            finished_at=timezone.now(),
+            lease_until=None,
+            worker="",
+            **changes,
         )
 
     async def _release(self) -> None:

@@ -1,6 +1,6 @@
 """The same through many processes: worker → PostgreSQL and Redis → web → nginx.
 
-    python -m benchmarks.cluster [streams|watchers|cancel|start] [--streams 40] [--seconds 10] [--web 2] [--workers 2]
+python -m benchmarks.cluster [streams|watchers|cancel|start] [--streams 40] [--seconds 10] [--web 2] [--workers 2]
 """
 
 import argparse
@@ -127,7 +127,11 @@ def cancel(b: ClusterBench, count: int) -> dict[str, Any]:
         for i in range(count)
     ]
     times = in_process(_cancel_times, pairs, agent)
-    return {"cancels": count, "ms": percentiles(times), "aborted_at_model": len(b.model.wait_for_abort(agent, count))}
+    return {
+        "cancels": count,
+        "ms": percentiles(times),
+        "aborted_at_model": len(b.model.wait_for_abort(agent, count)),
+    }
 
 
 def main() -> None:

@@ -152,7 +152,21 @@ def profiled(pid: int, seconds: float) -> Iterator[None]:
     if not (target := os.environ.get("PROFILE")) or seconds <= 3:
         yield
         return
-    command = ["py-spy", "record", "-p", str(pid), "-d", str(int(seconds)), "-r", "250", "-t", "-f", "raw", "-o", target]
+    command = [
+        "py-spy",
+        "record",
+        "-p",
+        str(pid),
+        "-d",
+        str(int(seconds)),
+        "-r",
+        "250",
+        "-t",
+        "-f",
+        "raw",
+        "-o",
+        target,
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield
 
@@ -247,7 +261,12 @@ def idle(b: Bench, count: int) -> dict[str, Any]:
     cpu = b.cpu()["server"]
     time.sleep(5)
     used = b.cpu()["server"] - cpu
-    result = {"sockets": count, "memory_mb": round(b.memory()), "before_mb": round(before), "cpu_share": round(used / 5, 3)}
+    result = {
+        "sockets": count,
+        "memory_mb": round(b.memory()),
+        "before_mb": round(before),
+        "cpu_share": round(used / 5, 3),
+    }
     release.set()
     process.join()
     return result
@@ -260,7 +279,12 @@ async def _replay(url: str) -> dict[str, Any]:
     async with asyncio.timeout(60):
         await watcher.done.wait()
     took = time.monotonic() - started
-    return {"events": watcher.cursor, "frames": watcher.frames, "seconds": round(took, 3), "gaps": watcher.gaps}
+    return {
+        "events": watcher.cursor,
+        "frames": watcher.frames,
+        "seconds": round(took, 3),
+        "gaps": watcher.gaps,
+    }
 
 
 def replay(b: Bench, events: int) -> dict[str, Any]:

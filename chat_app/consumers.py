@@ -170,6 +170,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = ()  # their tracebacks would keep the last frames alive
 
     # What the client says
 

@@ -31,9 +31,7 @@ LOG_DATA: dict[str, Schema] = {
         message_id=_nullable(_TEXT),
         trigger={"enum": ["chat", "api", "schedule", "mcp", "admin"]},
     ),
-    "reasoning_delta": _object(
-        step=_COUNT, type={"enum": _STEP_TYPES}, iteration=_COUNT, offset=_COUNT, content=_TEXT
-    ),
+    "reasoning_delta": _object(step=_COUNT, type={"enum": _STEP_TYPES}, iteration=_COUNT, offset=_COUNT, content=_TEXT),
     "reasoning_step": _object(
         _TOOL,
         step=_COUNT,

@@ -142,7 +142,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:
     # A message of this layer is never queued in Redis, so nothing there expires or fills up.
-    _redis = {"address": REDIS_URL, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 15}
+    _redis = {
+        "address": REDIS_URL,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+    }
     CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [_redis]}}
     }

@@ -20,9 +20,7 @@ def run(admin_user):
     agent = Agent.objects.create(name="helper", provider=provider)
     session = Session.objects.create(id="s", owner=admin_user, agent=agent)
     run = Run.objects.create(session=session, number=1, agent=agent, agent_name="helper", prompt="Hello" * 50)
-    Step.objects.create(
-        run=run, index=0, iteration=1, kind="thought", content="Hm.", started_at=timezone.now()
-    )
+    Step.objects.create(run=run, index=0, iteration=1, kind="thought", content="Hm.", started_at=timezone.now())
     log.record("s", run.pk, [("reasoning_start", {"message": "Hello"})])
     return run
 
@@ -53,16 +51,10 @@ def test_every_list_can_be_searched_and_opened(admin_client, run, model):
 
 
 @pytest.mark.parametrize("model", ROWS)
-def test_lists_ask_as_many_queries_for_many_rows_as_for_one(
-    admin_client, run, model, django_assert_max_num_queries
-):
-    sessions = [
-        Session.objects.create(id=f"s-{n}", owner=run.session.owner, agent=run.agent) for n in range(20)
-    ]
+def test_lists_ask_as_many_queries_for_many_rows_as_for_one(admin_client, run, model, django_assert_max_num_queries):
+    sessions = [Session.objects.create(id=f"s-{n}", owner=run.session.owner, agent=run.agent) for n in range(20)]
     for session in sessions:
-        other = Run.objects.create(
-            session=session, number=1, agent=run.agent, agent_name="helper", prompt="Hello"
-        )
+        other = Run.objects.create(session=session, number=1, agent=run.agent, agent_name="helper", prompt="Hello")
         Step.objects.create(run=other, index=0, iteration=1, kind="thought", started_at=timezone.now())
         log.record(session.pk, other.pk, [("reasoning_start", {})])
         Agent.objects.create(name=f"agent-{session.pk}", provider=run.agent.provider)
@@ -122,9 +114,7 @@ def test_a_provider_is_added(admin_client):
 
 
 def test_a_provider_without_an_address_is_refused_with_a_sentence(admin_client):
-    page = admin_client.post(
-        address(Provider, "add"), {"name": "lab", "kind": "openai", "context_tokens": 8192}
-    )
+    page = admin_client.post(address(Provider, "add"), {"name": "lab", "kind": "openai", "context_tokens": 8192})
     assert "Say where the server is" in page.content.decode()
 
 

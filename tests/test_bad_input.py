@@ -57,10 +57,7 @@ NOT_JSON = {
     "100,000 arrays": "[" * 100_000,
     "100,000 closed arrays": "[" * 100_000 + "]" * 100_000,
     "100,000 objects in the payload": '{"type":"chat","payload":' + '{"a":' * 100_000 + "1" + "}" * 100_001,
-    "100,000 arrays in the message": '{"type":"chat","payload":{"message":'
-    + "[" * 100_000
-    + "]" * 100_000
-    + "}}",
+    "100,000 arrays in the message": '{"type":"chat","payload":{"message":' + "[" * 100_000 + "]" * 100_000 + "}}",
     "a control character": '{"type": "chat", "payload": {"message": "a\nb"}}',
     "a megabyte of nothing": " " * (MIB - 20),
 }
@@ -153,9 +150,7 @@ def test_what_is_wrong_is_named(chat, said, field):
     assert_alive(chat)
 
 
-@pytest.mark.parametrize(
-    "who", ["nobody-at-all", "../etc", "' OR 1=1 --", "Agent\nname", "ａｓｓｉｓｔａｎｔ", "%00"]
-)
+@pytest.mark.parametrize("who", ["nobody-at-all", "../etc", "' OR 1=1 --", "Agent\nname", "ａｓｓｉｓｔａｎｔ", "%00"])
 def test_an_agent_that_is_not_there(chat, who):
     error = answered(chat, frame("chat", message="hi", agent_name=who))["data"]
     assert error["code"] == "agent_not_found"
@@ -204,9 +199,7 @@ def test_interrupting_what_has_ended_is_nothing_special(chat):
     assert_alive(chat)
 
 
-def test_a_run_of_another_session_cannot_be_interrupted_from_here(
-    chat, agent, product, open_chat, model, name
-):
+def test_a_run_of_another_session_cannot_be_interrupted_from_here(chat, agent, product, open_chat, model, name):
     model.script(f"{name}-b", [[{"text": "busy"}, {"wait": name}, {"text": " done"}]])
     product.add_agent(f"{name}-b", model.base_url)
     other = open_chat(f"{name}-b", agent_name=f"{name}-b")
@@ -351,9 +344,7 @@ def test_a_session_id_of_the_allowed_characters_is_taken(product, session):
     assert close_code(f"ws://127.0.0.1:{product.port}/ws/chat/{session}") == 0
 
 
-@pytest.mark.parametrize(
-    "after", ["-1", "1.0", "x", "", "1e3", "0x10", "%00", "9" * 30, "٣", "1%20", "+1", "true"]
-)
+@pytest.mark.parametrize("after", ["-1", "1.0", "x", "", "1e3", "0x10", "%00", "9" * 30, "٣", "1%20", "+1", "true"])
 def test_a_cursor_that_is_no_number_is_named_before_the_close(product, name, after):
     with connect(f"ws://127.0.0.1:{product.port}/ws/chat/{name}?after={after}") as websocket:
         if after == "":
@@ -526,9 +517,7 @@ HOST = b"Host: 127.0.0.1\r\nConnection: close\r\n"
         b"POST /v1/agents HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
         b"POST /v1/agents HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n",
         b"POST /v1/agents HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
-        b"POST /v1/agents HTTP/1.1\r\n"
-        + HOST
-        + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/agents HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /v1/agents HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"BREW /chat/ HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -590,9 +579,7 @@ def hasty_product(tmp_path_factory):
 
 
 @pytest.mark.parametrize("trouble", [locked, full_disk])
-def test_a_database_that_refuses_is_told_and_nothing_is_half_written(
-    hasty_product, open_chat, model, name, trouble
-):
+def test_a_database_that_refuses_is_told_and_nothing_is_half_written(hasty_product, open_chat, model, name, trouble):
     model.script(name, [[{"text": "At last"}]])
     hasty_product.add_agent(name, model.base_url)
     chat = open_chat(name, on=hasty_product, agent_name=name)
@@ -617,9 +604,7 @@ def test_a_database_that_refuses_is_told_and_nothing_is_half_written(
 
 
 @pytest.mark.parametrize("trouble", [locked, full_disk])
-def test_a_database_that_refuses_for_a_while_costs_a_run_only_time(
-    hasty_product, open_chat, model, name, trouble
-):
+def test_a_database_that_refuses_for_a_while_costs_a_run_only_time(hasty_product, open_chat, model, name, trouble):
     model.script(name, [[{"text": "before "}, {"wait": name}, {"text": "and after"}]])
     hasty_product.add_agent(name, model.base_url)
     chat = open_chat(name, on=hasty_product, agent_name=name, after=0)

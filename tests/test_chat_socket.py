@@ -30,7 +30,14 @@ def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product
 
 
 def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, name):
-    who = agent([{"reasoning": "let me think"}, {"sleep": 0.1}, {"text": "Hello there", "delay": 0.05}, {"usage": {"prompt_tokens": 7, "completion_tokens": 5}}])
+    who = agent(
+        [
+            {"reasoning": "let me think"},
+            {"sleep": 0.1},
+            {"text": "Hello there", "delay": 0.05},
+            {"usage": {"prompt_tokens": 7, "completion_tokens": 5}},
+        ]
+    )
     chat = open_chat(name, after=0)
     end = chat.ask("hi", agent_name=who, message_id="m1")
     kinds = [frame["type"] for frame in chat.fold.frames]
@@ -186,7 +193,11 @@ def test_messages_of_a_busy_session_are_answered_one_after_the_other(agent, open
         chat.say(text, agent_name=who)
     for _ in range(3):
         chat.until("reasoning_complete")
-    order = [(f["type"], f["data"].get("message")) for f in chat.fold.frames if f["type"] in ("reasoning_start", "reasoning_complete")]
+    order = [
+        (f["type"], f["data"].get("message"))
+        for f in chat.fold.frames
+        if f["type"] in ("reasoning_start", "reasoning_complete")
+    ]
     assert [message for _, message in order] == ["one", None, "two", None, "three", None]
 
 

@@ -1,4 +1,4 @@
-"""kill -9 at any point of a run, then a restart on the same data: it goes on, and nothing is lost or doubled."""
+"""kill -9 at any point of a run, then a restart on the same data: nothing is lost, nothing is doubled."""
 
 import random
 import time
@@ -43,9 +43,7 @@ def tool_results(request):
 @pytest.mark.parametrize("kind", ["text", "reasoning"])
 def test_killed_while_the_model_speaks(agent, open_chat, product, model, name, kind):
     gate = {"only_first": 1, "do": [{"wait": f"{name}-never"}]}
-    who = agent(
-        [{kind: "before the death "}, gate, {kind: "and after it"}, {"text": "" if kind == "text" else FINAL}]
-    )
+    who = agent([{kind: "before the death "}, gate, {kind: "and after it"}, {"text": "" if kind == "text" else FINAL}])
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
     chat.until_text("before the death")
@@ -81,14 +79,10 @@ def test_killed_while_several_tool_calls_arrive(agent, open_chat, product, model
     chat.until("reasoning_complete")
     check_whole(product, name, chat)
     assert sorted(product.effects(name)) == [f"{name} one", f"{name} two"]
-    assert [f["data"]["step"] for f in chat.fold.of_type("retry")] == [1, 2], (
-        "the thought was finished, the calls not"
-    )
+    assert [f["data"]["step"] for f in chat.fold.of_type("retry")] == [1, 2], "the thought was finished, the calls not"
 
 
-def test_killed_between_two_turns_the_finished_tool_is_not_called_again(
-    agent, open_chat, product, model, name
-):
+def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, open_chat, product, model, name):
     who = agent(
         [{"text": "A thought."}, call("note", f"{name} one")],
         [{"text": "half "}, {"only_first": 1, "do": [{"wait": f"{name}-never"}]}, {"text": "of it"}],
@@ -107,9 +101,7 @@ def test_killed_between_two_turns_the_finished_tool_is_not_called_again(
     assert product.effects(name) == [f"{name} one"]
     requests = model.requests(name)
     assert len(requests) == 3
-    assert requests[2]["messages"] == requests[1]["messages"], (
-        "the model is told the same as before the death"
-    )
+    assert requests[2]["messages"] == requests[1]["messages"], "the model is told the same as before the death"
     assert end["data"]["iterations"] == 2
     assert end["data"]["usage"]["tool_calls"] == 1
 
@@ -166,9 +158,7 @@ def test_killed_in_a_tool_that_must_not_run_twice(agent, open_chat, product, mod
     assert len(requests) == 2
     (told,) = tool_results(requests[1])
     assert "unknown" in told
-    (result,) = [
-        frame for frame in chat.fold.of_type("reasoning_step") if frame["data"]["type"] == "tool_result"
-    ]
+    (result,) = [frame for frame in chat.fold.of_type("reasoning_step") if frame["data"]["type"] == "tool_result"]
     assert result["data"]["is_error"]
     assert result["data"]["content"] == told
     (run,) = product.runs(name)
@@ -210,16 +200,12 @@ def test_killed_while_one_of_three_tools_hangs(agent, open_chat, product, model,
         f"hanging {name}", f"{name} done",
     ]  # fmt: skip
     request = model.requests(name)[1]
-    told = {
-        message["tool_call_id"]: message["content"]
-        for message in request["messages"]
-        if message["role"] == "tool"
-    }
+    told = {message["tool_call_id"]: message["content"] for message in request["messages"] if message["role"] == "tool"}
     calls = next(message["tool_calls"] for message in request["messages"] if message["role"] == "assistant")
     assert set(told) == {each["id"] for each in calls}, "every call is answered once"
-    assert [
-        any(word in text for text in told.values()) for word in ("noted", "unknown", "There is no tool")
-    ] == [True] * 3
+    assert [any(word in text for text in told.values()) for word in ("noted", "unknown", "There is no tool")] == [
+        True
+    ] * 3
     assert end["data"]["usage"]["tool_calls"] == 3
 
 
@@ -236,9 +222,7 @@ def test_what_was_queued_behind_a_killed_run_goes_in_its_order(agent, open_chat,
     product.kill()
     product.start()
     chat = back_again(chat, product, name)
-    chat.say(
-        "second", agent_name=who, message_id="second"
-    )  # a client that is not sure whether it was accepted
+    chat.say("second", agent_name=who, message_id="second")  # a client that is not sure whether it was accepted
     for _ in range(3):
         chat.until("reasoning_complete")
     check_whole(product, name, chat)

@@ -35,17 +35,12 @@ def decoded(pieces: list[bytes]) -> list[Part]:
 
 def joined(parts: list[Part]) -> list[tuple[str, str]]:
     """Kind and text of the parts, neighbours of one kind together."""
-    return [
-        (kind.__name__, "".join(part.text for part in group))
-        for kind, group in itertools.groupby(parts, key=type)
-    ]
+    return [(kind.__name__, "".join(part.text for part in group)) for kind, group in itertools.groupby(parts, key=type)]
 
 
 deltas = st.one_of(
     st.builds(lambda text: {"content": text}, st.text(max_size=12)),
-    st.builds(
-        lambda text: {"content": text}, st.sampled_from(["<think>", "</think>", "<", "\n\n", "thi", "nk>"])
-    ),
+    st.builds(lambda text: {"content": text}, st.sampled_from(["<think>", "</think>", "<", "\n\n", "thi", "nk>"])),
     st.builds(lambda text: {"reasoning_content": text}, st.text(max_size=12)),
     st.builds(
         lambda index, text: {"tool_calls": [{"index": index, "function": {"name": "f", "arguments": text}}]},
@@ -77,9 +72,7 @@ def test_thoughts_in_tags_are_told_apart_from_the_answer(thought, answer, places
     if "</think>" in thought:
         return
     tags = ThinkTags()
-    parts = [
-        part for piece in cut(f"<think>\n{thought}</think>\n\n{answer}", places) for part in tags.feed(piece)
-    ]
+    parts = [part for piece in cut(f"<think>\n{thought}</think>\n\n{answer}", places) for part in tags.feed(piece)]
     expected = [("ReasoningPart", thought), ("TextPart", answer)]
     assert joined(parts + tags.end()) == [part for part in expected if part[1]]
 
@@ -97,11 +90,7 @@ def test_a_tag_that_never_closes_is_a_thought():
 
 def test_what_looked_like_a_tag_comes_before_the_tool_call_that_follows():
     parts = decoded(
-        [
-            stream(
-                chunk(content="<thi"), chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}}])
-            )
-        ]
+        [stream(chunk(content="<thi"), chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}}]))]
     )
     assert [type(part) for part in parts] == [TextPart, ToolCallPart]
 
@@ -112,9 +101,9 @@ def test_thoughts_come_under_either_name(field):
 
 
 def test_content_in_parts_is_read_as_text():
-    assert decoded(
-        [stream(chunk(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]))]
-    ) == [TextPart("ab")]
+    assert decoded([stream(chunk(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]))]) == [
+        TextPart("ab")
+    ]
 
 
 def test_nul_characters_are_dropped_because_databases_refuse_them():

@@ -201,9 +201,7 @@ def test_history_after_a_failed_run_is_well_formed(agent, open_chat, model, name
 
 def test_history_after_a_run_that_stopped_among_its_tools_is_well_formed(agent, open_chat, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
-    who = agent(
-        [call], [{"only_first": 1, "do": [{"wait": "never"}]}, {"text": "fine"}], builtin_tools=["calculate"]
-    )
+    who = agent([call], [{"only_first": 1, "do": [{"wait": "never"}]}, {"text": "fine"}], builtin_tools=["calculate"])
     chat = open_chat(name)
     chat.say("one", agent_name=who)
     model.wait_for_request(name, 2)

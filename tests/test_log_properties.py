@@ -1,4 +1,4 @@
-"""The log under a hostile channel layer: whatever it drops, doubles, delays or reorders, every watcher reads the same."""
+"""The log under a hostile channel layer: whatever it drops, doubles, delays, reorders, all watchers read the same."""
 
 import asyncio
 import uuid
@@ -73,7 +73,13 @@ class Speaker:
             self.story.steps.setdefault(self.step, ["thought", ""])[1] += text
         elif kind == "finish":
             content = self.story.steps.setdefault(self.step, ["thought", ""])[1]
-            data = {"step": self.step, "type": "thought", "content": content, "iteration": 1, "timestamp": 0.0}
+            data = {
+                "step": self.step,
+                "type": "thought",
+                "content": content,
+                "iteration": 1,
+                "timestamp": 0.0,
+            }
             self.log.add("reasoning_step", data, replaces=(self.step,))
             self.step, self.length = self.step + 1, 0
         elif kind == "retry":
@@ -84,7 +90,9 @@ class Speaker:
         elif kind == "commit":
             await self.log.commit()
         elif kind == "foreign":  # somebody else writes into the session: a queued run that is cancelled
-            await database.run(log.record, self.log.session_id, uuid.uuid4(), [("interrupted", {"message": "", "by": ""})])
+            await database.run(
+                log.record, self.log.session_id, uuid.uuid4(), [("interrupted", {"message": "", "by": ""})]
+            )
         else:
             await asyncio.sleep(0.004)
 
@@ -113,11 +121,19 @@ class Watcher:
 def prepare(session_id: str) -> Run:
     session = Session.objects.create(pk=session_id)
     return Run.objects.create(
-        session=session, number=1, agent_name="a", prompt="p", status="running", fence=1, started_at=timezone.now()
+        session=session,
+        number=1,
+        agent_name="a",
+        prompt="p",
+        status="running",
+        fence=1,
+        started_at=timezone.now(),
     )
 
 
-async def scenario(actions: list[tuple[str, str]], faults: list[str], leaves: list[list[int]]) -> tuple[Story, list[Watcher]]:
+async def scenario(
+    actions: list[tuple[str, str]], faults: list[str], leaves: list[list[int]]
+) -> tuple[Story, list[Watcher]]:
     channel_layers.set("default", HostileLayer(faults))
     session_id = f"s-{uuid.uuid4().hex}"
     run = await database.run(prepare, session_id)

@@ -38,9 +38,7 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def run(
-    folder: Path, *command: str, path: str | None = None, **environment: str
-) -> subprocess.CompletedProcess:
+def run(folder: Path, *command: str, path: str | None = None, **environment: str) -> subprocess.CompletedProcess:
     environment["PATH"] = path or f"{folder / 'bin'}:/usr/bin:/bin"
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 

@@ -15,9 +15,7 @@ import pytest
 from tests.servers.chat import Chat
 from tests.servers.product import free_port
 
-INSIDES = re.compile(
-    r"Traceback|Error\(|Exception|aiohttp|httpx|openai|Errno|0x[0-9a-f]{6}|\.py\b|<html", re.I
-)
+INSIDES = re.compile(r"Traceback|Error\(|Exception|aiohttp|httpx|openai|Errno|0x[0-9a-f]{6}|\.py\b|<html", re.I)
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\nValueError: no'
 HTML = "<html><body><h1>It works!</h1></body></html>"
 WEB_PAGE = {"headers": {"Content-Type": "text/html"}, "body": HTML}
@@ -152,9 +150,7 @@ def outcomes(shared_product, model):
                 shared_product.add_agent(name, model.base_url)
             else:
                 shared_product.add_agent(name, stack.enter_context(what.turn()))
-            chats[fault] = stack.enter_context(
-                contextlib.closing(Chat(shared_product.socket_url(name, after=0)))
-            )
+            chats[fault] = stack.enter_context(contextlib.closing(Chat(shared_product.socket_url(name, after=0))))
             chats[fault].say("hi", agent_name=name)
         found = {}
         for fault, chat in chats.items():
@@ -352,9 +348,7 @@ def test_a_key_that_the_server_repeats_does_not_reach_the_client(product, open_c
     chat = open_chat(name)
     end = chat.ask("hi", agent_name=name)
     assert model.requests(name)[0]["headers"]["authorization"] == f"Bearer {key}"
-    told = json.dumps(chat.fold.frames[1:]) + json.dumps(
-        product.request("GET", f"/v1/runs/{end['run_id']}/steps")
-    )
+    told = json.dumps(chat.fold.frames[1:]) + json.dumps(product.request("GET", f"/v1/runs/{end['run_id']}/steps"))
     assert end["data"]["status"] == "failed"
     assert "sk-live" not in told
     assert header not in told

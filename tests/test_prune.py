@@ -7,7 +7,12 @@ from tests.servers.product import ROOT
 
 def prune(product, *arguments: str) -> str:
     return subprocess.run(
-        product.command("prune", *arguments), cwd=ROOT, env=product.environment, capture_output=True, text=True, check=True
+        product.command("prune", *arguments),
+        cwd=ROOT,
+        env=product.environment,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
 
 
@@ -48,7 +53,12 @@ def test_an_unfinished_run_keeps_its_events(product, agent, open_chat, model, na
 
 def test_the_command_wants_an_age(product):
     result = subprocess.run(
-        product.command("prune"), cwd=ROOT, env=product.environment, capture_output=True, text=True, check=False
+        product.command("prune"),
+        cwd=ROOT,
+        env=product.environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 1
     assert "--days" in result.stderr

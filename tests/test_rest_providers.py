@@ -45,9 +45,7 @@ def test_a_key_is_kept_until_it_is_removed(client):
     create(client, **LAB)
     without = {key: value for key, value in LAB.items() if key != "api_key"}
     assert client.put("/v1/providers/lab", without, content_type=JSON).json()["has_api_key"] is True
-    assert (
-        client.patch("/v1/providers/lab", {"api_key": ""}, content_type=JSON).json()["has_api_key"] is False
-    )
+    assert client.patch("/v1/providers/lab", {"api_key": ""}, content_type=JSON).json()["has_api_key"] is False
 
 
 def test_a_key_may_come_from_the_environment(client, monkeypatch):
@@ -89,9 +87,7 @@ def test_a_wrong_field_is_named(client, body, param):
     assert not Provider.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "url", ["http://ollama:11434/v1", "https://api.openai.com/v1", "http://[::1]:8080/v1"]
-)
+@pytest.mark.parametrize("url", ["http://ollama:11434/v1", "https://api.openai.com/v1", "http://[::1]:8080/v1"])
 def test_hosts_of_one_word_and_of_numbers_are_addresses(client, url):
     assert create(client, name="x", base_url=url).status_code == 201
 

@@ -174,9 +174,7 @@ def test_runs_are_listed_newest_first_and_filtered(client, agent):
     assert ids("?session=%00") == []
 
 
-@pytest.mark.parametrize(
-    "query", ["status=done", "trigger=magic", "ordering=prompt", "ordering=-session__owner"]
-)
+@pytest.mark.parametrize("query", ["status=done", "trigger=magic", "ordering=prompt", "ordering=-session__owner"])
 def test_a_wrong_filter_is_named(client, query):
     assert error_of(client.get(f"/v1/runs?{query}"), 400)["param"] == query.split("=")[0]
 
@@ -199,9 +197,7 @@ def test_steps_are_told_in_the_words_of_the_frames(client, agent, admin_user):
     run = Run.objects.get(pk=start(client, message="Hello").json()["run_id"])
     at = timezone.now()
     for index, kind in enumerate(["thought", "tool_use", "tool_result", "final_answer"]):
-        Step.objects.create(
-            run=run, index=index, iteration=1, kind=kind, content=kind, started_at=at, finished_at=at
-        )
+        Step.objects.create(run=run, index=index, iteration=1, kind=kind, content=kind, started_at=at, finished_at=at)
     steps = client.get(f"/v1/runs/{run.pk}/steps?limit=3").json()
     assert [step["type"] for step in steps["data"]] == ["thought", "tool_use", "tool_result"]
     assert [step["step"] for step in client.get(steps["next"]).json()["data"]] == [3]
@@ -245,9 +241,7 @@ def test_events_of_a_run_are_its_own(client, agent):
     assert seqs == {first: [1, 2], second: [3], third: []}
 
 
-@pytest.mark.parametrize(
-    "query", ["after=-1", "after=x", "after=1.5", "after=%C2%B2", f"after={10**30}", "limit=0"]
-)
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "after=1.5", "after=%C2%B2", f"after={10**30}", "limit=0"])
 def test_a_wrong_cursor_is_named(client, agent, query):
     start(client, message="Hello", session_id="s")
     assert error_of(client.get(f"/v1/sessions/s/events?{query}"), 400)["param"] == query.split("=")[0]
@@ -265,8 +259,7 @@ def streamed(path, **headers):
         return b"".join([part async for part in response.streaming_content]).decode()
 
     return [
-        dict(line.split(": ", 1) for line in event.splitlines())
-        for event in async_to_sync(read)().split("\n\n")[:-1]
+        dict(line.split(": ", 1) for line in event.splitlines()) for event in async_to_sync(read)().split("\n\n")[:-1]
     ]
 
 
@@ -279,9 +272,7 @@ def test_the_stream_of_a_finished_run_ends(client, agent):
     assert [event["id"] for event in events] == ["1", "2", "3"]
     assert [event["event"] for event in events] == [frame["type"] for frame in frames]
     assert [json.loads(event["data"]) for event in events] == frames
-    assert [
-        event["id"] for event in streamed(f"/v1/runs/{run_id}/events?after=0", **{"Last-Event-ID": "2"})
-    ] == ["3"]
+    assert [event["id"] for event in streamed(f"/v1/runs/{run_id}/events?after=0", **{"Last-Event-ID": "2"})] == ["3"]
 
 
 def test_a_stream_says_that_events_were_pruned(client, agent):
@@ -309,9 +300,7 @@ def test_a_session_is_listed_renamed_and_deleted(client, agent):
     assert client.get(f"/v1/runs/{run_id}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "body", [{"title": "t" * 201}, {"title": None}, {"title": 7}, {"name": "News"}, [], "News"]
-)
+@pytest.mark.parametrize("body", [{"title": "t" * 201}, {"title": None}, {"title": 7}, {"name": "News"}, [], "News"])
 def test_a_wrong_title_is_refused(client, agent, body):
     start(client, message="Hello", session_id="s")
     assert error_of(client.patch("/v1/sessions/s", json.dumps(body), content_type=JSON), 400)
@@ -325,10 +314,7 @@ def test_the_runs_of_a_session_come_in_their_order(client, agent):
 
 
 def test_a_session_cannot_be_made_or_replaced_by_hand(client):
-    assert (
-        error_of(client.post("/v1/sessions", {"id": "s"}, content_type=JSON), 405)["code"]
-        == "method_not_allowed"
-    )
+    assert error_of(client.post("/v1/sessions", {"id": "s"}, content_type=JSON), 405)["code"] == "method_not_allowed"
 
 
 def test_others_sessions_are_not_there(client, agent):

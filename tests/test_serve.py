@@ -69,9 +69,7 @@ def wait_for_exit(product, since, within):
 def statuses(product, session):
     """The status of the session's runs, in a database that nobody serves."""
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database:
-        rows = database.execute(
-            "SELECT status FROM agents_app_run WHERE session_id = ? ORDER BY number", [session]
-        )
+        rows = database.execute("SELECT status FROM agents_app_run WHERE session_id = ? ORDER BY number", [session])
         return [status for (status,) in rows]
 
 
@@ -101,9 +99,7 @@ def test_a_signal_while_runs_stream(product, model, open_chat, name, number):
         chat = back_again(chat, product, session)
         chat.until("reasoning_complete")
         chat.until("reasoning_complete")
-        answers = [
-            content for kind, content in check_whole(product, session, chat).story() if kind == "final_answer"
-        ]
+        answers = [content for kind, content in check_whole(product, session, chat).story() if kind == "final_answer"]
         assert answers == ["half and whole"] * 2
         assert [frame["data"]["step"] for frame in chat.fold.of_type("retry")] == [1], "the step that was cut"
         chat.close()
@@ -249,17 +245,13 @@ def _get(connection, path):
 
 
 def test_the_time_in_which_no_server_ran_is_not_the_runs(product, agent, model, open_chat, name):
-    who = agent(
-        [{"only_first": 1, "do": [{"text": "busy"}, {"wait": f"{name}-never"}]}, {"text": FINAL}], timeout=60
-    )
+    who = agent([{"only_first": 1, "do": [{"text": "busy"}, {"wait": f"{name}-never"}]}, {"text": FINAL}], timeout=60)
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
     chat.until_text("busy")
     product.kill()
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database, database:
-        database.execute(
-            "UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE session_id = ?", [name]
-        )
+        database.execute("UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
     product.start()
     chat = back_again(chat, product, name)
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
@@ -275,9 +267,7 @@ def test_a_worker_whose_leases_ran_out_goes_on_with_its_runs(product, agent, mod
         contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=10)) as database,
         database,
     ):
-        database.execute(
-            "UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE session_id = ?", [name]
-        )
+        database.execute("UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=10)) as database:
         renewed = "SELECT lease_until > '2021' FROM agents_app_run WHERE session_id = ?"
         until(lambda: database.execute(renewed, [name]).fetchone() == (1,))
@@ -462,9 +452,7 @@ def test_other_servers_serve_the_same_application(product, model, open_chat, nam
         chat = open_chat(name, on=other)
         chat.ask("hi", agent_name=name)
         assert chat.fold.story() == [("thought", "a thought"), ("final_answer", FINAL)]
-        model.script(
-            name, [[{"text": "half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole"}]]
-        )
+        model.script(name, [[{"text": "half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole"}]])
         chat.say("again", agent_name=name)
         chat.until_text("half ")
         other.terminate()
@@ -602,9 +590,7 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
 
 
 @pytest.mark.slow
-def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(
-    product, agent, open_chat, name
-):
+def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(product, agent, open_chat, name):
     who = agent([{"text": FINAL}])
     silent = Silent(product, f"/ws/chat/{name}")
     silent.raw.settimeout(2)

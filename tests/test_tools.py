@@ -221,9 +221,7 @@ def test_arithmetic_is_right(ask, expression, value):
     "zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "x" * 5000, "a\x00b", 7, ["UTC"], {"a": 1}]
 )
 def test_a_time_zone_that_does_not_exist_is_an_error(ask, zone):
-    chat = ask(
-        [{"tool_call": {"name": "current_time", "arguments": {"timezone": zone}}}], [{"text": "sorry"}]
-    )
+    chat = ask([{"tool_call": {"name": "current_time", "arguments": {"timezone": zone}}}], [{"text": "sorry"}])
     result = steps(chat)[1]
     assert result["is_error"]
     assert "time zone" in result["content"]

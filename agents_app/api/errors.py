@@ -96,9 +96,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return None
 
 
-def _answer(
-    status: int, message: str, code: str, *, headers: dict[str, str] | None = None, **more: Any
-) -> Response:
+def _answer(status: int, message: str, code: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     return Response(error_body(status, message, code, **more), status=status, headers=headers)
 
 

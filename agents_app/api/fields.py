@@ -86,15 +86,10 @@ class Strict(serializers.Serializer):
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
-            raise ValidationError(
-                {"non_field_errors": [ErrorDetail("Expected a JSON object.", code="invalid")]}
-            )
+            raise ValidationError({"non_field_errors": [ErrorDetail("Expected a JSON object.", code="invalid")]})
         if unknown := [name[:_LONGEST_NAME] for name in data if name not in self.fields]:
             raise ValidationError(
-                {
-                    name: [ErrorDetail("There is no such field.", code="unknown_field")]
-                    for name in unknown[:_MOST_NAMES]
-                }
+                {name: [ErrorDetail("There is no such field.", code="unknown_field")] for name in unknown[:_MOST_NAMES]}
             )
         return super().to_internal_value(data)
 
@@ -130,11 +125,7 @@ class StrictModel(Strict, serializers.ModelSerializer):
 
     def _defaults(self) -> dict[str, Any]:
         fields = self._model._meta.concrete_fields
-        return {
-            f.name: f.get_default()
-            for f in fields
-            if f.editable and not f.primary_key and f.name not in self.kept
-        }
+        return {f.name: f.get_default() for f in fields if f.editable and not f.primary_key and f.name not in self.kept}
 
 
 class WithDefault(StrictModel):

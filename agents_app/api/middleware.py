@@ -62,9 +62,7 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     except DisallowedHost:
         return error_response(400, "Not a host name of this server: see ALLOWED_HOSTS.", "host_not_allowed")
     if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
-        return error_response(
-            403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin"
-        )
+        return error_response(403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin")
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         return HttpResponse(status=204)  # a browser asks for a page of another site: `_dressed` says who may
     if request.path_info.startswith("/v1/"):

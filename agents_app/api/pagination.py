@@ -54,9 +54,7 @@ class ListPagination(BasePagination):
             value, pk = self._decoded(cursor, queryset.model)
             beyond = "lt" if backwards else "gt"
             name = self.field.name
-            queryset = queryset.filter(
-                Q(**{f"{name}__{beyond}": value}) | Q(**{name: value, f"pk__{beyond}": pk})
-            )
+            queryset = queryset.filter(Q(**{f"{name}__{beyond}": value}) | Q(**{name: value, f"pk__{beyond}": pk}))
         rows = list(queryset.order_by(self.ordering, "-pk" if backwards else "pk")[: limit + 1])
         self.has_more = len(rows) > limit
         self.page = rows[:limit]
@@ -81,16 +79,12 @@ class ListPagination(BasePagination):
                 raise ValueError("made for another ordering")
             return self.field.to_python(value), model._meta.pk.to_python(pk)
         except (ValueError, TypeError, binascii.Error, ValidationError):
-            raise InvalidRequest(
-                "'cursor' is not one that this list gave: use 'next'.", param="cursor"
-            ) from None
+            raise InvalidRequest("'cursor' is not one that this list gave: use 'next'.", param="cursor") from None
 
     def get_paginated_response(self, data: Any) -> Response:
         url = None
         if self.has_more:
-            url = replace_query_param(
-                self.request.build_absolute_uri(), "cursor", self._encoded(self.page[-1])
-            )
+            url = replace_query_param(self.request.build_absolute_uri(), "cursor", self._encoded(self.page[-1]))
         return Response({"object": "list", "data": data, "has_more": self.has_more, "next": url})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -15,15 +15,9 @@ from agents_app.models.runs import SESSION_ID
 class ProviderSerializer(WithDefault):
     """A server of models. `api_key` is only ever written: left out it is kept, empty it is removed."""
 
-    api_key = Text(
-        write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never shown."
-    )
-    has_api_key = serializers.SerializerMethodField(
-        help_text="Whether there is a key, stored or in the environment."
-    )
-    headers = serializers.DictField(
-        child=Text(allow_blank=True), required=False, validators=[validate_headers]
-    )
+    api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never shown.")
+    has_api_key = serializers.SerializerMethodField(help_text="Whether there is a key, stored or in the environment.")
+    headers = serializers.DictField(child=Text(allow_blank=True), required=False, validators=[validate_headers])
     kept: ClassVar = {"is_default", "api_key"}
 
     class Meta:
@@ -142,9 +136,7 @@ class StartSerializer(Strict):
         validators=[RegexValidator(SESSION_ID, "Must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -")],
         help_text="The session to continue. Left out: a new one.",
     )
-    enable_reasoning = Flag(
-        default=True, help_text="Whether the log gets thoughts and pieces, or only the answer."
-    )
+    enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and pieces, or only the answer.")
     message_id = Text(
         max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id again is the same run."
     )
@@ -213,9 +205,7 @@ class StepSerializer(serializers.ModelSerializer):
     step = serializers.IntegerField(source="index")
     type = serializers.ChoiceField(Step.Kind.choices, source="kind")
     status = serializers.CharField(help_text="'started', of a tool call that goes on, or 'finished'.")
-    arguments = serializers.DictField(
-        allow_null=True, help_text="Of a tool call; null where they were no object."
-    )
+    arguments = serializers.DictField(allow_null=True, help_text="Of a tool call; null where they were no object.")
     duration_ms = serializers.IntegerField(allow_null=True)
 
     class Meta:

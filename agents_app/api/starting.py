@@ -20,9 +20,7 @@ def start(request: Request, *, agent_name: str, wanted: dict[str, Any]) -> Run:
     """
     if key := _key(request):
         # From the secret key, so that nobody can take the session of somebody else's key beforehand.
-        mark = salted_hmac(
-            "agents_app.idempotency", f"{request.user.pk}:{key}", algorithm="sha256"
-        ).hexdigest()
+        mark = salted_hmac("agents_app.idempotency", f"{request.user.pk}:{key}", algorithm="sha256").hexdigest()
         wanted = {"message_id": f"key-{mark}", "session_id": f"s-{mark[:32]}"} | wanted
     started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **wanted)
     run = started.run
@@ -34,7 +32,5 @@ def start(request: Request, *, agent_name: str, wanted: dict[str, Any]) -> Run:
 def _key(request: Request) -> str:
     key = request.headers.get("Idempotency-Key", "")
     if len(key) > LONGEST_KEY:
-        raise InvalidRequest(
-            f"'Idempotency-Key' must be 1 to {LONGEST_KEY} characters.", param="Idempotency-Key"
-        )
+        raise InvalidRequest(f"'Idempotency-Key' must be 1 to {LONGEST_KEY} characters.", param="Idempotency-Key")
     return key

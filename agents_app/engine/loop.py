@@ -142,12 +142,14 @@ class Turns:
         limits, usage = self.spec.limits, self.conversation.usage
         if self.conversation.iteration >= limits.max_iterations:
             raise LimitReached(
-                f"The agent did not come to an answer within {limits.max_iterations} model turns.", code="max_iterations"
+                f"The agent did not come to an answer within {limits.max_iterations} model turns.",
+                code="max_iterations",
             )
         used = usage.input_tokens + usage.output_tokens
         if limits.max_total_tokens is not None and used >= limits.max_total_tokens:
             raise LimitReached(
-                f"The run used {used} tokens; its limit is {limits.max_total_tokens}.", code="max_total_tokens"
+                f"The run used {used} tokens; its limit is {limits.max_total_tokens}.",
+                code="max_total_tokens",
             )
 
     # The tools' part

@@ -86,7 +86,15 @@ def _round(number: float, digits: int = 0) -> float:
     return round(number, digits) if digits else round(number)
 
 
-_FUNCTIONS = {"abs": abs, "min": min, "max": max, "round": _round, "int": int, "float": float, "sqrt": math.sqrt}
+_FUNCTIONS = {
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "round": _round,
+    "int": int,
+    "float": float,
+    "sqrt": math.sqrt,
+}
 _NAMES = {"pi": math.pi, "e": math.e}
 _OPERATORS = {
     ast.Add: operator.add,
@@ -144,7 +152,10 @@ BUILTIN_TOOLS: dict[str, Tool] = {
             parameters={
                 "type": "object",
                 "properties": {
-                    "timezone": {"type": "string", "description": "IANA name, for example Europe/Berlin. Default: UTC."}
+                    "timezone": {
+                        "type": "string",
+                        "description": "IANA name, for example Europe/Berlin. Default: UTC.",
+                    }
                 },
             },
             call=_current_time,

@@ -145,7 +145,11 @@ class TurnReader:
 
     def _finished_call(self, step: _Open) -> StepDone:
         return self._done(
-            step, TOOL_USE, tool_call_id=step.call_id, tool_name=step.name, arguments=parse_arguments(step.content)
+            step,
+            TOOL_USE,
+            tool_call_id=step.call_id,
+            tool_name=step.name,
+            arguments=parse_arguments(step.content),
         )
 
 

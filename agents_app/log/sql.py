@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 from django.db import connection
 
-
 _EVENT = "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
 
 # SQLite does not return columns of the FROM clause: the session's rows are joined by whoever asks.

@@ -157,6 +157,7 @@ class LogWriter:
         self._thread = DatabaseThreads("log-writer", 1)
         self._task: asyncio.Task[None] | None = None
         self._patience = PATIENCE
+        self._flushing = asyncio.Lock()  # what a run says is written in the order in which it said it
         self.interval = Interval()
 
     def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
@@ -189,6 +190,10 @@ class LogWriter:
             await self._flush()
 
     async def _flush(self) -> None:
+        async with self._flushing:
+            await self._flush_waiting()
+
+    async def _flush_waiting(self) -> None:
         self._news.clear()
         batch = [log.take() for log in self._waiting]
         self._waiting.clear()
@@ -215,10 +220,10 @@ class LogWriter:
         while True:
             try:
                 return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC))
-            except DatabaseError:
+            except DatabaseError as error:
                 if time.monotonic() > began + self._patience:
                     raise
-                logger.warning("The event log is refused by the database; trying again", exc_info=True)
+                logger.warning("The database refuses the event log; trying again: %r", error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 

@@ -77,10 +77,10 @@ class Provider(models.Model):
         ANTHROPIC = "anthropic", "Anthropic"
         LOCAL = "local", "Local (llama.cpp in this process)"
 
-    name = models.CharField(max_length=64, unique=True, validators=[slug_validator], help_text="Unique; used in agents.")
-    kind = models.CharField(
-        max_length=16, choices=Kind, default=Kind.OPENAI, help_text="Which API the server speaks."
+    name = models.CharField(
+        max_length=64, unique=True, validators=[slug_validator], help_text="Unique; used in agents."
     )
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.OPENAI, help_text="Which API the server speaks.")
     base_url = models.CharField(
         blank=True,
         max_length=500,
@@ -94,11 +94,12 @@ class Provider(models.Model):
     )
     api_key = EncryptedTextField(blank=True, help_text="The key itself, encrypted at rest and never shown again.")
     headers = models.JSONField(
-        default=dict, blank=True, validators=[validate_headers], help_text="Sent with every request to the model."
+        default=dict,
+        blank=True,
+        validators=[validate_headers],
+        help_text="Sent with every request to the model.",
     )
-    default_model = models.CharField(
-        max_length=200, blank=True, help_text="The model of agents that name none."
-    )
+    default_model = models.CharField(max_length=200, blank=True, help_text="The model of agents that name none.")
     context_tokens = models.PositiveIntegerField(
         default=8192,
         validators=[MinValueValidator(512)],
@@ -170,7 +171,10 @@ class Agent(models.Model):
         null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)], help_text="0 to 1."
     )
     max_tokens = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="The most tokens of one model answer."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The most tokens of one model answer.",
     )
     reasoning_effort = models.CharField(
         max_length=16,
@@ -188,10 +192,14 @@ class Agent(models.Model):
         help_text='Names of built-in tools, for example ["current_time", "calculate"].',
     )
     max_iterations = models.PositiveIntegerField(
-        default=20, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Model turns of one run."
+        default=20,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Model turns of one run.",
     )
     timeout = models.PositiveIntegerField(
-        default=300, validators=[MinValueValidator(1), MaxValueValidator(86_400)], help_text="Seconds of one run."
+        default=300,
+        validators=[MinValueValidator(1), MaxValueValidator(86_400)],
+        help_text="Seconds of one run.",
     )
     max_total_tokens = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Tokens of one run, in and out."
@@ -236,6 +244,8 @@ class Agent(models.Model):
             ),
             builtin_tools=tuple(self.builtin_tools),
             limits=Limits(
-                max_iterations=self.max_iterations, timeout=self.timeout, max_total_tokens=self.max_total_tokens
+                max_iterations=self.max_iterations,
+                timeout=self.timeout,
+                max_total_tokens=self.max_total_tokens,
             ),
         )

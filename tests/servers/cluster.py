@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from tests.servers import guard
 from tests.servers.daemon import ROOT, Daemon, free_port
 from tests.servers.nginx import Nginx
 from tests.servers.postgres import PostgreSQL
@@ -27,10 +28,8 @@ class Cluster:
     Logs and `processes.json` are in `folder`. `environment` is for web processes and workers alike.
     """
 
-    def __init__(
-        self, folder: Path | None = None, *, web: int = 2, workers: int = 2, **environment: str
-    ) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))
+    def __init__(self, folder: Path | None = None, *, web: int = 2, workers: int = 2, **environment: str) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="cluster-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes_file = self.folder / "processes.json"
         self.token = ""  # authentication is not there yet: who comes by loopback is the administrator
@@ -94,7 +93,8 @@ class Cluster:
     def migrate(self) -> None:
         with self._log("migrate").open("a+") as log:
             command = self.manage("migrate", "--no-input")
-            done = subprocess.run(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            environment = self.environment | {guard.MARK: str(self.postgres.folder)}
+            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
             if done.returncode:
                 log.seek(0)
                 raise RuntimeError(f"migrate failed:\n{log.read()[-3000:]}")
@@ -145,9 +145,7 @@ class Cluster:
         return [name for name, process in self.processes.items() if not process.is_alive]
 
     def _write_processes(self) -> None:
-        told = {
-            name: _told(process) for name, process in self.processes.items() if process.process is not None
-        }
+        told = {name: _told(process) for name, process in self.processes.items() if process.process is not None}
         new = self.processes_file.with_suffix(".new")
         new.touch(mode=0o600)  # it has the secret key in it
         new.write_text(json.dumps(told, indent=1))

@@ -18,6 +18,7 @@ COMMAND finds the cluster in its environment: CLUSTER_URL (nginx), CLUSTER_WEB_1
 CLUSTER_TOKEN (an administrator's token; empty while nobody has to sign in) and CLUSTER_PROCESSES: a JSON
 file, name → pid, command, env and cwd, with which a process that was killed can be started again.
 """
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 10  # seconds that COMMAND has to end
 
 
@@ -30,11 +31,11 @@ class Interrupted(BaseException):
 
 def main(arguments: list[str]) -> int:
     options, command = _options(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     status = 1
     cluster = Cluster(web=options.web, workers=options.workers)
     guard.watch(cluster.folder)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         with cluster:
             status = _run(cluster, command) if options.verb == "run" else _stay(cluster)
@@ -79,7 +80,7 @@ def _count(text: str) -> int:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """The first takes everything down in order. The second is us gone, and the guard kills the rest."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for other in SIGNALS:
         signal.signal(other, lambda *_: os._exit(128 + number))
     raise Interrupted(number)
 

@@ -366,9 +366,7 @@ class Reply:
             body = orjson.dumps(body)
         headers = {"Content-Type": "application/json", **self.headers, **action.get("headers", {})}
         self.settle()
-        return web.Response(
-            status=status, headers=headers, body=body.encode() if isinstance(body, str) else body
-        )
+        return web.Response(status=status, headers=headers, body=body.encode() if isinstance(body, str) else body)
 
     async def do_cut(self, action: Action) -> None:
         self.settle()
@@ -687,9 +685,7 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument(
         "--until-stdin-closes",

@@ -48,9 +48,7 @@ def watch_statements() -> None:
                 pass_point(point, params)
         return result
 
-    connection_created.connect(
-        lambda connection, **_: connection.execute_wrappers.append(wrapped), weak=False
-    )
+    connection_created.connect(lambda connection, **_: connection.execute_wrappers.append(wrapped), weak=False)
 
 
 def watch_publishing() -> None:

@@ -39,9 +39,7 @@ def _tell(line: str) -> None:
         if _guard is None:
             command = [sys.executable, "-I", "-S", __file__]
             # In a session of its own no Ctrl+C reaches it, and without an environment it belongs to nobody.
-            _guard = subprocess.Popen(
-                command, stdin=subprocess.PIPE, text=True, env={}, start_new_session=True
-            )
+            _guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env={}, start_new_session=True)
             atexit.register(_leave)
         assert _guard.stdin is not None
         _guard.stdin.write(line + "\n")
@@ -56,11 +54,7 @@ def _leave() -> None:
 
 def members(folder: Path) -> list[int]:
     """The living processes that belong to the folder."""
-    return [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _belongs(entry, folder)
-    ]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _belongs(entry, folder)]
 
 
 def _belongs(process: Path, folder: Path) -> bool:

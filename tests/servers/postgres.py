@@ -33,9 +33,7 @@ class PostgreSQL(Daemon):
         super().__init__(log=log)
         self.port = free_port()
         self.data = self.cwd = self.folder / "data"
-        self.settings = (
-            SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)} | settings
-        )
+        self.settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)} | settings
         self.url = self.url_of("agents")
 
     def url_of(self, database: str) -> str:
@@ -55,9 +53,10 @@ class PostgreSQL(Daemon):
         if os.geteuid() == 0:
             shutil.chown(self.folder, USER, USER)
             shutil.chown(self.data, USER, USER)
-        options = [f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        command = _as_postgres([program("initdb"), f"--pgdata={self.data}", *options])
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        how = [f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        command = _as_postgres([program("initdb"), f"--pgdata={self.data}", *how])
+        place = {"cwd": self.folder, "env": self.marked_environment()}
+        done = subprocess.run(command, capture_output=True, text=True, **place)
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 

@@ -123,5 +123,7 @@ class Product:
             created = {"name": provider, "kind": "openai", "base_url": base_url, "api_key": "test"}
             status, answer = self.request("POST", "/v1/providers", created)
             assert status == 201, answer
-        status, answer = self.request("POST", "/v1/agents", {"name": name, "provider": provider, "model": name, **fields})
+        status, answer = self.request(
+            "POST", "/v1/agents", {"name": name, "provider": provider, "model": name, **fields}
+        )
         assert status == 201, answer

@@ -77,4 +77,6 @@ def _server(xllamacpp: Any, path: Path, key: str) -> Any:
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
-        raise RunFailed(f"The local model {path.name} could not be loaded: {error}", code="local_model_broken") from error
+        raise RunFailed(
+            f"The local model {path.name} could not be loaded: {error}", code="local_model_broken"
+        ) from error

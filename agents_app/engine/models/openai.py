@@ -43,7 +43,6 @@ def _ssl_context() -> ssl.SSLContext:
 
 def prepare() -> None:
     """Do now what the SDK puts off until the first request: it would keep the event loop for half a second."""
-    import openai.resources.chat.completions
 
     _ssl_context()
 
@@ -160,7 +159,8 @@ def _wire_message(message: Message) -> dict[str, Any]:
 def _require_stream(content_type: str) -> None:
     if content_type.startswith("text/html"):
         raise ModelError(
-            "The model's server answered with a web page: is the provider's base_url right?", code="model_bad_answer"
+            "The model's server answered with a web page: is the provider's base_url right?",
+            code="model_bad_answer",
         )
 
 

@@ -22,9 +22,8 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         # First of all: importing daphne's server installs the event loop that everything else finds.
-        from agents_app.server import Server
-
         from agents_app import first_data, lifecycle
+        from agents_app.server import Server
 
         if host not in ("127.0.0.1", "localhost", "::1") and not settings.AUTH_REQUIRED:
             raise CommandError(

@@ -14,7 +14,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument(
-            "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="Runs at a time (WORKER_CONCURRENCY)."
+            "--concurrency",
+            type=int,
+            default=settings.WORKER_CONCURRENCY,
+            help="Runs at a time (WORKER_CONCURRENCY).",
         )
 
     def handle(self, *, concurrency: int, **options: Any) -> None:

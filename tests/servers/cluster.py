@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ class Cluster:
     """
 
     def __init__(self, folder: Path | None = None, *, web: int = 2, workers: int = 2, **environment: str) -> None:
+        self._is_folder_ours = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="cluster-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes_file = self.folder / "processes.json"
@@ -79,6 +81,8 @@ class Cluster:
         if error is not None:
             error.add_note(f"The logs are in {self.folder}")
         self.close()
+        if error is None and self._is_folder_ours:
+            shutil.rmtree(self.folder)
 
     def start_all(self) -> None:
         """Start everything; returns when all are ready."""

@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -32,7 +34,7 @@ class Interrupted(BaseException):
 def main(arguments: list[str]) -> int:
     options, command = _options(arguments)
     status = 1
-    cluster = Cluster(web=options.web, workers=options.workers)
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="cluster-")), web=options.web, workers=options.workers)
     guard.watch(cluster.folder)
     for number in SIGNALS:
         signal.signal(number, _interrupt)

@@ -139,10 +139,12 @@ class Daemon:
 
     def kill(self) -> None:
         """kill -9, to it and its children; returns when they are gone."""
+        family = self.pids()
         if self.is_alive:
             self.signal(signal.SIGKILL)
             self.process.wait()
         guard.sweep([self.folder])
+        guard.wait_for_the_end_of(family)
 
     def freeze(self) -> None:
         self.signal(signal.SIGSTOP)

@@ -67,9 +67,8 @@ def _belongs(process: Path, folder: Path) -> bool:
         return False
 
 
-def sweep(folders: Iterable[Path], timeout: float = 10) -> None:
+def sweep(folders: Iterable[Path]) -> None:
     """kill -9 to all that belong to the folders; returns when they are gone."""
-    deadline = time.monotonic() + timeout
     for folder in folders:
         while pids := members(folder):
             for pid in pids:
@@ -77,9 +76,24 @@ def sweep(folders: Iterable[Path], timeout: float = 10) -> None:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"These do not die: {pids}")
-            time.sleep(0.005)
+            wait_for_the_end_of(pids)
+
+
+def wait_for_the_end_of(pids: Iterable[int], timeout: float = 10) -> None:
+    deadline = time.monotonic() + timeout
+    while alive := [pid for pid in pids if _is_alive(pid)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"These do not die: {alive}")
+        time.sleep(0.002)
+
+
+def _is_alive(pid: int) -> bool:
+    """A zombie is not: it has closed its ports and files."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def main() -> None:

@@ -48,9 +48,11 @@ WHERE id IN (
     WHERE (run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s)) {others} AND NOT EXISTS (
         SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
             AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))
-    ORDER BY run.created_at, run.number LIMIT %(limit)s)
+    ORDER BY run.created_at, run.number LIMIT %(limit)s {locked})
 RETURNING id
 """
+# SQLite has one writer. On PostgreSQL, what another worker is just taking is passed over.
+_LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE OF run SKIP LOCKED"}
 
 
 _LOCK_SESSIONS = """
@@ -74,7 +76,7 @@ def claim(
         with connection.cursor() as cursor:
             if only is not None:
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see log.sql
-            cursor.execute(_CLAIM.format(others=others), parameters)
+            cursor.execute(_CLAIM.format(others=others, locked=_LOCKED[connection.vendor]), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
@@ -143,7 +145,10 @@ def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
 def renew(worker: str, ids: list[uuid.UUID]) -> None:
     """Say that these runs' worker is alive."""
     ours = Run.objects.filter(pk__in=ids, worker=worker, status=Run.Status.RUNNING)
-    ours.update(lease_until=timezone.now() + LEASE)
+    with write_transaction():
+        # In the order in which the writer locks them: see log.sql.
+        locked = list(ours.order_by("session_id").select_for_update(no_key=True).values_list("pk", flat=True))
+        Run.objects.filter(pk__in=locked).update(lease_until=timezone.now() + LEASE)
 
 
 def release_orphans() -> int:

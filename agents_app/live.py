@@ -29,6 +29,7 @@ LARGEST_MERGED_FRAME = 32 * 1024
 EVERYBODY = "hubs"  # the group of all hubs that answer questions
 CHECK_INTERVAL = 2.0
 _LAYER_TIMEOUT = 1.0  # seconds
+_LAYER_RETRY_TIMEOUT = 0.1  # where it hangs, each attempt makes the next tokens wait
 _LAYER_PAUSE = 1.0  # seconds without trying after a failure: tokens must not wait for a layer that hangs
 _TAIL_FRAMES = 256
 _TAIL_BYTES = 256 * 1024
@@ -107,18 +108,22 @@ async def publish(frames: Iterable[tuple[str, list[Frame]]]) -> None:
 
 
 async def _send(group: str, body: bytes) -> None:
-    global _layer_failed_at
-    if time.monotonic() < _layer_failed_at + _LAYER_PAUSE:
+    global _layer_failed_at, _layer_fails
+    if _layer_fails and time.monotonic() < _layer_failed_at + _LAYER_PAUSE:
         return
     try:
-        async with asyncio.timeout(_LAYER_TIMEOUT):
+        async with asyncio.timeout(_LAYER_RETRY_TIMEOUT if _layer_fails else _LAYER_TIMEOUT):
             await get_channel_layer().group_send(group, {"type": "carrier", "body": body})
     except Exception as error:  # whatever the layer's backend raises
-        logger.warning("The channel layer fails; carriers are left out for a moment: %r", error)
-        _layer_failed_at = time.monotonic()
+        if not _layer_fails:
+            logger.warning("The channel layer fails; carriers are left out meanwhile: %r", error)
+        _layer_fails, _layer_failed_at = True, time.monotonic()
+    else:
+        _layer_fails = False
 
 
-_layer_failed_at = -_LAYER_PAUSE
+_layer_fails = False
+_layer_failed_at = 0.0
 
 
 def _carriers(items: list[list[Any]]) -> Iterable[bytes]:

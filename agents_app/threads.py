@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import select
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ class DatabaseThreads:
     """A few threads, each with a database connection of its own that is given up after an error."""
 
     def __init__(self, name: str, size: int) -> None:
+        self._size = size
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,11 +51,36 @@ class DatabaseThreads:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: contextvars.Context().run(_guarded, work, args, kwargs))
 
+    async def release(self) -> None:
+        """Give up the threads' connections; the next use makes new ones."""
+        together = threading.Barrier(self._size)  # so that each thread takes one
+        await asyncio.gather(*(self.run(_release, together) for _ in range(self._size)))
+
+    async def close(self) -> None:
+        """End the threads, once they have done what they were given, and their connections with them."""
+        await self.release()
+        self._pool.shutdown(wait=False)
+
+
+def _release(together: threading.Barrier) -> None:
+    together.wait()
+    connection.close()
+
 
 def _guarded(work, args, kwargs):
+    _leave_dead_connection()
     try:
         return work(*args, **kwargs)
     except DatabaseError:
         if not connection.in_atomic_block:
             connection.close()
         raise
+
+
+def _leave_dead_connection() -> None:
+    """Give up a connection that the server has ended while nobody used it: its last words wait to be read."""
+    if connection.vendor == "postgresql" and connection.connection is not None and not connection.in_atomic_block:
+        poll = select.poll()
+        poll.register(connection.connection.fileno(), select.POLLIN)
+        if poll.poll(0) and not connection.is_usable():
+            connection.close()

@@ -42,6 +42,7 @@ class Worker:
         self._alone = True
         self._asked: dict[uuid.UUID, asyncio.Future[Execution | None]] = {}
         self._database = DatabaseThreads("claims", 1)
+        self._heart = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
         self._writer = LogWriter()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,7 +69,7 @@ class Worker:
         await asyncio.wait([claiming], timeout=GRACE)  # a claim that is under way must not be thrown away
         claiming.cancel()
         for asked in self._asked.values():
-            asked.set_result(None)
+            _resolve(asked, None)
         executions = list(self._executions.values())
         for execution in executions:
             execution.hand_back_soon()
@@ -123,7 +124,7 @@ class Worker:
         for claim in taken:
             self._execute(claim)
         for run_id in asked:
-            self._asked.pop(run_id).set_result(self._executions.get(run_id))
+            _resolve(self._asked.pop(run_id), self._executions.get(run_id))
 
     async def _claim_oldest(self) -> None:
         while not self.draining and (free := self._concurrency - len(self._executions)) > 0:
@@ -151,11 +152,16 @@ class Worker:
             await asyncio.sleep(HEARTBEAT)
             try:
                 if ids := list(self._executions):
-                    await self._database.run(claims.renew, self.id, ids)
-                    for run_id in await self._database.run(claims.cancel_requests, ids):
+                    await self._heart.run(claims.renew, self.id, ids)
+                    for run_id in await self._heart.run(claims.cancel_requests, ids):
                         self.abort(run_id)
             except Exception:
                 logger.exception("Could not renew the leases; trying again")
+
+
+def _resolve(asked: "asyncio.Future[Execution | None]", execution: "Execution | None") -> None:
+    if not asked.done():  # who asked may have been cancelled
+        asked.set_result(execution)
 
 
 class _HandBack(Exception):
@@ -299,12 +305,12 @@ class Execution:
                 iteration=step.iteration,
                 kind=step.type,
                 status=status,
-                content=step.content.replace("\x00", ""),
+                content=_without_nul(step.content),
                 tool_call_id=step.tool_call_id,
                 tool_name=step.tool_name,
-                arguments=step.arguments,
+                arguments=_without_nul(step.arguments),
                 is_error=step.is_error,
-                provider_data=step.provider_data,
+                provider_data=_without_nul(step.provider_data),
                 usage=self.conversation.usage.as_dict(),
                 started_at=_moment(step.started),
                 finished_at=_moment(step.finished) if status == Step.Status.FINISHED else None,
@@ -364,6 +370,17 @@ class Execution:
     def _partial(self) -> str:
         """The answer as far as it came."""
         return self._turns.open_answer.replace("\x00", "") if self._turns else ""
+
+
+def _without_nul(value: Any) -> Any:
+    """The value without NUL characters, which PostgreSQL keeps in no text and in no JSON."""
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    return value
 
 
 def _step_data(step: StepDone) -> dict[str, Any]:

@@ -123,6 +123,8 @@ TEMPLATES = [
 
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
 if EMBEDDED:
+    # For tests a file, not memory: the log has threads and connections of its own.
+    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": DATABASE_TIMEOUT,
@@ -132,12 +134,12 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
-        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000}",
-        "pool": {"min_size": 0, "max_size": 20, "timeout": 10},
+        # Whoever freezes in a transaction keeps its locks: from other workers, it must not for as long as a lease.
+        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f} -c idle_in_transaction_session_timeout=5000",
+        # With more patience, a pool that lost its database tries again ever more slowly.
+        "pool": {"min_size": 0, "max_size": 20, "timeout": 3, "reconnect_timeout": 2},
     }
     INSTALLED_APPS.insert(INSTALLED_APPS.index("agents_app"), "procrastinate.contrib.django")
-# A file, not memory: the log has threads and connections of its own.
-DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:
@@ -206,6 +208,7 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "procrastinate": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},  # whoever asks it says in better words that the database is away
         # A client's 4xx is an answer, not an event for the operator.
         "django.request": {"level": "ERROR"},
     },

@@ -1,5 +1,6 @@
 """The cast: a real server, a scripted model, and clients of its socket."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.chat import Chat
+from tests.servers.cluster import Cluster
 from tests.servers.fake_model_process import FakeModel
 from tests.servers.product import Product
 
@@ -19,16 +21,21 @@ def model() -> Iterator[FakeModel]:
 
 
 @pytest.fixture(scope="session")
-def shared_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """A server for tests that leave it as they found it."""
+def shared_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product | Cluster]:
+    """A server for tests that leave it as they found it: embedded, or a cluster where PRODUCT says so."""
+    if os.environ.get("PRODUCT") == "cluster":
+        with Cluster(web=2, workers=2) as cluster:
+            yield cluster
+            assert "Traceback" not in cluster.logged(), cluster.logged()[-5000:]
+        return
     with Product(tmp_path_factory.mktemp("product") / "var") as running:
         yield running
         running.stop()
-        assert "Traceback" not in running.log.read_text(), running.log.read_text()[-5000:]
+        assert "Traceback" not in running.logged(), running.logged()[-5000:]
 
 
 @pytest.fixture
-def product(shared_product: Product) -> Product:
+def product(shared_product: Product | Cluster) -> Product | Cluster:
     return shared_product
 
 

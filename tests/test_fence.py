@@ -6,13 +6,13 @@ import datetime
 import threading
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from agents_app import claims, runs
 from agents_app.engine.events import Delta
 from agents_app.exceptions import Fenced
-from agents_app.log import LogWriter
+from agents_app.log import LogWriter, store
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,7 +57,6 @@ async def writer():
         yield one
     finally:
         await one.stop()
-        await one._thread.run(lambda: connection.close())
 
 
 # Claims
@@ -311,3 +310,32 @@ def test_the_words_of_others_are_written_though_one_is_a_zombie(start):
     asyncio.run(speak())
     check_only_the_successor_wrote(other)
     assert not mine.steps.exists()
+
+
+def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
+    run = start()
+    (claim,) = claims.claim("one", 1)
+    write_transaction, lost = store.write_transaction, []
+
+    @contextlib.contextmanager
+    def losing_the_answer():
+        with write_transaction():
+            yield
+        if len(lost) < 2:
+            lost.append(True)
+            raise OperationalError("server closed the connection unexpectedly")
+
+    async def say():
+        async with writer() as one:
+            log = one.open(run.pk, run.session_id, claim.run.fence)
+            log.delta(Delta(0, "final_answer", 1, 0, "once"))
+            log.step(step(run))
+            await log.commit()
+            log.add("reasoning_complete", {})
+            await log.commit(status="completed")
+
+    monkeypatch.setattr(store, "write_transaction", losing_the_answer)
+    asyncio.run(say())
+    assert len(lost) == 2
+    kinds = Event.objects.filter(session="s").order_by("seq").values_list("type", flat=True)
+    assert list(kinds) == ["reasoning_start", "reasoning_delta", "reasoning_complete"]

@@ -23,6 +23,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 database = DatabaseThreads("test", 1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_connection_stays_open(django_db_setup):
+    """PostgreSQL does not drop a database that somebody is connected to."""
+    yield
+    asyncio.run(following._readers.release())
+    asyncio.run(database.release())
+
+
 class HostileLayer(InMemoryChannelLayer):
     """Does to each carrier what the script says: pass, drop, double, or hold it back until a later one."""
 

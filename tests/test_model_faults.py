@@ -352,7 +352,7 @@ def test_a_key_that_the_server_repeats_does_not_reach_the_client(product, open_c
     assert end["data"]["status"] == "failed"
     assert "sk-live" not in told
     assert header not in told
-    assert key not in product.log.read_text()
+    assert key not in product.logged()
 
 
 def test_a_conversation_that_is_too_long_is_tried_again_with_less_of_it(agent, open_chat, model, name):

@@ -8,14 +8,18 @@ import asyncio
 import datetime
 import logging
 import uuid
+from typing import Any
 
 import procrastinate
 from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app as django_app
+from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import AbortReason
+from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.worker import Worker as JobWorker
+from psycopg_pool import AsyncConnectionPool
 
 from agents_app.dispatch.receiver import Receiver
 from agents_app.threads import DatabaseThreads
@@ -24,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 QUEUE = "runs"
 HEARTBEAT = 2.0
-STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are given to others
+STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are forgotten, and their runs get new ones
 RESCUE_INTERVAL = 2.0
 RETRY_INTERVAL = 0.5
 _FORGOTTEN_AFTER = datetime.timedelta(seconds=3)
@@ -95,17 +99,32 @@ async def execute_run(context: procrastinate.JobContext, run_id: str) -> None:
 async def work(concurrency: int, stopping: asyncio.Event) -> None:
     """Fetch jobs until `stopping` is set; start again where the database was away."""
     rescuer = asyncio.create_task(_rescue_for_ever())
-    connector = django_app.connector.get_worker_connector()  # type: ignore[attr-defined]
-    with django_app.replace_connector(connector) as app:
-        while not stopping.is_set():
-            try:
-                async with app.open_async():
-                    await _fetch(app, concurrency, stopping)
-            except Exception as error:  # whatever the database's driver raises
-                logger.warning("The job queue is not to be reached; trying again: %r", error)
-                await asyncio.sleep(RETRY_INTERVAL)
+    while not stopping.is_set():
+        try:
+            # A pool that could not be opened stays closed: each attempt has its own. And the app stays as it is,
+            # so that what this process enqueues goes through Django's connection, in the transaction that it is in.
+            app = django_app.with_connector(_connector())
+            async with app.open_async():
+                await _fetch(app, concurrency, stopping)
+        except Exception as error:  # whatever the database's driver raises
+            logger.warning("The job queue is not to be reached; trying again: %r", error)
+            await asyncio.sleep(RETRY_INTERVAL)
     rescuer.cancel()
     await asyncio.gather(rescuer, return_exceptions=True)
+
+
+class _Pool(AsyncConnectionPool):
+    """With more patience, a pool that lost its database tries again ever more slowly."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, timeout=5, reconnect_timeout=2)
+
+    async def open(self, wait: bool = False, timeout: float = 2) -> None:
+        await super().open(wait, timeout)
+
+
+def _connector() -> PsycopgConnector:
+    return PsycopgConnector(kwargs=connector_params(), pool_factory=_Pool)
 
 
 async def _fetch(app: procrastinate.App, concurrency: int, stopping: asyncio.Event) -> None:
@@ -141,25 +160,27 @@ async def _rescue_for_ever() -> None:
 
 
 def rescue() -> None:
-    """Give the jobs of dead workers to others, and a job to every run that could go on and has none."""
+    """Forget the jobs of dead workers, and give a job to every run that could go on and has none."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_RESCUE_LOCK])
         if not cursor.fetchone()[0]:
             return
-        cursor.execute(_STALLED, {"queue": QUEUE, "seconds": STALLED})
-        for (job,) in cursor.fetchall():
-            logger.warning("Job %s of a dead worker is given to another", job)
-            django_app.job_manager.retry_job_by_id(job, retry_at=timezone.now())
+        cursor.execute(_FORGET_STALLED, {"queue": QUEUE, "seconds": STALLED})
+        if cursor.rowcount:
+            logger.warning("%s jobs of dead workers are forgotten", cursor.rowcount)
         cursor.execute(_FORGOTTEN, {"now": timezone.now(), "before": timezone.now() - _FORGOTTEN_AFTER})
         for (run_id,) in cursor.fetchall():
             logger.warning("Run %s had no job; it has one now", run_id)
             enqueue(run_id)
 
 
-_STALLED = """
-SELECT job.id FROM procrastinate_jobs AS job LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
-WHERE job.status = 'doing' AND job.queue_name = %(queue)s
-    AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(seconds)s))
+# Not retried, as Procrastinate would: such a job comes before the run's lease has ended, and nobody is notified of it.
+_FORGET_STALLED = """
+DELETE FROM procrastinate_jobs WHERE id IN (
+    SELECT job.id FROM procrastinate_jobs AS job
+    LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+    WHERE job.status = 'doing' AND job.queue_name = %(queue)s
+        AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(seconds)s)))
 """
 
 # First in its session, waiting longer than any job needs to be fetched, or left behind; and nobody was told.

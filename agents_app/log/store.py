@@ -1,6 +1,7 @@
 """One transaction of the writer: fence, numbers, events, steps and runs. Called on the writer's thread."""
 
 import asyncio
+import contextlib
 import datetime
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from agents_app.engine.events import Delta
 from agents_app.live import Frame
 from agents_app.log import sql
 from agents_app.log.rows import DELTA, frame_text
-from agents_app.models import Run, Step
+from agents_app.models import Event, Run, Step
 from agents_app.threads import write_transaction
 
 if TYPE_CHECKING:
@@ -106,12 +107,47 @@ class _Plan:
     steps: list[Step] = field(default_factory=list)
 
 
-def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
+@dataclass(slots=True)
+class Attempt:
+    """What a batch's last transaction has made true, if it was committed.
+
+    A connection that ends during a COMMIT does not tell: whoever then just tried again would say everything twice.
+    """
+
+    plan: _Plan | None = None
+    written: list[Written] = field(default_factory=list)
+    tails: list[tuple["RunLog", list[Segment], int]] = field(default_factory=list)
+
+    def was_committed(self) -> bool:
+        """Ask with the sessions locked, so that no transaction is on its way any more."""
+        if self.plan is None or not self.plan.events:
+            return False  # saying it twice changes nothing
+        session_id, seq, _, run_id, kind, data, created_at = self.plan.events[0]
+        said = Event.objects.filter(session_id=session_id, seq=seq, run_id=run_id, type=kind, data=data)
+        return said.filter(created_at=f"{created_at[:26]}+00:00").exists()
+
+
+class _AlreadyWritten(Exception):
+    """The transaction before this one was committed after all: undo this one."""
+
+
+def write(batch: list[Write], now: datetime.datetime, last: Attempt | None = None) -> list[Written]:
     """Write the batch in one transaction; runs that are not this worker's any more are left out of it.
 
+    `last`: the same object for each attempt at one batch.
+
     Raises:
-        DatabaseError: nothing was written.
+        DatabaseError: nothing was written, or nobody knows: ask again with `last`.
     """
+    attempt = last or Attempt()
+    with contextlib.suppress(_AlreadyWritten):
+        _write(batch, attempt)
+    for log, segments, end in attempt.tails:  # only now is it true
+        log.segments, log.last_seq = segments, end
+    return attempt.written
+
+
+def _write(batch: list[Write], attempt: Attempt) -> None:
     at = live.now()
     created_at = datetime.datetime.fromtimestamp(at, datetime.UTC).strftime(_CREATED_AT[connection.vendor])
     plan = _Plan(at, created_at)
@@ -120,6 +156,8 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
     tails: list[tuple[RunLog, list[Segment], int]] = []
     with write_transaction():
         before = _take_numbers([(w.log, len(entries)) for w, entries in wanted])
+        if attempt.was_committed():
+            raise _AlreadyWritten
         for w, entries in wanted:
             if (start := before.get(w.log)) is None:
                 continue
@@ -133,9 +171,7 @@ def write(batch: list[Write], now: datetime.datetime) -> list[Written]:
             for then in w.then:
                 then()
         _execute(plan)
-    for log, segments, end in tails:  # only now is it true
-        log.segments, log.last_seq = segments, end
-    return written
+        attempt.plan, attempt.written, attempt.tails = plan, written, tails
 
 
 def _take_numbers(wanted: list[tuple["RunLog", int]]) -> dict["RunLog", int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from agents_app import live
 from agents_app.engine.events import Delta
@@ -117,7 +117,7 @@ class RunLog:
 
     def fail(self, error: Exception, waiters: list[asyncio.Future[None]]) -> None:
         """Nothing of this run will be written any more."""
-        self._broken = error
+        self._broken = self._broken or error
         for waiter in [*waiters, *self._waiters]:
             if not waiter.done():
                 waiter.set_exception(error)
@@ -174,6 +174,7 @@ class LogWriter:
             await self._flush()
         if self._task:
             self._task.cancel()
+        await self._thread.close()
 
     def wake(self, log: RunLog) -> None:
         self._waiting[log] = None
@@ -199,28 +200,35 @@ class LogWriter:
         self._waiting.clear()
         if not batch:
             return
+        began = time.monotonic()
+        written = await self._write_or_fail(batch)
+        self.interval.wrote(time.monotonic() - began)
+        await live.publish((done.session_id, done.frames) for done in written if done.frames)
+        _answer(batch, written)
+
+    async def _write_or_fail(self, batch: list[Write]) -> list[Written]:
+        """Write the batch. Where that fails for good, write each run's part alone: one must not cost the others."""
         try:
-            began = time.monotonic()
-            written = await self._write(batch)
-            self.interval.wrote(time.monotonic() - began)
+            return await self._write(batch)
         except Exception as error:
+            if len(batch) > 1 and not isinstance(error, OperationalError | InterfaceError):
+                return [done for write in batch for done in await self._write_or_fail([write])]
             logger.exception("The event log refused a transaction")
             reason = StorageUnavailable("The server could not save the run's progress.")
             reason.__cause__ = error
             for write in batch:
                 write.log.fail(reason, write.waiters)
-            return
-        await live.publish((done.session_id, done.frames) for done in written if done.frames)
-        _answer(batch, written)
+            return []
 
     async def _write(self, batch: list[Write]) -> list[Written]:
         """Write the batch in one transaction; a database that refuses for a moment is asked again."""
         began = time.monotonic()
         pause = 0.05
+        attempt = store.Attempt()
         while True:
             try:
-                return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC))
-            except DatabaseError as error:
+                return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC), attempt)
+            except (OperationalError, InterfaceError) as error:
                 if time.monotonic() > began + self._patience:
                     raise
                 logger.warning("The database refuses the event log; trying again: %r", error)

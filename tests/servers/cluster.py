@@ -144,6 +144,11 @@ class Cluster:
     def log(self, name: str) -> Path:
         return self.processes[name].log
 
+    def logged(self) -> str:
+        """All that web processes and workers have logged."""
+        names = [name for name in self.processes if name.startswith(("web", "worker"))]
+        return "".join(self.log(name).read_text() for name in names)
+
     def ended(self) -> list[str]:
         """Who does not run. Asking also buries the dead: until then, their ids look alive."""
         return [name for name, process in self.processes.items() if not process.is_alive]

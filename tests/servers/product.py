@@ -73,6 +73,10 @@ class Product:
                     ready.set()
         ready.set()
 
+    def logged(self) -> str:
+        """All that it has logged."""
+        return self.log.read_text()
+
     @property
     def pid(self) -> int:
         assert self.process is not None

@@ -1,0 +1,46 @@
+"""A cluster for the tests of one file, and watchers that outlive whatever is done to it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.watching import Crowd, FaultyCluster
+from tests.servers.fake_model_process import FakeModel
+
+RATE = 20  # tokens a second of one stream
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyCluster]:
+    """2 web, 2 workers, and what they need. Who stops a process starts it again."""
+    with FaultyCluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def whole(cluster: FaultyCluster) -> Iterator[FaultyCluster]:
+    """The cluster with all of its processes alive, whatever the test before has left."""
+    for name, process in cluster.processes.items():
+        process.thaw() if process.is_alive else cluster.start(name)
+    yield cluster
+    for process in cluster.processes.values():
+        if process.is_alive:
+            process.thaw()
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    with Crowd() as watchers:
+        yield watchers
+
+
+@pytest.fixture
+def streaming(whole: FaultyCluster, model: FakeModel, name: str) -> Callable[..., str]:
+    """Make an agent that says so many tokens; returns its name."""
+
+    def make(count: int, rate: float = RATE) -> str:
+        model.script(name, [[{"stamps": {"rate": rate, "count": count}}]])
+        whole.add_agent(name, model.base_url)
+        return name
+
+    return make

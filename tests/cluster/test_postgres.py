@@ -1,0 +1,106 @@
+"""PostgreSQL restarts in mid-stream: runs finish, watchers keep their place, and no process needs a restart."""
+
+import time
+
+import pytest
+
+from tests.cluster.conftest import RATE
+from tests.cluster.test_takeover import begin, end_all
+from tests.cluster.watching import Crowd, FaultyCluster
+from tests.servers.chat import Chat
+from tests.servers.mortal import until
+
+pytestmark = pytest.mark.slow
+
+
+def pids(cluster: FaultyCluster) -> dict[str, int]:
+    return {process.name: process.pid for process in [*cluster.webs, *cluster.workers]}
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, mode):
+    agent = streaming(RATE * 12)
+    before = pids(whole)
+    begin(crowd, whole, agent, 20)
+    began = time.monotonic()
+    whole.postgres.restart(mode)
+    away = time.monotonic() - began
+    end_all(crowd, whole)
+    longest = max(watcher.longest_pause for watcher in crowd.watchers)
+    print(f"\nPostgreSQL restarted ({mode}), away for {away:.1f} s; the longest pause: {longest:.1f} s")
+    assert longest < away + 5
+    for watcher in crowd.watchers:
+        assert [run["status"] for run in whole.runs(watcher.session)] == ["completed"]
+        assert watcher.fold.of_type("retry") == [], "the worker kept its runs"
+    assert pids(whole) == before
+    assert whole.ended() == []
+    assert {watcher.connections for watcher in crowd.watchers} == {1}
+
+
+def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: FaultyCluster, streaming, name):
+    agent = streaming(5)
+    chats = [Chat(f"{url.replace('http', 'ws', 1)}/ws/chat/{name}-{i}?after=0") for i, url in enumerate(whole.web_urls)]
+    for chat in chats:
+        assert chat.ask("first", agent_name=agent)["data"]["status"] == "completed"
+    whole.stop("postgres")
+    try:
+        for chat in chats:
+            began = time.monotonic()
+            chat.say("lost", agent_name=agent, message_id="two")
+            error = chat.until("error")
+            print(f"\nrefused after {time.monotonic() - began:.1f} s")
+            assert error["data"]["code"] == "storage_unavailable"
+            assert time.monotonic() - began < 5
+            chat.send("ping")
+            chat.until("pong")
+        status, answer = whole.request("GET", "/v1/agents")
+        assert (status, answer["error"]["type"]) == (503, "overloaded_error")
+        status, _ = whole.request("GET", "/healthz")
+        assert status == 200
+        time.sleep(8)
+    finally:
+        whole.start("postgres")
+    time.sleep(0.5)
+    for chat in chats:
+        chat.say("again", agent_name=agent, message_id="two")
+        began = time.monotonic()
+        frame = chat.until("reasoning_start", "error")
+        assert frame["type"] == "reasoning_start", frame
+        assert chat.until("reasoning_complete")["data"]["status"] == "completed"
+        print(f"\nanswered after {time.monotonic() - began:.1f} s")
+        assert time.monotonic() - began < 8
+        chat.close()
+
+
+def test_down_for_longer_than_a_lease(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 10)
+    begin(crowd, whole, agent, 10)
+    whole.stop("postgres")
+    time.sleep(14)
+    whole.start("postgres")
+    began = time.monotonic()
+    end_all(crowd, whole)
+    print(f"\nPostgreSQL down for 14 s: all runs ended {time.monotonic() - began:.1f} s after it was back")
+    assert whole.ended() == []
+
+
+def test_who_freezes_in_a_transaction_loses_its_locks_before_its_lease(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 20, rate=50)
+    begin(crowd, whole, agent, 20)
+    stuck = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
+    for _ in range(50):  # until it happens
+        whole.freeze("worker-1")
+        time.sleep(0.2)
+        if whole.query(stuck + " AND state_change < now() - '0.15s'::interval")[0][0]:
+            break
+        whole.thaw("worker-1")
+        time.sleep(0.02)
+    else:
+        pytest.skip("it never froze in a transaction")
+    began = time.monotonic()
+    until(lambda: whole.query(stuck + " AND state_change < now() - '0.15s'::interval")[0][0] == 0)
+    print(f"\nlocks given up after {time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 7
+    until(lambda: len(set(whole.workers_of(agent).values())) == 1)
+    whole.thaw("worker-1")
+    end_all(crowd, whole)

@@ -1,0 +1,90 @@
+"""Redis stops, freezes, forgets or hangs up: streams go on from the log, and at full speed once it is back."""
+
+import time
+
+import pytest
+
+from tests.cluster.conftest import RATE
+from tests.cluster.test_takeover import begin, end_all
+from tests.cluster.watching import Crowd, FaultyCluster, percentile
+from tests.servers.mortal import until
+
+pytestmark = pytest.mark.slow
+SLOW = 3.0  # seconds that a watcher may hear nothing while Redis is away
+
+
+def ages(crowd: Crowd, seconds: float = 2) -> list[float]:
+    """How old tokens are when they are heard, in the next seconds: they say when the model said them."""
+    marks = [len(watcher.fold.frames) for watcher in crowd.watchers]
+    time.sleep(seconds)
+    return [age for watcher, mark in zip(crowd.watchers, marks, strict=True) for age in watcher.ages[mark:]]
+
+
+def is_fast(crowd: Crowd) -> bool:
+    return percentile(ages(crowd, 1), 0.5) < 0.1
+
+
+def test_stopped_for_10_seconds_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 30)
+    begin(crowd, whole, agent, 40)
+    whole.redis.flush()
+    assert is_fast(crowd)
+    whole.stop("redis")
+    time.sleep(4)
+    slow = ages(crowd)
+    assert slow, "tokens go on without Redis"
+    time.sleep(4)
+    whole.start("redis")
+    whole.redis.flush()
+    until(lambda: is_fast(crowd))
+    fast = ages(crowd)
+    told = [f"p50 {percentile(a, 0.5) * 1000:.0f} ms, p99 {percentile(a, 0.99) * 1000:.0f} ms" for a in (slow, fast)]
+    print(f"\nage of a token without Redis: {told[0]}; with it back: {told[1]}")
+    end_all(crowd, whole)
+    assert max(watcher.longest_pause for watcher in crowd.watchers) < SLOW
+    assert {watcher.connections for watcher in crowd.watchers} == {1}, "nobody had to connect again"
+
+
+def test_frozen_for_5_seconds(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 15)
+    begin(crowd, whole, agent, 10)
+    whole.freeze("redis")
+    time.sleep(2.5)
+    slow = ages(crowd)
+    time.sleep(0.5)
+    whole.thaw("redis")
+    until(lambda: is_fast(crowd))
+    print(f"\nage of a token with a frozen Redis: p50 {percentile(slow, 0.5):.2f} s, most {percentile(slow, 1):.2f} s")
+    end_all(crowd, whole)
+    longest = max(watcher.longest_pause for watcher in crowd.watchers)
+    print(f"the longest pause: {longest:.2f} s")
+    assert longest < SLOW
+    assert {watcher.connections for watcher in crowd.watchers} == {1}
+
+
+def test_its_connections_are_killed_again_and_again(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 15)
+    begin(crowd, whole, agent, 10)
+    for kind in ("pubsub", "normal", "pubsub"):
+        with whole.redis.client() as client:
+            client.client_kill_filter(_type=kind)
+        time.sleep(1.5)
+    until(lambda: is_fast(crowd))
+    end_all(crowd, whole)
+    assert max(watcher.longest_pause for watcher in crowd.watchers) < SLOW
+    assert {watcher.connections for watcher in crowd.watchers} == {1}
+
+
+def test_sockets_that_were_idle_hear_the_next_run_at_once(whole: FaultyCluster, crowd: Crowd, streaming):
+    """redis-py closes subscriptions that are silent for its socket time-out, where it has one."""
+    agent = streaming(RATE)
+    for number in range(4):
+        crowd.watch(whole.url, f"{agent}-{number}")
+    crowd.wait_for_all(lambda watcher: watcher.is_connected)
+    time.sleep(17)  # its health check comes every 15 s
+    for watcher in crowd.watchers:
+        crowd.call(watcher.say("go", "one", agent_name=agent))
+    end_all(crowd, whole)
+    heard = [age for watcher in crowd.watchers for age in watcher.ages]
+    print(f"\nafter idling: p99 {percentile(heard, 0.99) * 1000:.0f} ms")
+    assert percentile(heard, 0.99) < 0.5

@@ -1,0 +1,181 @@
+"""A worker dies, freezes or stops: its runs go on elsewhere, once, and watchers hardly notice."""
+
+import threading
+import time
+
+import pytest
+
+from tests.cluster.conftest import RATE
+from tests.cluster.watching import Crowd, FaultyCluster, check_sessions
+from tests.servers.chat import Chat
+from tests.servers.cluster import Cluster
+from tests.servers.mortal import until
+
+pytestmark = pytest.mark.slow
+LEASE = 10
+
+
+def begin(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[str]:
+    """`count` sessions with a watcher each, and a streaming run in each; returns the runs' ids."""
+    for number in range(count):
+        crowd.watch(cluster.url, f"{agent}-{number}")
+    runs = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in crowd.watchers]
+    ids = [run.result(30) for run in runs]
+    crowd.wait_for_all(lambda watcher: watcher.fold.of_type("reasoning_delta"))
+    return ids
+
+
+def workers_by_name(cluster: FaultyCluster, agent: str) -> dict[str, int]:
+    """How many of the agent's runs each worker id has."""
+    found: dict[str, int] = {}
+    for worker in cluster.workers_of(agent).values():
+        found[worker] = found.get(worker, 0) + 1
+    return found
+
+
+def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 60) -> None:
+    crowd.wait_for_all(lambda watcher: watcher.ends(), timeout)
+    check_sessions(cluster, crowd.watchers)
+
+
+def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 20)
+    runs = begin(crowd, whole, agent, 50)
+    before = whole.workers_of(agent)
+    assert len(set(before.values())) == 2, "both workers have some"
+
+    whole.kill("worker-1")
+    killed_at = time.monotonic()
+    statement = "SELECT count(*) FROM agents_app_run WHERE agent_name = %s AND worker <> ALL(%s) AND fence > 1"
+    until(lambda: len({w.fold.of_type("retry")[0]["run_id"] for w in crowd.watchers if w.fold.of_type("retry")}), 20)
+    first = time.monotonic() - killed_at
+
+    def left_behind() -> int:
+        return whole.query(
+            "SELECT count(*) FROM agents_app_run"
+            " WHERE agent_name = %s AND (status = 'queued' OR status = 'running' AND lease_until < now() + '2s')",
+            agent,
+        )[0][0]
+
+    time.sleep(3)  # leases of the living are renewed every 2 s
+    until(lambda: left_behind() == 0, 20)
+    last = time.monotonic() - killed_at
+    print(f"\nkill -9 of a worker: its first run goes on after {first:.1f} s, the last after {last:.1f} s")
+    assert last < 15
+    whole.start("worker-1")
+    end_all(crowd, whole)
+    assert whole.query(statement, agent, [])[0][0] >= 1
+    assert {run["id"] for w in crowd.watchers for run in whole.runs(w.session)} == set(runs)
+
+
+def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(
+    whole: FaultyCluster, crowd: Crowd, streaming
+):
+    agent = streaming(RATE * 25)
+    begin(crowd, whole, agent, 10)
+    assert len(set(whole.workers_of(agent).values())) == 2
+    whole.freeze("worker-1")
+    until(lambda: len(set(whole.workers_of(agent).values())) == 1, LEASE + 5)
+    time.sleep(1)
+    taken = {w.session for w in crowd.watchers if w.fold.of_type("retry")}
+    assert taken
+    whole.thaw("worker-1")
+    end_all(crowd, whole)
+    for watcher in crowd.watchers:
+        assert len(watcher.fold.of_type("retry")) == (1 if watcher.session in taken else 0)
+        assert len(watcher.fold.of_type("reasoning_step")) == 1
+    chat = Chat(whole.socket_url(f"{agent}-after"))
+    whole_story = chat.fold  # the thawed worker is of use again
+    chat.close()
+    assert whole_story is not None
+
+
+def test_sigterm_of_a_worker_hands_its_runs_over(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 10)
+    begin(crowd, whole, agent, 20)
+    assert len(set(whole.workers_of(agent).values())) == 2
+    began = time.monotonic()
+    assert whole.stop("worker-2") == 0
+    ended = time.monotonic() - began
+    left = set(whole.workers_of(agent).values())
+    until(lambda: len(whole.workers_of(agent)) + sum(bool(w.ends()) for w in crowd.watchers) >= 20, 10)
+    moved = time.monotonic() - began
+    print(f"\nSIGTERM of a worker: it ended after {ended:.1f} s, all runs elsewhere after {moved:.1f} s")
+    assert len(left) == 1
+    assert moved < 10
+    whole.start("worker-2")
+    end_all(crowd, whole)
+    pauses = sorted(watcher.longest_pause for watcher in crowd.watchers)
+    print(f"the longest pause that a watcher saw: {pauses[-1]:.2f} s")
+
+
+def test_cancel_from_the_other_instance(whole: FaultyCluster, model, streaming, name):
+    agent = streaming(RATE * 60)
+    one, other = (f"{url.replace('http', 'ws', 1)}/ws/chat/{name}?after=0" for url in whole.web_urls)
+    starter, stopper = Chat(one), Chat(other)
+    starter.say("go", agent_name=agent)
+    starter.until("reasoning_delta")
+    began = time.monotonic()
+    stopper.send("interrupt")
+    assert starter.until("reasoning_complete")["data"]["status"] == "cancelled"
+    print(f"\ncancelled from the other instance after {(time.monotonic() - began) * 1000:.0f} ms")
+    assert time.monotonic() - began < 1
+    assert stopper.until("reasoning_complete")["data"]["status"] == "cancelled"
+    model.wait_for_abort(agent)
+    starter.close()
+    stopper.close()
+
+
+def test_a_run_of_a_dead_worker_can_be_cancelled(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 60)
+    begin(crowd, whole, agent, 6)
+    whole.kill("worker-1")
+    for watcher in crowd.watchers:
+        crowd.call(watcher.send("interrupt"))
+    end_all(crowd, whole, LEASE + 10)
+    assert {run["status"] for w in crowd.watchers for run in whole.runs(w.session)} == {"cancelled"}
+    whole.start("worker-1")
+
+
+def test_messages_of_a_session_are_answered_in_their_order_over_both_workers(
+    whole: FaultyCluster, model, crowd: Crowd, name
+):
+    model.script(name, [[{"text": "Well."}]])
+    whole.add_agent(name, model.base_url)
+    watchers = [crowd.watch(url, f"{name}-{session}") for session in range(4) for url in whole.web_urls]
+    crowd.wait_for_all(lambda watcher: watcher.is_connected)
+    for number in range(15):
+        for watcher in watchers:
+            crowd.call(watcher.send("chat", message=f"{number}", message_id=f"{id(watcher)}-{number}", agent_name=name))
+    crowd.wait_for_all(lambda watcher: len(watcher.ends()) == 30)
+    check_sessions(whole, watchers)
+    workers = whole.query("SELECT session_id, number, started_at, finished_at FROM agents_app_run ORDER BY 1, 2")
+    for session in {watcher.session for watcher in watchers}:
+        times = [(started, finished) for owner, _, started, finished in workers if owner == session]
+        assert len(times) == 30
+        assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False)), session
+
+
+def test_web_and_workers_wait_for_a_database_that_starts_last(model, name):
+    cluster = Cluster(web=1, workers=1)
+    try:
+        for process in (cluster.redis, cluster.nginx, *cluster.webs, *cluster.workers):
+            process.spawn()
+        time.sleep(4)
+        assert cluster.ended() == ["postgres"], "nobody has given up"
+        cluster.postgres.start()
+        time.sleep(1)
+        cluster.migrate()
+        waiting = threading.Thread(target=lambda: [p.wait_until_ready() for p in (*cluster.webs, *cluster.workers)])
+        waiting.start()
+        waiting.join(30)
+        assert not waiting.is_alive()
+        model.script(name, [[{"text": "Here I am."}]])
+        cluster.add_agent(name, model.base_url)
+        chat = Chat(cluster.socket_url(name))
+        assert chat.ask("hi", agent_name=name)["data"]["status"] == "completed"
+        chat.close()
+        for process in (*cluster.webs, *cluster.workers):
+            assert process.said().count("Waiting:") <= 5, "it says once what is missing"
+    finally:
+        cluster.close()

@@ -28,7 +28,8 @@ def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crow
 
     watching = [w for w in crowd.watchers if w.session in {one.session for one in streams}]
     crowd.wait_for_all(lambda watcher: watcher.ends() or watcher not in watching)
-    check_sessions(whole, crowd.watchers)
+    crowd.check_failures()
+    check_sessions(whole, watching)
     assert {run for watcher in watching for run in watcher.ends()} == runs
     assert {run["status"] for one in streams for run in whole.runs(one.session)} == {"completed"}
 

@@ -176,6 +176,12 @@ def turn_of(messages: list[dict[str, Any]]) -> int:
     return turn
 
 
+def prompt_of(messages: list[dict[str, Any]]) -> str:
+    """The last user message."""
+    said = [message["content"] for message in messages if message.get("role") == "user"]
+    return said[-1] if said and isinstance(said[-1], str) else ""
+
+
 def pieces(text: str, size: int) -> list[str]:
     return [text[at : at + size] for at in range(0, len(text), size)] or [""]
 
@@ -322,6 +328,7 @@ class Reply:
         arguments = call.get("arguments", "{}")
         if not isinstance(arguments, str):
             arguments = orjson.dumps(arguments).decode()
+        arguments = arguments.replace("{prompt}", prompt_of(self.record.messages))
         self.tool_calls += 1
         self.spoken += 1 + words_in(arguments)
         head = {"id": call_id, "type": "function", "function": {"name": call["name"], "arguments": ""}}

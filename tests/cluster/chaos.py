@@ -1,0 +1,154 @@
+"""A seeded schedule of deaths, and conversations that go on meanwhile; what must hold is asked at the end."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
+from tests.servers.fake_model_process import FakeModel
+from tests.servers.mortal import until
+
+LEASE = 10
+AGENT = "chaotic"
+FINAL = "That is all that there is to say about it. " * 3
+
+
+def add_agent(cluster: FaultyCluster, model: FakeModel) -> None:
+    """Thinks, calculates, writes a line down that must not be written twice, and answers; all of it slowly."""
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "6 * 7"}}}
+    note = {"tool_call": {"name": "note", "arguments": {"line": "{prompt}"}}}
+    model.script(
+        AGENT,
+        [
+            [{"reasoning": "Let me think about this. " * 4, "delay": 0.05}, call],
+            [{"text": "I write that down. ", "delay": 0.05}, note],
+            [{"text": FINAL, "delay": 0.05}],
+        ],
+    )
+    cluster.add_agent(AGENT, model.base_url, builtin_tools=["calculate", "note"])
+
+
+class Chaos:
+    """Does one thing after the other to the processes, and puts everything right in the end."""
+
+    def __init__(self, cluster: FaultyCluster, seed: int) -> None:
+        self.cluster = cluster
+        self.done: Counter[str] = Counter()
+        self._random = random.Random(seed)
+        self._frozen: list[tuple[float, str]] = []
+
+    def run(self, seconds: float, postgres_restarts: int) -> None:
+        began = time.monotonic()
+        restarts = [seconds * (n + 1) / (postgres_restarts + 1) for n in range(postgres_restarts)]
+        for deed in self._deeds():
+            time.sleep(self._random.uniform(2, 4))
+            now = time.monotonic()
+            if now > began + seconds:
+                break
+            self._thaw(now)
+            if restarts and now > began + restarts[0]:
+                restarts.pop(0)
+                mode = self._random.choice(["fast", "immediate"])
+                self._say(f"restart postgres {mode}")
+                self.cluster.postgres.restart(mode)
+            else:
+                self._do(*deed)
+        self._thaw(float("inf"))
+
+    def _deeds(self) -> Iterator[tuple[str, str]]:
+        """Each deed once, in an order of its own, again and again."""
+        deeds = list(itertools.product(("kill", "freeze", "restart"), ("worker-1", "worker-2", "web-1", "web-2")))
+        deeds += [("kill", "redis"), ("freeze", "redis"), ("flush", "redis"), ("kill", "nginx"), ("restart", "nginx")]
+        while True:
+            self._random.shuffle(deeds)
+            yield from deeds
+
+    def _do(self, deed: str, name: str) -> None:
+        if name in [frozen for _, frozen in self._frozen]:
+            return
+        self._say(f"{deed} {name}")
+        match deed:
+            case "kill":
+                self.cluster.kill(name)
+                self.cluster.processes[name].spawn()
+            case "restart":
+                self.cluster.stop(name)
+                self.cluster.processes[name].spawn()
+            case "freeze":
+                self.cluster.freeze(name)
+                for_seconds = LEASE + 3 if name.startswith("worker") else self._random.uniform(3, 9)
+                self._frozen.append((time.monotonic() + for_seconds, name))
+            case "flush":
+                if self.cluster.redis.is_ready():
+                    self.cluster.redis.flush()
+
+    def _thaw(self, now: float) -> None:
+        for until_when, name in list(self._frozen):
+            if until_when <= now:
+                self.cluster.thaw(name)
+                self._frozen.remove((until_when, name))
+
+    def _say(self, what: str) -> None:
+        self.done[what.split()[0]] += 1
+        print(f"  {time.strftime('%X')} {what}", flush=True)
+
+
+async def converse(watcher: Watcher, until_when: float) -> None:
+    """One message after the other, each as soon as the one before is answered."""
+    for number in itertools.count():
+        if time.monotonic() > until_when:
+            return
+        run = await watcher.say(f"{watcher.session}-{number}", f"{number}", agent_name=AGENT)
+        await watcher.end_of(run)
+        await asyncio.sleep(random.uniform(0, 0.5))
+
+
+def play(
+    cluster: FaultyCluster, model: FakeModel, *, seed: int, seconds: float, sessions: int, postgres_restarts: int
+) -> None:
+    """Let `sessions` converse, with 2 watchers each, while things die; then see that nothing was lost or doubled."""
+    print(f"\nchaos with seed {seed}: {sessions} sessions for {seconds:g} s")
+    add_agent(cluster, model)
+    with Crowd() as crowd:
+        pairs = [[crowd.watch(cluster.url, f"chaos-{n}") for _ in range(2)] for n in range(sessions)]
+        crowd.wait_for_all(lambda watcher: watcher.is_connected)
+        end = time.monotonic() + seconds
+        talks = [crowd.begin(converse(pair[0], end)) for pair in pairs]
+        chaos = Chaos(cluster, seed)
+        chaos.run(seconds, postgres_restarts)
+        began = time.monotonic()
+        for talk in talks:
+            talk.result(60)
+        print(f"everything was answered {time.monotonic() - began:.1f} s after the last deed")
+        until(lambda: unfinished(cluster) == [], 30)
+        check_sessions(cluster, crowd.watchers)
+        check_effects(cluster)
+        tell(cluster, crowd, chaos)
+
+
+def unfinished(cluster: FaultyCluster) -> list[tuple[str, ...]]:
+    statement = "SELECT id::text, status FROM agents_app_run WHERE status IN ('queued', 'running', 'waiting')"
+    return cluster.query(statement)
+
+
+def check_effects(cluster: FaultyCluster) -> None:
+    """No call of `note` has had two effects: each run writes down its own prompt."""
+    lines = Counter(cluster.effects(""))
+    assert [line for line, count in lines.items() if count > 1] == []
+    prompts = {prompt for (prompt,) in cluster.query("SELECT prompt FROM agents_app_run")}
+    assert set(lines) <= prompts
+    assert len(lines) > len(prompts) / 2, "most runs come to it"
+
+
+def tell(cluster: FaultyCluster, crowd: Crowd, chaos: Chaos) -> None:
+    runs = dict(cluster.query("SELECT status, count(*) FROM agents_app_run GROUP BY 1"))
+    taken = cluster.query("SELECT count(*) FROM agents_app_run WHERE attempt > 1")[0][0]
+    events = cluster.query("SELECT sum(last_seq) FROM agents_app_session")[0][0]
+    connections = [watcher.connections for watcher in crowd.watchers]
+    pauses = [watcher.longest_pause for watcher in crowd.watchers]
+    print(f"deeds {dict(chaos.done)}; runs {runs}, {taken} of them taken over; {events} events")
+    print(f"connections of a watcher: p50 {percentile(connections, 0.5)}, most {max(connections)}")
+    print(f"longest pause of a watcher: p50 {percentile(pauses, 0.5):.1f} s, most {max(pauses):.1f} s", flush=True)

@@ -23,9 +23,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     with FakeModel() as model, FaultyCluster(web=options.web, workers=options.workers) as cluster:
         seconds = options.minutes * 60
-        chaos.play(
-            cluster, model, seed=options.seed, seconds=seconds, sessions=options.sessions, postgres_restarts=2
-        )
+        chaos.play(cluster, model, seed=options.seed, seconds=seconds, sessions=options.sessions, postgres_restarts=2)
         print("Nothing was lost, nothing was doubled.")
 
 

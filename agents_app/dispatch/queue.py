@@ -119,7 +119,7 @@ class _Pool(AsyncConnectionPool):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, timeout=5, reconnect_timeout=2)
 
-    async def open(self, wait: bool = False, timeout: float = 2) -> None:
+    async def open(self, wait: bool = False, timeout: float = 2) -> None:  # noqa: ASYNC109 — as its parent's
         await super().open(wait, timeout)
 
 

@@ -170,7 +170,7 @@ class LogWriter:
     async def stop(self) -> None:
         """Write what waits, then end; a database that refuses now will not be waited for long."""
         self._patience = 1.0
-        while self._waiting:
+        while self._waiting or self._flushing.locked():
             await self._flush()
         if self._task:
             self._task.cancel()
@@ -188,7 +188,10 @@ class LogWriter:
             if (pause := not_before - loop.time()) > 0:
                 await asyncio.sleep(pause)
             not_before = loop.time() + self.interval.seconds
-            await self._flush()
+            try:
+                await self._flush()
+            except Exception:
+                logger.exception("The log's writer failed; it goes on")
 
     async def _flush(self) -> None:
         async with self._flushing:

@@ -19,7 +19,7 @@ def pids(cluster: FaultyCluster) -> dict[str, int]:
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, mode):
-    agent = streaming(RATE * 12)
+    agent = streaming(RATE * 6)
     before = pids(whole)
     begin(crowd, whole, agent, 20)
     began = time.monotonic()
@@ -57,7 +57,7 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
         assert (status, answer["error"]["type"]) == (503, "overloaded_error")
         status, _ = whole.request("GET", "/healthz")
         assert status == 200
-        time.sleep(8)
+        time.sleep(5)
     finally:
         whole.start("postgres")
     time.sleep(0.5)
@@ -76,11 +76,11 @@ def test_down_for_longer_than_a_lease(whole: FaultyCluster, crowd: Crowd, stream
     agent = streaming(RATE * 10)
     begin(crowd, whole, agent, 10)
     whole.stop("postgres")
-    time.sleep(14)
+    time.sleep(12)
     whole.start("postgres")
     began = time.monotonic()
     end_all(crowd, whole)
-    print(f"\nPostgreSQL down for 14 s: all runs ended {time.monotonic() - began:.1f} s after it was back")
+    print(f"\nPostgreSQL down for 12 s: all runs ended {time.monotonic() - began:.1f} s after it was back")
     assert whole.ended() == []
 
 

@@ -25,7 +25,7 @@ def is_fast(crowd: Crowd) -> bool:
 
 
 def test_stopped_for_10_seconds_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 30)
+    agent = streaming(RATE * 22)
     begin(crowd, whole, agent, 40)
     whole.redis.flush()
     assert is_fast(crowd)
@@ -46,7 +46,7 @@ def test_stopped_for_10_seconds_and_flushed(whole: FaultyCluster, crowd: Crowd, 
 
 
 def test_frozen_for_5_seconds(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 15)
+    agent = streaming(RATE * 10)
     begin(crowd, whole, agent, 10)
     whole.freeze("redis")
     time.sleep(2.5)
@@ -63,7 +63,7 @@ def test_frozen_for_5_seconds(whole: FaultyCluster, crowd: Crowd, streaming):
 
 
 def test_its_connections_are_killed_again_and_again(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 15)
+    agent = streaming(RATE * 9)
     begin(crowd, whole, agent, 10)
     for kind in ("pubsub", "normal", "pubsub"):
         with whole.redis.client() as client:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -25,29 +26,19 @@ def begin(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[
     return ids
 
 
-def workers_by_name(cluster: FaultyCluster, agent: str) -> dict[str, int]:
-    """How many of the agent's runs each worker id has."""
-    found: dict[str, int] = {}
-    for worker in cluster.workers_of(agent).values():
-        found[worker] = found.get(worker, 0) + 1
-    return found
-
-
 def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 60) -> None:
     crowd.wait_for_all(lambda watcher: watcher.ends(), timeout)
     check_sessions(cluster, crowd.watchers)
 
 
 def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 20)
+    agent = streaming(RATE * 17)
     runs = begin(crowd, whole, agent, 50)
-    before = whole.workers_of(agent)
-    assert len(set(before.values())) == 2, "both workers have some"
+    assert len(set(whole.workers_of(agent).values())) == 2, "both workers have some"
 
     whole.kill("worker-1")
     killed_at = time.monotonic()
-    statement = "SELECT count(*) FROM agents_app_run WHERE agent_name = %s AND worker <> ALL(%s) AND fence > 1"
-    until(lambda: len({w.fold.of_type("retry")[0]["run_id"] for w in crowd.watchers if w.fold.of_type("retry")}), 20)
+    until(lambda: any(watcher.fold.of_type("retry") for watcher in crowd.watchers), 20)
     first = time.monotonic() - killed_at
 
     def left_behind() -> int:
@@ -64,14 +55,11 @@ def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: 
     assert last < 15
     whole.start("worker-1")
     end_all(crowd, whole)
-    assert whole.query(statement, agent, [])[0][0] >= 1
     assert {run["id"] for w in crowd.watchers for run in whole.runs(w.session)} == set(runs)
 
 
-def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(
-    whole: FaultyCluster, crowd: Crowd, streaming
-):
-    agent = streaming(RATE * 25)
+def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(whole: FaultyCluster, crowd: Crowd, streaming):
+    agent = streaming(RATE * 18)
     begin(crowd, whole, agent, 10)
     assert len(set(whole.workers_of(agent).values())) == 2
     whole.freeze("worker-1")
@@ -84,14 +72,10 @@ def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(
     for watcher in crowd.watchers:
         assert len(watcher.fold.of_type("retry")) == (1 if watcher.session in taken else 0)
         assert len(watcher.fold.of_type("reasoning_step")) == 1
-    chat = Chat(whole.socket_url(f"{agent}-after"))
-    whole_story = chat.fold  # the thawed worker is of use again
-    chat.close()
-    assert whole_story is not None
 
 
 def test_sigterm_of_a_worker_hands_its_runs_over(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 10)
+    agent = streaming(RATE * 8)
     begin(crowd, whole, agent, 20)
     assert len(set(whole.workers_of(agent).values())) == 2
     began = time.monotonic()
@@ -153,7 +137,7 @@ def test_messages_of_a_session_are_answered_in_their_order_over_both_workers(
     for session in {watcher.session for watcher in watchers}:
         times = [(started, finished) for owner, _, started, finished in workers if owner == session]
         assert len(times) == 30
-        assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False)), session
+        assert all(before[1] <= after[0] for before, after in pairwise(times)), session
 
 
 def test_web_and_workers_wait_for_a_database_that_starts_last(model, name):

@@ -67,9 +67,8 @@ class Watcher:
             finally:
                 if self._socket is not None:
                     self._lost_at = time.monotonic()
+                    self.close_codes.append(socket.close_code or 1006)
                 self._socket = None
-        if socket.close_code is not None:
-            self.close_codes.append(socket.close_code)
 
     def _take(self, frame: Frame, socket: ClientConnection) -> None:
         if frame["type"] == "connected":

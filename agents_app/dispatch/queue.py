@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 QUEUE = "runs"
 HEARTBEAT = 2.0
 STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are forgotten, and their runs get new ones
-RESCUE_INTERVAL = 2.0
+RESCUE_INTERVAL = 1.0
 RETRY_INTERVAL = 0.5
 _FORGOTTEN_AFTER = datetime.timedelta(seconds=3)
 POLL_INTERVAL = 2.0  # where a notification got lost

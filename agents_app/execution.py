@@ -1,0 +1,266 @@
+"""One claimed run, from the claim to its end."""
+
+import asyncio
+import contextlib
+import datetime
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from agents_app.claims import Claim
+from agents_app.engine import models
+from agents_app.engine.events import Answered, Delta, Event, Retry, StepDone, ToolsStarting
+from agents_app.engine.loop import Turns
+from agents_app.engine.tools import builtin_toolset
+from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
+from agents_app.log import RunLog
+from agents_app.models import Run, Step
+from agents_app.runs import cancel_events, complete_data, enqueue_next
+from agents_app.threads import DatabaseThreads
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 100  # a run that ends its worker every time must not do so for ever
+
+
+class _HandBack(Exception):
+    """The worker stops: give the run back at this safe point."""
+
+
+class Execution:
+    """One claimed run, from the claim to its end."""
+
+    task: "asyncio.Task[None]"
+
+    def __init__(self, claim: Claim, log: RunLog, database: DatabaseThreads) -> None:
+        self._database = database
+        self.run = claim.run
+        self.spec = claim.spec
+        self.conversation = claim.conversation
+        self.dangling = claim.dangling
+        self.is_broken = claim.is_broken
+        self.log = log
+        self._open_results = len(claim.conversation.open_tools)  # tools that are being called
+        self._turns: Turns | None = None
+        self._stopping: str | None = None
+        self._hand_back = False
+        self._ending = False
+
+    def stop(self, why: str) -> None:
+        """Stop now: for `cancel` the run ends, for `shutdown` it is handed back. What is ending anyway just ends."""
+        if self._stopping is None and not self._ending:
+            self._stopping = why
+            self.task.cancel()
+
+    def hand_back_soon(self) -> None:
+        """Hand the run back at the end of the step that it is in."""
+        self._hand_back = True
+
+    async def execute(self) -> None:
+        """Go through with the run; whatever happens, it ends in one of the ways below."""
+        try:
+            await self._answer_or_fail()
+        except Fenced:
+            logger.info("Run %s was taken over by another worker", self.run.pk)
+        except StorageUnavailable as error:
+            logger.error("Run %s is left to be claimed again: %s", self.run.pk, error)
+        except Exception:
+            logger.exception("Run %s is left to be claimed again", self.run.pk)
+
+    async def _answer_or_fail(self) -> None:
+        try:
+            if self.run.cancel_requested:
+                await self._end_cancelled()
+            else:
+                await self._answer()
+        except asyncio.CancelledError:
+            if self._stopping == "cancel":
+                await self._end_cancelled()
+            elif self._stopping == "shutdown":
+                await self._release()
+            else:
+                raise
+        except _HandBack:
+            await self._release()
+        except RunFailed as error:
+            await self._end_failed(str(error), error.code)
+        except (Fenced, StorageUnavailable):
+            raise
+        except Exception:
+            logger.exception("Run %s failed", self.run.pk)
+            await self._end_failed("The server failed to carry out the run (internal error).", "internal_error")
+
+    async def _answer(self) -> None:
+        if self.is_broken:
+            raise RunFailed("What the run needs cannot be read (internal error).", code="internal_error")
+        if self.spec is None:
+            raise RunFailed(f"The agent {self.run.agent_name!r} does not exist any more.", code="agent_not_found")
+        if self.run.attempt > MOST_ATTEMPTS:
+            raise RunFailed("The run's workers stopped again and again; it is given up.", code="too_many_attempts")
+        self._discard_dangling()
+        try:
+            # Of this attempt: the time in which no server ran, or a person was waited for, is nobody's fault.
+            async with asyncio.timeout(self.spec.limits.timeout):
+                answer = await self._follow_turns()
+        except TimeoutError:
+            text = f"The run took longer than its {self.spec.limits.timeout:g} seconds."
+            raise LimitReached(text, code="timeout") from None
+        await self._end_completed(answer)  # out of the time-out's reach: a run ends once
+
+    async def _follow_turns(self) -> Answered:
+        assert self.spec is not None
+        model = await models.open_model(self.spec.model)
+        turns = self._turns = Turns(self.spec, self.conversation, model, builtin_toolset(self.spec.builtin_tools))
+        async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
+            async for event in events:
+                if type(event) is Answered:
+                    return event
+                if type(event) is Delta:
+                    if self.run.enable_reasoning:
+                        self.log.delta(event)
+                        if self.log.is_full:
+                            await self.log.room()
+                else:
+                    await self._note(event)
+        raise RunFailed("The agent stopped without an answer.", code="no_answer")
+
+    async def _note(self, event: Event) -> None:
+        match event:
+            case StepDone():
+                self._step_done(event)
+                if event.type == "tool_result":
+                    self._open_results -= 1
+                    await self.log.commit()
+                if self._hand_back and event.type != "final_answer" and not self._open_results:
+                    raise _HandBack
+            case ToolsStarting():
+                if self._hand_back:  # sooner ask the model again than wonder what has become of a tool
+                    raise _HandBack
+                self._open_results = len(event.results)
+                for use in event.uses:
+                    self._step_done(use)
+                for row in event.results:
+                    self._write_step(row, Step.Status.STARTED)
+                await self.log.commit()
+            case Retry():
+                self._say_retry(event.steps, event.attempt, event.reason, event.delay)
+
+    def _discard_dangling(self) -> None:
+        if self.dangling and self.run.enable_reasoning:
+            self._say_retry(self.dangling, self.run.attempt - 1, "The worker stopped; another goes on.", 0)
+
+    # What goes into the log
+
+    def _step_done(self, step: StepDone) -> None:
+        self._write_step(step, Step.Status.FINISHED)
+        if self.run.enable_reasoning:
+            self.log.add("reasoning_step", _step_data(step), replaces=(step.index,))
+
+    def _write_step(self, step: StepDone, status: str) -> None:
+        self.log.step(
+            Step(
+                run_id=self.run.pk,
+                index=step.index,
+                iteration=step.iteration,
+                kind=step.type,
+                status=status,
+                content=_without_nul(step.content),
+                tool_call_id=step.tool_call_id,
+                tool_name=step.tool_name,
+                arguments=_without_nul(step.arguments),
+                is_error=step.is_error,
+                provider_data=_without_nul(step.provider_data),
+                usage=self.conversation.usage.as_dict(),
+                started_at=_moment(step.started),
+                finished_at=_moment(step.finished) if status == Step.Status.FINISHED else None,
+            )
+        )
+
+    def _say_retry(self, steps: list[int], attempt: int, reason: str, delay: float) -> None:
+        if self.run.enable_reasoning:
+            for step in steps:
+                data = {"step": step, "attempt": attempt, "reason": reason, "delay_ms": round(delay * 1000)}
+                self.log.add("retry", data, replaces=(step,))
+
+    # How a run ends
+
+    async def _end_completed(self, answer: Answered) -> None:
+        if not self.run.enable_reasoning:
+            self.log.add("response", {"content": answer.content})
+        await self._end(Run.Status.COMPLETED, result=answer.content)
+
+    async def _end_failed(self, message: str, code: str) -> None:
+        if self.run.enable_reasoning:
+            index = self.conversation.next_index
+            open_steps = self._turns.open_steps if self._turns else []
+            now = timezone.now().timestamp()
+            index = max([index, *(step + 1 for step in open_steps)])
+            step = StepDone(index, "error", self.conversation.iteration, message, now, now, is_error=True)
+            self._step_done(step)
+        self.log.add("error", {"message": message, "code": code})
+        await self._end(Run.Status.FAILED, error=message, error_code=code, result=self._partial())
+
+    async def _end_cancelled(self) -> None:
+        await self._database.run(self.run.refresh_from_db, fields=["cancelled_by"])
+        events = cancel_events(self.run, self.conversation.usage, self.conversation.iteration)
+        self.log.add(*events[0])
+        await self._end(Run.Status.CANCELLED, result=self._partial())
+
+    async def _end(self, status: Run.Status, **changes: Any) -> None:
+        self._ending = True
+        usage, iterations = self.conversation.usage, self.conversation.iteration
+        self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
+        await self.log.commit(
+            then=self._enqueue_next,
+            status=status,
+            usage=usage.as_dict(),
+            finished_at=timezone.now(),
+            lease_until=None,
+            worker="",
+            **changes,
+        )
+
+    async def _release(self) -> None:
+        await self.log.commit(then=self._enqueue_next, status=Run.Status.QUEUED, lease_until=None, worker="")
+
+    def _enqueue_next(self) -> None:
+        enqueue_next(self.run.session_id)
+
+    def _partial(self) -> str:
+        """The answer as far as it came."""
+        return self._turns.open_answer.replace("\x00", "") if self._turns else ""
+
+
+def _without_nul(value: Any) -> Any:
+    """The value without NUL characters, which PostgreSQL keeps in no text and in no JSON."""
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    return value
+
+
+def _step_data(step: StepDone) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "step": step.index,
+        "type": step.type,
+        "content": step.content,
+        "iteration": step.iteration,
+        "timestamp": round(step.finished, 3),
+    }
+    if step.tool_name or step.tool_call_id:
+        data |= {
+            "tool_name": step.tool_name,
+            "tool_call_id": step.tool_call_id,
+            "arguments": step.arguments or {},
+            "is_error": step.is_error,
+            "duration_ms": max(0, round((step.finished - step.started) * 1000)),
+        }
+    return data
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

@@ -28,7 +28,7 @@ def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, 
     end_all(crowd, whole)
     longest = max(watcher.longest_pause for watcher in crowd.watchers)
     print(f"\nPostgreSQL restarted ({mode}), away for {away:.1f} s; the longest pause: {longest:.1f} s")
-    assert longest < away + 5
+    assert longest < away + 20
     for watcher in crowd.watchers:
         assert [run["status"] for run in whole.runs(watcher.session)] == ["completed"]
         assert watcher.fold.of_type("retry") == [], "the worker kept its runs"
@@ -50,7 +50,7 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
             error = chat.until("error")
             print(f"\nrefused after {time.monotonic() - began:.1f} s")
             assert error["data"]["code"] == "storage_unavailable"
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             chat.send("ping")
             chat.until("pong")
         status, answer = whole.request("GET", "/v1/agents")
@@ -68,7 +68,7 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
         assert frame["type"] == "reasoning_start", frame
         assert chat.until("reasoning_complete")["data"]["status"] == "completed"
         print(f"\nanswered after {time.monotonic() - began:.1f} s")
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         chat.close()
 
 
@@ -96,11 +96,11 @@ def test_who_freezes_in_a_transaction_loses_its_locks_before_its_lease(whole: Fa
         whole.thaw("worker-1")
         time.sleep(0.02)
     else:
-        pytest.skip("it never froze in a transaction")
+        pytest.fail("it never froze in a transaction")
     began = time.monotonic()
     until(lambda: whole.query(stuck + " AND state_change < now() - '0.15s'::interval")[0][0] == 0)
     print(f"\nlocks given up after {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < 15
     until(lambda: len(set(whole.workers_of(agent).values())) == 1)
     whole.thaw("worker-1")
     end_all(crowd, whole)

@@ -58,16 +58,16 @@ def bench(web: int, workers: int) -> Iterator[ClusterBench]:
                 print(f"LOG OF {name}:", log[-2000:])
 
 
-def streams(b: ClusterBench, count: int, seconds: float) -> dict[str, Any]:
-    """`count` sessions at 50 tokens/s through nginx, one watcher each."""
+def streams(b: ClusterBench, count: int, seconds: float, rate: float = RATE) -> dict[str, Any]:
+    """`count` sessions at `rate` tokens/s through nginx, one watcher each."""
     agent = f"stamp-{count}-{random.randrange(10**6)}"
-    b.stamping_agent(agent, RATE, round(RATE * seconds))
+    b.stamping_agent(agent, rate, round(rate * seconds))
     before = b.cpu()
     urls = [b.product.socket_url(f"{agent}-{i}", after=0) for i in range(count)]
     result = in_process(_watch_streams, urls, agent, seconds)
     after = b.cpu()
     used = {k: round((after[k] - before.get(k, 0)) * 1e6 / max(result["deltas"], 1)) for k in after}
-    return {"streams": count, **result, "expected": round(RATE * seconds) * count, "us_per_delta": used}
+    return {"streams": count, **result, "expected": round(rate * seconds) * count, "us_per_delta": used}
 
 
 def crowd(b: ClusterBench, count: int, seconds: float) -> dict[str, Any]:
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="all")
     parser.add_argument("--streams", type=int, nargs="*", default=None)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=RATE, help="tokens a second of each stream")
     parser.add_argument("--web", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -147,7 +148,7 @@ def main() -> None:
         streams(b, 4, 1)  # warm
         if options.what in ("streams", "all"):
             for count in options.streams or [40, 120, 160]:
-                show("streams", streams(b, count, options.seconds))
+                show("streams", streams(b, count, options.seconds, options.rate))
         if options.what in ("watchers", "all"):
             for count in options.streams or [1000]:
                 show("watchers", crowd(b, count, options.seconds))

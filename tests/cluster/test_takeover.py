@@ -64,13 +64,11 @@ def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(whole: Fa
     assert len(set(whole.workers_of(agent).values())) == 2
     whole.freeze("worker-1")
     until(lambda: len(set(whole.workers_of(agent).values())) == 1, LEASE + 5)
-    time.sleep(1)
-    taken = {w.session for w in crowd.watchers if w.fold.of_type("retry")}
-    assert taken
+    until(lambda: any(watcher.fold.of_type("retry") for watcher in crowd.watchers), 20)
     whole.thaw("worker-1")
     end_all(crowd, whole)
     for watcher in crowd.watchers:
-        assert len(watcher.fold.of_type("retry")) == (1 if watcher.session in taken else 0)
+        assert len(watcher.fold.of_type("retry")) <= 1
         assert len(watcher.fold.of_type("reasoning_step")) == 1
 
 

@@ -1,6 +1,6 @@
 """The same through many processes: worker → PostgreSQL and Redis → web → nginx.
 
-python -m benchmarks.cluster [streams|watchers|cancel|start] [--streams 40] [--seconds 10] [--web 2] [--workers 2]
+python -m benchmarks.cluster [streams|watchers|cancel|start|connect] [--streams 40] [--seconds 10] [--web 2] [--workers 2]
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.socket_client import SocketClient
 from benchmarks.stream import (
     RATE,
     Bench,
@@ -22,6 +23,7 @@ from benchmarks.stream import (
     _watch_streams,
     in_process,
     percentiles,
+    profiled,
     show,
 )
 from tests.servers.cluster import Cluster
@@ -134,6 +136,36 @@ def cancel(b: ClusterBench, count: int) -> dict[str, Any]:
     }
 
 
+async def _connect_times(urls: list[str]) -> list[float]:
+    """Milliseconds from the first of many simultaneous connections to each one's `connected`."""
+    began = time.time_ns()
+    times: list[float] = []
+
+    async def connect(url: str) -> SocketClient:
+        connected = asyncio.Event()
+        socket = await SocketClient.connect(url, lambda _payload, _now: connected.set())
+        await connected.wait()
+        times.append((time.time_ns() - began) / 1e6)
+        return socket
+
+    for socket in await asyncio.gather(*map(connect, urls)):
+        socket.close()
+    return times
+
+
+def connects(b: ClusterBench, count: int) -> dict[str, Any]:
+    """`count` sockets that come at once, as after a restart, to one instance."""
+    base = b.product.web_urls[0].replace("http", "ws", 1)
+    urls = [f"{base}/ws/chat/connect-{i}?after=0" for i in range(count)]
+    in_process(_connect_times, urls)
+    before = b.cpu()
+    with profiled(b.product.pid("web-1"), 4):
+        times = in_process(_connect_times, urls)
+    after = b.cpu()
+    used = {kind: round((after[kind] - before[kind]) * 1e3 / count, 2) for kind in after}
+    return {"sockets": count, "connected_ms": percentiles(times), "ms_per_connect": used}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="all")
@@ -156,6 +188,8 @@ def main() -> None:
             show("start", start(b, 55))
         if options.what in ("cancel", "all"):
             show("cancel", cancel(b, 50))
+        if options.what in ("connect", "all"):
+            show("connect", connects(b, 100))
 
 
 if __name__ == "__main__":

@@ -248,10 +248,12 @@ def _local_administrator() -> Any:
 def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[str, Any] | None:
     """Where the session stands, without making it; None if it is somebody else's."""
     try:
-        session = Session.objects.select_related("agent").filter(pk=session_id).first()
-        if session and not Session.objects.visible_to(user).filter(pk=session_id).exists():
+        session = Session.objects.visible_to(user).select_related("agent").filter(pk=session_id).first()
+        if session is None and Session.objects.filter(pk=session_id).exists():
             return None
-        agent = Agent.objects.default() if session is None or session.agent is None else session.agent
+        agent = session.agent if session else None
+        if agent is None and agent_name is None:
+            agent = Agent.objects.default()
         unfinished = session.runs.unfinished().order_by("number") if session else ()
         return {
             "agent_name": agent_name or (agent.name if agent else None),

@@ -161,7 +161,7 @@ else:
         }
     }
 # Sessions share this many channel-layer groups: one carrier a flush is cheapest, until there are many web processes.
-LIVE_BUCKETS = 8 if REDIS_URL else 1
+LIVE_BUCKETS = 2 if REDIS_URL else 1
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

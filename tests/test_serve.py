@@ -608,3 +608,15 @@ def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(
         print(f"{sent} pings were taken; grown by {memory.grown:.0f} MB; another's answer took {took:.2f} s")
         assert memory.grown < 30
         assert took < 5
+
+
+def test_a_rush_of_connections_is_not_turned_away(product):
+    """After a restart hundreds of sockets come back at once: a short listen queue would cost many of them a second."""
+    os.kill(product.pid, signal.SIGSTOP)  # nobody accepts meanwhile: only the listen queue takes them
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(400):
+                stack.enter_context(socket.create_connection(("127.0.0.1", product.port), timeout=5))
+    finally:
+        os.kill(product.pid, signal.SIGCONT)
+    assert product.request("GET", "/healthz")[0] == 200

@@ -45,19 +45,40 @@ def read(
 
     `most`: it ends with the row that brings its data over so many characters.
     """
-    events = Event.objects.filter(session_id=session_id, seq__gt=after).order_by("seq")
-    if run_id is not None:
-        events = events.filter(run_id=run_id)
-    columns = events.values_list("type", "seq", "first", "run_id", "created_at", "data")[:limit]
     found: list[Row] = []
     size = 0
-    for kind, seq, first, run, at, data in columns.iterator(chunk_size=_FETCHED_AT_ONCE):
+    for kind, seq, first, run, at, data in _columns(session_id, after, limit, run_id, most):
         text = frame_text(kind, seq, first, run, round(at.timestamp(), 3), data)
         found.append(Row(first, seq, run, kind, text))
         size += len(data)
         if most is not None and size > most:
             break
     return found
+
+
+# One round trip, and no more than is wanted: a server-side cursor takes three, while hundreds of sockets come back.
+_BOUNDED = """
+SELECT type, seq, first, run_id, created_at, data FROM (
+    SELECT *, sum(octet_length(data)) OVER (ORDER BY seq) - octet_length(data) AS before FROM (
+        SELECT * FROM agents_app_event WHERE session_id = %s AND seq > %s {condition} ORDER BY seq LIMIT %s
+    ) AS next) AS measured
+WHERE before <= %s ORDER BY seq
+"""
+
+
+def _columns(
+    session_id: str, after: int, limit: int, run_id: uuid.UUID | None, most: int | None
+) -> Iterable[tuple[Any, ...]]:
+    if connection.vendor == "postgresql" and most is not None:
+        condition, parameters = ("AND run_id = %s", [run_id]) if run_id else ("", [])
+        with connection.cursor() as cursor:
+            cursor.execute(_BOUNDED.format(condition=condition), [session_id, after, *parameters, limit, 4 * most])
+            return cursor.fetchall()
+    events = Event.objects.filter(session_id=session_id, seq__gt=after).order_by("seq")
+    if run_id is not None:
+        events = events.filter(run_id=run_id)
+    columns = events.values_list("type", "seq", "first", "run_id", "created_at", "data")[:limit]
+    return columns.iterator(chunk_size=_FETCHED_AT_ONCE)
 
 
 def heads(session_ids: Iterable[str]) -> dict[str, int]:

@@ -9,6 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
+LISTEN_QUEUE = 1024  # connections that wait to be accepted: beyond it, a client tries again after a second
+
 
 class Command(BaseCommand):
     help = (
@@ -78,7 +80,7 @@ def _prepare_database() -> None:
 
 def _endpoint(host: str, port: int) -> str:
     interface = host.replace(":", r"\:")
-    return f"tcp:port={port}:interface={interface}"
+    return f"tcp:port={port}:interface={interface}:backlog={LISTEN_QUEUE}"
 
 
 def _demonstration_hint() -> list[str]:

@@ -6,6 +6,7 @@ python -m benchmarks.cluster [streams|watchers|cancel|start|connect] [--streams 
 import argparse
 import asyncio
 import contextlib
+import datetime
 import os
 import random
 import time
@@ -79,15 +80,15 @@ def crowd(b: ClusterBench, count: int, seconds: float) -> dict[str, Any]:
     return in_process(_watch_crowd, [b.product.socket_url("crowd", after=0)] * count, agent, seconds)
 
 
-async def _start_times(urls: list[str], agent: str) -> list[float]:
-    """Milliseconds from sending a message to the model's first token, one at a time."""
+async def _start_times(urls: list[str], agent: str) -> list[tuple[float, float]]:
+    """When each message was sent (seconds since the epoch), and milliseconds to the first token, one at a time."""
     times = []
     for url in urls:
         watcher = await Watcher([]).open(url)
         began = time.time_ns()
         watcher.socket.send("chat", message="go", agent_name=agent)  # type: ignore[union-attr]
         await watcher.done.wait()
-        times.append((watcher.first_at - began) / 1e6)
+        times.append((began / 1e9, (watcher.first_at - began) / 1e6))
         watcher.socket.close()  # type: ignore[union-attr]
     return times
 
@@ -99,7 +100,18 @@ def start(b: ClusterBench, count: int) -> dict[str, Any]:
     b.product.add_agent(agent, b.model.base_url)
     urls = [b.product.socket_url(f"start-{i}", after=0) for i in range(count)]
     in_process(_start_times, urls[:5], agent)
-    return {"runs": count, "first_token_ms": percentiles(in_process(_start_times, urls[5:], agent))}
+    times = in_process(_start_times, urls[5:], agent)
+    asked = [request["started"] for request in b.model.requests(agent)][5:]
+    since_sent = [(at - sent) * 1e3 for at, (sent, _) in zip(asked, times, strict=True)]
+    runs = b.product.request("GET", f"/v1/runs?agent={agent}&limit=200&ordering=created_at")[1]["data"]
+    created = [datetime.datetime.fromisoformat(run["created_at"]).timestamp() for run in runs[5:]]
+    since_created = [(at - since) * 1e3 for at, since in zip(asked, created, strict=True)]
+    return {
+        "runs": len(times),
+        "sent_to_model_request_ms": percentiles(since_sent),
+        "created_to_model_request_ms": percentiles(since_created),
+        "first_token_ms": percentiles([first for _, first in times]),
+    }
 
 
 async def _cancel_times(pairs: list[tuple[str, str]], agent: str) -> list[float]:

@@ -80,7 +80,11 @@ def claim(
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
-        taken = Run.objects.filter(pk__in=ids).select_related("session", "agent__provider")
+        taken = (
+            Run.objects.filter(pk__in=ids)
+            .select_related("session", "agent__provider")
+            .prefetch_related("agent__mcp_servers")
+        )
         ours = sorted(taken, key=lambda run: (run.created_at, run.number))
         for run in ours:
             if run.first_seq is None:

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from agents_app.claims import Claim
 from agents_app.engine import models
+from agents_app.engine.builtin import builtin_tools
 from agents_app.engine.events import Answered, Delta, Event, Retry, StepDone, ToolsStarting
 from agents_app.engine.loop import Turns
-from agents_app.engine.tools import builtin_toolset
+from agents_app.engine.tools import Toolset
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.log import RunLog
 from agents_app.models import Run, Step
@@ -111,7 +112,9 @@ class Execution:
     async def _follow_turns(self) -> Answered:
         assert self.spec is not None
         model = await models.open_model(self.spec.model)
-        turns = self._turns = Turns(self.spec, self.conversation, model, builtin_toolset(self.spec.builtin_tools))
+        turns = self._turns = Turns(
+            self.spec, self.conversation, model, Toolset(builtin_tools(self.spec.builtin_tools))
+        )
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if type(event) is Answered:

@@ -1,6 +1,7 @@
 """The same through many processes: worker → PostgreSQL and Redis → web → nginx.
 
-python -m benchmarks.cluster [streams|watchers|cancel|start|connect] [--streams 40] [--seconds 10] [--web 2] [--workers 2]
+python -m benchmarks.cluster [streams|watchers|cancel|start|connect] [--streams 40] [--seconds 10]
+    [--rate 50] [--web 2] [--workers 2]
 """
 
 import argparse

@@ -31,7 +31,9 @@ LAYERS = {
 ENGINE_ORDER = {
     "agents_app.engine.spec": 0,
     "agents_app.engine.events": 0,
-    "agents_app.engine.tools": 1,
+    "agents_app.engine.tools": 0,
+    "agents_app.engine.builtin": 1,
+    "agents_app.engine.mcp": 1,
     "agents_app.engine.models.base": 2,
     "agents_app.engine.history": 2,
     "agents_app.engine.models": 3,

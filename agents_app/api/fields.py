@@ -68,19 +68,6 @@ class Choice(serializers.ChoiceField):
         return data
 
 
-class NotYet(serializers.ListField):
-    """A list that this version answers empty, and refuses to take anything in: never silently ignored."""
-
-    def __init__(self, sentence: str, **options: Any) -> None:
-        super().__init__(child=Text(max_length=_LONGEST_NAME), required=False, default=list, **options)
-        self.sentence = sentence
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        if value := super().run_validation(data):
-            raise ValidationError(self.sentence.format(value[0]), code="not_supported")
-        raise serializers.SkipField()
-
-
 class Strict(serializers.Serializer):
     """Refuses fields that it does not know. Fields that it only answers may be sent back, and are ignored."""
 

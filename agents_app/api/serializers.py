@@ -6,10 +6,11 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from agents_app import runs
-from agents_app.api.fields import Choice, Flag, NotYet, Strict, StrictModel, Text, WithDefault
-from agents_app.models import Agent, Provider, Run, Session, Step
-from agents_app.models.agents import validate_builtin_tools, validate_headers
+from agents_app.api.fields import Choice, Flag, Strict, StrictModel, Text, WithDefault
+from agents_app.models import Agent, McpServer, Provider, Run, Session, Step
+from agents_app.models.agents import validate_builtin_tools
 from agents_app.models.runs import SESSION_ID
+from agents_app.models.validation import validate_headers, validate_patterns
 
 
 class ProviderSerializer(WithDefault):
@@ -64,6 +65,13 @@ class ProviderNameField(serializers.SlugRelatedField):
         return super().to_internal_value(data[:100])
 
 
+class Patterns(serializers.ListField):
+    """Patterns over names of tools."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=Text(), required=False, validators=[validate_patterns], **options)
+
+
 class ParametersSerializer(StrictModel):
     """How the model is asked to answer; null leaves a thing to the model."""
 
@@ -93,16 +101,18 @@ class AgentSerializer(WithDefault):
         help_text="Null: the default provider.",
     )
     parameters = ParametersSerializer(source="*", required=False)
-    mcp_servers = NotYet("There is no MCP server {!r}.")
+    mcp_servers = serializers.SlugRelatedField(
+        many=True, slug_field="name", queryset=McpServer.objects.all(), required=False, help_text="Names of servers."
+    )
     builtin_tools = serializers.ListField(
         child=Text(max_length=64),
         required=False,
         validators=[validate_builtin_tools],
         help_text="Names of tools.",
     )
-    approval_required = NotYet(
-        "This version cannot ask for approval before a tool is called: it takes no pattern such as {!r}."
-    )
+    allowed_tools = Patterns(help_text="Of the tools that it may use; empty: all.")
+    denied_tools = Patterns(help_text="Of tools that it may not use.")
+    approval_required = Patterns(help_text="Of tools that a person must approve before each call.")
 
     class Meta:
         model = Agent
@@ -116,7 +126,10 @@ class AgentSerializer(WithDefault):
             "parameters",
             "mcp_servers",
             "builtin_tools",
+            "allowed_tools",
+            "denied_tools",
             "approval_required",
+            "approval_timeout",
             "max_iterations",
             "timeout",
             "max_total_tokens",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents_app.engine.tools import Attachment
+
 THOUGHT = "thought"
 TOOL_USE = "tool_use"
 TOOL_RESULT = "tool_result"
@@ -36,17 +38,35 @@ class StepDone:
     arguments: dict[str, Any] | None = None
     is_error: bool = False
     provider_data: dict[str, Any] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(slots=True)
 class ToolsStarting:
-    """The model's calls, and a ledger row for each result, `(index, call step)`.
+    """The model's calls, and a ledger row for the result of each.
 
-    Whoever runs the loop writes these down before asking for the next event: only then are the tools called.
+    Whoever runs the loop writes these down before asking for the next event: only then are the tools of `results`
+    called. Those of `waiting` are called when a person has approved them.
     """
 
     uses: list[StepDone]
     results: list[StepDone]
+    waiting: list[StepDone] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Parked:
+    """Nothing can go on before a person has said something to each of these calls. It is the turn's last event."""
+
+    waiting: list[StepDone]
+
+
+@dataclass(slots=True)
+class Warned:
+    """Something is amiss that the run goes on without."""
+
+    message: str
+    code: str
 
 
 @dataclass(slots=True)
@@ -67,4 +87,4 @@ class Answered:
     truncated: bool = False
 
 
-Event = Delta | StepDone | ToolsStarting | Retry | Answered
+Event = Delta | StepDone | ToolsStarting | Parked | Warned | Retry | Answered

@@ -8,10 +8,20 @@ import time
 from collections.abc import AsyncIterator
 
 from agents_app.engine import history
-from agents_app.engine.events import TOOL_RESULT, Answered, Event, Retry, StepDone, ToolsStarting
+from agents_app.engine.events import (
+    TOOL_RESULT,
+    Answered,
+    Delta,
+    Event,
+    Parked,
+    Retry,
+    StepDone,
+    ToolsStarting,
+    Warned,
+)
 from agents_app.engine.models.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Message, told_call
-from agents_app.engine.tools import ToolError, Toolset
+from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, told_call
+from agents_app.engine.tools import Call, ToolError, ToolResult, Toolset, check_arguments
 from agents_app.engine.turn import TurnReader, parse_arguments
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
 
@@ -21,6 +31,7 @@ MAX_TRIES = 4
 LONGEST_DELAY = 60.0
 TOOL_TIMEOUT = 60.0
 CANCEL_PATIENCE = 1.0  # seconds that a cancelled tool gets to clean up; one that does not stop is left behind
+_MOST_PROGRESS = 64 * 1024  # characters that one call may show while it goes on
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -54,8 +65,12 @@ class Turns:
         if self.conversation.open_tools:
             async for event in self._finish_open_tools():
                 yield event
+                if type(event) is Parked:
+                    return
         while True:
             self._check_limits()
+            for problem in await self.tools.refresh():
+                yield Warned(problem, "tools_unavailable")
             self.conversation.iteration += 1
             async for event in self._model_turn():
                 yield event
@@ -67,6 +82,8 @@ class Turns:
                 return
             async for event in self._tool_turn(reader.calls):
                 yield event
+                if type(event) is Parked:
+                    return
 
     # The model's part
 
@@ -111,10 +128,11 @@ class Turns:
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
         answer = spec.parameters.max_tokens or min(2048, spec.model.context_tokens // 4)
+        prompt = "\n\n".join([spec.system_prompt, *self.tools.problems.values()]).strip()
         return ModelRequest(
             model=spec.model.model,
-            system_prompt=spec.system_prompt,
-            messages=history.fitting(spec.model, spec.system_prompt, self.conversation, answer, shrink),
+            system_prompt=prompt,
+            messages=history.fitting(spec.model, prompt, self.conversation, answer, shrink),
             tools=self.tools.tools,
             parameters=spec.parameters,
         )
@@ -156,10 +174,15 @@ class Turns:
 
     async def _tool_turn(self, uses: list[StepDone]) -> AsyncIterator[Event]:
         conversation = self.conversation
-        results = []
+        calls: list[tuple[StepDone, StepDone]] = []
+        waiting: list[StepDone] = []
         for use in uses:
-            results.append(_ledger_row(conversation.next_index, use))
+            row = _ledger_row(conversation.next_index, use)
             conversation.next_index += 1
+            if self._must_be_approved(use):
+                waiting.append(row)
+            else:
+                calls.append((use, row))
         conversation.turns.append(
             Message(
                 "assistant",
@@ -167,66 +190,125 @@ class Turns:
                 tool_calls=tuple(told_call(u.tool_call_id, u.tool_name, u.arguments, u.content) for u in uses),
             )
         )
-        yield ToolsStarting(uses, results)
-        async for result in self._call_all(list(zip(uses, results, strict=True))):
-            yield result
+        yield ToolsStarting(uses, [row for _, row in calls], waiting)
+        async for event in self._call_all(calls):
+            yield event
+        if waiting:
+            yield Parked(waiting)
+
+    def _must_be_approved(self, use: StepDone) -> bool:
+        """Whether a person is asked first. A call that could not be made anyway only fails."""
+        name = use.tool_name
+        if use.arguments is None or name in self.conversation.approved_tools or not self.tools.needs_approval(name):
+            return False
+        try:
+            check_arguments(self.tools.get(name), use.arguments)
+        except ToolError:
+            return False
+        return True
 
     async def _finish_open_tools(self) -> AsyncIterator[Event]:
-        """Answer the calls of an earlier attempt: again only where that does no harm, else as unknown."""
-        again: list[tuple[StepDone, StepDone]] = []
+        """Answer the calls of an earlier attempt: again only where that does no harm, else as unknown.
+
+        Those that waited for a person are called if they were approved, and wait on if nobody has said anything.
+        """
+        for problem in await self.tools.refresh():
+            yield Warned(problem, "tools_unavailable")
+        calls: list[tuple[StepDone, StepDone]] = []
+        approved: list[StepDone] = []
+        waiting: list[StepDone] = []
         for open_tool in self.conversation.open_tools:
-            call = open_tool.use
+            call, decision = open_tool.use, open_tool.decision
             use = StepDone(0, "", open_tool.iteration, call.arguments, 0, 0, call.id, call.name)
             use.arguments = parse_arguments(call.arguments)
             row = _ledger_row(open_tool.index, use)
-            if self._may_run_again(call.name):
-                again.append((use, row))
+            if open_tool.started:
+                if self._may_run_again(call.name):
+                    calls.append((use, row))
+                else:
+                    yield self._result(row, ToolResult(UNKNOWN_OUTCOME, is_error=True))
+            elif decision is None and call.name not in self.conversation.approved_tools:
+                waiting.append(row)
+            elif decision is None or decision.approved:
+                approved.append(row)
+                calls.append((use, row))
             else:
-                yield self._result(row, UNKNOWN_OUTCOME, is_error=True)
+                yield self._result(row, ToolResult(_denied(decision), is_error=True))
         self.conversation.open_tools = []
-        async for result in self._call_all(again):
-            yield result
+        if approved:
+            yield ToolsStarting([], approved)
+        async for event in self._call_all(calls):
+            yield event
+        if waiting:
+            yield Parked(waiting)
 
     def _may_run_again(self, name: str) -> bool:
         try:
             return self.tools.get(name).may_run_again
         except ToolError:
-            return True  # there is no such tool: calling it again only says so again
+            return not self.tools.problems  # there is no such tool, and calling it only says so; or we cannot tell
 
-    async def _call_all(self, calls: list[tuple[StepDone, StepDone]]) -> AsyncIterator[StepDone]:
-        """Call the tools at the same time; yield results as they come."""
-        tasks = [asyncio.create_task(self._call(use, row)) for use, row in calls]
+    async def _call_all(self, calls: list[tuple[StepDone, StepDone]]) -> AsyncIterator[Delta | StepDone]:
+        """Call the tools at the same time; yield what they show meanwhile, and results, as they come."""
+        if not calls:
+            return
+        news: asyncio.Queue[Delta | StepDone] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._call(use, row, news)) for use, row in calls]
         try:
-            for next_done in asyncio.as_completed(tasks):
-                yield await next_done
+            for _ in tasks:
+                while type(event := await news.get()) is Delta:
+                    yield event
+                yield event
         finally:
             for task in tasks:
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=CANCEL_PATIENCE)
+            await asyncio.wait(tasks, timeout=CANCEL_PATIENCE)
 
-    async def _call(self, use: StepDone, row: StepDone) -> StepDone:
+    async def _call(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> None:
         row.started = time.time()
+        news.put_nowait(self._result(row, await self._outcome(use, row, news)))
+
+    async def _outcome(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> ToolResult:
+        shown = 0
+
+        def progress(text: str) -> None:
+            nonlocal shown
+            if text and not row.finished and shown + len(text) < _MOST_PROGRESS:
+                news.put_nowait(Delta(row.index, TOOL_RESULT, row.iteration, shown, text + "\n"))
+                shown += len(text) + 1
+
+        limit = TOOL_TIMEOUT
         try:
             if use.arguments is None:
                 raise ToolError("The arguments are not a JSON object: send one that fits the tool's schema.")
             tool = self.tools.get(use.tool_name)
-            async with asyncio.timeout(TOOL_TIMEOUT):
-                content = await tool.call(use.arguments)
-            return self._result(row, content)
+            check_arguments(tool, use.arguments)
+            limit = tool.timeout or TOOL_TIMEOUT
+            async with asyncio.timeout(limit):
+                result = await tool.call(use.arguments, Call(use.tool_call_id, progress))
+            return result if isinstance(result, ToolResult) else ToolResult(result)
         except ToolError as error:
-            return self._result(row, str(error), is_error=True)
+            return ToolResult(str(error), is_error=True)
         except TimeoutError:
-            return self._result(row, f"The tool gave no result within {TOOL_TIMEOUT:.0f} seconds.", is_error=True)
+            return ToolResult(f"The tool gave no result within {limit:g} seconds.", is_error=True)
         except Exception:
             logger.exception("Tool %s failed", use.tool_name)
-            return self._result(row, "The tool failed with an internal error.", is_error=True)
+            return ToolResult("The tool failed with an internal error.", is_error=True)
 
-    def _result(self, row: StepDone, content: str, *, is_error: bool = False) -> StepDone:
-        row.content, row.is_error, row.finished = content, is_error, time.time()
+    def _result(self, row: StepDone, result: ToolResult) -> StepDone:
+        row.content, row.is_error, row.attachments = result.content, result.is_error, result.attachments
+        row.finished = time.time()
         self.conversation.usage.tool_calls += 1
-        self.conversation.turns.append(Message("tool", content, tool_call_id=row.tool_call_id))
+        message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error)
+        self.conversation.turns.append(message)
         return row
+
+
+def _denied(decision: Decision) -> str:
+    if not decision.by:
+        return "This call was not made: nobody approved it in time."
+    reason = f" The reason given: {decision.reason}" if decision.reason else " No reason was given."
+    return f"This call was not made: {decision.by} did not approve it.{reason}"
 
 
 def _ledger_row(index: int, use: StepDone) -> StepDone:

@@ -38,14 +38,56 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """What the process of a stdio server may use: bytes of memory, seconds of CPU, processes, open files.
+
+    None: no limit of ours.
+    """
+
+    memory: int | None = 2 * 1024**3
+    cpu_seconds: int | None = None
+    processes: int | None = 512
+    open_files: int | None = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """An MCP server: equal specs share one connection. Variables in it are expanded already.
+
+    `timeout` is in seconds, of one call; `tool_timeouts` are by the server's own names of tools, as are the patterns
+    `allowed` (none: all) and `denied`. `folder` is where a stdio server's process works. `problem`: why it cannot be
+    used at all, for example a variable that is not set.
+    """
+
+    name: str
+    transport: str
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    url: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    timeout: float = 60
+    tool_timeouts: tuple[tuple[str, float], ...] = ()
+    allowed: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    folder: str = ""
+    limits: ProcessLimits = ProcessLimits()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """An agent as the engine sees it."""
+    """An agent as the engine sees it. Patterns are over names of tools, with their server's before them."""
 
     name: str
     system_prompt: str
     model: ModelSpec
     parameters: Parameters = Parameters()
     builtin_tools: tuple[str, ...] = ()
+    servers: tuple[ServerSpec, ...] = ()
+    allowed_tools: tuple[str, ...] = ()
+    denied_tools: tuple[str, ...] = ()
+    approval_required: tuple[str, ...] = ()
     limits: Limits = Limits()
 
 
@@ -75,6 +117,7 @@ class Message:
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    is_error: bool = False
 
 
 @dataclass(slots=True)
@@ -98,13 +141,26 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person said to a call that needs approval; `by` is empty where nobody said anything in time."""
+
+    approved: bool
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenTool:
-    """A tool call of an earlier attempt with no result: `index` is its step, `use` what the model asked."""
+    """A tool call of an earlier attempt with no result: `index` is its step, `use` what the model asked.
+
+    One that was not `started` waits, or waited, for a person: `decision` is what was said.
+    """
 
     index: int
     use: ToolCall
     iteration: int
     started: bool
+    decision: Decision | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +174,7 @@ class Conversation:
     prompt: str
     turns: list[Message] = field(default_factory=list)
     open_tools: list[OpenTool] = field(default_factory=list)
+    approved_tools: set[str] = field(default_factory=set)  # for the rest of this run
     next_index: int = 0
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)

@@ -1,30 +1,64 @@
 """Tools that an agent may call: what the model is told of them, and how they are called."""
 
-import ast
-import datetime
-import math
-import operator
-import zoneinfo
-from collections.abc import Awaitable, Callable
+import fnmatch
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import simpleeval
+import jsonschema
+
+logger = logging.getLogger(__name__)
+
+NAME = r"[A-Za-z0-9_-]{1,64}"  # what every model provider takes as the name of a tool
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a tool returned beside, or instead of, text that the model can read: kept once, and referred to.
+
+    `kind`: `text` (the whole of a text that was cut for the model), `image`, `audio`, `resource` or `structured`.
+    """
+
+    kind: str
+    media_type: str
+    data: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the model is told, and what is kept for people to look at."""
+
+    content: str
+    is_error: bool = False
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool, as the tool sees it. `progress` shows a line of text to whoever watches."""
+
+    id: str
+    progress: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A tool as the model sees it, and the function behind it.
 
-    `read_only` and `idempotent` say whether a call may be made again after a crash.
+    `read_only` and `idempotent` say whether a call may be made again after a crash. `timeout` is in seconds;
+    None: the loop's own. `server`: the MCP server that it belongs to.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
-    call: Callable[[dict[str, Any]], Awaitable[str]]
+    call: Callable[[dict[str, Any], Call], Awaitable[str | ToolResult]]
     read_only: bool = False
     idempotent: bool = False
+    timeout: float | None = None
+    server: str = ""
 
     @property
     def may_run_again(self) -> bool:
@@ -35,11 +69,74 @@ class ToolError(Exception):
     """A call that failed; the text is for the model, so that it can correct itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Toolset:
-    """The tools of one run, by name."""
+class ToolsUnavailable(Exception):
+    """A source has no tools just now; the text says why, for the model and for whoever watches."""
 
-    tools: tuple[Tool, ...]
+
+class ToolSource(Protocol):
+    """Where tools come from that may change while a run goes on: an MCP server."""
+
+    name: str
+
+    async def tools(self) -> Sequence[Tool]:
+        """The tools as they are now; cheap where nothing has changed.
+
+        Raises:
+            ToolsUnavailable: there are none just now.
+        """
+        ...
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns (`*`, `?`, `[…]`, as in a shell) is the name's."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class Toolset:
+    """The tools of one run, by name: fixed ones, and those of sources, which `refresh` asks.
+
+    `allowed` and `denied` are patterns over names; nothing in `allowed` allows all. `approval`: patterns of tools
+    that a person must approve.
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        sources: Sequence[ToolSource] = (),
+        *,
+        allowed: Sequence[str] = (),
+        denied: Sequence[str] = (),
+        approval: Sequence[str] = (),
+    ) -> None:
+        self._fixed = tuple(tools)
+        self._sources = sources
+        self._allowed, self._denied, self._approval = allowed, denied, approval
+        self.tools: tuple[Tool, ...] = self._usable(self._fixed)
+        self.problems: dict[str, str] = {}
+
+    async def refresh(self) -> list[str]:
+        """Ask the sources again. Returns what is newly wrong with them, in sentences."""
+        found = list(self._fixed)
+        problems: dict[str, str] = {}
+        for source in self._sources:
+            try:
+                found += await source.tools()
+            except ToolsUnavailable as error:
+                problems[source.name] = str(error)
+        news = [text for name, text in problems.items() if self.problems.get(name) != text]
+        self.tools, self.problems = self._usable(found), problems
+        return news
+
+    def _usable(self, tools: Iterable[Tool]) -> tuple[Tool, ...]:
+        chosen: dict[str, Tool] = {}
+        for tool in tools:
+            allowed = not self._allowed or matches(tool.name, self._allowed)
+            if allowed and not matches(tool.name, self._denied):
+                chosen.setdefault(tool.name, tool)
+        return tuple(chosen.values())
+
+    def needs_approval(self, name: str) -> bool:
+        return matches(name, self._approval)
 
     def get(self, name: str) -> Tool:
         """The tool of that name.
@@ -54,128 +151,21 @@ class Toolset:
         raise ToolError(f"There is no tool {name!r}. Available tools: {known}.")
 
 
-async def _current_time(arguments: dict[str, Any]) -> str:
-    name = arguments.get("timezone") or "UTC"
+def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
+    """See that the arguments fit the tool's schema, before anything is called.
+
+    Raises:
+        ToolError: they do not; the text says where and why.
+    """
     try:
-        zone = zoneinfo.ZoneInfo(str(name))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ToolError(f"{name!r} is not an IANA time zone; one is, for example, 'Europe/Berlin'.") from None
-    now = datetime.datetime.now(zone)
-    return now.strftime(f"%A %Y-%m-%dT%H:%M:%S%z ({name})")
-
-
-_MOST_BITS = 10_000  # of a whole number: no step of a calculation may keep the process busy
-
-
-def _power(base: float, exponent: float) -> float:
-    if abs(exponent) * math.ceil(max(1, abs(base))).bit_length() > _MOST_BITS:
-        raise ToolError("The power is too large.")
-    return base**exponent
-
-
-def _product(left: float, right: float) -> float:
-    value = left * right
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise ToolError("The product is too large.")
-    return value
-
-
-def _round(number: float, digits: int = 0) -> float:
-    if abs(digits) > 300:
-        raise ToolError("'round' takes from -300 to 300 digits.")
-    return round(number, digits) if digits else round(number)
-
-
-_FUNCTIONS = {
-    "abs": abs,
-    "min": min,
-    "max": max,
-    "round": _round,
-    "int": int,
-    "float": float,
-    "sqrt": math.sqrt,
-}
-_NAMES = {"pi": math.pi, "e": math.e}
-_OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: _product,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-_NODES = (ast.Expr, ast.Name, ast.UnaryOp, ast.BinOp, ast.Call, ast.Constant)
-
-
-class _Arithmetic(simpleeval.SimpleEval):
-    """Numbers only: with texts come methods and formats that can fill the memory."""
-
-    def __init__(self) -> None:
-        super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
-        known: dict[Any, Any] = vars(self)["nodes"]
-        self.nodes = {node: known[node] for node in _NODES} | {ast.Constant: self._number}
-
-    def _number(self, node: ast.Constant) -> Any:
-        if type(node.value) not in (int, float):
-            raise ToolError("Only numbers can be calculated with.")
-        return node.value
-
-
-def _evaluate(expression: str) -> str:
-    try:
-        value = _Arithmetic().eval(expression, ast.parse(expression, mode="eval").body)
-        if not isinstance(value, int | float | complex):
-            raise ToolError("It is no number.")
-        return str(value)
-    except Exception as error:  # simpleeval lets through whatever the arithmetic raises
-        raise ToolError(f"Cannot calculate {expression[:200]!r}: {error}") from None
-
-
-async def _calculate(arguments: dict[str, Any]) -> str:
-    expression = arguments.get("expression")
-    if not isinstance(expression, str) or not expression.strip():
-        raise ToolError("Give 'expression', a text such as '(2 + 3) * 4'.")
-    if len(expression) > 1000:
-        raise ToolError("The expression is longer than 1,000 characters.")
-    return _evaluate(expression.strip())
-
-
-BUILTIN_TOOLS: dict[str, Tool] = {
-    tool.name: tool
-    for tool in (
-        Tool(
-            name="current_time",
-            description="The current date and time.",
-            parameters={
-                "type": "object",
-                "properties": {
-                    "timezone": {
-                        "type": "string",
-                        "description": "IANA name, for example Europe/Berlin. Default: UTC.",
-                    }
-                },
-            },
-            call=_current_time,
-            read_only=True,
-        ),
-        Tool(
-            name="calculate",
-            description="Evaluate an arithmetic expression, for example '(2 + 3) * 4 / 7 ** 2'.",
-            parameters={
-                "type": "object",
-                "properties": {"expression": {"type": "string", "description": "Python-style arithmetic."}},
-                "required": ["expression"],
-            },
-            call=_calculate,
-            read_only=True,
-        ),
-    )
-}
-
-
-def builtin_toolset(names: tuple[str, ...]) -> Toolset:
-    """The built-in tools of these names; a name that a later version dropped is left out."""
-    return Toolset(tuple(BUILTIN_TOOLS[name] for name in names if name in BUILTIN_TOOLS))
+        validator = jsonschema.validators.validator_for(tool.parameters, default=jsonschema.Draft202012Validator)
+        error = jsonschema.exceptions.best_match(validator(tool.parameters).iter_errors(arguments))
+    except Exception as broken:  # the schema is the server's, and may be anything
+        logger.warning("The schema of tool %s cannot be used: %r", tool.name, broken)
+        return
+    if error is not None:
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(
+            "."
+        )
+        place = f" at '{where}'" if where else ""
+        raise ToolError(f"The arguments do not fit the tool's schema{place}: {error.message[:500]}")

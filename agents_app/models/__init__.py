@@ -2,6 +2,7 @@
 
 from agents_app.models.agents import Agent, Provider
 from agents_app.models.log import Event
-from agents_app.models.runs import Run, Session, Step
+from agents_app.models.runs import Approval, Artifact, Run, Session, Step
+from agents_app.models.servers import McpServer
 
-__all__ = ["Agent", "Event", "Provider", "Run", "Session", "Step"]
+__all__ = ["Agent", "Approval", "Artifact", "Event", "McpServer", "Provider", "Run", "Session", "Step"]

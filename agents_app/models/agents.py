@@ -1,17 +1,22 @@
 """Who answers: agents, and the providers of their models."""
 
 import os
-import re
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 
+from agents_app.engine.builtin import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
-from agents_app.engine.tools import BUILTIN_TOOLS
 from agents_app.models.secrets import EncryptedTextField
+from agents_app.models.servers import McpServer
+from agents_app.models.validation import (
+    HEADER_VALUE,
+    validate_base_url,
+    validate_headers,
+    validate_patterns,
+)
 
 slug_validator = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
@@ -19,38 +24,13 @@ slug_validator = RegexValidator(
 )
 
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
-
-
-def validate_headers(value) -> None:
-    """Refuse what could not be sent as HTTP headers."""
-    if not isinstance(value, dict) or not all(
-        isinstance(v, str) and _HEADER_NAME.fullmatch(k) and _HEADER_VALUE.fullmatch(v) for k, v in value.items()
-    ):
-        raise ValidationError("Headers are an object of strings, in printable ASCII and without line breaks.")
-
-
-def validate_base_url(value: str) -> None:
-    """Refuse what is no address of an HTTP server. One-word hosts are fine: `http://ollama:11434/v1`."""
-    try:
-        url = urlsplit(value)
-        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable or re.search(r"[^\x21-\x7e]", value):
-        raise ValidationError("Give an address such as https://api.openai.com/v1 or http://localhost:11434/v1.")
-    if url.username is not None or url.query or url.fragment:
-        raise ValidationError("Leave user, password, '?' and '#' out of the address: keys have their own field.")
-
-
 def validate_builtin_tools(value) -> None:
     """Refuse names that are not tools."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValidationError("Give a list of tool names.")
     for name in value:
-        if name not in BUILTIN_TOOLS:
-            known = ", ".join(sorted(BUILTIN_TOOLS))
+        if name not in BUILTIN_TOOLS and name not in PLATFORM_TOOLS:
+            known = ", ".join(sorted({*BUILTIN_TOOLS, *PLATFORM_TOOLS}))
             raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {known}.")
 
 
@@ -127,9 +107,7 @@ class Provider(models.Model):
             raise ValidationError({"base_url": "A local provider has no address: leave it empty."})
         if self.kind == self.Kind.OPENAI and not self.base_url:
             raise ValidationError({"base_url": "Say where the server is, for example https://api.openai.com/v1."})
-        if self.kind == self.Kind.ANTHROPIC:
-            raise ValidationError({"kind": "Providers of kind 'anthropic' are not supported by this version yet."})
-        if not _HEADER_VALUE.fullmatch(self.api_key):
+        if not HEADER_VALUE.fullmatch(self.api_key):
             raise ValidationError({"api_key": "A key is printable ASCII, without line breaks."})
 
     def secret(self) -> str:
@@ -191,6 +169,32 @@ class Agent(models.Model):
         validators=[validate_builtin_tools],
         help_text='Names of built-in tools, for example ["current_time", "calculate"].',
     )
+    mcp_servers = models.ManyToManyField(
+        McpServer, blank=True, related_name="agents", help_text="Their tools are called server__tool."
+    )
+    allowed_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_patterns],
+        help_text='Patterns of the tools that it may use, for example ["files__read_*"]; empty: all.',
+    )
+    denied_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_patterns],
+        help_text='Patterns of tools that it may not use, for example ["files__delete_*"].',
+    )
+    approval_required = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_patterns],
+        help_text='Patterns of tools that a person must approve before each call, for example ["files__write_*"].',
+    )
+    approval_timeout = models.PositiveIntegerField(
+        default=86_400,
+        validators=[MinValueValidator(1), MaxValueValidator(30 * 86_400)],
+        help_text="Seconds that a call waits for approval; after that it counts as denied.",
+    )
     max_iterations = models.PositiveIntegerField(
         default=20,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
@@ -243,6 +247,10 @@ class Agent(models.Model):
                 thinking_budget=self.thinking_budget,
             ),
             builtin_tools=tuple(self.builtin_tools),
+            servers=tuple(server.spec() for server in self.mcp_servers.all() if server.enabled),
+            allowed_tools=tuple(self.allowed_tools),
+            denied_tools=tuple(self.denied_tools),
+            approval_required=tuple(self.approval_required),
             limits=Limits(
                 max_iterations=self.max_iterations,
                 timeout=self.timeout,

@@ -158,6 +158,7 @@ class Step(models.Model):
         ERROR = "error"
 
     class Status(models.TextChoices):
+        PENDING = "pending"  # a person is asked first
         STARTED = "started"
         FINISHED = "finished"
 
@@ -172,6 +173,7 @@ class Step(models.Model):
     arguments = models.JSONField(null=True, blank=True)
     is_error = models.BooleanField(default=False)
     provider_data = models.JSONField(default=dict, blank=True, help_text="What the model's API wants back as it was.")
+    attachments = models.JSONField(default=list, blank=True, help_text="What the tool returned beside text: artifacts.")
     usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to and with this step.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -193,3 +195,58 @@ class Step(models.Model):
         if self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds() * 1000)
+
+
+class Artifact(models.Model):
+    """What a tool returned and no model reads: an image, a long text, a file. Kept once; a step refers to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=16)
+    media_type = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, blank=True)
+    size = models.BigIntegerField(help_text="Bytes.")
+    data = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["created_at"]
+
+    def __str__(self) -> str:
+        return self.name or f"{self.media_type}, {self.size} bytes"
+
+
+class Approval(models.Model):
+    """A call that a person must approve: asked once, answered once."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        DENIED = "denied"
+        EXPIRED = "expired"
+        CANCELLED = "cancelled"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
+    step = models.PositiveIntegerField(help_text="Index of the step that will hold the result.")
+    tool_call_id = models.CharField(max_length=128)
+    tool_name = models.CharField(max_length=128)
+    arguments = models.JSONField(default=dict)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    for_run = models.BooleanField(default=False, help_text="Approved for the rest of the run.")
+    reason = models.TextField(blank=True)
+    by = models.CharField(max_length=150, blank=True, help_text="Who answered; empty where nobody did in time.")
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["created_at", "step"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "step"], name="approval_once_per_step"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="approval_pending"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool_name}: {self.status}"

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -29,3 +30,22 @@ class EncryptedTextField(models.TextField):
             return _fernet().decrypt(value.encode()).decode()
         except InvalidToken:
             return ""
+
+
+class EncryptedJSONField(models.JSONField):
+    """An object of JSON that the database holds only as a Fernet token. One that no key opens reads as empty."""
+
+    def get_internal_type(self) -> str:
+        return "TextField"
+
+    def db_type(self, connection):
+        return models.TextField().db_type(connection)
+
+    def get_db_prep_value(self, value, connection, prepared=False):
+        return _fernet().encrypt(json.dumps(value).encode()).decode()
+
+    def from_db_value(self, value, expression, connection):
+        try:
+            return json.loads(_fernet().decrypt((value or "").encode()))
+        except InvalidToken:
+            return {}

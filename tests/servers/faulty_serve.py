@@ -73,21 +73,21 @@ def add_tools() -> None:
 
     `late` writes its line down once a file of that name lies beside those of the effects.
     """
-    from agents_app.engine import tools
+    from agents_app.engine import builtin, tools
 
-    async def note(arguments: dict[str, Any]) -> str:
+    async def note(arguments: dict[str, Any], call: Any = None) -> str:
         line = str(arguments.get("line"))
         pass_point("tool-starting", line)
         _append(line)
         pass_point("tool-done", line)
         return f"noted {line}"
 
-    async def hang(arguments: dict[str, Any]) -> str:
+    async def hang(arguments: dict[str, Any], call: Any) -> str:
         _append(f"hanging {arguments.get('line')}")
         await asyncio.Event().wait()
         return ""
 
-    async def stubborn(arguments: dict[str, Any]) -> str:
+    async def stubborn(arguments: dict[str, Any], call: Any) -> str:
         _append(f"stubborn {arguments.get('line')}")
         while True:
             try:
@@ -95,7 +95,7 @@ def add_tools() -> None:
             except asyncio.CancelledError:
                 pass
 
-    async def late(arguments: dict[str, Any]) -> str:
+    async def late(arguments: dict[str, Any], call: Any) -> str:
         line = str(arguments.get("line"))
         while not Path(os.environ[EFFECTS]).with_name(line).exists():
             await asyncio.sleep(0.02)
@@ -103,10 +103,10 @@ def add_tools() -> None:
 
     calls = {"note": note, "note_again": note, "hang": hang, "stubborn": stubborn, "late": late}
     for name, call in calls.items():
-        _add(tools.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=name in ("note_again", "stubborn"))
+        _add(builtin.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=name in ("note_again", "stubborn"))
 
 
-Call = Callable[[dict[str, Any]], Awaitable[str]]
+Call = Callable[[dict[str, Any], Any], Awaitable[str]]
 
 
 def _add(known: dict[str, Any], tool: Any, name: str, call: Call, *, idempotent: bool) -> None:

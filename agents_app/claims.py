@@ -74,7 +74,7 @@ def claim(
     others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
     with write_transaction():
         with connection.cursor() as cursor:
-            if only is not None:
+            if only is not None and connection.vendor == "postgresql":
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see log.sql
             cursor.execute(_CLAIM.format(others=others, locked=_LOCKED[connection.vendor]), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]

@@ -8,9 +8,11 @@ AgentError                  something a caller should be told, in one sentence
 │   └── SessionNotFound     unknown session, or somebody else's
 ├── Conflict                the thing's present state forbids it
 │   ├── SessionBusy         a run is going on and the caller asked not to wait
-│   └── InUse               cannot be deleted: something refers to it
+│   ├── InUse               cannot be deleted: something refers to it
+│   └── AlreadyAnswered     an approval that somebody else has given, or refused
 ├── RateLimited             too fast; `retry_after` seconds
 ├── StorageUnavailable      the database refused a write (full disk, lock that lasts)
+├── ServerUnavailable       an MCP server cannot be used just now
 ├── RunFailed               ends a run; `code` is for programs, the text for people
 │   ├── ModelError          the model's server refused or answered nonsense
 │   │   └── ModelUnavailable    worth a retry: dropped, overloaded, rate limited, cut off
@@ -81,6 +83,12 @@ class InUse(Conflict):
     code = "in_use"
 
 
+class AlreadyAnswered(Conflict):
+    """Somebody has approved or denied the call already, or it is too late."""
+
+    code = "already_answered"
+
+
 class RateLimited(AgentError):
     """Too fast. `retry_after`: seconds."""
 
@@ -95,6 +103,12 @@ class StorageUnavailable(AgentError):
     """The database refused a write: a full disk, or a lock that lasts."""
 
     code = "storage_unavailable"
+
+
+class ServerUnavailable(AgentError):
+    """An MCP server cannot be used just now; the text says why."""
+
+    code = "server_unavailable"
 
 
 class RunFailed(AgentError):

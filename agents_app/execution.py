@@ -3,21 +3,23 @@
 import asyncio
 import contextlib
 import datetime
+import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
 
+from agents_app import approvals, artifacts, platform_tools
 from agents_app.claims import Claim
 from agents_app.engine import models
-from agents_app.engine.builtin import builtin_tools
-from agents_app.engine.events import Answered, Delta, Event, Retry, StepDone, ToolsStarting
+from agents_app.engine.events import Answered, Delta, Event, Parked, Retry, StepDone, ToolsStarting, Warned
 from agents_app.engine.loop import Turns
-from agents_app.engine.tools import Toolset
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.log import RunLog
 from agents_app.models import Run, Step
-from agents_app.runs import cancel_events, complete_data, enqueue_next
+from agents_app.platform_tools import RunChild
+from agents_app.runs import cancel_children, cancel_events, close_approvals, complete_data, enqueue_next
 from agents_app.threads import DatabaseThreads
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class Execution:
 
     task: "asyncio.Task[None]"
 
-    def __init__(self, claim: Claim, log: RunLog, database: DatabaseThreads) -> None:
+    def __init__(self, claim: Claim, log: RunLog, database: DatabaseThreads, run_child: RunChild) -> None:
         self._database = database
         self.run = claim.run
         self.spec = claim.spec
@@ -42,7 +44,8 @@ class Execution:
         self.dangling = claim.dangling
         self.is_broken = claim.is_broken
         self.log = log
-        self._open_results = len(claim.conversation.open_tools)  # tools that are being called
+        self._calling = {open_tool.index for open_tool in claim.conversation.open_tools if open_tool.started}
+        self._run_child = run_child
         self._turns: Turns | None = None
         self._stopping: str | None = None
         self._hand_back = False
@@ -103,21 +106,24 @@ class Execution:
         try:
             # Of this attempt: the time in which no server ran, or a person was waited for, is nobody's fault.
             async with asyncio.timeout(self.spec.limits.timeout):
-                answer = await self._follow_turns()
+                last = await self._follow_turns()
         except TimeoutError:
             text = f"The run took longer than its {self.spec.limits.timeout:g} seconds."
             raise LimitReached(text, code="timeout") from None
-        await self._end_completed(answer)  # out of the time-out's reach: a run ends once
+        # Out of the time-out's reach: a run ends once.
+        if isinstance(last, Parked):
+            await self._park()
+        else:
+            await self._end_completed(last)
 
-    async def _follow_turns(self) -> Answered:
+    async def _follow_turns(self) -> Answered | Parked:
         assert self.spec is not None
         model = await models.open_model(self.spec.model)
-        turns = self._turns = Turns(
-            self.spec, self.conversation, model, Toolset(builtin_tools(self.spec.builtin_tools))
-        )
+        tools = platform_tools.toolset(self.spec, self.run, self._run_child)
+        turns = self._turns = Turns(self.spec, self.conversation, model, tools)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
-                if type(event) is Answered:
+                if isinstance(event, Answered | Parked):
                     return event
                 if type(event) is Delta:
                     if self.run.enable_reasoning:
@@ -133,21 +139,43 @@ class Execution:
             case StepDone():
                 self._step_done(event)
                 if event.type == "tool_result":
-                    self._open_results -= 1
-                    await self.log.commit()
-                if self._hand_back and event.type != "final_answer" and not self._open_results:
+                    self._calling.discard(event.index)
+                    await self.log.commit(then=self._keeping(event))
+                if self._hand_back and event.type != "final_answer" and not self._calling:
                     raise _HandBack
             case ToolsStarting():
                 if self._hand_back:  # sooner ask the model again than wonder what has become of a tool
                     raise _HandBack
-                self._open_results = len(event.results)
-                for use in event.uses:
-                    self._step_done(use)
-                for row in event.results:
-                    self._write_step(row, Step.Status.STARTED)
-                await self.log.commit()
+                await self._begin_tools(event)
             case Retry():
                 self._say_retry(event.steps, event.attempt, event.reason, event.delay)
+            case Warned():
+                self.log.add("warning", {"message": event.message, "code": event.code})
+
+    async def _begin_tools(self, event: ToolsStarting) -> None:
+        """Write down what is called, and what a person is asked first, before any of it happens."""
+        self._calling |= {row.index for row in event.results}
+        for use in event.uses:
+            self._step_done(use)
+        for row in event.results:
+            self._write_step(row, Step.Status.STARTED)
+        for row in event.waiting:
+            self._write_step(row, Step.Status.PENDING)
+        if not event.waiting:
+            await self.log.commit()
+            return
+        assert self.spec is not None
+        expires_at = timezone.now() + datetime.timedelta(seconds=self.spec.limits.approval_timeout)
+        for row in event.waiting:
+            self.log.add("approval_required", approvals.required_data(row, expires_at))
+        await self.log.commit(then=lambda: approvals.ask(self.run, event.waiting, expires_at))
+
+    def _keeping(self, step: StepDone) -> Callable[[], None] | None:
+        """Keep the step's attachments, in the transaction that writes the step."""
+        if not step.attachments:
+            return None
+        rows = artifacts.rows(self.run, step)
+        return lambda: artifacts.keep(rows)
 
     def _discard_dangling(self) -> None:
         if self.dangling and self.run.enable_reasoning:
@@ -173,6 +201,7 @@ class Execution:
                 tool_name=step.tool_name,
                 arguments=_without_nul(step.arguments),
                 is_error=step.is_error,
+                attachments=artifacts.told(step),
                 provider_data=_without_nul(step.provider_data),
                 usage=self.conversation.usage.as_dict(),
                 started_at=_moment(step.started),
@@ -186,7 +215,13 @@ class Execution:
                 data = {"step": step, "attempt": attempt, "reason": reason, "delay_ms": round(delay * 1000)}
                 self.log.add("retry", data, replaces=(step,))
 
-    # How a run ends
+    # How a run ends, or waits
+
+    async def _park(self) -> None:
+        """Wait for a person: no worker has the run meanwhile."""
+        self._ending = True
+        settle = functools.partial(approvals.settle_parked, self.run)
+        await self.log.commit(then=settle, status=Run.Status.WAITING, lease_until=None, worker="")
 
     async def _end_completed(self, answer: Answered) -> None:
         if not self.run.enable_reasoning:
@@ -215,7 +250,7 @@ class Execution:
         usage, iterations = self.conversation.usage, self.conversation.iteration
         self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
         await self.log.commit(
-            then=self._enqueue_next,
+            then=self._clean_up,
             status=status,
             usage=usage.as_dict(),
             finished_at=timezone.now(),
@@ -224,8 +259,16 @@ class Execution:
             **changes,
         )
 
+        if self.spec and self.spec.can_ask_agents and status != Run.Status.COMPLETED:
+            await self._database.run(cancel_children, self.run, by=self.run.cancelled_by)
+
     async def _release(self) -> None:
         await self.log.commit(then=self._enqueue_next, status=Run.Status.QUEUED, lease_until=None, worker="")
+
+    def _clean_up(self) -> None:
+        if self.spec and self.spec.approval_required:
+            close_approvals(self.run)
+        self._enqueue_next()
 
     def _enqueue_next(self) -> None:
         enqueue_next(self.run.session_id)
@@ -262,6 +305,10 @@ def _step_data(step: StepDone) -> dict[str, Any]:
             "is_error": step.is_error,
             "duration_ms": max(0, round((step.finished - step.started) * 1000)),
         }
+    if step.attachments:
+        data["attachments"] = artifacts.told(step)
+    if step.details:
+        data |= step.details
     return data
 
 

@@ -4,15 +4,16 @@ import contextlib
 import re
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from agents_app import dispatch, log
-from agents_app.engine.spec import Conversation, Message, OpenTool, ToolCall, Usage, told_call
+from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, Usage, told_call
 from agents_app.exceptions import (
     AgentNotFound,
     InvalidRequest,
@@ -20,7 +21,7 @@ from agents_app.exceptions import (
     SessionNotFound,
     StorageUnavailable,
 )
-from agents_app.models import Agent, Run, Session, Step
+from agents_app.models import Agent, Approval, Run, Session, Step
 from agents_app.models.runs import SESSION_ID
 from agents_app.threads import write_transaction
 
@@ -50,6 +51,7 @@ def start(
     message_id: str | None = None,
     if_busy: IfBusy = "enqueue",
     trigger: str,
+    parent: Run | None = None,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
@@ -71,6 +73,7 @@ def start(
             enable_reasoning=enable_reasoning,
             message_id=message_id or None,
             trigger=trigger,
+            parent=parent,
         )
         enqueue_next(session.pk)
         return Started(run, created=True)
@@ -156,6 +159,16 @@ def cancel(run: Run, *, by: str) -> None:
             enqueue_next(run.session_id)
         elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**asked):
             dispatch.cancel(run.pk)
+        else:
+            return
+        # Not in here: whoever locks two sessions out of order may meet somebody who does it the other way.
+        transaction.on_commit(lambda: cancel_children(run, by=by))
+
+
+def cancel_children(run: Run, *, by: str) -> None:
+    """Stop what the run's agent has asked other agents for: nobody waits for it any more."""
+    for child in run.children.unfinished():
+        cancel(child, by=by)
 
 
 def end_cancelled(run: Run) -> None:
@@ -171,6 +184,13 @@ def end_cancelled(run: Run) -> None:
         first_seq=run.first_seq or numbers[0],
         last_seq=numbers[-1],
     )
+    close_approvals(run)
+
+
+def close_approvals(run: Run) -> None:
+    """The run has ended: nothing of it waits for a person any more; in the caller's transaction."""
+    pending = Approval.objects.filter(run=run, status=Approval.Status.PENDING)
+    pending.update(status=Approval.Status.CANCELLED, answered_at=timezone.now())
 
 
 def start_data(run: Run) -> dict[str, Any]:
@@ -210,9 +230,10 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     `context_tokens`: what the model takes in; of the session, no more is read than might fit.
     """
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
+    decisions, approved_tools = _decisions(run) if steps else ({}, set())
     history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
-    rebuilt = Conversation(history=history, prompt=run.prompt)
-    _replay(rebuilt, steps)
+    rebuilt = Conversation(history=history, prompt=run.prompt, approved_tools=approved_tools)
+    _replay(rebuilt, steps, decisions)
     if steps:
         rebuilt.next_index = steps[-1].index + 1
         rebuilt.usage = _most(steps)
@@ -224,7 +245,19 @@ def _most(steps: list[Step]) -> Usage:
     return Usage(**{name: max(step.usage.get(name, 0) for step in steps) for name in Usage().as_dict()})
 
 
-def _replay(rebuilt: Conversation, steps: list[Step]) -> None:
+def _decisions(run: Run) -> tuple[dict[int, Decision], set[str]]:
+    """What was said to the run's calls that wait for a person, by step; and the tools approved for the rest of it."""
+    said: dict[int, Decision] = {}
+    for_run: set[str] = set()
+    for approval in run.approvals.exclude(status=Approval.Status.PENDING):
+        approved = approval.status == Approval.Status.APPROVED
+        said[approval.step] = Decision(approved, approval.reason, approval.by)
+        if approved and approval.for_run:
+            for_run.add(approval.tool_name)
+    return said, for_run
+
+
+def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, Decision] = MappingProxyType({})) -> None:
     """Add the tool rounds of this run. A round whose calls were not all written never happened."""
     uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
     for step in steps:
@@ -232,11 +265,13 @@ def _replay(rebuilt: Conversation, steps: list[Step]) -> None:
             rebuilt.turns.append(_assistant_turn(step, uses))
             rebuilt.iteration = step.iteration
         elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
-            rebuilt.turns.append(Message("tool", step.content, tool_call_id=step.tool_call_id))
+            said = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
+            rebuilt.turns.append(said)
         elif step.kind == Step.Kind.TOOL_RESULT:
             use = uses[step.iteration, step.tool_call_id]
             call = ToolCall(use.tool_call_id, use.tool_name, use.content)
-            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started=True))
+            started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
+            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision))
 
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:

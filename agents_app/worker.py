@@ -6,9 +6,9 @@ import contextvars
 import logging
 import uuid
 
-from agents_app import claims, dispatch
+from agents_app import approvals, claims, dispatch
 from agents_app.claims import Claim
-from agents_app.engine import models
+from agents_app.engine import mcp, models
 from agents_app.execution import Execution
 from agents_app.log import LogWriter
 from agents_app.threads import DatabaseThreads
@@ -48,14 +48,16 @@ class Worker:
         self._tasks = [
             asyncio.create_task(self._claim_for_ever()),
             asyncio.create_task(self._beat_for_ever()),
+            asyncio.create_task(self._expire_for_ever()),
         ]
 
     async def stop(self) -> None:
         """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
         self.draining = True
         self.wake()
-        claiming, beating = self._tasks
-        beating.cancel()
+        claiming, *others = self._tasks
+        for task in others:
+            task.cancel()
         await asyncio.wait([claiming], timeout=GRACE)  # a claim that is under way must not be thrown away
         claiming.cancel()
         for asked in self._asked.values():
@@ -70,6 +72,7 @@ class Worker:
                     execution.stop("shutdown")
             await asyncio.wait([e.task for e in executions], timeout=GRACE)
         await self._writer.stop()
+        await mcp.close_servers()
         await models.close_models()
 
     async def run(self, run_id: uuid.UUID) -> None:
@@ -103,10 +106,10 @@ class Worker:
             self._news.clear()
 
     async def _claim(self) -> None:
+        if self._asked:
+            await self._claim_asked()
         if self._alone:
             await self._claim_oldest()
-        elif self._asked:
-            await self._claim_asked()
 
     async def _claim_asked(self) -> None:
         asked = list(self._asked)
@@ -128,7 +131,7 @@ class Worker:
         run = claim.run
         log = self._writer.open(run.pk, run.session_id, run.fence)
         log.segments, log.last_seq = claim.segments, claim.segments[-1].last if claim.segments else 0
-        execution = self._executions[run.pk] = Execution(claim, log, self._database)
+        execution = self._executions[run.pk] = Execution(claim, log, self._database, self.run)
         task = asyncio.create_task(execution.execute(), context=contextvars.Context())
         execution.task = task
         task.add_done_callback(lambda _: self._ended(run.pk))
@@ -136,6 +139,15 @@ class Worker:
     def _ended(self, run_id: uuid.UUID) -> None:
         self._executions.pop(run_id, None)
         self.wake()  # the session's next run, or one that found no place
+
+    async def _expire_for_ever(self) -> None:
+        """Answer for the people who did not come; every worker looks, and the first to lock the session does it."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            try:
+                await self._database.run(approvals.expire)
+            except Exception:
+                logger.exception("Could not look for approvals that nobody gave; trying again")
 
     async def _beat_for_ever(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
-from agents_app import access, log, runs, sockets
+from agents_app import access, approvals, log, runs, sockets
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.models import Agent, Run, Session
 from agents_app.models.runs import SESSION_ID
@@ -195,6 +195,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 await self._chat(said)
             case frames.Interrupt():
                 await _database.run(_interrupt, self.user, self.session_id, said.run_id)
+            case frames.Approve():
+                await _database.run(_approve, self.user, self.session_id, said)
             case frames.Resume(after):
                 await self._resume(after)
             case frames.Ping(timestamp):
@@ -263,6 +265,23 @@ def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[s
         }
     except runs.DatabaseError as error:
         raise StorageUnavailable("The database does not answer. Try again.") from error
+
+
+def _approve(user: Any, session_id: str, said: frames.Approve) -> None:
+    with runs.storage_errors():
+        mine = Run.objects.visible_to(user).filter(session=session_id, approvals__tool_call_id=said.tool_call_id)
+        run = mine.order_by("-number").first()
+        if run is None:
+            text = "No call of that 'tool_call_id' waits for approval in this session."
+            raise InvalidMessage(text, param="tool_call_id")
+        approvals.answer(
+            run,
+            tool_call_id=said.tool_call_id,
+            approved=said.approved,
+            reason=said.reason,
+            for_run=said.for_run,
+            by=user.get_username(),
+        )
 
 
 def _interrupt(user: Any, session_id: str, run_id: uuid.UUID | None) -> None:

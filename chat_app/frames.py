@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
+from agents_app.approvals import LONGEST_REASON
 from agents_app.exceptions import AgentError, InvalidMessage, InvalidRequest, RateLimited
 from agents_app.runs import LONGEST_MESSAGE, LONGEST_MESSAGE_ID
 
@@ -34,6 +35,16 @@ class Interrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class Approve:
+    """Approve or deny a call that waits; `for_run`: its tool, for the rest of the run."""
+
+    tool_call_id: str
+    approved: bool
+    reason: str
+    for_run: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Replay what follows `after`."""
 
@@ -52,7 +63,7 @@ class Pong:
     """The answer to our ping."""
 
 
-ClientFrame = Chat | Interrupt | Resume | Ping | Pong
+ClientFrame = Chat | Interrupt | Approve | Resume | Ping | Pong
 
 
 def parse(text: str) -> ClientFrame:
@@ -104,6 +115,20 @@ def _interrupt(payload: dict[str, Any]) -> Interrupt:
         raise InvalidMessage("'run_id' is not the id of a run.", param="run_id") from None
 
 
+def _approve(payload: dict[str, Any]) -> Approve:
+    tool_call_id = _text(payload, "tool_call_id", longest=128)
+    if not tool_call_id:
+        raise InvalidMessage("'tool_call_id' must name the call.", param="tool_call_id")
+    if "approved" not in payload:
+        raise InvalidMessage("'approved' must be true or false.", param="approved")
+    return Approve(
+        tool_call_id=tool_call_id,
+        approved=_flag(payload, "approved", default=False),
+        reason=_text(payload, "reason", longest=LONGEST_REASON) or "",
+        for_run=_flag(payload, "for_run", default=False),
+    )
+
+
 def _resume(payload: dict[str, Any]) -> Resume:
     after = payload.get("after")
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after <= _LARGEST_SEQ:
@@ -121,6 +146,7 @@ def _ping(payload: dict[str, Any]) -> Ping:
 _PARSERS: dict[str, Callable[[dict[str, Any]], ClientFrame]] = {
     "chat": _chat,
     "interrupt": _interrupt,
+    "approve": _approve,
     "resume": _resume,
     "ping": _ping,
     "pong": lambda payload: Pong(),

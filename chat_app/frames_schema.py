@@ -21,7 +21,17 @@ def _nullable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-_TOOL = ("tool_name", "tool_call_id", "arguments", "is_error", "duration_ms")
+_TOOL = (
+    "tool_name", "tool_call_id", "arguments", "is_error", "duration_ms",
+    "attachments", "child_run_id", "child_session_id",
+)  # fmt: skip
+_ATTACHMENT = _object(
+    id={"type": "string", "format": "uuid"},
+    kind={"enum": ["text", "image", "audio", "resource", "structured"]},
+    media_type=_TEXT,
+    name=_TEXT,
+    size=_COUNT,
+)
 
 LOG_DATA: dict[str, Schema] = {
     "reasoning_start": _object(
@@ -29,7 +39,7 @@ LOG_DATA: dict[str, Schema] = {
         message=_TEXT,
         enable_reasoning={"type": "boolean"},
         message_id=_nullable(_TEXT),
-        trigger={"enum": ["chat", "api", "schedule", "mcp", "admin"]},
+        trigger={"enum": ["chat", "api", "schedule", "mcp", "admin", "agent"]},
     ),
     "reasoning_delta": _object(step=_COUNT, type={"enum": _STEP_TYPES}, iteration=_COUNT, offset=_COUNT, content=_TEXT),
     "reasoning_step": _object(
@@ -44,7 +54,20 @@ LOG_DATA: dict[str, Schema] = {
         arguments={"type": "object"},
         is_error={"type": "boolean"},
         duration_ms=_COUNT,
+        attachments={"type": "array", "items": _ATTACHMENT},
+        child_run_id=_TEXT,
+        child_session_id=_TEXT,
     ),
+    "approval_required": _object(
+        tool_call_id=_TEXT,
+        tool_name=_TEXT,
+        arguments={"type": "object"},
+        expires_at={"type": "string", "format": "date-time"},
+    ),
+    "approval_resolved": _object(
+        tool_call_id=_TEXT, tool_name=_TEXT, approved={"type": "boolean"}, reason=_TEXT, by=_TEXT
+    ),
+    "warning": _object(message=_TEXT, code=_TEXT),
     "retry": _object(step=_COUNT, attempt=_COUNT, reason=_TEXT, delay_ms=_COUNT),
     "response": _object(content=_TEXT),
     "interrupted": _object(message=_TEXT, by=_TEXT),
@@ -113,6 +136,16 @@ _CLIENT: list[Schema] = [
         ),
     ),
     _client_frame("interrupt", _payload([], run_id=_nullable(_TEXT))),
+    _client_frame(
+        "approve",
+        _payload(
+            ["tool_call_id", "approved"],
+            tool_call_id={"type": "string", "maxLength": 128},
+            approved={"type": "boolean"},
+            reason=_nullable({"type": "string", "maxLength": 2000}),
+            for_run={"type": "boolean", "default": False},
+        ),
+    ),
     _client_frame("resume", _payload(["after"], after=_COUNT)),
     _client_frame("ping", _payload([], timestamp=_nullable({"type": "number"}))),
     _client_frame("pong", _payload([])),

@@ -20,7 +20,10 @@ LAYERS = {
     "agents_app.log": 2,
     "agents_app.dispatch": 3,
     "agents_app.runs": 4,
+    "agents_app.approvals": 4,
     "agents_app.claims": 4.5,  # rows' side of the worker: after runs, before worker
+    "agents_app.artifacts": 4.5,
+    "agents_app.platform_tools": 4.6,
     "agents_app.execution": 4.7,  # one claimed run; the worker has many
     "agents_app.worker": 5,
     "agents_app": 6,
@@ -45,7 +48,7 @@ ONLY = {  # who may import what
     "openai": {"agents_app.engine.models"},
     "xllamacpp": {"agents_app.engine.models"},
     "agents_app.engine": {
-        "agents_app.engine", "agents_app.models", "agents_app.log", "agents_app.runs", "agents_app.claims",
+        "agents_app.engine", "agents_app.models", "agents_app.log", "agents_app.runs", "agents_app.approvals", "agents_app.artifacts", "agents_app.platform_tools", "agents_app.claims",
         "agents_app.execution", "agents_app.worker", "agents_app.embedded", "agents_app.providers",
     },
     "agents_app.worker": {"agents_app.embedded", "agents_app.management"},

@@ -39,6 +39,7 @@ class StepDone:
     is_error: bool = False
     provider_data: dict[str, Any] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)  # more for watchers, beside what every step has
 
 
 @dataclass(slots=True)

@@ -296,7 +296,8 @@ class Turns:
             return ToolResult("The tool failed with an internal error.", is_error=True)
 
     def _result(self, row: StepDone, result: ToolResult) -> StepDone:
-        row.content, row.is_error, row.attachments = result.content, result.is_error, result.attachments
+        row.content, row.is_error = result.content, result.is_error
+        row.attachments, row.details = result.attachments, result.details
         row.finished = time.time()
         self.conversation.usage.tool_calls += 1
         message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error)

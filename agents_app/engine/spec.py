@@ -30,10 +30,11 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use up. `timeout` is in seconds; tokens count in and out together."""
+    """What one run may use up. Time-outs are in seconds; tokens count in and out together."""
 
     max_iterations: int = 20
     timeout: float = 300
+    approval_timeout: float = 86_400
     max_total_tokens: int | None = None
 
 
@@ -89,6 +90,10 @@ class AgentSpec:
     denied_tools: tuple[str, ...] = ()
     approval_required: tuple[str, ...] = ()
     limits: Limits = Limits()
+
+    @property
+    def can_ask_agents(self) -> bool:
+        return "ask_agent" in self.builtin_tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import fnmatch
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jsonschema
@@ -28,11 +28,12 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model is told, and what is kept for people to look at."""
+    """What the model is told, and what is kept for people to look at; `details` go into the step's frame."""
 
     content: str
     is_error: bool = False
     attachments: tuple[Attachment, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,7 @@ class Agent(models.Model):
             limits=Limits(
                 max_iterations=self.max_iterations,
                 timeout=self.timeout,
+                approval_timeout=self.approval_timeout,
                 max_total_tokens=self.max_total_tokens,
             ),
         )

@@ -79,6 +79,7 @@ class Run(models.Model):
         SCHEDULE = "schedule"
         MCP = "mcp"
         ADMIN = "admin"
+        AGENT = "agent"  # another agent asked
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
@@ -86,6 +87,9 @@ class Run(models.Model):
     agent = models.ForeignKey(Agent, null=True, on_delete=models.SET_NULL, related_name="runs")
     agent_name = models.CharField(max_length=64, help_text="The agent's name when the run was accepted.")
     trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.API)
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", help_text="Who asked for it."
+    )
     prompt = models.TextField()
     enable_reasoning = models.BooleanField(default=True)
     message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint

@@ -1,7 +1,8 @@
 """MCP servers: where tools come from."""
 
-import os
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,54 +10,52 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 
 from agents_app.engine.spec import ProcessLimits, ServerSpec
+from agents_app.engine.tools import matches
 from agents_app.models.secrets import EncryptedJSONField
 from agents_app.models.validation import validate_base_url, validate_headers, validate_patterns
+from agents_app.models.variables import VARIABLE, UndefinedVariable, expand
 
 # Its tools are called `name__tool`, so it must leave room for theirs, and be unmistakable.
 server_name_validator = RegexValidator(
     r"\A(?!.*__)[A-Za-z0-9](?:[A-Za-z0-9_-]{0,30}[A-Za-z0-9])?\Z",
     "Use 1 to 32 letters, digits, '_' or '-', beginning and ending with a letter or digit, without '__'.",
 )
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+LONGEST_TOOL_NAME = 64  # that every provider of models takes
+CONNECTION = ("transport", "command", "args", "env", "url", "headers")
+OUTCOME = ("checked_at", "check_ok", "check_message", "tool_names")
 
 
-class UndefinedVariable(Exception):
-    """A `${VAR}` without a default names a variable that the server's environment does not have."""
+def tool_name(server: str, tool: str) -> str:
+    """What a model calls a server's tool, unless that is too long."""
+    return f"{server}__{re.sub(r'[^A-Za-z0-9_-]', '_', tool)}"
 
 
-def expand(text: str) -> str:
-    """The text with `${VAR}` and `${VAR:-default}` replaced from this process's environment.
+def clashes(server: str, tools: Iterable[str]) -> list[list[str]]:
+    """Tools of a server that a model would know by one name, in groups."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for tool in tools:
+        groups[tool_name(server, tool)].append(tool)
+    return [group for group in groups.values() if len(group) > 1]
 
-    As in a shell, the default also stands in for a variable that is empty.
 
-    Raises:
-        UndefinedVariable: the text names it.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = os.environ.get(name, "")
-        if found or (default is None and name in os.environ):
-            return found
-        if default is None:
-            raise UndefinedVariable(f"The environment variable {name} is not set.")
-        return default
-
-    return _VARIABLE.sub(value, text)
+def _is_text(value: object) -> bool:
+    """Whether every database and every process takes it: without NUL, or half of a pair of surrogates."""
+    return isinstance(value, str) and not re.search("[\x00\ud800-\udfff]", value)
 
 
 def validate_arguments(value) -> None:
     """Refuse what is no list of a command's arguments."""
-    if not isinstance(value, list) or not all(isinstance(a, str) and "\x00" not in a for a in value):
+    if not isinstance(value, list) or not all(map(_is_text, value)):
         raise ValidationError('Give a list of texts, for example ["-y", "@modelcontextprotocol/server-everything"].')
 
 
 def validate_environment(value) -> None:
     """Refuse what is no object of environment variables."""
     if not isinstance(value, dict) or not all(
-        isinstance(v, str) and "\x00" not in v and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", k) for k, v in value.items()
+        _is_text(v) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", k) for k, v in value.items()
     ):
         raise ValidationError('Give an object of texts, for example {"API_KEY": "${API_KEY}"}.')
 
@@ -64,9 +63,22 @@ def validate_environment(value) -> None:
 def validate_timeouts(value) -> None:
     """Refuse what is no object of seconds by the names of tools."""
     if not isinstance(value, dict) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= 86_400 for v in value.values()
+        _is_text(k) and isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= 86_400
+        for k, v in value.items()
     ):
         raise ValidationError('Give an object of seconds, up to 86,400, by tool, for example {"crawl": 300}.')
+
+
+def _validate_address(url: str) -> None:
+    """Refuse what is no address of an MCP server. Unlike a base_url it may have a query."""
+    try:
+        validate_base_url(url.split("?")[0])
+        usable = not re.search(r"[^\x21-\x7e]|#", url)
+    except ValidationError:
+        usable = False
+    if not usable:
+        text = "Give an address such as https://example.com/mcp, without '#', and user and password in the headers."
+        raise ValidationError({"url": text})
 
 
 class McpServerQuerySet(models.QuerySet["McpServer"]):
@@ -173,19 +185,65 @@ class McpServer(models.Model):
 
     def clean(self) -> None:
         if self.transport == self.Transport.STDIO:
-            if not self.command.strip():
-                raise ValidationError({"command": "Say which program to start."})
-            if self.url or self.headers:
-                raise ValidationError({"url": "A stdio server has no address and no headers: leave them empty."})
-            return
+            self._clean_command()
+        else:
+            self._clean_address()
+        self._clean_tool_names()
+
+    def _clean_command(self) -> None:
+        words = self.command.split()
+        if not words:
+            raise ValidationError({"command": "Say which program to start."})
+        if len(words) > 1 and "/" not in words[0]:
+            raise ValidationError({"command": "Give only the program here; its arguments go into args, one by one."})
+        for name in ("url", "headers"):
+            if getattr(self, name):
+                raise ValidationError({name: "A stdio server has no address and no headers: leave them empty."})
+
+    def _clean_address(self) -> None:
         if not self.url:
             raise ValidationError({"url": "Say where the server is, for example https://example.com/mcp."})
-        if self.command or self.args or self.env:
-            raise ValidationError({"command": "Only a stdio server has a command: leave command, args and env empty."})
-        try:
-            validate_base_url(_VARIABLE.sub("x", self.url).split("?")[0])
-        except ValidationError as error:
-            raise ValidationError({"url": error.messages}) from None
+        for name in ("command", "args", "env"):
+            if getattr(self, name):
+                raise ValidationError({name: "Only a stdio server has a command: leave command, args and env empty."})
+        # Any number does for a variable, be it of a host, a port or a path.
+        _validate_address(VARIABLE.sub("1", re.sub(rf"\A{VARIABLE.pattern}", "http://1", self.url)))
+
+    def _clean_tool_names(self) -> None:
+        """Refuse what would leave a tool of the last check without its name, name__tool."""
+        usable = self.usable(self.tool_names) if self.enabled else []
+        for group in clashes(self.name, usable):
+            named = " and ".join(repr(tool[:100]) for tool in group[:3])
+            text = f"Its tools {named} would all be called {tool_name(self.name, group[0])[:100]}: deny all but one."
+            raise ValidationError({"denied_tools": text})
+        longest = max(usable, key=len, default="")
+        size = len(tool_name(self.name, longest))
+        if size > LONGEST_TOOL_NAME and self._is_renamed():
+            text = f"Too long for its tool {longest[:100]!r}: name__tool has room for {LONGEST_TOOL_NAME} characters."
+            raise ValidationError({"name": text})
+
+    def _is_renamed(self) -> bool:
+        return not McpServer.objects.filter(pk=self.pk, name=self.name).exists()
+
+    def usable(self, tools: Iterable[str]) -> list[str]:
+        """Those of its tools, by its own names, that its patterns let through."""
+        return [
+            tool
+            for tool in tools
+            if (not self.allowed_tools or matches(tool, self.allowed_tools)) and not matches(tool, self.denied_tools)
+        ]
+
+    def record_check(self, *, ok: bool, message: str, tool_names: list[str]) -> None:
+        """Keep what came of a check. A row that was changed meanwhile is not what was checked, and stays."""
+        self.checked_at, self.check_ok, self.check_message = timezone.now(), ok, message
+        if ok:
+            self.tool_names = tool_names
+        outcome = {name: getattr(self, name) for name in OUTCOME}
+        McpServer.objects.filter(pk=self.pk, updated_at=self.updated_at).update(**outcome)
+
+    def forget_check(self) -> None:
+        """Something else is behind the name now. Not saved by this."""
+        self.checked_at, self.check_ok, self.check_message, self.tool_names = None, None, "", []
 
     def spec(self) -> ServerSpec:
         """All that the engine needs to know, variables expanded; what cannot be is its `problem`."""
@@ -205,13 +263,23 @@ class McpServer(models.Model):
             ),
         }
         try:
-            return ServerSpec(
+            spec = ServerSpec(
                 **fixed,
-                command=expand(self.command),
+                command=expand(self.command.strip()),
                 args=tuple(map(expand, self.args)),
                 env=tuple(sorted((key, expand(value)) for key, value in self.env.items())),
                 url=expand(self.url),
                 headers=tuple(sorted((key, expand(value)) for key, value in self.headers.items())),
             )
+            if spec.url:
+                _validate_address(spec.url)
+                validate_headers(dict(spec.headers))
         except UndefinedVariable as error:
-            return ServerSpec(**fixed, problem=f"The MCP server {self.name!r} is not available: {error}")
+            return ServerSpec(**fixed, problem=self._unavailable(str(error)))
+        except ValidationError as error:
+            why = f"With its variables filled in, it cannot be used. {error.messages[0]}"
+            return ServerSpec(**fixed, problem=self._unavailable(why))
+        return spec
+
+    def _unavailable(self, why: str) -> str:
+        return f"The MCP server {self.name!r} is not available: {why}"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
@@ -10,14 +11,17 @@ from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import runs
+from agents_app import approvals, runs
 from agents_app.api import events
+from agents_app.api.approval_serializers import ApprovalSerializer, ApproveSerializer
 from agents_app.api.base import JSONView
 from agents_app.api.docs import EVENTS
 from agents_app.api.serializers import RunSerializer, StepSerializer
 from agents_app.exceptions import InvalidRequest
-from agents_app.models import Run, Session, Step
+from agents_app.models import Approval, Artifact, Run, Session, Step
 
+# What a browser may show: none of these can hold a script.
+_SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "text/plain"}
 NEWEST_FIRST = ("-created_at", "created_at")
 FILTERS = {"status": "status", "agent": "agent_name", "session": "session_id", "trigger": "trigger"}
 CHOICES = {"status": Run.Status.values, "trigger": Run.Trigger.values}
@@ -69,6 +73,17 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
         run.refresh_from_db()
         return Response(self.get_serializer(run).data, status=202)
 
+    @extend_schema(request=ApproveSerializer, responses={202: RunSerializer})
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: Any) -> Response:
+        """Approve or deny a call that waits for a person; all of the run's where none is named."""
+        wanted = ApproveSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        run = self.get_object()
+        approvals.answer(run, by=request.user.get_username(), **wanted.validated_data)
+        run.refresh_from_db()
+        return Response(self.get_serializer(run).data, status=202)
+
     @extend_schema(**EVENTS)
     @action(detail=True)
     def events(self, request: Request, pk: Any):
@@ -86,6 +101,39 @@ class RunStepsView(JSONView, ListAPIView):
     def get_queryset(self) -> QuerySet[Step]:
         run = get_object_or_404(Run.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
         return super().get_queryset().filter(run=run)
+
+
+class RunApprovalsView(JSONView, ListAPIView):
+    """The calls of a run that a person is, or was, asked about."""
+
+    queryset = Approval.objects.all()
+    serializer_class = ApprovalSerializer
+    ordering_fields = ("created_at", "-created_at")
+
+    def get_queryset(self) -> QuerySet[Approval]:
+        run = get_object_or_404(Run.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
+        return super().get_queryset().filter(run=run)
+
+
+class ArtifactView(JSONView):
+    """What a tool of a run returned beside text: the bytes."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): bytes})
+    def get(self, request: Request, pk: Any, artifact: Any) -> HttpResponse:
+        """The bytes, always as a download: nobody knows what a tool's server has put into them."""
+        run = get_object_or_404(Run.objects.visible_to(request.user), pk=pk)
+        row = get_object_or_404(Artifact, pk=artifact, run=run)
+        harmless = row.media_type in _SHOWN
+        return HttpResponse(
+            bytes(row.data),
+            content_type=row.media_type if harmless else "application/octet-stream",
+            headers={
+                "Content-Disposition": "inline" if harmless else "attachment",
+                "Content-Security-Policy": "default-src 'none'; sandbox",
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "private, max-age=31536000, immutable",
+            },
+        )
 
 
 class SessionRunsView(JSONView, ListAPIView):

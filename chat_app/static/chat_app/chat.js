@@ -102,6 +102,7 @@ function greet({ agent_name: agentName }) {
   resumedAt = -1;
   stopping = false;
   loadAgents(agentName);
+  letAnswerAgain();
   sendOutbox();
 }
 
@@ -120,6 +121,7 @@ function reset(after) {
 
 function showError({ message, code, message_id: messageId, retry_after: retryAfter }) {
   const entry = outbox.refused(messageId);
+  letAnswerAgain();
   if (code === "rate_limited" && entry) {
     entry.sent = false;
     setTimeout(sendOutbox, (retryAfter ?? 1) * 1000);
@@ -237,6 +239,20 @@ function stop() {
   draw();
 }
 
+function answerApproval({ detail }) {
+  if (!connection.send("approve", detail)) {
+    showProblem("Not connected: your answer was not sent. Try again in a moment.");
+    draw();
+  }
+}
+
+/** An answer that was clicked may have been lost with its connection. */
+function letAnswerAgain() {
+  for (const form of page.transcript.querySelectorAll("form.answers")) {
+    form.inert = false;
+  }
+}
+
 // Drawing, at most once per animation frame
 
 function draw() {
@@ -299,6 +315,7 @@ page.message.addEventListener("keydown", (event) => {
 });
 page.agent.addEventListener("change", () => (agentChosen = true));
 page.stop.addEventListener("click", stop);
+page.transcript.addEventListener("approval", answerApproval);
 page["connect-now"].addEventListener("click", () => connection.open());
 page["to-end"].addEventListener("click", goToEnd);
 page.scroller.addEventListener("scroll", watchScrolling, { passive: true });

@@ -8,7 +8,7 @@ class Item {
   removed = false;
 
   constructor(kind, step) {
-    this.kind = kind; // "step", or what is said beside the steps: "retry", "response", "error"
+    this.kind = kind; // "step", or what is said beside the steps: "retry", "approval", "warning", "response", "error"
     this.step = step;
     this.type = kind;
     this.status = "finished";
@@ -69,6 +69,15 @@ export class Run {
       case "retry":
         this.#retry(data);
         break;
+      case "approval_required":
+        this.#askApproval(data);
+        break;
+      case "approval_resolved":
+        this.#resolveApproval(data);
+        break;
+      case "warning":
+        this.#say("warning", data.message);
+        break;
       case "response":
         this.#say("response", data.content);
         break;
@@ -88,6 +97,11 @@ export class Run {
   /** The steps that are being written right now. */
   get open() {
     return this.items.filter((item) => item.status === "streaming");
+  }
+
+  /** What a person is asked and has not answered. */
+  get asking() {
+    return this.items.filter((item) => item.kind === "approval" && item.status === "pending");
   }
 
   /** The names of the tools that were called and have not answered. */
@@ -116,6 +130,8 @@ export class Run {
     item.callId = data.tool_call_id;
     item.arguments = data.arguments;
     item.durationMs = data.duration_ms;
+    item.attachments = data.attachments ?? [];
+    item.childSession = data.child_session_id;
     item.replace(data.content);
     this.changed.add(item);
   }
@@ -135,6 +151,27 @@ export class Run {
     this.#place(item);
   }
 
+  /** The question stands right after the call that it is about. */
+  #askApproval(data) {
+    const call = this.items.findLast((item) => item.type === "tool_use" && item.callId === data.tool_call_id);
+    const item = new Item("approval", call ? call.step + 0.5 : Infinity);
+    item.status = "pending";
+    item.callId = data.tool_call_id;
+    item.toolName = data.tool_name;
+    item.arguments = data.arguments;
+    this.#place(item);
+  }
+
+  #resolveApproval({ tool_call_id: callId, approved, reason, by }) {
+    const item = this.asking.find((each) => each.callId === callId);
+    if (item) {
+      item.status = approved ? "approved" : "denied";
+      item.by = by;
+      item.replace(reason);
+      this.changed.add(item);
+    }
+  }
+
   #fail({ message }) {
     if (!this.items.some((item) => item.type === "error" && item.text === message)) {
       const item = this.#say("error", message);
@@ -146,7 +183,7 @@ export class Run {
     this.status = data.status;
     this.usage = data.usage;
     this.durationMs = data.duration_ms;
-    for (const item of this.open) {
+    for (const item of [...this.open, ...this.asking]) {
       item.status = "stopped";
       this.changed.add(item);
     }

@@ -1,7 +1,7 @@
 // Draws the runs of a conversation. What changed is drawn, and nothing else; all text is text, never markup.
 
 const LONGEST_NODE = 2000;
-const LABELS = { thought: "Thought", tool_result: "Tool result", final_answer: "Answer", response: "Answer", error: "Error" };
+const LABELS = { thought: "Thought", tool_result: "Tool result", final_answer: "Answer", response: "Answer", error: "Error", warning: "Warning" };
 const ENDS = { completed: "Completed", failed: "Failed", cancelled: "Stopped" };
 
 export class Transcript {
@@ -72,7 +72,7 @@ class Section {
       return;
     }
     if (!card) {
-      card = new Card(item);
+      card = item.kind === "approval" ? new ApprovalCard(item) : new Card(item, this.run);
       this.#cards.set(item, card);
       this.list.insertBefore(card.element, this.#following(item));
     }
@@ -89,8 +89,11 @@ class Section {
 
 /** One step, or a quiet line between the steps. */
 class Card {
-  constructor(item) {
+  #more = null;
+
+  constructor(item, run) {
     this.item = item;
+    this.run = run;
     this.element = element("li", "item");
     if (item.kind === "step") {
       this.element.dataset.step = item.step;
@@ -113,7 +116,101 @@ class Card {
       this.text.grow(item.text, item.unchanged);
       item.unchanged = item.text.length;
     }
+    if (!this.#more && (item.attachments?.length || item.childSession)) {
+      this.#more = element("div", "more");
+      this.#more.append(...item.attachments.map((each) => this.#attachment(each)));
+      if (item.childSession) {
+        this.#more.append(link("Follow that agent's session", `?session=${encodeURIComponent(item.childSession)}`));
+      }
+      this.element.append(this.#more);
+    }
   }
+
+  #attachment({ id, media_type: mediaType, name, size }) {
+    const address = `/v1/runs/${encodeURIComponent(this.run.id)}/artifacts/${encodeURIComponent(id)}`;
+    const words = `${name || mediaType}, ${number(size)} bytes`;
+    if (!/^image\/(png|jpeg|gif|webp)$/.test(mediaType)) {
+      return link(words, address);
+    }
+    const image = document.createElement("img");
+    image.src = address;
+    image.alt = words;
+    image.loading = "lazy";
+    return image;
+  }
+}
+
+/** A question to a person: may this call be made? What is clicked is an `approval` event of the transcript. */
+class ApprovalCard {
+  constructor(item) {
+    this.item = item;
+    this.element = element("li", "item");
+    this.element.dataset.type = "approval";
+    this.label = element("p", "label");
+    this.arguments = element("div", "text", JSON.stringify(item.arguments, null, 2));
+    this.reason = element("p", "reason");
+    this.form = this.#buildForm();
+    this.element.append(this.label, this.arguments, this.reason, this.form);
+  }
+
+  #buildForm() {
+    const form = element("form", "answers");
+    const why = element("input", "why");
+    why.placeholder = "Reason, for the agent to read";
+    why.setAttribute("aria-label", "Reason");
+    why.maxLength = 2000;
+    const answer = (approved, forRun) => () => {
+      form.inert = true;
+      const detail = { tool_call_id: this.item.callId, approved, for_run: forRun, reason: why.value };
+      form.dispatchEvent(new CustomEvent("approval", { bubbles: true, detail }));
+    };
+    form.append(
+      button("Approve", "approve", answer(true, false)),
+      button("Approve for this run", "approve-for-run", answer(true, true)),
+      button("Deny", "deny", answer(false, false)),
+      why,
+    );
+    form.addEventListener("submit", (event) => event.preventDefault());
+    return form;
+  }
+
+  draw() {
+    const { item } = this;
+    this.element.dataset.status = item.status;
+    this.form.hidden = item.status !== "pending";
+    this.form.inert = false;
+    setText(this.label, approvalLabel(item));
+    setText(this.reason, item.text);
+    this.reason.hidden = !item.text;
+  }
+}
+
+function approvalLabel({ status, toolName, by }) {
+  switch (status) {
+    case "pending":
+      return `May ${toolName} be called?`;
+    case "approved":
+      return `${toolName} · approved by ${by}`;
+    case "denied":
+      return by ? `${toolName} · denied by ${by}` : `${toolName} · nobody answered`;
+    default:
+      return `${toolName} · not answered`;
+  }
+}
+
+function button(words, name, act) {
+  const made = element("button", name, words);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+function link(words, address) {
+  const made = element("a", "", words);
+  made.href = address;
+  made.target = "_blank";
+  made.rel = "noopener";
+  return made;
 }
 
 /** A text that mostly grows at its end: what is there already is not touched. */
@@ -170,10 +267,14 @@ function label(item) {
     case "tool_use":
       return streaming ? "Writes a tool call" : `Calls ${item.toolName}`;
     case "tool_result":
-      return [item.toolName, item.status === "failed" ? "failed" : "answered", seconds(item.durationMs)].join(" · ");
+      return streaming ? "The tool is at work" : toolLabel(item);
     default:
       return LABELS[item.type] ?? item.type;
   }
+}
+
+function toolLabel({ toolName, status, durationMs }) {
+  return [toolName, status === "failed" ? "failed" : "answered", seconds(durationMs)].join(" · ");
 }
 
 /** The arguments as JSON on several lines; what the model wrote where that was no object. */
@@ -184,11 +285,14 @@ function readableArguments(item) {
 
 function progress(run) {
   const open = run.open.at(-1);
+  if (run.asking.length && !open) {
+    return "waiting for your approval…";
+  }
   if (run.retrying) {
     return "trying again…";
   }
   if (open) {
-    return { thought: "thinking…", tool_use: "writing a tool call…" }[open.type] ?? "answering…";
+    return { thought: "thinking…", tool_use: "writing a tool call…", tool_result: "calling a tool…" }[open.type] ?? "answering…";
   }
   return run.calling.length ? `calling ${run.calling.join(", ")}…` : "thinking…";
 }

@@ -43,7 +43,7 @@ def approval(page: Page):
 
 def test_asked_reloaded_restarted_and_approved(asked, product, name):
     expect(approval(asked).locator(".label")).to_have_text("May note be called?")
-    expect(approval(asked).locator(".text")).to_contain_text(name)
+    expect(text_of(asked, "tool_use")).to_contain_text(name)
     asked.reload()
     expect_connected(asked)
     expect(approval(asked)).to_have_attribute("data-status", "pending")

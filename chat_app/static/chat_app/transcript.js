@@ -148,6 +148,7 @@ class ApprovalCard {
     this.element.dataset.type = "approval";
     this.label = element("p", "label");
     this.arguments = element("div", "text", JSON.stringify(item.arguments, null, 2));
+    this.arguments.hidden = item.step !== Infinity; // the call's own card shows them, right above
     this.reason = element("p", "reason");
     this.form = this.#buildForm();
     this.element.append(this.label, this.arguments, this.reason, this.form);

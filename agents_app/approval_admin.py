@@ -1,0 +1,66 @@
+"""Approvals in the admin: what waits for a person, and who said what."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from agents_app import approvals
+from agents_app.exceptions import AgentError
+from agents_app.models import Approval
+
+
+@admin.register(Approval)
+class ApprovalAdmin(admin.ModelAdmin):
+    """Read, approve, deny. Whoever may change approvals may answer them."""
+
+    list_display = ("tool_name", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")
+    list_filter = ("status", "tool_name")
+    list_select_related = ("run",)
+    search_fields = ("tool_name", "tool_call_id", "run__session_id")
+    fields = (
+        "tool_name", "run", "arguments_as_json", "status", "for_run", "reason", "by",
+        "created_at", "expires_at", "answered_at",
+    )  # fmt: skip
+    readonly_fields = fields
+    actions = ("approve", "deny")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(ordering="run__agent_name")
+    def agent(self, approval: Approval) -> str:
+        return approval.run.agent_name
+
+    @admin.display(description="arguments")
+    def arguments_in_short(self, approval: Approval) -> str:
+        text = json.dumps(approval.arguments, ensure_ascii=False)
+        return text if len(text) <= 100 else f"{text[:99]}…"
+
+    @admin.display(description="arguments")
+    def arguments_as_json(self, approval: Approval) -> str:
+        return format_html("<pre>{}</pre>", json.dumps(approval.arguments, indent=2, ensure_ascii=False))
+
+    @admin.action(description="Approve the selected calls", permissions=["change"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Approval]) -> None:
+        self._answer(request, queryset, approved=True)
+
+    @admin.action(description="Deny the selected calls", permissions=["change"])
+    def deny(self, request: HttpRequest, queryset: QuerySet[Approval]) -> None:
+        self._answer(request, queryset, approved=False)
+
+    def _answer(self, request: HttpRequest, queryset: QuerySet[Approval], *, approved: bool) -> None:
+        answered = 0
+        for approval in queryset.select_related("run"):
+            call = approval.tool_call_id
+            try:
+                approvals.answer(approval.run, tool_call_id=call, approved=approved, by=request.user.get_username())
+            except AgentError as error:
+                messages.error(request, f"{approval.tool_name}: {error}")
+            else:
+                answered += 1
+        if answered:
+            messages.success(request, f"{answered} calls {'approved' if approved else 'denied'}.")

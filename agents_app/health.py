@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 
 from agents_app import dispatch, live
+from agents_app.configuration import service as configuration
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,9 @@ async def ready() -> HttpResponse:
     """Each check with `ok` or a sentence; 503 where one is not ok."""
     checks = await readiness()
     is_ready = all(result == OK for result in checks.values())
-    body = {"status": OK if is_ready else "unavailable", "checks": checks}
+    body: dict[str, Any] = {"status": OK if is_ready else "unavailable", "checks": checks}
+    if settings.CONFIG_DIR and (problem := configuration.problem()):
+        body["warnings"] = {"configuration": problem}  # what was configured before still serves
     return JsonResponse(body, status=200 if is_ready else 503)
 
 
@@ -34,6 +39,7 @@ async def readiness() -> dict[str, str]:
     return {
         **await sync_to_async(_storage)(),
         "channel_layer": await _channel_layer(),
+        "configuration": configuration.problem() if configuration.never_loaded() else OK,
         "draining": "This process is shutting down." if dispatch.draining() else OK,
     }
 

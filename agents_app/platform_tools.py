@@ -6,13 +6,16 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django.conf import settings
+
 from agents_app import log, runs
-from agents_app.engine import mcp
+from agents_app.engine import fetch, mcp
 from agents_app.engine.builtin import builtin_tools
 from agents_app.engine.spec import AgentSpec
 from agents_app.engine.tools import Call, Tool, ToolError, ToolResult, Toolset
 from agents_app.exceptions import AgentError, StorageUnavailable
 from agents_app.models import Agent, Run
+from agents_app.task_tools import task_tools
 from agents_app.threads import DatabaseThreads
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
@@ -24,9 +27,11 @@ _database = DatabaseThreads("platform-tools", 1)
 
 def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     """What the agent may call in this run. `run_child` has this worker execute another run, and waits for it."""
-    fixed = [*builtin_tools(spec.builtin_tools)]
+    fixed = [*builtin_tools(spec.builtin_tools), *task_tools(spec.builtin_tools, run)]
     if "ask_agent" in spec.builtin_tools:
         fixed.append(_ask_agent(spec, run, run_child))
+    if "fetch_url" in spec.builtin_tools:
+        fixed.append(fetch.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE))
     return Toolset(
         fixed,
         [mcp.source(server) for server in spec.servers],

@@ -43,6 +43,9 @@ try:
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
     SOCKETS_PER_PROCESS = env.int("SOCKETS_PER_PROCESS", 10_000)
+    FETCH_ALLOW_PRIVATE = env.bool("FETCH_ALLOW_PRIVATE", False)
+    CONFIG_DIR = env.str("CONFIG_DIR", "")
+    CONFIG_WATCH = env.bool("CONFIG_WATCH", True)
     LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.str("LOG_FORMAT", "text")
 except EnvError as error:

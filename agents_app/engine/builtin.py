@@ -133,8 +133,14 @@ BUILTIN_TOOLS: dict[str, Tool] = {
     )
 }
 
-# Built in as well, but they need the database: `agents_app.platform_tools` makes them for one run.
-PLATFORM_TOOLS = frozenset({"ask_agent"})
+# Built in as well, but they need the database or the settings: `agents_app.platform_tools` makes them for one run.
+_TASK_TOOLS = frozenset(
+    {
+        "create_task", "list_tasks", "update_task", "enable_task", "disable_task", "delete_task",
+        "run_task", "get_run", "cancel_run",
+    }
+)  # fmt: skip
+PLATFORM_TOOLS = frozenset({"ask_agent", "fetch_url"}) | _TASK_TOOLS
 
 
 def builtin_tools(names: tuple[str, ...]) -> tuple[Tool, ...]:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         # First of all: importing daphne's server installs the event loop that everything else finds.
-        from agents_app import first_data, lifecycle
+        from agents_app import configuration, first_data, lifecycle
         from agents_app.server import Server
 
         if host not in ("127.0.0.1", "localhost", "::1") and not settings.AUTH_REQUIRED:
@@ -36,6 +36,7 @@ class Command(BaseCommand):
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
         _prepare_database()
         first_data.fill()
+        configuration.service.start()
         password, hint = first_data.first_password(), _demonstration_hint()
         server = Server(
             import_string(settings.ASGI_APPLICATION),

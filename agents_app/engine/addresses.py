@@ -1,0 +1,220 @@
+"""Where a request may go whose URL a model or a user chose, and an HTTP client that goes nowhere else.
+
+A name is resolved once, every answer is checked, and the connection is made to one of the checked addresses: a second
+look at the name could find another answer.
+"""
+
+import asyncio
+import functools
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpcore2
+import httpx2
+from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+class AddressRefused(Exception):
+    """A request may not go there; the text says why, for whoever chose the address."""
+
+
+def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+# Tables of our own (IANA's registries of special purposes): those of `ipaddress` differ between patch releases.
+_PRIVATE = _networks(
+    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
+)  # fmt: skip
+_NEVER = _networks(
+    # this network, link-local, protocols, documentation, the relay of 6to4, measurements, multicast and reserved
+    "0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+    # protocols with Teredo, documentation, 6to4
+    "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+    # where clouds tell a machine its secrets, beside 169.254.169.254
+    "100.100.100.200/32", "168.63.129.16/32", "fd00:ec2::254/128",
+)  # fmt: skip
+_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LONGEST_NAME = 253
+_PATIENCE = 3.0  # seconds for one address of a host that has more
+
+# Names that nobody answers for must not keep the threads that all others share.
+_RESOLVERS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
+
+
+def is_allowed(address: Address, *, allow_private: bool) -> bool:
+    """Whether a request may go to this address; one IPv4 address inside an IPv6 address counts as itself."""
+    address = _embedded(address)
+    if any(address in network for network in _NEVER):
+        return False
+    if any(address in network for network in _PRIVATE):
+        return allow_private
+    return address.version == 4 or address in _GLOBAL_IPV6
+
+
+def _embedded(address: Address) -> Address:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return address.ipv4_mapped
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def check_url(url: str | httpx2.URL, *, allow_private: bool) -> httpx2.URL:
+    """The URL, if a request may go there as far as its text says; what its name leads to is seen when connecting.
+
+    Raises:
+        AddressRefused: it may not, or is no URL at all.
+    """
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise AddressRefused(f"This is no URL: {str(error).rstrip('.')[:200]}.") from None
+    if parsed.scheme not in ("http", "https"):
+        raise AddressRefused("The URL must begin with http:// or https://.")
+    if parsed.userinfo:
+        raise AddressRefused("The URL must not hold a user name or a password.")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise AddressRefused(f"The URL's port must be from 1 to 65535, not {parsed.port}.")
+    _check_host(_host(parsed), allow_private)
+    return parsed
+
+
+def _host(url: httpx2.URL) -> str:
+    """The host in ASCII, without the dot that may end it."""
+    return url.raw_host.decode("ascii").removesuffix(".")
+
+
+def _check_host(host: str, allow_private: bool) -> None:
+    address = _literal(host)
+    if address is not None:
+        _require_allowed([address], host, allow_private)
+    elif _NUMBER.fullmatch(host.rpartition(".")[2]):
+        raise AddressRefused(f"The URL's host {host[:100]!r} must be a name, or an IP address in its usual spelling.")
+    elif len(host) > _LONGEST_NAME or not _NAME.fullmatch(host):
+        raise AddressRefused(f"The URL's host {host[:100]!r} is not the name of a host.")
+    elif not allow_private and (host == "localhost" or host.endswith(".localhost")):
+        raise _private(host)
+
+
+def _literal(host: str) -> Address | None:
+    """The address that the text itself is. One with a zone (`fe80::1%eth0`) is none."""
+    try:
+        return None if "%" in host else ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _require_allowed(addresses: Iterable[Address], host: str, allow_private: bool) -> None:
+    if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
+        if all(is_allowed(address, allow_private=True) for address in addresses):
+            raise _private(host)
+        raise AddressRefused(f"The host {host!r} has an address that no request may go to.")
+
+
+def _private(host: str) -> AddressRefused:
+    return AddressRefused(f"The host {host!r} is in a private network, and requests to these are not allowed here.")
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """All addresses of the host, as the system knows them.
+
+    Raises:
+        OSError: there are none.
+    """
+    ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _GuardedNetwork(AsyncNetworkBackend):
+    """Opens connections to checked addresses only."""
+
+    def __init__(self, network: AsyncNetworkBackend, resolve: Resolve, allow_private: bool) -> None:
+        self._network = network
+        self._resolve = resolve
+        self._allow_private = allow_private
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._addresses(host.removesuffix("."), port)
+                for address in addresses[:-1]:
+                    try:
+                        return await self._network.connect_tcp(address, port, _PATIENCE, local_address, socket_options)
+                    except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                        pass
+                return await self._network.connect_tcp(addresses[-1], port, None, local_address, socket_options)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout(f"The host {host!r} did not answer in time.") from None
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        literal = _literal(host)
+        try:
+            found = [literal] if literal else [ipaddress.ip_address(text) for text in await self._resolve(host, port)]
+        except (OSError, UnicodeError):
+            found = []
+        if not found:
+            raise httpcore2.ConnectError(f"The name {host!r} cannot be resolved.")
+        _require_allowed(found, host, self._allow_private)
+        return [str(address) for address in found]
+
+
+class _GuardedTransport(httpx2.AsyncHTTPTransport):
+    """Checks every request's URL, redirects' too, and connects through the guarded network."""
+
+    def __init__(self, network: _GuardedNetwork, allow_private: bool, ssl_context: ssl.SSLContext) -> None:
+        # Not `super().__init__()`, which lets nobody choose the network. Without this pool nothing connects at all.
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=ssl_context, network_backend=network)
+        self._allow_private = allow_private
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        host = _host(check_url(request.url, allow_private=self._allow_private))
+        if _literal(host) is None:
+            # Certificates name a host without the dot that may end it in a URL.
+            request.extensions = {**request.extensions, "sni_hostname": host}
+        return await super().handle_async_request(request)
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all clients: reading the certificate authorities takes 20 ms."""
+    return httpx2.create_ssl_context()
+
+
+def guarded_client(
+    *,
+    allow_private: bool,
+    timeout: float | None,
+    resolve: Resolve = resolve,
+    network: AsyncNetworkBackend | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> httpx2.AsyncClient:
+    """A client for URLs that a model or a user chose. Use it as `async with`; `timeout` is in seconds, of each wait.
+
+    It asks no proxy, and follows no redirect by itself: httpx2 would read the whole of each answer on the way.
+    A request raises `AddressRefused` beside httpx2's own errors, and reading no more than fits is up to the caller.
+    """
+    guarded = _GuardedNetwork(network or httpcore2.AnyIOBackend(), resolve, allow_private)
+    transport = _GuardedTransport(guarded, allow_private, ssl_context or _ssl_context())
+    return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)

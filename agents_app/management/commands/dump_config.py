@@ -1,0 +1,14 @@
+"""`manage.py dump_config`: what is configured, as a file for `load_config`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from agents_app import configuration
+
+
+class Command(BaseCommand):
+    help = "Print providers, MCP servers, agents and tasks as YAML for load_config. Stored secrets are left out."
+
+    def handle(self, **options: Any) -> None:
+        self.stdout.write(configuration.dump(), ending="")

@@ -1,0 +1,262 @@
+"""Configuration as files: `load_config`, `dump_config` and CONFIG_DIR."""
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agents_app.models import Agent, McpServer, Provider, ScheduledTask
+from tests.servers.mortal import until
+from tests.servers.product import Product
+
+OURS = """
+providers:
+  lab:
+    base_url: http://localhost:11434/v1
+    api_key: ${LAB_KEY}
+    default_model: small
+    default: true
+mcp_servers:
+  files:
+    command: npx
+    args: [-y, server-files, "${FILES_ROOT:-/srv}"]
+    env: {TOKEN: "${FILES_TOKEN}"}
+agents:
+  helper:
+    role: Helps
+    system_prompt: |
+      You help.
+      Always.
+    provider: lab
+    parameters: {temperature: 0.5, max_tokens: 100}
+    mcp_servers: [files]
+    approval_required: ["files__write*"]
+    default: true
+tasks:
+  report:
+    agent_name: helper
+    task_prompt: Report.
+    schedule_type: cron
+    schedule_value: "0 9 * * *"
+    timezone: Europe/Berlin
+"""
+ORIGINAL = {
+    "llm.yaml": """
+llm:
+  providers:
+    openai: {api_key: "${OPENAI_API_KEY}"}
+    lab: {type: openai, base_url: "http://localhost:8080/v1"}
+  models:
+    fast: {provider: openai, model: gpt-5-mini}
+    own: {provider: lab, model: qwen, temperature: 0.1}
+  default_model: fast
+  generation: {temperature: 0.7, max_tokens: 2000}
+""",
+    "agents.yaml": """
+agents:
+  - name: researcher
+    role: Researcher
+    prompt: You research.
+    model: own
+    mcp_servers: [files]
+  - name: writer
+    instructions: You write.
+    max_tokens: 50
+""",
+    "mcp_servers.yaml": """
+mcp_servers:
+  files: {command: npx, args: ["-y", "server-files"]}
+  web: {type: http, url: "https://example.com/mcp", headers: {Authorization: "Bearer ${WEB_TOKEN}"}}
+""",
+}
+
+
+@pytest.fixture
+def load(tmp_path, admin_user):
+    """Write a file and load it; what the command printed."""
+
+    def play(text: str, *options: str) -> str:
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        said = io.StringIO()
+        call_command("load_config", str(file), *options, stdout=said)
+        return said.getvalue()
+
+    return play
+
+
+@pytest.mark.django_db
+def test_rows_are_made_as_the_file_says(load):
+    said = load(OURS)
+    assert "4 made, 0 changed, 0 deleted, 0 as they were." in said
+    assert "+ agents.helper" in said
+    agent = Agent.objects.get(name="helper")
+    assert (agent.provider.name, agent.temperature, agent.max_tokens, agent.is_default) == ("lab", 0.5, 100, True)
+    assert agent.system_prompt == "You help.\nAlways.\n"
+    assert [server.name for server in agent.mcp_servers.all()] == ["files"]
+    assert Provider.objects.get().api_key_env == "LAB_KEY", "the key itself stays in the environment"
+    assert McpServer.objects.get().args[2] == "${FILES_ROOT:-/srv}", "filled in at each use"
+    assert ScheduledTask.objects.get().timezone == "Europe/Berlin"
+
+
+@pytest.mark.django_db
+def test_the_same_again_changes_nothing(load):
+    load(OURS)
+    stamps = [row.updated_at for row in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())]
+    assert load(OURS).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+    assert [r.updated_at for r in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())] == stamps
+
+
+@pytest.mark.django_db
+def test_a_change_is_said_like_a_diff(load):
+    load(OURS)
+    said = load(OURS.replace("temperature: 0.5", "temperature: 0.9").replace("role: Helps", "role: Serves"))
+    assert "~ agents.helper" in said
+    assert "role: 'Helps' → 'Serves'" in said
+    assert "0.9" in said
+    assert "0 made, 1 changed, 0 deleted, 3 as they were." in said
+
+
+@pytest.mark.django_db
+def test_a_dry_run_changes_nothing(load):
+    assert "Would be: + providers.lab" in load(OURS, "--dry-run")
+    assert not Agent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_prune_deletes_what_no_file_mentions(load):
+    load(OURS)
+    Agent.objects.create(name="stranger")
+    said = load(OURS, "--prune")
+    assert "- agents.stranger" in said
+    assert [agent.name for agent in Agent.objects.all()] == ["helper"]
+    with pytest.raises(CommandError, match=r"agents.helper cannot be deleted: .*task"):
+        load("agents: {other: }", "--prune")
+    ScheduledTask.objects.all().delete()
+    load("agents: {other: }", "--prune")
+    assert [agent.name for agent in Agent.objects.all()] == ["other"]
+    assert Provider.objects.exists(), "a kind that no file has is left alone"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wrong", "line", "words"),
+    [
+        ("role: Helps", 15, "max_iterations"),
+        ("provider: lab", 19, "no provider"),
+        ('schedule_value: "0 9 * * *"', 29, "schedule_value"),
+        ("command: npx", 10, "colour"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wrong, line, words):
+    better = {
+        "role: Helps": "max_iterations: -1",
+        "provider: lab": "provider: nobody",
+        'schedule_value: "0 9 * * *"': 'schedule_value: "0 99 * * *"',
+        "command: npx": "colour: blue",
+    }[wrong]
+    with pytest.raises(CommandError) as failure:
+        load(OURS.replace(wrong, better))
+    assert f"config.yaml:{line}:" in str(failure.value)
+    assert words in str(failure.value)
+    assert not Agent.objects.exists() and not Provider.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("agents: [", "1", "not YAML"),
+        ("- agents", "1", "mapping"),
+        ("agents:\n  a: {role: x}\n  a: {role: y}", "3", "said twice"),
+        ("agents: {a: {role: x}}\n---\nagents: {a: {role: y}}", "3", "said already"),
+        ("gents: {a: {}}", "1", "there are: providers"),
+        ("agents: {a: {role: '${NOT_SET_ANYWHERE}'}}", "1", "NOT_SET_ANYWHERE"),
+        ("agents: 5", "1", "mapping"),
+        ("? [a]\n: b", "1", "a key is a text"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_line(load, text, place, words):
+    with pytest.raises(CommandError) as failure:
+        load(text)
+    assert f"config.yaml:{place}:" in str(failure.value)
+    assert words in str(failure.value)
+
+
+@pytest.mark.django_db
+def test_secrets_are_not_printed(load):
+    text = OURS.replace("${LAB_KEY}", "sk-very-secret").replace("${FILES_TOKEN}", "t0p-secret")
+    said = load(text) + load(text.replace("very", "most"), "--dry-run")
+    assert "secret" not in said
+    assert "api_key: (not shown)" in said
+    assert Provider.objects.get().api_key == "sk-very-secret"
+
+
+@pytest.mark.django_db
+def test_the_three_files_of_the_original_system(tmp_path, admin_user):
+    for name, text in ORIGINAL.items():
+        (tmp_path / name).write_text(text)
+    call_command("load_config", str(tmp_path), stdout=io.StringIO())
+    openai, lab = Provider.objects.get(name="openai"), Provider.objects.get(name="lab")
+    assert (openai.api_key_env, openai.default_model, openai.is_default) == ("OPENAI_API_KEY", "gpt-5-mini", True)
+    assert lab.base_url == "http://localhost:8080/v1"
+    researcher, writer = Agent.objects.get(name="researcher"), Agent.objects.get(name="writer")
+    assert (researcher.provider, researcher.model, researcher.temperature) == (lab, "qwen", 0.1)
+    assert (researcher.system_prompt, researcher.max_tokens) == ("You research.", 2000)
+    assert (writer.provider, writer.model, writer.max_tokens) == (openai, "gpt-5-mini", 50)
+    assert McpServer.objects.get(name="files").transport == "stdio"
+    assert McpServer.objects.get(name="web").transport == "streamable_http"
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_loads_again(load):
+    load(OURS)
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    assert "You help.\n" in dumped.getvalue()
+    assert load(dumped.getvalue()).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_holds_no_secret(load):
+    load(OURS.replace("${LAB_KEY}", "sk-very-secret").replace("${FILES_TOKEN}", "t0p-secret"))
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    assert "secret" not in dumped.getvalue()
+
+
+@pytest.mark.slow
+def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path):
+    folder = tmp_path / "config"
+    folder.mkdir()
+    file = folder / "agents.yaml"
+    file.write_text("agents: {helper: {role: First}}")
+    with Product(tmp_path / "var", CONFIG_DIR=str(folder)) as product:
+
+        def role() -> str:
+            return product.request("GET", "/v1/agents/helper")[1]["role"]
+
+        assert role() == "First"
+        file.write_text("agents: {helper: {role: Second}}")
+        until(lambda: role() == "Second", 4)
+        file.write_text("agents: {helper: {role: Third, colour: blue}}")
+        warnings = until(lambda: product.request("GET", "/readyz")[1].get("warnings"), 4)
+        assert "agents.yaml:1:" in warnings["configuration"]
+        assert role() == "Second"
+        assert "agents.yaml:1:" in product.logged()
+        status, body = product.request("GET", "/readyz")
+        assert (status, body["checks"]["configuration"]) == (200, "ok"), "what was configured before still serves"
+        file.write_text("agents: {helper: {role: Third}}")
+        until(lambda: role() == "Third", 4)
+        assert "warnings" not in product.request("GET", "/readyz")[1]
+
+
+@pytest.mark.slow
+def test_a_folder_that_never_loaded_is_not_ready(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "x.yaml").write_text("agents: [")
+    with Product(tmp_path / "var", CONFIG_DIR=str(tmp_path / "config")) as product:
+        status, body = product.request("GET", "/readyz")
+        assert status == 503
+        assert "x.yaml" in json.dumps(body["checks"]["configuration"])

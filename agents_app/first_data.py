@@ -76,7 +76,7 @@ def _providers_at_hand() -> None:
             name="anthropic",
             kind=Provider.Kind.ANTHROPIC,
             api_key_env="ANTHROPIC_API_KEY",
-            default_model="claude-sonnet-4-5",
+            default_model="claude-sonnet-5-5",
             context_tokens=200_000,
         )
     if models := _ollama_models():

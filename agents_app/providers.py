@@ -7,6 +7,8 @@ from typing import Any
 import httpx2
 import orjson
 
+from agents_app.engine.models.anthropic_request import api_root
+from agents_app.engine.models.anthropic_thinking import OLD_VERSION
 from agents_app.engine.models.local import model_path
 from agents_app.exceptions import RunFailed
 from agents_app.models import Provider
@@ -46,12 +48,10 @@ def _local_models() -> list[str]:
 
 
 def _listed_models(provider: Provider) -> list[str]:
-    if provider.kind == Provider.Kind.ANTHROPIC:
-        raise _Failed("This version does not speak to providers of kind 'anthropic'.")
     if provider.api_key_env and not provider.secret():
         raise _Failed(f"The environment variable {provider.api_key_env} is not set.")
     try:
-        answer = _get(f"{provider.base_url.rstrip('/')}/models", _headers(provider))
+        answer = _get(_address(provider), _headers(provider))
     except httpx2.TimeoutException:
         raise _Failed(f"The server did not answer within {TIMEOUT:.0f} seconds.") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
@@ -59,8 +59,16 @@ def _listed_models(provider: Provider) -> list[str]:
     return _names(answer)
 
 
+def _address(provider: Provider) -> str:
+    if provider.kind == Provider.Kind.ANTHROPIC:
+        return f"{api_root(provider.base_url)}/v1/models?limit=1000"
+    return f"{provider.base_url.rstrip('/')}/models"
+
+
 def _headers(provider: Provider) -> dict[str, str]:
     key = provider.secret()
+    if provider.kind == Provider.Kind.ANTHROPIC:
+        return ({"x-api-key": key} if key else {}) | {"anthropic-version": OLD_VERSION} | provider.headers
     return ({"Authorization": f"Bearer {key}"} if key else {}) | provider.headers
 
 
@@ -81,7 +89,7 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
 
 
 def _names(answer: bytes) -> list[str]:
-    """The ids in a list of models, as OpenAI's API says it."""
+    """The ids in a list of models, as OpenAI's API says it, and Anthropic's too."""
     try:
         found: Any = orjson.loads(answer)["data"]
         return [str(model["id"]) for model in found[:_MOST_MODELS]]

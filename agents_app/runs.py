@@ -13,7 +13,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from agents_app import dispatch, log
-from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, Usage, told_call
+from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, Usage, told_call, told_turn
 from agents_app.exceptions import (
     AgentNotFound,
     InvalidRequest,
@@ -276,7 +276,7 @@ def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, De
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
     calls = [_tool_call(use) for use in uses.values() if use.iteration == first.iteration]
-    return Message("assistant", first.provider_data["text"], tool_calls=tuple(calls))
+    return told_turn(first.provider_data, calls)
 
 
 def _tool_call(use: Step) -> ToolCall:

@@ -66,7 +66,6 @@ def test_a_key_may_come_from_the_environment(client, monkeypatch):
         ({"name": "x", "base_url": "http://lab/\nv1"}, "base_url"),
         ({"name": "x", "base_url": "http:///v1"}, "base_url"),
         ({"name": "x", "kind": "local", "base_url": "http://lab/v1"}, "base_url"),
-        ({"name": "x", "kind": "anthropic"}, "kind"),
         ({"name": "x", "kind": "telepathy"}, "kind"),
         ({"name": "x", "kind": ["openai"]}, "kind"),
         (LAB | {"headers": {"X-Team": 7}}, "headers.X-Team"),
@@ -90,6 +89,10 @@ def test_a_wrong_field_is_named(client, body, param):
 @pytest.mark.parametrize("url", ["http://ollama:11434/v1", "https://api.openai.com/v1", "http://[::1]:8080/v1"])
 def test_hosts_of_one_word_and_of_numbers_are_addresses(client, url):
     assert create(client, name="x", base_url=url).status_code == 201
+
+
+def test_anthropic_needs_no_address(client):
+    assert create(client, name="x", kind="anthropic").status_code == 201
 
 
 def test_a_provider_that_agents_use_stays(client):

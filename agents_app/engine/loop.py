@@ -20,7 +20,7 @@ from agents_app.engine.events import (
     Warned,
 )
 from agents_app.engine.models.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, told_call
+from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, told_call, told_turn
 from agents_app.engine.tools import Call, ToolError, ToolResult, Toolset, check_arguments
 from agents_app.engine.turn import TurnReader, parse_arguments
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
@@ -183,13 +183,8 @@ class Turns:
                 waiting.append(row)
             else:
                 calls.append((use, row))
-        conversation.turns.append(
-            Message(
-                "assistant",
-                uses[0].provider_data["text"],
-                tool_calls=tuple(told_call(u.tool_call_id, u.tool_name, u.arguments, u.content) for u in uses),
-            )
-        )
+        told = (told_call(u.tool_call_id, u.tool_name, u.arguments, u.content) for u in uses)
+        conversation.turns.append(told_turn(uses[0].provider_data, told))
         yield ToolsStarting(uses, [row for _, row in calls], waiting)
         async for event in self._call_all(calls):
             yield event

@@ -1,6 +1,7 @@
 """What a turn is made of, as values: who answers, with what, within which limits, and what was said before."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,13 +117,30 @@ def told_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: s
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the conversation, in no provider's words."""
+    """One message of the conversation, in no provider's words.
+
+    `blocks`: a turn of the model in its provider's own words, which it wants to hear again unchanged; `origin` says
+    whose they are, and nobody else is told them.
+    """
 
     role: Literal["user", "assistant", "tool"]
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     is_error: bool = False
+    blocks: tuple[dict[str, Any], ...] = ()
+    origin: str = ""
+
+
+def told_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:
+    """A turn that called tools, as the model is reminded of it; `provider_data` is that of its first call."""
+    return Message(
+        "assistant",
+        provider_data["text"],
+        tool_calls=tuple(calls),
+        blocks=tuple(provider_data.get("blocks", ())),
+        origin=provider_data.get("origin", ""),
+    )
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from agents_app.engine.events import FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
-from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.models.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
 _LONGEST_ID = 128  # characters of a call's id or name that the ledger has room for
 
@@ -46,6 +46,7 @@ class TurnReader:
         self._text: _Open | None = None
         self._calls: dict[int, _Open] = {}
         self._call_text = ""
+        self._native: BlocksPart | None = None
 
     @property
     def open_steps(self) -> list[int]:
@@ -66,6 +67,8 @@ class TurnReader:
                 yield from self._words(THOUGHT, text)
             case ToolCallPart():
                 yield from self._call(part)
+            case BlocksPart():
+                self._native = part
             case EndPart(reason):
                 self.end_reason = reason
             case UsagePart():
@@ -132,6 +135,8 @@ class TurnReader:
             yield from self._close_text(before_call=True)
             self.calls = [self._finished_call(step) for step in self._calls.values()]
             self.calls[0].provider_data["text"] = self._call_text
+            if self._native:
+                self.calls[0].provider_data |= {"origin": self._native.origin, "blocks": self._native.blocks}
             return
         if self._text and self._text.type == THOUGHT:
             yield from self._close_text()

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -656,7 +656,19 @@ async def reset(request: web.Request) -> web.Response:
 # The process
 
 
-async def serve(port: int, *, until_stdin_closes: bool) -> None:
+def application() -> web.Application:
+    """The model's endpoints, and the test's."""
+    app = web.Application(client_max_size=256 * 2**20)
+    app.router.add_post("/v1/chat/completions", chat_completions)
+    app.router.add_get("/v1/models", models)
+    app.router.add_put("/scripts/{name:.+}", put_script)
+    app.router.add_post("/gates/{name:.+}", release_gate)
+    app.router.add_get("/requests", list_requests)
+    app.router.add_post("/reset", reset)
+    return app
+
+
+async def serve(build: Callable[[], web.Application], port: int, *, until_stdin_closes: bool) -> None:
     """Serve until a signal, or until the parent lets go of stdin."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -664,14 +676,8 @@ async def serve(port: int, *, until_stdin_closes: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), stop.set)
-    app = web.Application(client_max_size=256 * 2**20)
+    app = build()
     app[MEMORY] = memory = Memory()
-    app.router.add_post("/v1/chat/completions", chat_completions)
-    app.router.add_get("/v1/models", models)
-    app.router.add_put("/scripts/{name:.+}", put_script)
-    app.router.add_post("/gates/{name:.+}", release_gate)
-    app.router.add_get("/requests", list_requests)
-    app.router.add_post("/reset", reset)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     # Benchmarks open hundreds of connections at once.
@@ -691,8 +697,8 @@ def die_with_parent() -> None:
         sys.exit("The parent is already gone.")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(build: Callable[[], web.Application] = application, words: str | None = __doc__) -> None:
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument(
         "--until-stdin-closes",
@@ -702,7 +708,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.until_stdin_closes:
         die_with_parent()
-    asyncio.run(serve(options.port, until_stdin_closes=options.until_stdin_closes))
+    asyncio.run(serve(build, options.port, until_stdin_closes=options.until_stdin_closes))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,13 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class FakeModel:
     """Start a fake model server; script it, let it go on, and ask what it was told."""
 
+    module = "tests.servers.fake_model"
+
     def __init__(self, *, port: int = 0) -> None:
         command = [
             sys.executable,
             "-m",
-            "tests.servers.fake_model",
+            self.module,
             "--until-stdin-closes",
             "--port",
             str(port),

@@ -1,10 +1,16 @@
 """Models by provider kind."""
 
+import asyncio
+import importlib
+import sys
+
 from agents_app.engine.models.base import Model, ModelRequest
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import RunFailed
 
 __all__ = ["Model", "ModelRequest", "close_models", "open_model", "prepare"]
+
+_ANTHROPIC = "agents_app.engine.models.anthropic"
 
 
 async def open_model(spec: ModelSpec) -> Model:
@@ -17,6 +23,12 @@ async def open_model(spec: ModelSpec) -> Model:
         from agents_app.engine.models.openai import OpenAIModel
 
         return OpenAIModel.shared(spec)
+    if spec.kind == "anthropic":
+        # Loading the SDK takes seconds: in a thread, so that others' tokens flow, and only where it is used.
+        await asyncio.to_thread(importlib.import_module, _ANTHROPIC)
+        from agents_app.engine.models.anthropic import AnthropicModel
+
+        return AnthropicModel.shared(spec)
     if spec.kind == "local":
         from agents_app.engine.models.local import open_local_model
 
@@ -31,6 +43,10 @@ async def close_models() -> None:
     from agents_app.engine.models.openai import OpenAIModel
 
     await OpenAIModel.close_all()
+    if _ANTHROPIC in sys.modules:
+        from agents_app.engine.models.anthropic import AnthropicModel
+
+        await AnthropicModel.close_all()
 
 
 def prepare() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents_app.engine.spec import Message, Parameters
 from agents_app.engine.tools import Tool
@@ -33,6 +33,14 @@ class ToolCallPart:
 
 
 @dataclass(slots=True)
+class BlocksPart:
+    """The whole turn in the provider's own words, which `origin` wants to hear again unchanged. Before the end."""
+
+    origin: str
+    blocks: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
 class EndPart:
     """The model finished. `reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
 
@@ -48,7 +56,7 @@ class UsagePart:
     reasoning_tokens: int
 
 
-Part = TextPart | ReasoningPart | ToolCallPart | EndPart | UsagePart
+Part = TextPart | ReasoningPart | ToolCallPart | BlocksPart | EndPart | UsagePart
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,126 @@
+"""What can go wrong between us and a model's server, in our words. The SDKs name their errors alike."""
+
+import contextlib
+import datetime
+import email.utils
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import httpx2
+
+from agents_app.exceptions import ModelError, ModelUnavailable
+
+logger = logging.getLogger(__name__)
+
+RETRYABLE = {408, 409, 429}
+_LONGEST_REASON = 400
+_SHORTEST_SECRET = 6  # below, it is a placeholder such as "none", and may be a word of the message
+
+
+def secrets_among(sent: Iterable[str]) -> list[str]:
+    """Those of the values that must not be repeated to anybody."""
+    return [value for value in sent if len(value) >= _SHORTEST_SECRET]
+
+
+@contextlib.contextmanager
+def without_secrets(secrets: list[str]) -> Iterator[None]:
+    """What a server says of our request may repeat our key, and go on for pages: both stop here."""
+    try:
+        yield
+    except ModelError as error:
+        text = str(error)
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        text, _, traceback = text.partition("Traceback (most recent call last)")
+        text = " ".join(text.split())[:_LONGEST_REASON]
+        text = text.rstrip(" :") if traceback else text
+        error.args = (text if text.endswith((".", "?", "!")) else f"{text}.",)
+        raise
+
+
+@contextlib.contextmanager
+def translated_errors(
+    sdk: ModuleType, any_error: type[Exception], status_error: Callable[[Any], ModelError]
+) -> Iterator[None]:
+    """Say an SDK's errors in our words; `any_error` is the root of its tree, `status_error` reads a refusal."""
+    try:
+        yield
+    except sdk.APIStatusError as error:
+        raise status_error(error) from error
+    except (sdk.APITimeoutError, httpx2.TimeoutException, TimeoutError) as error:
+        if was_disconnected(error) or isinstance(error.__cause__, httpx2.ConnectError):
+            raise _unreachable() from error
+        raise ModelUnavailable("The model's server did not answer in time.", code="model_timeout") from error
+    except (sdk.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
+        raise _unreachable() from error
+    except any_error as error:
+        logger.warning("The model's client refused a request: %r", error)
+        raise ModelError("The request to the model could not be made.") from error
+
+
+def _unreachable() -> ModelUnavailable:
+    return ModelUnavailable("The connection to the model's server failed.", code="model_unreachable")
+
+
+def was_disconnected(error: BaseException | None) -> bool:
+    """Whether the server hung up: the SDKs' aiohttp transport reports that as a time-out."""
+    while error is not None:
+        if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def key_refused() -> ModelError:
+    return ModelError("The model's server refused the API key.", code="model_key_refused")
+
+
+def too_long(message: str) -> ModelError:
+    """The loop asks again with less of the history."""
+    return ModelError(f"The conversation is too long for the model: {message}", code="context_length_exceeded")
+
+
+def refused(status: int, message: str) -> ModelError:
+    return ModelError(f"The model's server refused the request ({status}): {message}", code="model_refused")
+
+
+def unavailable(status: int, message: str, headers: httpx2.Headers) -> ModelUnavailable:
+    """Worth another try, when the server's headers say so."""
+    return ModelUnavailable(
+        f"The model's server answered {status}: {message}",
+        code="model_rate_limited" if status == 429 else "model_unavailable",
+        retry_after=_retry_after(headers),
+    )
+
+
+def reason(body: object) -> str:
+    """The server's reason, in whichever of the usual places it is. A proxy's web page is none."""
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail")
+    if isinstance(body, str) and body.strip() and not body.lstrip().startswith("<"):
+        return body
+    return "no reason given"
+
+
+def _retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds, from `retry-after-ms` or `retry-after`, which is a number or a date."""
+    try:
+        if value := headers.get("retry-after-ms"):
+            seconds = float(value) / 1000
+        else:
+            seconds = _seconds(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _seconds(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        at = email.utils.parsedate_to_datetime(value)
+        return (at.replace(tzinfo=at.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)).total_seconds()

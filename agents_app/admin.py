@@ -10,10 +10,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from agents_app import runs
+from agents_app import admin_tasks, approval_admin, runs  # noqa: F401 — registers itself
 from agents_app.exceptions import AgentError
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 from agents_app.models.agents import make_default
+from agents_app.server_admin import JSONForm, SecretsAdmin
 
 admin.site.site_header = admin.site.site_title = settings.PRODUCT_NAME
 admin.site.index_title = "Agents, providers and what they did"
@@ -45,7 +46,7 @@ class OneDefaultAdmin(admin.ModelAdmin):
         messages.success(request, f"{rows[0]} is the default now.")
 
 
-class ProviderForm(forms.ModelForm):
+class ProviderForm(JSONForm):
     """A key is typed in and never shown; left empty, the stored one stays."""
 
     api_key = forms.CharField(
@@ -76,20 +77,11 @@ class ProviderForm(forms.ModelForm):
             cleaned["api_key"] = self.instance.api_key
         return cleaned
 
-    def clean_headers(self) -> Any:
-        return self.cleaned_data["headers"] or {}
-
-
-class AgentForm(forms.ModelForm):
-    """An emptied field is an empty list."""
-
-    def clean_builtin_tools(self) -> Any:
-        return self.cleaned_data["builtin_tools"] or []
-
 
 @admin.register(Provider)
-class ProviderAdmin(OneDefaultAdmin):
+class ProviderAdmin(SecretsAdmin, OneDefaultAdmin):
     form = ProviderForm
+    secrets = {"api_key", "remove_api_key"}
     list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
     list_filter = ("kind",)
     search_fields = ("name", "base_url", "default_model")
@@ -113,7 +105,8 @@ class ProviderAdmin(OneDefaultAdmin):
 
 @admin.register(Agent)
 class AgentAdmin(OneDefaultAdmin):
-    form = AgentForm
+    form = JSONForm
+    filter_horizontal = ("mcp_servers",)
     list_display = ("name", "role", "provider", "model", "enabled", "is_default", "updated_at")
     list_filter = ("enabled", "provider")
     list_select_related = ("provider",)
@@ -134,7 +127,8 @@ class AgentAdmin(OneDefaultAdmin):
                 )
             },
         ),
-        ("Tools", {"fields": ("builtin_tools",)}),
+        ("Tools", {"fields": ("builtin_tools", "mcp_servers", "allowed_tools", "denied_tools")}),
+        ("Approval by a person", {"fields": ("approval_required", "approval_timeout")}),
         ("Limits of one run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )

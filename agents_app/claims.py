@@ -1,5 +1,6 @@
 """Claims: how a worker takes a run, keeps it, and gives it back. Each is a conditional UPDATE on the run's row."""
 
+import dataclasses
 import datetime
 import logging
 import uuid
@@ -122,11 +123,26 @@ def _prepared(run: Run, default: Provider | None) -> Claim:
 def _whole(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
     spec = agent.spec(agent.provider or default) if agent else None
+    if spec and run.given:
+        spec = _with_given(spec, run.given)
+    if spec and run.task and run.task.timeout:
+        spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, timeout=run.task.timeout))
     told = runs.conversation(run, spec.model.context_tokens) if spec else runs.conversation(run)
     prepared = Claim(run, spec, told)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared
+
+
+def _with_given(spec: AgentSpec, given: dict[str, Any]) -> AgentSpec:
+    """The agent with what its caller wants otherwise for this run."""
+    prompt = "\n\n".join(filter(None, [spec.system_prompt, given.get("instructions", "")]))
+    parameters = dict(given.get("parameters", {}))
+    if "stop" in parameters:
+        parameters["stop"] = tuple(parameters["stop"])
+    return dataclasses.replace(
+        spec, system_prompt=prompt, parameters=dataclasses.replace(spec.parameters, **parameters)
+    )
 
 
 def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:

@@ -226,7 +226,7 @@ class Execution:
     async def _end_completed(self, answer: Answered) -> None:
         if not self.run.enable_reasoning:
             self.log.add("response", {"content": answer.content})
-        await self._end(Run.Status.COMPLETED, result=answer.content)
+        await self._end(Run.Status.COMPLETED, result=answer.content, truncated=answer.truncated)
 
     async def _end_failed(self, message: str, code: str) -> None:
         if self.run.enable_reasoning:

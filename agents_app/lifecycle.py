@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from agents_app import dispatch, embedded, live
+from agents_app import dispatch, embedded, live, servers
 
 
 async def start() -> None:
@@ -17,8 +17,9 @@ async def start() -> None:
 
 
 async def stop() -> None:
-    """Stop taking work, and write everything down."""
+    """Stop taking work, write everything down, and end the processes that we have started."""
     if settings.EMBEDDED:
         await embedded.stop()
     else:
         dispatch.set_draining()
+    await servers.close()

@@ -52,8 +52,13 @@ def start(
     if_busy: IfBusy = "enqueue",
     trigger: str,
     parent: Run | None = None,
+    given: dict[str, Any] | None = None,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
+
+    `given`, for this run alone: `instructions` that follow the agent's own; `parameters` instead of the agent's;
+    `messages` of the conversation before the prompt, after those of the session; `follows`, the number of the
+    session's run that this one continues, where that is not the one before it.
 
     Raises:
         InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy: nothing was written.
@@ -74,6 +79,7 @@ def start(
             message_id=message_id or None,
             trigger=trigger,
             parent=parent,
+            given=given,
         )
         enqueue_next(session.pk)
         return Started(run, created=True)
@@ -232,7 +238,7 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
     decisions, approved_tools = _decisions(run) if steps else ({}, set())
     history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
-    rebuilt = Conversation(history=history, prompt=run.prompt, approved_tools=approved_tools)
+    rebuilt = Conversation(history=history + _given_messages(run), prompt=run.prompt, approved_tools=approved_tools)
     _replay(rebuilt, steps, decisions)
     if steps:
         rebuilt.next_index = steps[-1].index + 1
@@ -284,15 +290,37 @@ def _tool_call(use: Step) -> ToolCall:
 
 
 def _recent(run: Run, room: int) -> list[Run]:
-    """The session's finished runs before this one, oldest first, as far back as they may fit into `room`."""
+    """The session's finished runs that this one continues, oldest first, as far back as they may fit into `room`."""
     earlier = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
     recent: list[Run] = []
+    follows = _followed(run)
     for each in earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS].iterator(chunk_size=5):
+        if each.number > follows:
+            continue
         recent.append(each)
-        room -= len(each.prompt) + len(each.result)
+        follows = _followed(each)
+        room -= len(each.prompt) + len(each.result) + sum(len(told.content) for told in _given_messages(each))
         if room < 0:
             break
     return recent[::-1]
+
+
+def _followed(run: Run) -> int:
+    """The number of the run that it continues: the one before it, unless its caller named another."""
+    return (run.given or {}).get("follows", run.number - 1)
+
+
+def _given_messages(run: Run) -> list[Message]:
+    """What its caller told of the conversation before the prompt."""
+    return [
+        Message(
+            told["role"],
+            told["content"],
+            tool_calls=tuple(told_call(c["id"], c["name"], {}, c["arguments"]) for c in told.get("tool_calls", ())),
+            tool_call_id=told.get("tool_call_id", ""),
+        )
+        for told in (run.given or {}).get("messages", ())
+    ]
 
 
 def _history(run: Run, *, room: int) -> list[Message]:
@@ -307,6 +335,7 @@ def _history(run: Run, *, room: int) -> list[Message]:
     for earlier_run in recent:
         told = Conversation(history=[], prompt="")
         _replay(told, steps.get(earlier_run.pk, []))
+        messages += _given_messages(earlier_run)
         messages.append(Message("user", earlier_run.prompt))
         messages += told.turns
         messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))

@@ -12,6 +12,7 @@ from agents_app.engine import mcp, models
 from agents_app.execution import Execution
 from agents_app.log import LogWriter
 from agents_app.threads import DatabaseThreads
+from agents_app.ticker import Ticker
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Worker:
         self._database = DatabaseThreads("claims", 1)
         self._heart = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
         self._writer = LogWriter()
+        self._ticker = Ticker()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, alone: bool) -> None:
@@ -49,6 +51,7 @@ class Worker:
             asyncio.create_task(self._claim_for_ever()),
             asyncio.create_task(self._beat_for_ever()),
             asyncio.create_task(self._expire_for_ever()),
+            asyncio.create_task(self._ticker.tick_for_ever()),
         ]
 
     async def stop(self) -> None:
@@ -137,8 +140,10 @@ class Worker:
         task.add_done_callback(lambda _: self._ended(run.pk))
 
     def _ended(self, run_id: uuid.UUID) -> None:
-        self._executions.pop(run_id, None)
+        ended = self._executions.pop(run_id, None)
         self.wake()  # the session's next run, or one that found no place
+        if ended is not None and ended.run.task_id:
+            self._ticker.wake()  # its task may have something to go on with
 
     async def _expire_for_ever(self) -> None:
         """Answer for the people who did not come; every worker looks, and the first to lock the session does it."""

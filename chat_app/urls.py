@@ -1,11 +1,22 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from chat_app import views
+from chat_app import page_data, views
+from chat_app.openai_api import chat, models, responses
 
 app_name = "chat_app"
 urlpatterns = [
+    path("v1/chat/completions", chat.completions, name="chat-completions"),
+    path("v1/models", models.models, name="models"),
+    path("v1/models/<str:name>", models.model, name="model"),
+    path("v1/responses", responses.collection, name="responses"),
+    path("v1/responses/<str:identifier>", responses.one, name="response"),
+    path("v1/responses/<str:identifier>/cancel", responses.cancelling, name="response-cancel"),
     path("v1/schema/frames", views.frames_schema, name="frames-schema"),
     path("chat/", views.chat, name="chat"),
+    path("chat/sessions", page_data.SideSessionsView.as_view(), name="sessions"),
+    path("chat/runs/<uuid:pk>/steps", page_data.StepsView.as_view(), name="steps"),
+    path("tasks/", views.tasks, name="tasks"),
+    path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),
 ]

@@ -1,23 +1,30 @@
 """The admin: setting up, and reading what happened."""
 
+import json
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from agents_app import log
-from agents_app.models import Agent, Event, Provider, Run, Session, Step
+from agents_app import log, server_admin
+from agents_app.models import Agent, Event, McpServer, Provider, Run, Session, Step
+from tests.servers.simple_mcp_server import COMMAND
 
 pytestmark = pytest.mark.django_db
 
-ROWS = [Provider, Agent, Session, Run, Step, Event]
+ROWS = [Provider, McpServer, Agent, Session, Run, Step, Event]
 
 
 @pytest.fixture
 def run(admin_user):
     provider = Provider.objects.create(name="lab", base_url="http://lab/v1", api_key="sk-very-secret")
     agent = Agent.objects.create(name="helper", provider=provider)
+    secrets = {"API_KEY": "secret-key", "TOKEN": "${TOKEN}"}
+    server = McpServer.objects.create(name="files", command="true", env=secrets, tool_names=["read", "write"])
+    agent.mcp_servers.add(server)
     session = Session.objects.create(id="s", owner=admin_user, agent=agent)
     run = Run.objects.create(session=session, number=1, agent=agent, agent_name="helper", prompt="Hello" * 50)
     Step.objects.create(run=run, index=0, iteration=1, kind="thought", content="Hm.", started_at=timezone.now())
@@ -57,7 +64,8 @@ def test_lists_ask_as_many_queries_for_many_rows_as_for_one(admin_client, run, m
         other = Run.objects.create(session=session, number=1, agent=run.agent, agent_name="helper", prompt="Hello")
         Step.objects.create(run=other, index=0, iteration=1, kind="thought", started_at=timezone.now())
         log.record(session.pk, other.pk, [("reasoning_start", {})])
-        Agent.objects.create(name=f"agent-{session.pk}", provider=run.agent.provider)
+        agent = Agent.objects.create(name=f"agent-{session.pk}", provider=run.agent.provider)
+        agent.mcp_servers.add(McpServer.objects.create(name=f"server-{session.pk}", command="true"))
     with django_assert_max_num_queries(14):
         assert admin_client.get(address(model, "changelist")).status_code == 200
 
@@ -132,6 +140,106 @@ def test_odd_tools_are_refused(admin_client, run):
         assert response.context["adminform"].form.errors["builtin_tools"]
 
 
+def test_an_agent_is_given_servers_and_patterns(admin_client, run):
+    path = address(Agent, "change", run.agent.pk)
+    form = form_of(admin_client.get(path)) | {"mcp_servers": [], "approval_required": '["files__write_*"]'}
+    assert admin_client.post(path, form).status_code == 302
+    agent = Agent.objects.get()
+    assert (agent.mcp_servers.count(), agent.approval_required) == (0, ["files__write_*"])
+    form |= {"mcp_servers": [McpServer.objects.get().pk], "approval_required": ""}
+    assert admin_client.post(path, form).status_code == 302
+    agent = Agent.objects.get()
+    assert (agent.mcp_servers.count(), agent.approval_required) == (1, [])
+
+
+def test_secrets_of_a_server_are_masked_and_stars_keep_them(admin_client, run):
+    server = McpServer.objects.get()
+    path = address(McpServer, "change", server.pk)
+    form = form_of(admin_client.get(path))
+    assert json.loads(form["env"]) == {"API_KEY": "***", "TOKEN": "${TOKEN}"}
+    assert admin_client.post(path, form | {"timeout": 5}).status_code == 302
+    server.refresh_from_db()
+    assert (server.timeout, server.env) == (5, {"API_KEY": "secret-key", "TOKEN": "${TOKEN}"})
+    assert admin_client.post(path, form | {"env": '{"API_KEY": "***", "NEW": "secret-2"}'}).status_code == 302
+    server.refresh_from_db()
+    assert server.env == {"API_KEY": "secret-key", "NEW": "secret-2"}
+    assert admin_client.post(path, form | {"env": ""}).status_code == 302
+    server.refresh_from_db()
+    assert server.env == {}
+
+
+def test_a_secret_that_was_typed_is_not_shown_again(admin_client, run):
+    path = address(McpServer, "change", McpServer.objects.get().pk)
+    form = form_of(admin_client.get(path)) | {"name": "with space", "env": '{"API_KEY": "another-secret"}'}
+    page = admin_client.post(path, form)
+    assert page.context["adminform"].form.errors["name"]
+    assert "secret" not in page.content.decode()
+
+
+def test_odd_settings_of_a_server_are_refused_with_a_sentence(admin_client, run):
+    path = address(McpServer, "change", McpServer.objects.get().pk)
+    form = form_of(admin_client.get(path))
+    for field, odd in (
+        ("env", '{"NEW": "***"}'),
+        ("env", '["a"]'),
+        ("env", '{"API_KEY": 7}'),
+        ("headers", '"a"'),
+        ("headers", '{"X Key": "a"}'),
+        ("args", '["\\ud800"]'),
+        ("args", "7"),
+        ("tool_timeouts", '{"a": NaN}'),
+        ("allowed_tools", '"*"'),
+        ("url", "https://mcp.example"),
+        ("command", ""),
+    ):
+        response = admin_client.post(path, form | {field: odd})
+        assert response.context["adminform"].form.errors[field], (field, odd)
+
+
+def test_a_remote_server_is_added(admin_client):
+    form = {
+        "name": "remote",
+        "transport": "sse",
+        "url": "https://mcp.example/sse",
+        "headers": '{"Authorization": "Bearer secret"}',
+        "timeout": 60,
+        "enabled": "on",
+    }
+    response = admin_client.post(address(McpServer, "add"), form)
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    server = McpServer.objects.get()
+    assert (server.headers, server.args, server.tool_timeouts) == ({"Authorization": "Bearer secret"}, [], {})
+
+
+def test_servers_are_checked_by_an_action(admin_client):
+    good = McpServer.objects.create(name="good", **COMMAND)
+    bad = McpServer.objects.create(name="bad", command="/no/such/program")
+    page = act(admin_client, McpServer, "check_now", good, bad).content.decode()
+    assert "Good: simple 7 answers" in page
+    assert "Bad: The MCP server" in page
+    good.refresh_from_db()
+    assert (good.check_ok, "add" in good.tool_names) == (True, True)
+    bad.refresh_from_db()
+    assert (bad.check_ok, bad.check_message != "") == (False, True)
+
+
+def test_a_check_does_not_keep_a_page_waiting(admin_client, monkeypatch):
+    monkeypatch.setattr(server_admin, "CHECK_PATIENCE", 0.2)
+    silent = McpServer.objects.create(name="silent", command="sleep", args=["60"])
+    assert "did not answer within 0.2 seconds" in act(admin_client, McpServer, "check_now", silent).content.decode()
+
+
+def test_what_a_check_found_is_forgotten_where_something_else_is_started(admin_client, run):
+    server = McpServer.objects.get()
+    server.record_check(ok=True, message="It answers.", tool_names=["read"])
+    path = address(McpServer, "change", server.pk)
+    form = form_of(admin_client.get(path))
+    admin_client.post(path, form | {"timeout": 5})
+    assert McpServer.objects.get().check_ok is True
+    admin_client.post(path, form | {"command": "false"})
+    assert McpServer.objects.get().check_ok is None
+
+
 def test_the_mark_of_the_default_is_moved_by_an_action(admin_client, run):
     other = Agent.objects.create(name="other", is_default=True)
     act(admin_client, Agent, "mark_as_default", run.agent)
@@ -149,7 +257,7 @@ def test_runs_are_cancelled_by_an_action(admin_client, run, admin_user):
 
 
 def test_nothing_that_a_run_still_needs_can_be_deleted(admin_client, run):
-    for row in (run.agent, run.session, run.agent.provider):
+    for row in (run.agent, run.session, run.agent.provider, run.agent.mcp_servers.get()):
         path = address(type(row), "delete", row.pk)
         assert admin_client.get(path).context["protected"]
         assert admin_client.post(path, {"post": "yes"}).status_code == 200
@@ -161,6 +269,16 @@ def test_a_session_goes_with_all_that_is_in_it(admin_client, run):
     assert admin_client.post(address(Session, "delete", "s"), {"post": "yes"}).status_code == 302
     assert not Run.objects.exists()
     assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("model", [Provider, McpServer])
+def test_who_may_only_look_sees_no_secret(client, run, model):
+    user = get_user_model().objects.create_user("somebody", password="long-enough", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename=f"view_{model._meta.model_name}"))
+    client.force_login(user)
+    page = client.get(address(model, "change", model.objects.get().pk))
+    assert page.status_code == 200
+    assert "secret" not in page.content.decode()
 
 
 def test_only_administrators_come_in(client):

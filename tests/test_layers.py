@@ -14,6 +14,7 @@ LAYERS = {
     "agents_app.logs": 0,
     "agents_app.schedules": 0,
     "agents_app.engine": 0,
+    "agents_app.clock": 0.5,
     "agents_app.threads": 0.5,
     "agents_app.models": 1,
     "agents_app.live": 1,
@@ -21,6 +22,10 @@ LAYERS = {
     "agents_app.dispatch": 3,
     "agents_app.runs": 4,
     "agents_app.approvals": 4,
+    "agents_app.scheduler": 4,
+    "agents_app.webhooks": 4,
+    "agents_app.ticker": 4.5,
+    "agents_app.task_tools": 4.5,
     "agents_app.claims": 4.5,  # rows' side of the worker: after runs, before worker
     "agents_app.artifacts": 4.5,
     "agents_app.platform_tools": 4.6,
@@ -35,6 +40,10 @@ ENGINE_ORDER = {
     "agents_app.engine.spec": 0,
     "agents_app.engine.events": 0,
     "agents_app.engine.tools": 0,
+    "agents_app.engine.addresses": 0,
+    "agents_app.engine.markup": 0,
+    "agents_app.engine.pages": 0,
+    "agents_app.engine.fetch": 1,
     "agents_app.engine.builtin": 1,
     "agents_app.engine.mcp": 1,
     "agents_app.engine.models.base": 2,
@@ -46,10 +55,12 @@ ENGINE_ORDER = {
 ONLY = {  # who may import what
     "channels.layers": {"agents_app.live"},
     "openai": {"agents_app.engine.models"},
+    "mcp": {"agents_app.engine.mcp", "agents_app.mcp_server"},
     "xllamacpp": {"agents_app.engine.models"},
     "agents_app.engine": {
         "agents_app.engine", "agents_app.models", "agents_app.log", "agents_app.runs", "agents_app.approvals", "agents_app.artifacts", "agents_app.platform_tools", "agents_app.claims",
         "agents_app.execution", "agents_app.worker", "agents_app.embedded", "agents_app.providers",
+        "agents_app.servers", "agents_app.webhooks", "agents_app.task_tools",
     },
     "agents_app.worker": {"agents_app.embedded", "agents_app.management"},
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents_app.models import Agent, Provider, Run, Session
+from agents_app.models import Agent, McpServer, Provider, Run, Session
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -19,6 +19,11 @@ PARAMETERS = {
 @pytest.fixture
 def provider():
     return Provider.objects.create(name="lab", base_url="http://lab:8080/v1", default_model="m-1")
+
+
+@pytest.fixture
+def servers():
+    return [McpServer.objects.create(name=name, command="true") for name in ("clock", "files")]
 
 
 def create(client, **body):
@@ -40,10 +45,12 @@ def test_a_name_is_all_that_an_agent_needs(client):
     assert agent["timeout"] == 300
     assert agent["enabled"] is True
     assert agent["mcp_servers"] == agent["builtin_tools"] == agent["approval_required"] == []
+    assert agent["allowed_tools"] == agent["denied_tools"] == []
+    assert agent["approval_timeout"] == 86_400
     assert set(agent["parameters"].values()) == {None}
 
 
-def test_an_agent_is_answered_as_it_was_sent(client, provider):
+def test_an_agent_is_answered_as_it_was_sent(client, provider, servers):
     sent = {
         "name": "helper",
         "role": "A helper",
@@ -52,7 +59,12 @@ def test_an_agent_is_answered_as_it_was_sent(client, provider):
         "provider": "lab",
         "model": "m-2",
         "parameters": PARAMETERS,
+        "mcp_servers": ["clock", "files"],
         "builtin_tools": ["calculate"],
+        "allowed_tools": ["files__*", "calculate"],
+        "denied_tools": ["files__delete_[a-z]*"],
+        "approval_required": ["files__write_*"],
+        "approval_timeout": 600,
         "max_iterations": 3,
         "timeout": 60,
         "max_total_tokens": 1000,
@@ -63,18 +75,20 @@ def test_an_agent_is_answered_as_it_was_sent(client, provider):
     assert {key: answered[key] for key in sent} == sent
 
 
-def test_what_was_read_can_be_sent_back(client, provider):
-    create(client, name="helper", provider="lab", parameters=PARAMETERS)
+def test_what_was_read_can_be_sent_back(client, provider, servers):
+    create(client, name="helper", provider="lab", parameters=PARAMETERS, mcp_servers=["files"])
     agent = client.get("/v1/agents/helper").json()
     again = client.put("/v1/agents/helper", agent, content_type=JSON)
     assert again.status_code == 200
     assert again.json() | {"updated_at": None} == agent | {"updated_at": None}
 
 
-def test_put_resets_what_it_leaves_out_but_not_the_mark_of_the_default(client, provider):
-    create(client, name="helper", role="A helper", provider="lab", parameters=PARAMETERS, is_default=True)
+def test_put_resets_what_it_leaves_out_but_not_the_mark_of_the_default(client, provider, servers):
+    full = {"name": "helper", "role": "A helper", "provider": "lab", "parameters": PARAMETERS}
+    create(client, **full, mcp_servers=["files"], approval_required=["*"], is_default=True)
     agent = client.put("/v1/agents/helper", {"name": "helper"}, content_type=JSON).json()
     assert agent["role"] == ""
+    assert agent["mcp_servers"] == agent["approval_required"] == []
     assert agent["provider"] is None
     assert agent["parameters"]["temperature"] is None
     assert agent["is_default"] is True
@@ -86,6 +100,24 @@ def test_patch_changes_only_what_it_names(client):
     agent = client.patch("/v1/agents/helper", body, content_type=JSON).json()
     assert agent["role"] == "A helper"
     assert agent["parameters"] == PARAMETERS | {"temperature": 1, "reasoning_effort": None}
+
+
+def test_servers_are_named_once_and_in_order(client, servers):
+    create(client, name="helper", role="A helper", mcp_servers=["files", "clock", "files"])
+    assert client.get("/v1/agents/helper").json()["mcp_servers"] == ["clock", "files"]
+    client.patch("/v1/agents/helper", {"role": "Another"}, content_type=JSON)
+    assert client.get("/v1/agents/helper").json()["mcp_servers"] == ["clock", "files"]
+    agent = client.patch("/v1/agents/helper", {"mcp_servers": ["clock"]}, content_type=JSON).json()
+    assert (agent["mcp_servers"], agent["role"]) == (["clock"], "Another")
+
+
+def test_a_list_asks_as_many_queries_for_many_agents_as_for_one(
+    client, provider, servers, django_assert_max_num_queries
+):
+    for n in range(20):
+        create(client, name=f"helper-{n}", provider="lab", mcp_servers=["clock", "files"])
+    with django_assert_max_num_queries(4):
+        assert len(client.get("/v1/agents").json()["data"]) == 20
 
 
 def test_the_mark_of_the_default_moves(client):
@@ -143,7 +175,21 @@ def test_two_agents_cannot_share_a_name(client):
         ({"name": "ok", "builtin_tools": ["fly"]}, "builtin_tools"),
         ({"name": "ok", "builtin_tools": [{}]}, "builtin_tools.0"),
         ({"name": "ok", "mcp_servers": ["files"]}, "mcp_servers"),
-        ({"name": "ok", "approval_required": ["*"]}, "approval_required"),
+        ({"name": "ok", "mcp_servers": "files"}, "mcp_servers"),
+        ({"name": "ok", "mcp_servers": None}, "mcp_servers"),
+        ({"name": "ok", "mcp_servers": {"files": 1}}, "mcp_servers"),
+        ({"name": "ok", "mcp_servers": [7]}, "mcp_servers.0"),
+        ({"name": "ok", "mcp_servers": [None]}, "mcp_servers.0"),
+        ({"name": "ok", "mcp_servers": ["nul\0"]}, "mcp_servers.0"),
+        ({"name": "ok", "mcp_servers": ["files"] * 101}, "mcp_servers"),
+        ({"name": "ok", "approval_required": "*"}, "approval_required"),
+        ({"name": "ok", "approval_required": [" "]}, "approval_required"),
+        ({"name": "ok", "approval_required": ["a" * 129]}, "approval_required"),
+        ({"name": "ok", "allowed_tools": ["*"] * 201}, "allowed_tools"),
+        ({"name": "ok", "allowed_tools": [7]}, "allowed_tools.0"),
+        ({"name": "ok", "denied_tools": {"*": True}}, "denied_tools"),
+        ({"name": "ok", "approval_timeout": 0}, "approval_timeout"),
+        ({"name": "ok", "approval_timeout": 31 * 86_400}, "approval_timeout"),
         ({"name": "ok", "sytem_prompt": "a typo"}, "sytem_prompt"),
     ],
 )
@@ -162,7 +208,8 @@ def test_all_wrong_fields_are_listed(client):
 
 
 def test_an_unknown_mcp_server_is_named_in_the_sentence(client):
-    assert "'files'" in error_of(create(client, name="ok", mcp_servers=["files"]), 400)["message"]
+    error = error_of(create(client, name="ok", mcp_servers=["files"]), 400)
+    assert error["message"] == "mcp_servers: There is no MCP server 'files'."
 
 
 def test_an_unknown_agent_is_not_found(client):

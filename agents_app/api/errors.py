@@ -21,6 +21,7 @@ from agents_app.exceptions import (
     InvalidRequest,
     NotFound,
     RateLimited,
+    ServerUnavailable,
     StorageUnavailable,
 )
 
@@ -45,6 +46,7 @@ _DOMAIN_STATUS: dict[type[AgentError], int] = {
     Conflict: 409,
     RateLimited: 429,
     StorageUnavailable: 503,
+    ServerUnavailable: 503,
 }
 _SENTENCES = {
     "not_found": "There is nothing here of that name.",

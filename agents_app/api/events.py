@@ -5,22 +5,20 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import orjson
-from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import connections
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from asgiref.sync import sync_to_async
+from django.http import HttpResponse, HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from agents_app import log
 from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
+from agents_app.api.streams import PING, PING_INTERVAL, give_thread_back, stream
 from agents_app.exceptions import InvalidRequest, SessionNotFound
 from agents_app.live import Frame
 from agents_app.log import Row
 from agents_app.models import Run, Session
 
-PING_INTERVAL = 15.0  # seconds
 LAST_FRAME = "reasoning_complete"
-_PING = b": ping\n\n"
 _PAGE = 500
 
 
@@ -28,7 +26,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
     after = _cursor(request)
     if wants_stream(request):
-        return _stream(_of_session(session, after))
+        return stream(_of_session(session, after))
     limit = limit_of(request)
     return _page(request, log.read(session.pk, after, limit + 1), limit, session)
 
@@ -38,7 +36,7 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
     before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
     after = max(_cursor(request), before)
     if wants_stream(request):
-        return _stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after))
+        return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after))
     limit = limit_of(request)
     return _page(request, log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
 
@@ -75,30 +73,22 @@ def _page(request: Request, rows: list[Row], limit: int, session: Session) -> Ht
     return HttpResponse(orjson.dumps(body), content_type="application/json")
 
 
-def _stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        events,
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
-    )
-
-
 # Streams
 
 
 async def _of_session(session: Session, after: int) -> AsyncIterator[bytes]:
     """Everything after the cursor, for as long as the client listens."""
     start = min(max(after, session.pruned_seq), session.last_seq)
-    yield _PING  # so that the client sees at once that the stream is open
+    yield PING  # so that the client sees at once that the stream is open
     if start != after:
         yield _reset(start)
     async for frames in _batches(session.pk, start):
-        yield b"".join(_event(frame.seq, frame.text) for frame in frames) or _PING
+        yield b"".join(_event(frame.seq, frame.text) for frame in frames) or PING
 
 
 async def _of_run(run: Run, after: int) -> AsyncIterator[bytes]:
     """The frames of a run that goes on, up to its last."""
-    yield _PING
+    yield PING
     async for frames in _batches(run.session_id, after):
         told, ended = [], False
         for frame in frames:
@@ -106,7 +96,7 @@ async def _of_run(run: Run, after: int) -> AsyncIterator[bytes]:
             if body["run_id"] == str(run.pk):
                 told.append(_event(frame.seq, frame.text))
                 ended = ended or body["type"] == LAST_FRAME
-        yield b"".join(told) or _PING
+        yield b"".join(told) or PING
         if ended:
             return
 
@@ -122,7 +112,7 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
 
 async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
     """What the log says, as it says it; an empty list where it has said nothing for PING_INTERVAL."""
-    await _give_thread_back()
+    await give_thread_back()
     async with contextlib.aclosing(log.follow(session_id, after)) as following:  # type: ignore[type-var]
         while True:
             batch = asyncio.ensure_future(anext(following))
@@ -135,19 +125,6 @@ async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
             finally:
                 batch.cancel()
                 await asyncio.wait({batch})
-
-
-async def _give_thread_back() -> None:
-    """Django keeps a thread, with a database connection, for each request until its answer has ended.
-
-    A stream that is open for hours needs neither: following has threads of its own, for all streams together.
-    """
-    context = SyncToAsync.thread_sensitive_context.get(None)
-    if context is None:
-        return
-    await sync_to_async(connections.close_all)()
-    if executor := SyncToAsync.context_to_thread_executor.pop(context, None):
-        executor.shutdown(wait=False)
 
 
 def _event(seq: int, frame: str) -> bytes:

@@ -101,8 +101,8 @@ class StrictModel(Strict, serializers.ModelSerializer):
         if self.instance is not None and not self.partial:
             attrs = self._defaults() | attrs
         row = copy.copy(self.instance) if self.instance is not None else self._model()
-        for name, value in attrs.items():
-            setattr(row, name, value)
+        for name in attrs.keys() - self._many():  # a row that is not saved has no others
+            setattr(row, name, attrs[name])
         row.clean()
         return attrs
 
@@ -112,7 +112,13 @@ class StrictModel(Strict, serializers.ModelSerializer):
 
     def _defaults(self) -> dict[str, Any]:
         fields = self._model._meta.concrete_fields
-        return {f.name: f.get_default() for f in fields if f.editable and not f.primary_key and f.name not in self.kept}
+        plain = {
+            f.name: f.get_default() for f in fields if f.editable and not f.primary_key and f.name not in self.kept
+        }
+        return plain | {name: [] for name in self._many() & self.fields.keys()}
+
+    def _many(self) -> set[str]:
+        return {f.name for f in self._model._meta.many_to_many}
 
 
 class WithDefault(StrictModel):

@@ -17,7 +17,12 @@ from agents_app.api.errors import TooLarge, error_response
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
-_CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Session-Id"
+_CORS_HEADERS = ", ".join(
+    ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "OpenAI-Beta", "X-Session-Id"]
+    # What OpenAI's own JavaScript client sends beside.
+    + [f"X-Stainless-{what}" for what in ("Arch", "Lang", "OS", "Package-Version", "Retry-Count", "Runtime",
+       "Runtime-Version", "Timeout", "Helper-Method")]
+)  # fmt: skip
 _CORS_EXPOSED = "Location, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 

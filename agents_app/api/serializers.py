@@ -65,6 +65,28 @@ class ProviderNameField(serializers.SlugRelatedField):
         return super().to_internal_value(data[:100])
 
 
+class ServerNamesField(serializers.ListField):
+    """MCP servers, by their names: one query, however many there are."""
+
+    default_error_messages: ClassVar = {
+        "not_a_list": "Give a list of the names of MCP servers.",
+        "does_not_exist": "There is no MCP server {name!r}.",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=Text(), required=False, **options)
+
+    def to_internal_value(self, data: Any) -> list[McpServer]:
+        names = dict.fromkeys(super().to_internal_value(data))
+        known = {server.name: server for server in McpServer.objects.filter(name__in=names)}
+        if unknown := [name for name in names if name not in known]:
+            self.fail("does_not_exist", name=unknown[0][:100])
+        return list(known.values())
+
+    def to_representation(self, servers: Any) -> list[str]:
+        return [server.name for server in servers.all()]
+
+
 class Patterns(serializers.ListField):
     """Patterns over names of tools."""
 
@@ -101,9 +123,7 @@ class AgentSerializer(WithDefault):
         help_text="Null: the default provider.",
     )
     parameters = ParametersSerializer(source="*", required=False)
-    mcp_servers = serializers.SlugRelatedField(
-        many=True, slug_field="name", queryset=McpServer.objects.all(), required=False, help_text="Names of servers."
-    )
+    mcp_servers = ServerNamesField(max_length=100, help_text="Names of MCP servers; their tools are server__tool.")
     builtin_tools = serializers.ListField(
         child=Text(max_length=64),
         required=False,
@@ -172,8 +192,7 @@ class AcceptedSerializer(serializers.Serializer):
 class RunSerializer(serializers.ModelSerializer):
     """One prompt answered."""
 
-    task_id = serializers.SerializerMethodField(help_text="The task that started it.")
-    scheduled_for = serializers.SerializerMethodField(help_text="The moment that the task was due.")
+    task_id = serializers.UUIDField(allow_null=True, help_text="The task that started it.")
     result = serializers.SerializerMethodField(help_text="The answer; null while there is none.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null where it did not.")
     usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
@@ -199,12 +218,6 @@ class RunSerializer(serializers.ModelSerializer):
         )
         read_only_fields = fields
 
-    def get_task_id(self, run: Run) -> str | None:
-        return None  # tasks come with a later version; every run of this one was started by somebody
-
-    def get_scheduled_for(self, run: Run) -> str | None:
-        return None
-
     def get_result(self, run: Run) -> str | None:
         return run.result if run.result or run.status == Run.Status.COMPLETED else None
 
@@ -217,9 +230,12 @@ class StepSerializer(serializers.ModelSerializer):
 
     step = serializers.IntegerField(source="index")
     type = serializers.ChoiceField(Step.Kind.choices, source="kind")
-    status = serializers.CharField(help_text="'started', of a tool call that goes on, or 'finished'.")
+    status = serializers.CharField(help_text="'pending' and 'started', of a call that waits or goes on, or 'finished'.")
     arguments = serializers.DictField(allow_null=True, help_text="Of a tool call; null where they were no object.")
     duration_ms = serializers.IntegerField(allow_null=True)
+    attachments = serializers.ListField(
+        child=serializers.DictField(), help_text="What the tool returned beside text: `/v1/runs/{id}/artifacts/{id}`."
+    )
 
     class Meta:
         model = Step
@@ -233,6 +249,7 @@ class StepSerializer(serializers.ModelSerializer):
             "tool_name",
             "arguments",
             "is_error",
+            "attachments",
             "started_at",
             "finished_at",
             "duration_ms",

@@ -18,19 +18,21 @@ def start(request: Request, *, agent_name: str, wanted: dict[str, Any]) -> Run:
     Raises:
         Conflict: the key was used for another request.
     """
-    if key := _key(request):
-        # From the secret key, so that nobody can take the session of somebody else's key beforehand.
-        mark = salted_hmac("agents_app.idempotency", f"{request.user.pk}:{key}", algorithm="sha256").hexdigest()
+    mark = idempotency_mark(request)
+    if mark:
         wanted = {"message_id": f"key-{mark}", "session_id": f"s-{mark[:32]}"} | wanted
     started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **wanted)
     run = started.run
-    if key and not started.created and (run.prompt, run.agent_name) != (wanted["message"], agent_name):
+    if mark and not started.created and (run.prompt, run.agent_name) != (wanted["message"], agent_name):
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     return run
 
 
-def _key(request: Request) -> str:
+def idempotency_mark(request: Request, about: str = "") -> str:
+    """What stands for this user's Idempotency-Key, about this thing; empty where none was sent."""
     key = request.headers.get("Idempotency-Key", "")
     if len(key) > LONGEST_KEY:
         raise InvalidRequest(f"'Idempotency-Key' must be 1 to {LONGEST_KEY} characters.", param="Idempotency-Key")
-    return key
+    # From the secret key, so that nobody can take the session of somebody else's key beforehand.
+    salt = f"agents_app.idempotency{about}"
+    return key and salted_hmac(salt, f"{request.user.pk}:{key}", algorithm="sha256").hexdigest()

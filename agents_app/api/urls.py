@@ -5,18 +5,28 @@ from rest_framework.routers import SimpleRouter
 
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.providers import ProviderViewSet
-from agents_app.api.views.runs import RunStepsView, RunViewSet, SessionRunsView
+from agents_app.api.views.runs import (
+    ArtifactView,
+    RunApprovalsView,
+    RunStepsView,
+    RunViewSet,
+    SessionRunsView,
+)
 from agents_app.api.views.server import InfoView, RootView, SchemaView
+from agents_app.api.views.servers import McpServerViewSet
 from agents_app.api.views.sessions import SessionViewSet
 from agents_app.api.views.sockets import BroadcastView, ConnectionsView
+from agents_app.api.views.tasks import TaskDeliveriesView, TaskRunsView, TaskSkipsView, TaskViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("agents", AgentViewSet, "agent")
 router.register("providers", ProviderViewSet, "provider")
+router.register("mcp-servers", McpServerViewSet, "mcp-server")
 router.register("sessions", SessionViewSet, "session")
 
 uuid_router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 uuid_router.register("runs", RunViewSet, "run")
+uuid_router.register("tasks", TaskViewSet, "task")
 
 urlpatterns = [
     path("", RootView.as_view(), name="root"),
@@ -25,7 +35,12 @@ urlpatterns = [
     path("v1/info", InfoView.as_view(), name="info"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),
+    path("v1/runs/<uuid:pk>/approvals", RunApprovalsView.as_view(), name="run-approvals"),
+    path("v1/runs/<uuid:pk>/artifacts/<uuid:artifact>", ArtifactView.as_view(), name="run-artifact"),
     path("v1/runs/<uuid:pk>/steps", RunStepsView.as_view(), name="run-steps"),
+    path("v1/tasks/<uuid:pk>/deliveries", TaskDeliveriesView.as_view(), name="task-deliveries"),
+    path("v1/tasks/<uuid:pk>/runs", TaskRunsView.as_view(), name="task-runs"),
+    path("v1/tasks/<uuid:pk>/skips", TaskSkipsView.as_view(), name="task-skips"),
     path("v1/", include(router.urls)),
     path("v1/", include(uuid_router.urls)),
 ]

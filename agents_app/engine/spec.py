@@ -27,6 +27,7 @@ class Parameters:
     max_tokens: int | None = None
     reasoning_effort: str = ""
     thinking_budget: int | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

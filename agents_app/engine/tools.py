@@ -49,7 +49,7 @@ class Tool:
     """A tool as the model sees it, and the function behind it.
 
     `read_only` and `idempotent` say whether a call may be made again after a crash. `timeout` is in seconds;
-    None: the loop's own. `server`: the MCP server that it belongs to.
+    None: the loop's own. `server`: the MCP server that it belongs to, which calls it `own_name`.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Tool:
     idempotent: bool = False
     timeout: float | None = None
     server: str = ""
+    own_name: str = ""
 
     @property
     def may_run_again(self) -> bool:

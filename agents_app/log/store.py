@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STEP_FIELDS = [
     "iteration", "kind", "status", "content", "tool_call_id", "tool_name", "arguments",
-    "is_error", "provider_data", "usage", "started_at", "finished_at",
+    "is_error", "attachments", "provider_data", "usage", "started_at", "finished_at",
 ]  # fmt: skip
 
 

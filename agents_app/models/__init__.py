@@ -1,8 +1,24 @@
 """The rows. One file for each group of nouns; see DESIGN's section on data."""
 
 from agents_app.models.agents import Agent, Provider
+from agents_app.models.firing import Delivery, Postponed, Skip
 from agents_app.models.log import Event
 from agents_app.models.runs import Approval, Artifact, Run, Session, Step
 from agents_app.models.servers import McpServer
+from agents_app.models.tasks import ScheduledTask
 
-__all__ = ["Agent", "Approval", "Artifact", "Event", "McpServer", "Provider", "Run", "Session", "Step"]
+__all__ = [
+    "Agent",
+    "Approval",
+    "Artifact",
+    "Delivery",
+    "Event",
+    "McpServer",
+    "Postponed",
+    "Provider",
+    "Run",
+    "ScheduledTask",
+    "Session",
+    "Skip",
+    "Step",
+]

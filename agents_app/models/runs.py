@@ -90,11 +90,27 @@ class Run(models.Model):
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", help_text="Who asked for it."
     )
+    task = models.ForeignKey(
+        "agents_app.ScheduledTask",
+        null=True,
+        blank=True,
+        db_index=False,  # see the indexes below
+        on_delete=models.SET_NULL,
+        related_name="runs",
+        help_text="The task that started it.",
+    )
+    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The moment that the task was due.")
+    retry = models.PositiveIntegerField(default=0, help_text="Which repetition after a failure this is.")
+    settled = models.BooleanField(default=False, help_text="Its task has seen how it ended.")
     prompt = models.TextField()
     enable_reasoning = models.BooleanField(default=True)
     message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    given = models.JSONField(
+        null=True, blank=True, help_text="What the caller gave for this run alone; see `runs.start`."
+    )
     result = models.TextField(blank=True)
+    truncated = models.BooleanField(default=False, help_text="The answer stopped at the model's limit of length.")
     error = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     usage = models.JSONField(default=dict, blank=True)
@@ -124,6 +140,7 @@ class Run(models.Model):
             models.UniqueConstraint(
                 fields=["session"], condition=Q(status="running"), name="run_one_running_per_session"
             ),
+            models.UniqueConstraint(fields=["task", "scheduled_for", "retry"], name="run_once_per_due_moment"),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -133,6 +150,10 @@ class Run(models.Model):
             ),
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["finished_at"], name="run_finished"),
+            models.Index(fields=["task", "-created_at"], condition=Q(task__isnull=False), name="run_of_task"),
+            models.Index(
+                fields=["status", "task"], condition=Q(task__isnull=False, settled=False), name="run_unsettled"
+            ),
         ]
 
     def __str__(self) -> str:

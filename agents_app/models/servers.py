@@ -24,7 +24,7 @@ server_name_validator = RegexValidator(
     "Use 1 to 32 letters, digits, '_' or '-', beginning and ending with a letter or digit, without '__'.",
 )
 LONGEST_TOOL_NAME = 64  # that every provider of models takes
-CONNECTION = ("transport", "command", "args", "env", "url", "headers")
+_CONNECTION = ("transport", "command", "args", "env", "url", "headers")
 OUTCOME = ("checked_at", "check_ok", "check_message", "tool_names")
 
 
@@ -42,8 +42,8 @@ def clashes(server: str, tools: Iterable[str]) -> list[list[str]]:
 
 
 def _is_text(value: object) -> bool:
-    """Whether every database and every process takes it: without NUL, or half of a pair of surrogates."""
-    return isinstance(value, str) and not re.search("[\x00\ud800-\udfff]", value)
+    """Whether every database and every process takes it."""
+    return isinstance(value, str) and "\x00" not in value
 
 
 def validate_arguments(value) -> None:
@@ -143,27 +143,27 @@ class McpServer(models.Model):
         null=True,
         blank=True,
         default=2048,
-        validators=[MinValueValidator(16)],
+        validators=[MinValueValidator(16), MaxValueValidator(1_048_576)],
         help_text="Of stdio: memory of each of its processes; empty: no limit of ours.",
     )
     max_cpu_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(31_536_000)],
         help_text="Of stdio: CPU time of each of its processes; empty: no limit of ours.",
     )
     max_processes = models.PositiveIntegerField(
         null=True,
         blank=True,
         default=512,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(1_048_576)],
         help_text="Of stdio: processes and threads of its user; empty: no limit of ours.",
     )
     max_open_files = models.PositiveIntegerField(
         null=True,
         blank=True,
         default=1024,
-        validators=[MinValueValidator(16)],
+        validators=[MinValueValidator(16), MaxValueValidator(1_048_576)],
         help_text="Of stdio: open files of each of its processes; empty: no limit of ours.",
     )
     enabled = models.BooleanField(default=True, help_text="The tools of a disabled server are not there.")
@@ -182,6 +182,13 @@ class McpServer(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save it; where something else is behind the name from now on, what a check found is forgotten."""
+        before = McpServer.objects.filter(pk=self.pk).first()
+        if before and any(getattr(self, name) != getattr(before, name) for name in _CONNECTION):
+            self.checked_at, self.check_ok, self.check_message, self.tool_names = None, None, "", []
+        super().save(*args, **options)
 
     def clean(self) -> None:
         if self.transport == self.Transport.STDIO:
@@ -210,20 +217,34 @@ class McpServer(models.Model):
         _validate_address(VARIABLE.sub("1", re.sub(rf"\A{VARIABLE.pattern}", "http://1", self.url)))
 
     def _clean_tool_names(self) -> None:
-        """Refuse what would leave a tool of the last check without its name, name__tool."""
+        """Refuse a change after which a tool, as of the last check, is not called name__tool any more.
+
+        One that never was is named by the check, and no reason to refuse other changes.
+        """
+        if self.tool_names and (problems := self._name_problems()):
+            before = McpServer.objects.filter(pk=self.pk).first()
+            known = before._name_problems() if before else {}
+            for key, problem in problems.items():
+                if key not in known:
+                    raise ValidationError(problem)
+
+    def _name_problems(self) -> dict[tuple[str, ...], dict[str, str]]:
+        """Tools that a model knows by a name that is not theirs alone: what is wrong, by field."""
         usable = self.usable(self.tool_names) if self.enabled else []
+        problems: dict[tuple[str, ...], dict[str, str]] = {}
         for group in clashes(self.name, usable):
             named = " and ".join(repr(tool[:100]) for tool in group[:3])
             text = f"Its tools {named} would all be called {tool_name(self.name, group[0])[:100]}: deny all but one."
-            raise ValidationError({"denied_tools": text})
-        longest = max(usable, key=len, default="")
-        size = len(tool_name(self.name, longest))
-        if size > LONGEST_TOOL_NAME and self._is_renamed():
-            text = f"Too long for its tool {longest[:100]!r}: name__tool has room for {LONGEST_TOOL_NAME} characters."
-            raise ValidationError({"name": text})
+            problems[tuple(group)] = {"denied_tools": text}
+        for tool in usable:
+            if len(tool_name(self.name, tool)) > LONGEST_TOOL_NAME:
+                text = f"Too long for its tool {tool[:100]!r}: name__tool has room for {LONGEST_TOOL_NAME} characters."
+                problems[(tool,)] = {"name": text}
+        return problems
 
-    def _is_renamed(self) -> bool:
-        return not McpServer.objects.filter(pk=self.pk, name=self.name).exists()
+    def used_by(self) -> list[str]:
+        """The names of the agents that have its tools."""
+        return list(self.agents.order_by("name").values_list("name", flat=True))
 
     def usable(self, tools: Iterable[str]) -> list[str]:
         """Those of its tools, by its own names, that its patterns let through."""
@@ -240,10 +261,6 @@ class McpServer(models.Model):
             self.tool_names = tool_names
         outcome = {name: getattr(self, name) for name in OUTCOME}
         McpServer.objects.filter(pk=self.pk, updated_at=self.updated_at).update(**outcome)
-
-    def forget_check(self) -> None:
-        """Something else is behind the name now. Not saved by this."""
-        self.checked_at, self.check_ok, self.check_message, self.tool_names = None, None, "", []
 
     def spec(self) -> ServerSpec:
         """All that the engine needs to know, variables expanded; what cannot be is its `problem`."""

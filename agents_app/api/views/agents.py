@@ -1,6 +1,7 @@
 """/v1/agents: who answers."""
 
 from django.db import transaction
+from django.db.models import Prefetch
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -11,7 +12,7 @@ from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted
 from agents_app.api.serializers import AcceptedSerializer, AgentSerializer, StartSerializer
 from agents_app.exceptions import InUse
-from agents_app.models import Agent
+from agents_app.models import Agent, McpServer
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
@@ -21,7 +22,9 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 class AgentViewSet(CrudViewSet):
     """Agents: a prompt, a model and tools, under a name."""
 
-    queryset = Agent.objects.select_related("provider")
+    queryset = Agent.objects.select_related("provider").prefetch_related(
+        Prefetch("mcp_servers", McpServer.objects.only("name"))  # their secrets need not be decrypted for that
+    )
     serializer_class = AgentSerializer
     lookup_field = "name"
     lookup_value_regex = "[^/]+"

@@ -47,6 +47,8 @@ def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) 
             {"name": t.name, "description": t.description, "input_schema": _schema(t.parameters)} for t in request.tools
         ]
         asked["tools"][-1]["cache_control"] = _CACHE
+    if request.parameters.stop:
+        asked["stop_sequences"] = list(request.parameters.stop)
     return asked
 
 

@@ -114,6 +114,8 @@ class OpenAIModel:
             arguments["max_completion_tokens" if self._official else "max_tokens"] = parameters.max_tokens
         if parameters.reasoning_effort:
             arguments["reasoning_effort"] = parameters.reasoning_effort
+        if parameters.stop:
+            arguments["stop"] = list(parameters.stop)
         return arguments
 
 

@@ -1,0 +1,65 @@
+"""A call of a tool as a stream: its progress as it comes, then what it returned."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from django.http import StreamingHttpResponse
+
+from agents_app.api.errors import exception_handler
+from agents_app.api.server_serializers import OutcomeSerializer
+from agents_app.api.streams import PING, PING_INTERVAL, give_thread_back, stream
+from agents_app.exceptions import AgentError
+from agents_app.servers import ToolCall
+
+_MOST_WAITING = 1000  # lines of progress that a slow client may leave unread: what comes then is dropped
+
+
+def streamed(call: ToolCall) -> StreamingHttpResponse:
+    """Make the call; whoever closes the stream cancels it."""
+    return stream(_events(call))
+
+
+async def _events(call: ToolCall) -> AsyncIterator[bytes]:
+    yield PING  # so that the client sees at once that the stream is open
+    await give_thread_back()
+    news: asyncio.Queue[bytes | None] = asyncio.Queue()
+    calling = asyncio.create_task(_call(call, news), context=contextvars.Context())
+    try:
+        while (event := await _next(news)) is not None:
+            yield event
+        calling.result()
+    finally:
+        calling.cancel()
+        await asyncio.wait({calling})
+
+
+async def _call(call: ToolCall, news: "asyncio.Queue[bytes | None]") -> None:
+    """Put what happens into the queue, and None when that was all."""
+
+    def progress(text: str) -> None:
+        if news.qsize() < _MOST_WAITING:
+            news.put_nowait(_event("progress", {"text": text}))
+
+    try:
+        news.put_nowait(_event("result", OutcomeSerializer(await call.make(progress)).data))
+    except AgentError as error:
+        response = exception_handler(error, {})
+        assert response is not None
+        news.put_nowait(_event("error", response.data))
+    finally:
+        news.put_nowait(None)
+
+
+async def _next(news: "asyncio.Queue[bytes | None]") -> bytes | None:
+    try:
+        async with asyncio.timeout(PING_INTERVAL):
+            return await news.get()
+    except TimeoutError:
+        return PING
+
+
+def _event(kind: str, data: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data))

@@ -1,0 +1,215 @@
+"""/v1/tasks: what is to be done, and when."""
+
+import datetime
+import hashlib
+from typing import Any
+
+import orjson
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import ListAPIView, get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from agents_app import clock, scheduler, simulation
+from agents_app.api import starting
+from agents_app.api.base import CrudViewSet, JSONView
+from agents_app.api.links import accepted
+from agents_app.api.pagination import whole_number
+from agents_app.api.serializers import AcceptedSerializer, RunSerializer
+from agents_app.api.serializers_tasks import (
+    DeliverySerializer,
+    ScheduleSerializer,
+    SimulationSerializer,
+    SkipSerializer,
+    TaskSerializer,
+)
+from agents_app.api.views.agents import IDEMPOTENCY_KEY
+from agents_app.exceptions import Conflict, InvalidRequest
+from agents_app.models import Delivery, Run, ScheduledTask, Skip
+from agents_app.schedules import BadSchedule
+from agents_app.threads import write_transaction
+
+MOST_FORESEEN = 1000
+_FLAGS = {"true": True, "false": False}
+
+
+class TaskViewSet(CrudViewSet):
+    """Tasks: a prompt for an agent, and when it is given."""
+
+    queryset = ScheduledTask.objects.all()
+    serializer_class = TaskSerializer
+    lookup_value_converter = "uuid"
+    lookup_field = "pk"
+    ordering_fields = ("-created_at", "created_at", "name", "-name")
+
+    def get_queryset(self) -> Any:
+        tasks = ScheduledTask.objects.visible_to(self.request.user)
+        return tasks.select_related("agent").defer("webhook_secret").with_results()
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        if self.action != "list":
+            return queryset
+        if agent := self.request.query_params.get("agent"):
+            queryset = queryset.filter(agent__name=agent)
+        if said := self.request.query_params.get("enabled"):
+            if said not in _FLAGS:
+                raise InvalidRequest("'enabled' must be true or false.", param="enabled")
+            queryset = queryset.filter(enabled=_FLAGS[said])
+        return queryset
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("agent", str, description="Only tasks of this agent."),
+            OpenApiParameter("enabled", bool, description="Only tasks that are enabled, or that are not."),
+        ]
+    )
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(parameters=[IDEMPOTENCY_KEY])
+    @write_transaction()
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make a task. The same Idempotency-Key again is the same task."""
+        key = starting.idempotency_mark(request, ".tasks")
+        mark = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        known = self.get_queryset().filter(creation_key=key).first() if key else None
+        if known is not None and known.creation_mark != mark:
+            raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
+        if known is None:
+            wanted = self.get_serializer(data=request.data)
+            wanted.is_valid(raise_exception=True)
+            known = wanted.save(owner=request.user, creation_key=key or None, creation_mark=mark)
+        data = self.get_serializer(known).data
+        return Response(data, status=201, headers={"Location": self.reverse_action("detail", args=[known.pk])})
+
+    @write_transaction()
+    def perform_update(self, serializer: BaseSerializer) -> None:
+        serializer.save()
+
+    @write_transaction()
+    def perform_destroy(self, task: ScheduledTask) -> None:
+        """Nothing more is started. Runs that go on end as they would, and stay."""
+        ScheduledTask.objects.select_for_update().get(pk=task.pk).delete()
+
+    @extend_schema(request=None, responses={200: TaskSerializer})
+    @action(detail=True, methods=["post"])
+    def enable(self, request: Request, pk: Any) -> Response:
+        """Have it due from now on. What was due while it was disabled is not made up for."""
+        return self._switched(request, enabled=True)
+
+    @extend_schema(request=None, responses={200: TaskSerializer})
+    @action(detail=True, methods=["post"])
+    def disable(self, request: Request, pk: Any) -> Response:
+        """Start nothing more. A run that goes on ends as it would."""
+        return self._switched(request, enabled=False)
+
+    @write_transaction()
+    def _switched(self, request: Request, *, enabled: bool) -> Response:
+        changed = self.get_serializer(self.get_object(), data={"enabled": enabled}, partial=True)
+        changed.is_valid(raise_exception=True)
+        changed.save()
+        return Response(changed.data)
+
+    @extend_schema(request=None, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_KEY])
+    @action(detail=True, methods=["post"])
+    def run(self, request: Request, pk: Any) -> Response:
+        """Run it once more, now, whatever its schedule says. A disabled task can be run too."""
+        task = self.get_object()
+        key = starting.idempotency_mark(request, f".task.{task.pk}")
+        once = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} if key else {}
+        return accepted(request, scheduler.run_now(task, trigger=Run.Trigger.API, **once).run)
+
+    @extend_schema(
+        responses=SimulationSerializer,
+        parameters=[
+            OpenApiParameter("count", int, description=f"How many moments at most, 1 to {MOST_FORESEEN}."),
+            OpenApiParameter("from", datetime.datetime, description="After this moment. Left out: now."),
+            OpenApiParameter("to", datetime.datetime, description="Up to this moment."),
+            OpenApiParameter("duration", int, description="Seconds that a run is taken to last."),
+        ],
+    )
+    @action(detail=True)
+    def simulate(self, request: Request, pk: Any) -> Response:
+        """Say what the schedule will do: the next moments, each with what becomes of it and why."""
+        task = self.get_object()
+        count = whole_number(request, "count", 10, least=1, most=MOST_FORESEEN)
+        seconds = whole_number(request, "duration", 0, least=0, most=30 * 86_400)
+        given = "duration" in request.query_params
+        duration = datetime.timedelta(seconds=seconds) if given else simulation.usual_duration(task)
+        since, until = _moment(request, "from"), _moment(request, "to")
+        return _foreseen(task, duration, count=count, since=since, until=until)
+
+    @extend_schema(request=ScheduleSerializer, responses={200: SimulationSerializer})
+    @action(detail=False, methods=["post"], url_path="simulate")
+    def preview(self, request: Request) -> Response:
+        """The same of a schedule that is not saved."""
+        wanted = ScheduleSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        asked = dict(wanted.validated_data)
+        count = asked.pop("count")
+        task = ScheduledTask(**asked, anchor=clock.now().replace(microsecond=0))
+        try:
+            return _foreseen(task, datetime.timedelta(), count=count)
+        except BadSchedule as error:
+            raise ValidationError({error.field: str(error)}) from None
+
+
+def _moment(request: Request, name: str) -> datetime.datetime | None:
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        text = f"'{name}' must be a moment such as 2026-12-01T09:00:00Z (a '+' in an address is written %2B)."
+        raise InvalidRequest(text, param=name) from None
+
+
+def _foreseen(task: ScheduledTask, duration: datetime.timedelta, **how: Any) -> Response:
+    found, has_more = simulation.simulate(task, duration, **how)
+    body = {
+        "object": "list",
+        "data": found,
+        "has_more": has_more,
+        "next": None,
+        "enabled": task.enabled,
+        "duration": duration.total_seconds(),
+    }
+    return Response(SimulationSerializer(body).data)
+
+
+class _OfTaskView(JSONView, ListAPIView):
+    """What belongs to one task, newest first."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        task = get_object_or_404(ScheduledTask.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
+        return super().get_queryset().filter(task=task)
+
+
+class TaskRunsView(_OfTaskView):
+    """The runs of a task."""
+
+    queryset = Run.objects.all()
+    serializer_class = RunSerializer
+    ordering_fields = ("-created_at", "created_at")
+
+
+class TaskSkipsView(_OfTaskView):
+    """The moments of a task at which nothing was run, and why."""
+
+    queryset = Skip.objects.all()
+    serializer_class = SkipSerializer
+    ordering_fields = ("-scheduled_for", "scheduled_for")
+
+
+class TaskDeliveriesView(_OfTaskView):
+    """What the webhook of a task was told, or is to be told."""
+
+    queryset = Delivery.objects.all()
+    serializer_class = DeliverySerializer
+    ordering_fields = ("-created_at", "created_at")

@@ -1,0 +1,51 @@
+"""Run as a program, before an MCP server: bounds its own process, then becomes the server's command.
+
+    python -I -S child.py PARENT LIMITS COMMAND [ARGUMENT …]
+
+PARENT is the process to die with; LIMITS are pairs such as `RLIMIT_DATA=1000000,RLIMIT_CORE=0`. It imports nothing of
+ours: the interpreter is a bare one.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+_CANNOT_RUN, _NOT_FOUND = 126, 127  # as a shell has it
+
+
+def main() -> None:
+    parent, limits, *command = sys.argv[1:]
+    _die_with(int(parent))
+    for pair in limits.split(","):
+        name, _, value = pair.partition("=")
+        _limit(getattr(resource, name), int(value))
+    os.closerange(3, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024))
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and the command would inherit it
+        signal.signal(ignored, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 — the whole point; no shell is wanted
+    except OSError as error:
+        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        sys.exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill us when the process that started us dies, of whatever; elsewhere than on Linux it cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we could ask
+        sys.exit(1)
+
+
+def _limit(which: int, value: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""What is to be done, and when."""
+
+import base64
+import binascii
+import datetime
+import uuid
+import zlib
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+
+from agents_app import clock, schedules
+from agents_app.models.agents import Agent
+from agents_app.models.firing import Skip
+from agents_app.models.runs import Run, Session
+from agents_app.models.secrets import EncryptedTextField
+from agents_app.threads import write_transaction
+
+LONGEST_PROMPT = 100_000
+SECRET_PREFIX = "whsec_"  # noqa: S105 — what Standard Webhooks' secrets begin with
+_SECRET_HINT = "For example, what `openssl rand -base64 32` prints, with 'whsec_' before it."  # noqa: S105
+_DAY = 86_400
+
+
+def validate_webhook_url(value: str) -> None:
+    """Refuse what is no address that something could be posted to."""
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValidationError("Give an address such as https://example.com/hooks/agents.")
+    if url.username is not None or url.fragment:
+        raise ValidationError("Leave user, password and '#' out of the address.")
+
+
+def validate_webhook_secret(value: str) -> None:
+    """Refuse what Standard Webhooks could not sign with."""
+    try:
+        key = base64.b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not value.startswith(SECRET_PREFIX) or not 24 <= len(key) <= 64:
+        raise ValidationError(f"A secret is 'whsec_' and 24 to 64 bytes in base64. {_SECRET_HINT}")
+
+
+class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
+    def visible_to(self, user) -> "ScheduledTaskQuerySet":
+        """The tasks that `user` may read and change: one's own; an administrator's are all."""
+        return self if user.is_superuser else self.filter(owner=user)
+
+    def with_results(self) -> "ScheduledTaskQuerySet":
+        """With what their runs came to: `total_runs`, `last_status` and so on."""
+        runs = Run.objects.filter(task=models.OuterRef("pk"))
+        newest = runs.order_by("-created_at")
+
+        def counted(queryset: Any, what: Any) -> Any:
+            found = queryset.order_by().values("task").annotate(n=what).values("n")
+            return Coalesce(models.Subquery(found), 0)
+
+        return self.annotate(
+            total_runs=counted(runs, models.Count("pk")),
+            successful_runs=counted(runs.filter(status=Run.Status.COMPLETED), models.Count("pk")),
+            failed_runs=counted(runs.filter(status=Run.Status.FAILED), models.Count("pk")),
+            skipped_runs=counted(Skip.objects.filter(task=models.OuterRef("pk")), models.Sum("count")),
+            last_run_at=models.Subquery(newest.values("created_at")[:1]),
+            last_status=models.Subquery(newest.values("status")[:1]),
+            last_result=models.Subquery(newest.values("result")[:1]),
+            last_error=models.Subquery(newest.values("error")[:1]),
+        )
+
+
+class ScheduledTask(models.Model):
+    """A prompt for an agent, and when it is given. Each due moment becomes one run, or a skip that says why not."""
+
+    class ScheduleType(models.TextChoices):
+        CRON = "cron", "cron line"
+        INTERVAL = "interval", "every so many seconds"
+        ONCE = "once", "once"
+
+    class Misfire(models.TextChoices):
+        SKIP = "skip", "skip: what was missed stays missed"
+        ONCE = "once", "once: one run for all that was missed"
+        ALL = "all", "all: one run for each, up to the limit"
+
+    class Overlap(models.TextChoices):
+        ALLOW = "allow", "allow: start beside the one before"
+        SKIP = "skip", "skip: leave this moment out"
+        QUEUE = "queue", "queue: start after the one before"
+        CANCEL_PREVIOUS = "cancel_previous", "cancel_previous: stop the one before"
+
+    class SessionMode(models.TextChoices):
+        NEW = "new", "new: each run has a session of its own"
+        KEPT = "kept", "kept: one session, so that each run remembers the last"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="Whose sessions its runs are in.",
+    )
+    name = models.CharField(max_length=200, help_text="What people call it.")
+    description = models.TextField(blank=True, help_text="What it is for.")
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="tasks", help_text="Who does it.")
+    task_prompt = models.TextField(
+        validators=[MaxLengthValidator(LONGEST_PROMPT)],
+        help_text="What the agent is told each time.",
+    )
+    schedule_type = models.CharField(
+        max_length=16, choices=ScheduleType, default=ScheduleType.CRON, help_text="How the value is read."
+    )
+    schedule_value = models.CharField(
+        max_length=schedules.LONGEST_VALUE,
+        help_text="cron: five fields such as 0 9 * * MON-FRI, or @daily. interval: seconds, such as 300. "
+        "once: a moment such as 2026-12-01T09:00:00+01:00.",
+    )
+    timezone = models.CharField(
+        max_length=64, default="UTC", help_text="IANA name, such as Europe/Berlin, that a cron line or moment is in."
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled task is never due.")
+    misfire = models.CharField(
+        max_length=16,
+        choices=Misfire,
+        default=Misfire.ONCE,
+        help_text="What becomes of moments at which no server ran.",
+    )
+    misfire_grace = models.PositiveIntegerField(
+        default=60,
+        validators=[MaxValueValidator(30 * _DAY)],
+        help_text="Seconds that a moment may be late and still is on time; what is later was missed.",
+    )
+    misfire_limit = models.PositiveIntegerField(
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Of 'all': how many missed moments, the newest ones, are made up for at most.",
+    )
+    overlap = models.CharField(
+        max_length=16,
+        choices=Overlap,
+        default=Overlap.SKIP,
+        help_text="What to do where the run before is still going on.",
+    )
+    jitter = models.PositiveIntegerField(
+        default=0,
+        validators=[MaxValueValidator(_DAY)],
+        help_text="Start up to so many seconds late, always differently: so that not all tasks begin together.",
+    )
+    max_retries = models.PositiveIntegerField(
+        default=0, validators=[MaxValueValidator(20)], help_text="How often a run that failed is run again."
+    )
+    retry_delay = models.PositiveIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(_DAY)],
+        help_text="Seconds before the first of these; each waits twice as long as the one before, up to a day.",
+    )
+    timeout = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(_DAY)],
+        help_text="Seconds of one run; empty: as the agent has it.",
+    )
+    session = models.CharField(
+        max_length=8, choices=SessionMode, default=SessionMode.NEW, help_text="Where its runs are."
+    )
+    kept_session = models.ForeignKey(
+        Session,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="tasks",
+        help_text="Of 'kept': the session; empty: the first run makes one.",
+    )
+    webhook_url = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_webhook_url],
+        help_text="Is told, by a signed POST, of each run that ends.",
+    )
+    webhook_secret = EncryptedTextField(
+        blank=True,
+        validators=[validate_webhook_secret],
+        help_text="What that is signed with: whsec_ and 24 to 64 random bytes in base64. Encrypted at rest.",
+    )
+    anchor = models.DateTimeField(editable=False, help_text="What the moments of an interval are counted from.")
+    next_due = models.DateTimeField(null=True, editable=False, help_text="The moment that comes next.")
+    next_run_at = models.DateTimeField(null=True, editable=False, help_text="The same, with its jitter.")
+    last_due = models.DateTimeField(null=True, editable=False, help_text="The moment that came last.")
+    creation_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 — NULL is "none"
+    creation_mark = models.CharField(max_length=64, blank=True, editable=False, help_text="What that key asked for.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ScheduledTaskQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["creation_key"], name="task_once_per_creation_key"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["next_run_at"], condition=Q(next_run_at__isnull=False), name="task_next"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, and decide when it is due next where that has changed. What fires meanwhile is not undone."""
+        with write_transaction():
+            known = type(self)._base_manager.select_for_update().filter(pk=self.pk).first()
+            self._plan(known)
+            super().save(*args, **kwargs)
+            clock.ring_soon()
+
+    def clean(self) -> None:
+        self.schedule_value = self.schedule_value.strip()
+        if self.session == self.SessionMode.NEW:
+            self.kept_session = None
+        if self.webhook_url and not self.webhook_secret:
+            raise ValidationError({"webhook_secret": f"A webhook is signed: give a secret. {_SECRET_HINT}"})
+        known = type(self)._base_manager.filter(pk=self.pk).first()
+        self._check_plan(known)
+
+    def schedule(self) -> schedules.Schedule:
+        """When it is due.
+
+        Raises:
+            BadSchedule: it cannot be read.
+        """
+        return schedules.parse(self.schedule_type, self.schedule_value, self.timezone, self.anchor)
+
+    def delay(self, due: datetime.datetime) -> datetime.timedelta:
+        """How much later than `due` it starts: the same on every server."""
+        if not self.jitter:
+            return datetime.timedelta()
+        dice = zlib.crc32(f"{self.pk}@{due.timestamp():.6f}".encode())
+        return datetime.timedelta(milliseconds=dice % (self.jitter * 1000))
+
+    def _check_plan(self, known: "ScheduledTask | None") -> None:
+        now = clock.now()
+        try:
+            schedule = schedules.parse(self.schedule_type, self.schedule_value, self.timezone, self.anchor or now)
+        except schedules.BadSchedule as error:
+            raise ValidationError({error.field: str(error)}) from None
+        if self._needs_plan(known) and next(schedule.after(now), None) is None:
+            raise ValidationError(
+                {"schedule_value": f"{self.schedule_value!r} is over: it is {now:%Y-%m-%dT%H:%M:%SZ} now."}
+            )
+
+    def _needs_plan(self, known: "ScheduledTask | None") -> bool:
+        return self.enabled and (known is None or not known.enabled or self._when() != known._when())
+
+    def _when(self) -> tuple[Any, ...]:
+        return self.schedule_type, self.schedule_value, self.timezone, self.jitter
+
+    def _plan(self, known: "ScheduledTask | None") -> None:
+        now = clock.now()
+        if known is None or known._when()[:2] != self._when()[:2]:
+            self.anchor = now.replace(microsecond=0)
+        else:
+            self.anchor = known.anchor
+        self.last_due = known.last_due if known else None
+        if self._needs_plan(known):
+            # What a faster clock has fired already is not due again.
+            following = next(self.schedule().after(max(now, self.last_due or now)), None)
+            self.set_next(following.at if following else None)
+        elif self.enabled and known:
+            self.next_due, self.next_run_at = known.next_due, known.next_run_at
+        else:
+            self.set_next(None)
+
+    def set_next(self, due: datetime.datetime | None) -> None:
+        """Have it due at that moment, or not at all."""
+        self.next_due = due
+        self.next_run_at = due and due + self.delay(due)

@@ -1,0 +1,47 @@
+"""GET /v1/models: the agents that the caller may ask, as models."""
+
+from typing import Any
+
+from django.http import HttpResponseBase, JsonResponse
+from rest_framework.request import Request
+
+from agents_app import runs
+from agents_app.exceptions import AgentNotFound
+from agents_app.models import Agent
+from chat_app.openai_api.door import caller, database, endpoint
+
+_OWNER = "aintandem"
+
+
+async def index(request: Request) -> HttpResponseBase:
+    """All of them, by name."""
+    return JsonResponse({"object": "list", "data": await database.run(_all, request)})
+
+
+async def one(request: Request, name: str) -> HttpResponseBase:
+    """One of them."""
+    return JsonResponse(await database.run(_one, request, name))
+
+
+models = endpoint(get=index)
+model = endpoint(get=one)
+
+
+def _all(request: Request) -> list[dict[str, Any]]:
+    caller(request)
+    with runs.storage_errors():
+        return [_model(agent) for agent in Agent.objects.enabled().order_by("name")]
+
+
+def _one(request: Request, name: str) -> dict[str, Any]:
+    caller(request)
+    with runs.storage_errors():
+        agent = Agent.objects.enabled().filter(name=name).first() if "\x00" not in name else None
+    if agent is None:
+        raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
+    return _model(agent)
+
+
+def _model(agent: Agent) -> dict[str, Any]:
+    created = int(agent.created_at.timestamp())
+    return {"id": agent.name, "object": "model", "created": created, "owned_by": _OWNER}

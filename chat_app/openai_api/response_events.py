@@ -1,0 +1,209 @@
+"""A run's frames as the events of a response stream.
+
+Their `sequence_number` is derived from the log: `(seq of the frame - seq of the run's first frame) << 17 | place`.
+So it is the same whoever asks, whenever: live, or after a finished step has replaced its deltas. The number of a
+delta also says how much of which item came with it, so that whoever stopped there gets exactly the rest.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agents_app.models import Run
+from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
+from chat_app.openai_api.speech import ANSWER, THOUGHT, Channel
+
+Body = dict[str, Any]
+
+_BITS = 17
+_ADDED, _PART_ADDED, _DELTAS = 0, 1, 4  # places in a frame: deltas count two for each character
+_LONGEST = (1 << (_BITS - 1)) - 16  # characters that a place can tell
+_DONE = (1 << _BITS) - 8
+
+
+@dataclass(slots=True)
+class _Item:
+    """The text that is being streamed."""
+
+    kind: str
+    step: int
+    index: int
+    identifier: str
+    text: Channel = field(default_factory=Channel)
+    discarded: bool = False
+
+
+class Events:
+    """The events of one run, as bytes of a stream; of those up to `after`, the client has no need."""
+
+    def __init__(self, run: Run, after: int | None = None) -> None:
+        self._run = run
+        self._after = -1 if after is None else after
+        self._base = 0
+        self._count = 0
+        self._open: _Item | None = None
+        self._calls: dict[str, tuple[int, str, str, str]] = {}
+        self._number = 0
+
+    def hear(self, body: Body) -> bytes:
+        """What this frame brings; nothing for the last one, which `end` tells."""
+        return b"".join(self._heard(body))
+
+    def _heard(self, body: Body) -> Iterator[bytes]:
+        data = body["data"]
+        match body["type"]:
+            case "reasoning_start":
+                self._base = body["seq"]
+                begun = response(self._run, status="in_progress")
+                yield self._event(body["seq"], 0, "response.created", response=begun)
+                yield self._event(body["seq"], 1, "response.in_progress", response=begun)
+            case "reasoning_delta" if data["type"] in (THOUGHT, ANSWER):
+                yield from self._text(body, data["type"], data["offset"])
+            case "reasoning_step" if data["type"] in (THOUGHT, ANSWER):
+                yield from self._text(body, self._kind(body), 0)
+                yield from self._close(body["seq"], data["content"], commentary=data["type"] == THOUGHT)
+            case "reasoning_step" if data["type"] == "tool_use":
+                yield from self._tool_use(body)
+            case "reasoning_step" if data["type"] == "tool_result":
+                yield from self._tool_result(body)
+            case "response":
+                whole = body | {"data": {"step": 0, "content": data["content"]}}
+                yield from self._text(whole, ANSWER, 0)
+                yield from self._close(body["seq"], data["content"])
+            case "retry" if self._open and self._open.step == data["step"]:
+                self._open.text.discard(data["step"])
+                self._open.discarded = True
+
+    def end(self, seq: int, whole: dict[str, Any]) -> bytes:
+        """How it ended; `whole` is the response as it is kept."""
+        ended = "incomplete" if whole["status"] == "cancelled" else whole["status"]
+        last = self._event(seq, _DONE + 4, f"response.{ended}", response=whole)
+        return b"".join(self._close(seq)) + last
+
+    def error(self, code: str, text: str) -> bytes:
+        """Something went wrong that is not the run's."""
+        error = {"type": "error", "code": code, "message": text, "param": None, "sequence_number": self._number + 1}
+        return b"event: error\ndata: " + orjson.dumps(error) + b"\n\n"
+
+    # Texts
+
+    def _kind(self, body: Body) -> str:
+        """As what a finished step was begun: by us, or by whoever told this client the first half of it."""
+        data = body["data"]
+        if self._open and not self._open.discarded and self._open.step == data["step"]:
+            return self._open.kind
+        place = self._after & ((1 << _BITS) - 1)
+        if self._is_inside(body) and place >= _DELTAS:
+            return THOUGHT if place & 1 else ANSWER
+        return data["type"]
+
+    def _is_inside(self, body: Body) -> bool:
+        """Whether the client has a part of what this frame covers."""
+        stopped = self._base + (self._after >> _BITS)
+        return self._after >= 0 and _first(body) <= stopped < body["seq"]
+
+    def _text(self, body: Body, kind: str, offset: int) -> Iterator[bytes]:
+        data = body["data"]
+        item = self._open
+        if item is None or (item.kind, item.step) != (kind, data["step"]):
+            first = _first(body)
+            yield from self._close(first - 1)  # one that began before a `retry`, and does not begin again
+            item = yield from self._begin(first, kind, data["step"])
+        item.discarded = False
+        before = item.text.length
+        new = item.text.say(data["step"], offset, data["content"])
+        if self._is_inside(body) and self._known() > before:
+            new = data["content"][self._known() - offset :]
+        if new:
+            end = min(offset + len(data["content"]), _LONGEST)
+            place = _DELTAS + 2 * end + (kind == THOUGHT)
+            name = "response.output_text.delta" if kind == ANSWER else "response.reasoning_text.delta"
+            yield self._event(body["seq"], place, name, **_part(item), delta=new, **_logprobs(kind))
+
+    def _known(self) -> int:
+        """How many characters of the step in which it stopped the client has."""
+        place = self._after & ((1 << _BITS) - 1)
+        return max(0, place - _DELTAS) >> 1
+
+    def _begin(self, seq: int, kind: str, step: int) -> Generator[bytes, None, _Item]:
+        item = _Item(kind, step, self._next_index(), item_id("msg" if kind == ANSWER else "rs", self._run, step))
+        self._open = item
+        begun = _text_item(item, None, status="in_progress")
+        yield self._event(seq, _ADDED, "response.output_item.added", output_index=item.index, item=begun)
+        yield self._event(seq, _PART_ADDED, "response.content_part.added", **_part(item), part=_content(item, ""))
+        return item
+
+    def _close(self, seq: int, text: str | None = None, *, commentary: bool = False) -> Iterator[bytes]:
+        """End the open text. Without a `text`, it was cut off."""
+        item, self._open = self._open, None
+        if item is None:
+            return
+        status = "incomplete" if text is None else "completed"
+        whole = item.text.text if text is None else text
+        name = "response.output_text.done" if item.kind == ANSWER else "response.reasoning_text.done"
+        done = _text_item(item, whole, status=status, phase="commentary" if commentary else "final_answer")
+        yield self._event(seq, _DONE, name, **_part(item), text=whole, **_logprobs(item.kind))
+        yield self._event(seq, _DONE + 1, "response.content_part.done", **_part(item), part=_content(item, whole))
+        yield self._event(seq, _DONE + 2, "response.output_item.done", output_index=item.index, item=done)
+
+    # Tools
+
+    def _tool_use(self, body: Body) -> Iterator[bytes]:
+        yield from self._close(body["seq"])
+        seq, data, index = body["seq"], body["data"], self._next_index()
+        identifier = item_id("mcp", self._run, data["step"])
+        self._calls[data["tool_call_id"]] = (index, identifier, data["tool_name"], data["content"])
+        where = {"output_index": index, "item_id": identifier}
+        begun = call(identifier, data["tool_name"], "", None)
+        done = "response.mcp_call_arguments.done"
+        yield self._event(seq, _DONE + 3, "response.output_item.added", output_index=index, item=begun)
+        yield self._event(seq, _DONE + 4, "response.mcp_call.in_progress", **where)
+        yield self._event(seq, _DONE + 5, done, **where, arguments=data["content"])
+
+    def _tool_result(self, body: Body) -> Iterator[bytes]:
+        seq, data = body["seq"], body["data"]
+        if (known := self._calls.pop(data["tool_call_id"], None)) is None:
+            return
+        index, identifier, tool, arguments = known
+        item = call(identifier, tool, arguments, (data["content"], data["is_error"]))
+        name = f"response.mcp_call.{item['status']}"
+        yield self._event(seq, 0, name, output_index=index, item_id=identifier)
+        yield self._event(seq, 1, "response.output_item.done", output_index=index, item=item)
+
+    def _next_index(self) -> int:
+        self._count += 1
+        return self._count - 1
+
+    def _event(self, seq: int, place: int, kind: str, **more: Any) -> bytes:
+        number = (seq - self._base) << _BITS | place
+        if number <= self._after:
+            return b""
+        self._number = number
+        body = orjson.dumps({"type": kind, "sequence_number": number, **more})
+        return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+
+
+def _first(body: Body) -> int:
+    return body.get("first") or body["seq"]
+
+
+def _part(item: _Item) -> dict[str, Any]:
+    return {"item_id": item.identifier, "output_index": item.index, "content_index": 0}
+
+
+def _logprobs(kind: str) -> dict[str, Any]:
+    return {"logprobs": []} if kind == ANSWER else {}
+
+
+def _content(item: _Item, text: str) -> dict[str, Any]:
+    if item.kind == THOUGHT:
+        return {"type": "reasoning_text", "text": text}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _text_item(item: _Item, text: str | None, *, status: str, phase: str | None = None) -> dict[str, Any]:
+    if item.kind == THOUGHT:
+        return reasoning(item.identifier, text, status=status)
+    return message(item.identifier, text, status=status, phase=phase)

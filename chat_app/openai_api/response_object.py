@@ -1,0 +1,151 @@
+"""A run as a response: what was asked, how it stands, and its steps as output items."""
+
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from agents_app.exceptions import NotFound
+from agents_app.models import Run, Step
+from chat_app.openai_api.listening import cut_short
+
+_ID = re.compile(r"resp_([0-9a-f]{32})")
+_STATUS = {
+    Run.Status.QUEUED: "queued",
+    Run.Status.RUNNING: "in_progress",
+    Run.Status.WAITING: "in_progress",
+    Run.Status.COMPLETED: "completed",
+    Run.Status.FAILED: "failed",
+    Run.Status.CANCELLED: "cancelled",
+}
+_CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_BUILTIN = "builtin"
+
+
+def response_id(run: Run) -> str:
+    return f"resp_{run.pk.hex}"
+
+
+def run_of(user: Any, identifier: str) -> Run:
+    """The run that is known as this response.
+
+    Raises:
+        NotFound: not there, or not the user's.
+    """
+    found = _ID.fullmatch(identifier)
+    mine = Run.objects.visible_to(user).select_related("session")
+    run = mine.filter(pk=uuid.UUID(found[1])).first() if found else None
+    if run is None:
+        raise NotFound(f"There is no response {identifier[:100]!r}.")
+    return run
+
+
+def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[str, Any]:
+    """The response object. `status`: where the row does not tell it yet."""
+    given = run.given or {}
+    asked, parameters = given.get("response", {}), given.get("parameters", {})
+    cut = cut_short(run) if run.is_finished else None
+    failed = run.status == Run.Status.FAILED and not cut
+    return {
+        "id": response_id(run),
+        "object": "response",
+        "created_at": int(run.created_at.timestamp()),
+        "completed_at": int(run.finished_at.timestamp()) if run.finished_at else None,
+        "status": status or ("incomplete" if cut else _STATUS[Run.Status(run.status)]),
+        "background": asked.get("background", False),
+        "error": _error(run) if failed else None,
+        "incomplete_details": {"reason": _CUT[cut]} if cut else None,
+        "instructions": given.get("instructions"),
+        "max_output_tokens": parameters.get("max_tokens"),
+        "metadata": asked.get("metadata", {}),
+        "model": run.agent_name,
+        "output": list(_items(run, list(steps))),
+        "parallel_tool_calls": True,
+        "previous_response_id": asked.get("previous_response_id"),
+        "conversation": {"id": run.session_id},
+        "store": asked.get("store", True),
+        "temperature": parameters.get("temperature"),
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": parameters.get("top_p"),
+        "truncation": "disabled",
+        "usage": _usage(run.usage) if run.is_finished else None,
+    }
+
+
+def _error(run: Run) -> dict[str, Any]:
+    code = "rate_limit_exceeded" if run.error_code == "model_rate_limited" else "server_error"
+    return {"code": code, "message": run.error}
+
+
+def _usage(usage: dict[str, int]) -> dict[str, Any]:
+    asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    return {
+        "input_tokens": asked,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": answered,
+        "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
+        "total_tokens": asked + answered,
+    }
+
+
+def _items(run: Run, steps: list[Step]) -> Iterable[dict[str, Any]]:
+    results = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_RESULT and s.finished_at}
+    answered = False
+    for step in steps:
+        if step.kind == Step.Kind.THOUGHT:
+            yield reasoning(item_id("rs", run, step.index), step.content)
+        elif step.kind == Step.Kind.FINAL_ANSWER:
+            answered = True
+            yield message(item_id("msg", run, step.index), step.content)
+        elif step.kind == Step.Kind.TOOL_USE:
+            result = results.get((step.iteration, step.tool_call_id))
+            outcome = (result.content, result.is_error) if result else None
+            yield call(item_id("mcp", run, step.index), step.tool_name, step.content, outcome)
+    if run.result and not answered and run.is_finished:
+        yield message(item_id("msg", run, len(steps)), run.result, status="incomplete")
+
+
+def item_id(prefix: str, run: Run, step: int) -> str:
+    return f"{prefix}_{run.pk.hex}_{step}"
+
+
+def reasoning(identifier: str, text: str | None, *, status: str = "completed") -> dict[str, Any]:
+    """A thought. Without a text, one that begins."""
+    content = [] if text is None else [{"type": "reasoning_text", "text": text}]
+    return {"id": identifier, "type": "reasoning", "summary": [], "content": content, "status": status}
+
+
+def message(
+    identifier: str, text: str | None, *, status: str = "completed", phase: str | None = "final_answer"
+) -> dict[str, Any]:
+    """An answer, or what turned out to be said before a tool was called (`commentary`). Without a text, one that
+    begins.
+    """
+    content = [] if text is None else [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    item = {"id": identifier, "type": "message", "role": "assistant", "content": content, "status": status}
+    return item | ({"phase": phase} if phase else {})
+
+
+def call(identifier: str, tool: str, arguments: str, outcome: tuple[str, bool] | None) -> dict[str, Any]:
+    """A tool's call. The server makes it, as it would one of an MCP server's: clients have nothing to do for it."""
+    server, _, name = tool.rpartition("__")
+    item: dict[str, Any] = {
+        "id": identifier,
+        "type": "mcp_call",
+        "server_label": server or _BUILTIN,
+        "name": name,
+        "arguments": arguments,
+        "approval_request_id": None,
+        "output": None,
+        "error": None,
+        "status": "in_progress",
+    }
+    if outcome is None:
+        return item
+    text, is_error = outcome
+    if is_error:
+        error = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": text}]}
+        return item | {"error": error, "status": "failed"}
+    return item | {"output": text, "status": "completed"}

@@ -1,0 +1,195 @@
+"""/v1/responses: the same runs in the words of the Responses API. A stream can be left, and followed again later."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.http import HttpResponseBase, JsonResponse
+from rest_framework.request import Request
+
+from agents_app import runs
+from agents_app.api.streams import PING, give_thread_back, stream
+from agents_app.exceptions import AgentError
+from agents_app.models import Run
+from chat_app.openai_api import starting
+from chat_app.openai_api.conversation import Told, of_responses
+from chat_app.openai_api.door import caller, database, endpoint, named
+from chat_app.openai_api.listening import Body, Listener, row
+from chat_app.openai_api.reading import Fields, plain_text, refuse
+from chat_app.openai_api.response_events import Events
+from chat_app.openai_api.response_object import response, run_of
+from chat_app.openai_api.starting import Wanted
+
+_CANCEL_PATIENCE = 2.0  # seconds that a cancel waits for the run's end, to answer with it
+_LONGEST_METADATA = {"keys": 16, "key": 64, "value": 512}
+_LARGEST_NUMBER = 2**62
+_UNASKED = {"background": False, "store": True, "previous_response_id": "", "metadata": {}}
+
+
+async def create(request: Request) -> HttpResponseBase:
+    """Start a run and answer with its response: whole, as a stream, or, in the background, as it stands."""
+    body, run, lonely = await database.run(_start, request)
+    listener = Listener(run, abandons=lonely, by=request.user.get_username())
+    await give_thread_back()
+    if body.flag("stream"):
+        said, rest = await listener.opening()
+        return named(stream(_stream(listener, Events(run), said, rest)), run)
+    if not body.flag("background"):
+        run = await listener.wait()
+    return named(JsonResponse(await database.run(_told, run)), run)
+
+
+async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
+    """The response as it stands; or its stream, from the beginning or after what the client has."""
+    run = await database.run(_found, request, identifier)
+    if _flag(request, "stream") and request.method == "GET":
+        await give_thread_back()
+        listener = Listener(run)
+        return named(stream(_stream(listener, Events(run, _cursor(request)), [], listener.frames())), run)
+    return named(JsonResponse(await database.run(_told, run)), run)
+
+
+async def cancel(request: Request, identifier: str) -> HttpResponseBase:
+    """Stop the run. One that has ended stays as it is."""
+    run = await database.run(_found, request, identifier)
+    await database.run(runs.cancel, run, by=request.user.get_username())
+    await give_thread_back()
+    with contextlib.suppress(TimeoutError, AgentError):  # what is answered says how it stands
+        async with asyncio.timeout(_CANCEL_PATIENCE):
+            await Listener(run).wait()
+    run = await database.run(row, run)
+    return named(JsonResponse(await database.run(_told, run)), run)
+
+
+collection = endpoint(post=create)
+one = endpoint(get=retrieve)
+cancelling = endpoint(post=cancel)
+
+
+# Requests
+
+
+def _start(request: Request) -> tuple[Fields, Run, bool]:
+    user = caller(request)
+    body = Fields(request.data)
+    wanted = _wanted(request, body, user)
+    run = starting.start(request, wanted)
+    return body, run, wanted.lonely and not body.flag("store", default=True) and not body.flag("background")
+
+
+def _wanted(request: Request, body: Fields, user: Any) -> Wanted:
+    """The request, if it is one that we can do.
+
+    Raises:
+        InvalidRequest: it names the field that is wrong.
+        NotFound: the response that it follows.
+    """
+    model = starting.model_of(body)
+    told = _conversation(body)
+    prompt = told.prompt("input")
+    if extra := body.text("instructions", longest=runs.LONGEST_MESSAGE):
+        told.instructions.insert(0, extra)
+    starting.refuse_tools(body)
+    asked: dict[str, Any] = {
+        "background": body.flag("background"),
+        "store": body.flag("store", default=True),
+        "previous_response_id": body.text("previous_response_id"),
+        "metadata": _metadata(body),
+    }
+    session_id = starting.session_of(request, body)
+    given = starting.give(
+        told,
+        only_new=bool(session_id),
+        parameters=starting.parameters_of(body, "max_output_tokens"),
+        response={name: value for name, value in asked.items() if value != _UNASKED[name]},
+    )
+    if asked["previous_response_id"]:
+        if session_id or body.get("conversation") is not None:
+            refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
+        session_id, given["follows"] = _previous(user, asked["previous_response_id"])
+        return Wanted(model=model, prompt=prompt, session_id=session_id, given=given, lonely=True)
+    return Wanted(model=model, prompt=prompt, session_id=session_id or _named_conversation(body), given=given)
+
+
+def _conversation(body: Fields) -> Told:
+    said = body.required("input")
+    if isinstance(said, str):
+        told = Told()
+        told.say("user", plain_text(said, "input"), "input")
+        return told
+    return of_responses(body.items("input"))
+
+
+def _previous(user: Any, identifier: str) -> tuple[str, int]:
+    """The session of the response that this one follows, and its run's number in it."""
+    with runs.storage_errors():
+        run = run_of(user, identifier)
+    return run.session_id, run.number
+
+
+def _named_conversation(body: Fields) -> str:
+    """The session that is named as the conversation. Its id is the client's, as everywhere."""
+    named = body.get("conversation")
+    if named is None:
+        return ""
+    path, named = ("conversation.id", named.get("id")) if isinstance(named, dict) else ("conversation", named)
+    return starting.checked_session(plain_text(named, path), path)
+
+
+def _metadata(body: Fields) -> dict[str, str]:
+    """What the client wants to find again with the response."""
+    found = body.get("metadata")
+    body.object("metadata")
+    if len(found or ()) > _LONGEST_METADATA["keys"]:
+        refuse("metadata", f"has more than {_LONGEST_METADATA['keys']} entries.")
+    for key, value in (found or {}).items():
+        plain_text(key, "metadata", longest=_LONGEST_METADATA["key"])
+        plain_text(value, f"metadata.{key[:64]}", longest=_LONGEST_METADATA["value"])
+    return found or {}
+
+
+def _found(request: Request, identifier: str) -> Run:
+    with runs.storage_errors():
+        return run_of(caller(request), identifier)
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false").lower()
+    if value not in ("true", "false"):
+        refuse(name, "must be true or false.", "invalid_type")
+    return value == "true"
+
+
+def _cursor(request: Request) -> int | None:
+    text = request.query_params.get("starting_after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < _LARGEST_NUMBER):
+        refuse("starting_after", "must be the sequence_number of an event.", "invalid_type")
+    return int(text)
+
+
+# Answers
+
+
+def _told(run: Run) -> dict[str, Any]:
+    with runs.storage_errors():
+        return response(run, run.steps.order_by("index"))
+
+
+async def _stream(
+    listener: Listener, events: Events, said: list[Body], rest: AsyncIterator[list[Body]]
+) -> AsyncIterator[bytes]:
+    """Everything that the run says, and how it ends. What goes wrong from now on is said in the stream."""
+    await give_thread_back()
+    last = said[-1:]
+    yield b"".join(events.hear(body) for body in said) or PING
+    try:
+        async for bodies in rest:
+            last = bodies[-1:] or last
+            yield b"".join(events.hear(body) for body in bodies) or PING
+        run = await database.run(row, listener.run)
+        yield events.end(last[0]["seq"], await database.run(_told, run))
+    except AgentError as error:
+        yield events.error(error.code, str(error))

@@ -1,0 +1,190 @@
+"""These endpoints in our OpenAPI: what we look at and what we answer. OpenAI's own schema has the rest."""
+
+from typing import Any
+
+JSON = dict[str, Any]
+
+_TEXT, _NUMBER, _WHOLE, _FLAG = ({"type": kind} for kind in ("string", "number", "integer", "boolean"))
+_STRINGS = {"type": "array", "items": _TEXT}
+_OBJECT = {"type": "object", "additionalProperties": True}
+_OBJECTS = {"type": "array", "items": _OBJECT}
+
+
+def _or_null(schema: JSON) -> JSON:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(required: list[str], description: str = "", **properties: JSON) -> JSON:
+    described = {"description": description} if description else {}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": True} | described
+
+
+_PARAMETERS = {
+    "temperature": _or_null(_NUMBER | {"minimum": 0, "maximum": 2}),
+    "top_p": _or_null(_NUMBER | {"minimum": 0, "maximum": 1}),
+    "stop": _or_null({"anyOf": [_TEXT, _STRINGS | {"maxItems": 4}]}),
+    "metadata": _or_null(_OBJECT | {"description": "`session_id` names a session, as `X-Session-Id` does."}),
+    "stream": _or_null(_FLAG),
+}
+_COUNT = _or_null(_WHOLE | {"minimum": 1})
+_MESSAGES = _OBJECTS | {"minItems": 1, "description": "Text only, as strings or parts. The last is the user's."}
+COMPONENTS = {
+    "ChatCompletionRequest": _object(
+        ["model", "messages"],
+        "Other fields of the API are accepted, and not looked at.",
+        model=_TEXT | {"description": "The name of an agent."},
+        messages=_MESSAGES,
+        max_tokens=_COUNT,
+        max_completion_tokens=_COUNT,
+        n=_or_null({"const": 1}),
+        stream_options=_or_null(_object([], include_usage=_or_null(_FLAG))),
+        **_PARAMETERS,
+    ),
+    "ChatCompletion": _object(
+        ["id", "object", "created", "model", "choices", "usage"],
+        id=_TEXT,
+        object={"const": "chat.completion"},
+        created=_WHOLE,
+        model=_TEXT,
+        choices=_OBJECTS,
+        usage=_OBJECT,
+        system_fingerprint={"type": "null"},
+    ),
+    "ResponseRequest": _object(
+        ["model", "input"],
+        "Other fields of the API are accepted, and not looked at.",
+        model=_TEXT | {"description": "The name of an agent."},
+        input={"anyOf": [_TEXT, _OBJECTS], "description": "A message of the user, or items that end with one."},
+        instructions=_or_null(_TEXT),
+        previous_response_id=_or_null(_TEXT),
+        conversation=_or_null({"anyOf": [_TEXT, _OBJECT]}),
+        max_output_tokens=_COUNT,
+        background=_or_null(_FLAG),
+        store=_or_null(_FLAG),
+        **_PARAMETERS,
+    ),
+    "Response": _object(
+        ["id", "object", "created_at", "status", "model", "output", "error", "usage"],
+        id=_TEXT,
+        object={"const": "response"},
+        created_at=_WHOLE,
+        status={"enum": ["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]},
+        model=_TEXT,
+        output=_OBJECTS,
+        error=_or_null(_object(["code", "message"], code=_TEXT, message=_TEXT)),
+        usage=_or_null(_OBJECT),
+    ),
+    "Model": _object(
+        ["id", "object", "created", "owned_by"],
+        id=_TEXT | {"description": "The name of an agent."},
+        object={"const": "model"},
+        created=_WHOLE,
+        owned_by=_TEXT,
+    ),
+    "ModelList": _object(
+        ["object", "data"],
+        object={"const": "list"},
+        data={"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+    ),
+}
+
+
+def _parameter(name: str, where: str, schema: JSON, description: str) -> JSON:
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path",
+        "schema": schema,
+        "description": description,
+    }
+
+
+_SESSION = _parameter(
+    "X-Session-Id",
+    "header",
+    _TEXT | {"pattern": r"^[A-Za-z0-9_.:-]{1,128}$"},
+    "The session that keeps the conversation: of the messages, only the user's last one is new.",
+)
+_KEY = _parameter("Idempotency-Key", "header", _TEXT | {"maxLength": 255}, "The same key is the same run.")
+_ID = _parameter("identifier", "path", _TEXT, "The response's id.")
+
+
+def _operation(name: str, description: str, answer: str, *, asks: str = "", streams: bool = False, **more: Any) -> JSON:
+    content: JSON = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
+    if streams:
+        content["text/event-stream"] = {"schema": _TEXT}
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    operation: JSON = {
+        "operationId": name,
+        "description": description,
+        "tags": ["openai"],
+        "security": [{}],
+        "responses": {
+            "200": {"content": content, "description": ""},
+            "default": {"content": error, "description": "An error."},
+        },
+        **more,
+    }
+    if asks:
+        body = {"application/json": {"schema": {"$ref": f"#/components/schemas/{asks}"}}}
+        operation["requestBody"] = {"content": body, "required": True}
+    return operation
+
+
+PATHS: JSON = {
+    "/v1/chat/completions": {
+        "post": _operation(
+            "chat_completions_create",
+            "An agent as a model: an answer, or with `stream` its chunks and `[DONE]`.",
+            "ChatCompletion",
+            asks="ChatCompletionRequest",
+            streams=True,
+            parameters=[_SESSION, _KEY],
+        )
+    },
+    "/v1/models": {"get": _operation("models_list", "The enabled agents as models.", "ModelList")},
+    "/v1/models/{name}": {
+        "get": _operation(
+            "models_retrieve",
+            "One of them.",
+            "Model",
+            parameters=[_parameter("name", "path", _TEXT, "The name of an agent.")],
+        )
+    },
+    "/v1/responses": {
+        "post": _operation(
+            "responses_create",
+            "The same in the words of the Responses API.",
+            "Response",
+            asks="ResponseRequest",
+            streams=True,
+            parameters=[_SESSION, _KEY],
+        )
+    },
+    "/v1/responses/{identifier}": {
+        "get": _operation(
+            "responses_retrieve",
+            "A response as it stands, or with `stream=true` its events, from the beginning or after a number.",
+            "Response",
+            streams=True,
+            parameters=[
+                _ID,
+                _parameter("stream", "query", {"type": "string", "enum": ["true", "false"]}, "As a stream."),
+                _parameter("starting_after", "query", _WHOLE | {"minimum": 0}, "The `sequence_number` to go on from."),
+            ],
+        )
+    },
+    "/v1/responses/{identifier}/cancel": {
+        "post": _operation(
+            "responses_cancel", "Stop it. One that has ended stays as it is.", "Response", parameters=[_ID]
+        )
+    },
+}
+
+
+def add_openai(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
+    """Add them: a hook of drf-spectacular, which finds only the views of DRF."""
+    result["paths"] = dict(sorted((result["paths"] | PATHS).items()))
+    schemas = result["components"]["schemas"]
+    result["components"]["schemas"] = dict(sorted((schemas | COMPONENTS).items()))
+    return result

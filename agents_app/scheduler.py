@@ -8,6 +8,7 @@ sessions, and these before runs, so that nobody waits in a circle.
 import datetime
 import logging
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from agents_app.threads import write_transaction
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 100  # moments of a task with `queue`
+LONGEST_HOLD = 0.02  # seconds after which a transaction takes no more in: SQLite's other writers wait for it
 MOST_AT_ONCE = 4  # moments of a task in one transaction
 _COUNTED = 1000  # of a skipped stretch; beyond, "at least"
 _RECHECK = datetime.timedelta(seconds=1)
@@ -74,21 +76,24 @@ def _moment(value: Any) -> datetime.datetime | None:
 # What is due
 
 
-def fire_due(limit: int) -> int:
-    """Fire up to `limit` tasks that are due. Returns how many were."""
+def fire_due(limit: int) -> bool:
+    """Fire up to `limit` tasks that are due. Returns whether there may be more."""
     due = ScheduledTask.objects.filter(next_run_at__lte=clock.now()).order_by("next_run_at")
     # Whoever writes into sessions that there are already locks them: one task's in one transaction.
     known_sessions = Q(session=ScheduledTask.SessionMode.KEPT) | Q(overlap=ScheduledTask.Overlap.CANCEL_PREVIOUS)
-    fired = _fire_together(due.exclude(known_sessions), limit)
-    while fired < limit and _fire_together(due.filter(known_sessions), 1):
-        fired += 1
-    return fired
+    more = _fire_together(due.exclude(known_sessions), limit)
+    return _fire_together(due.filter(known_sessions), 1) or more
 
 
-def _fire_together(due: Any, limit: int) -> int:
-    now = clock.now()
+def _fire_together(due: Any, limit: int) -> bool:
+    now, began = clock.now(), time.monotonic()
+    fired = 0
     with write_transaction():
-        return sum(_fire(task, now) for task in _locked(due)[:limit])
+        for task in _locked(due)[:limit]:
+            fired += _fire(task, now)
+            if time.monotonic() > began + LONGEST_HOLD:
+                return True
+    return fired == limit
 
 
 def _locked(tasks: Any) -> Any:

@@ -5,16 +5,13 @@ import contextlib
 import contextvars
 import logging
 
-from django.conf import settings
-
 from agents_app import clock, scheduler, webhooks
 from agents_app.threads import DatabaseThreads
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds; a change that another process makes is seen after so long
-# Tasks in one transaction. SQLite has one writer: tokens of running agents wait for it.
-BATCH = 4 if settings.EMBEDDED else 10
+BATCH = 20  # of tasks, or runs, in one transaction
 
 
 class Ticker:
@@ -70,7 +67,7 @@ def tick() -> tuple[float, bool]:
     if pressing.postponed:
         more += scheduler.start_postponed(BATCH) == BATCH
     if pressing.due:
-        more += scheduler.fire_due(BATCH) == BATCH
+        more += scheduler.fire_due(BATCH)
     if more:
         return 0.0, pressing.deliveries
     if pressing.next_at is None:

@@ -200,6 +200,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "chat_app.openai_api.schema.add_openai",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "RunStatusEnum": "agents_app.models.runs.Run.Status",
+        "ApprovalStatusEnum": "agents_app.models.runs.Approval.Status",
+    },
 }
 
 LOGGING = {

@@ -58,7 +58,8 @@ ONLY = {  # who may import what
     "mcp": {"agents_app.engine.mcp", "agents_app.mcp_server"},
     "xllamacpp": {"agents_app.engine.models"},
     "agents_app.engine": {
-        "agents_app.engine", "agents_app.models", "agents_app.log", "agents_app.runs", "agents_app.approvals", "agents_app.artifacts", "agents_app.platform_tools", "agents_app.claims",
+        "agents_app.engine", "agents_app.models", "agents_app.log", "agents_app.runs", "agents_app.approvals",
+        "agents_app.artifacts", "agents_app.platform_tools", "agents_app.claims",
         "agents_app.execution", "agents_app.worker", "agents_app.embedded", "agents_app.providers",
         "agents_app.servers", "agents_app.webhooks", "agents_app.task_tools",
     },

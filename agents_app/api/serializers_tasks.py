@@ -59,7 +59,7 @@ class TaskSerializer(StrictModel):
     )
     session_id = OwnSessionField(
         source="kept_session",
-        slug_field="pk",
+        slug_field="id",
         queryset=Session.objects.all(),
         allow_null=True,
         required=False,

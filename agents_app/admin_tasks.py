@@ -1,0 +1,208 @@
+"""Scheduled tasks in the admin: set up, seen in advance, run, and looked back upon."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+
+from agents_app import scheduler, simulation
+from agents_app.exceptions import AgentError
+from agents_app.models import Delivery, Run, ScheduledTask, Skip
+from agents_app.schedules import BadSchedule, Cron
+from agents_app.server_admin import SecretsAdmin
+from agents_app.threads import write_transaction
+
+_SHOWN = 20
+_FORESEEN = 5
+
+
+class TaskForm(forms.ModelForm):
+    """The secret is typed in and never shown; left empty, the stored one stays."""
+
+    webhook_secret = forms.CharField(
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="What the webhook is signed with: whsec_ and what `openssl rand -base64 32` prints. Encrypted at "
+        "rest and never shown. Empty: the stored secret stays.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        cleaned["webhook_secret"] = cleaned.get("webhook_secret") or self.instance.webhook_secret
+        return cleaned
+
+
+class NewestInline(admin.TabularInline):
+    """The newest rows of a task, to read."""
+
+    extra = 0
+    can_delete = False
+    newest_first: ClassVar[str]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        match = request.resolver_match
+        rows = super().get_queryset(request).filter(task=match.kwargs.get("object_id") if match else None)
+        newest = rows.order_by(self.newest_first).values("pk")[:_SHOWN]
+        return rows.filter(pk__in=list(newest.values_list("pk", flat=True))).order_by(self.newest_first)
+
+
+class RunInline(NewestInline):
+    model = Run
+    newest_first = "-created_at"
+    verbose_name_plural = f"The newest {_SHOWN} runs"
+    fields = ("when", "scheduled_for", "status", "retry", "answer")
+    readonly_fields = fields
+
+    @admin.display(description="started")
+    def when(self, run: Run) -> str:
+        page = reverse("admin:agents_app_run_change", args=[run.pk])
+        return format_html('<a href="{}">{}</a>', page, f"{run.created_at:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="answer, or error")
+    def answer(self, run: Run) -> str:
+        return (run.error or run.result)[:200]
+
+
+class SkipInline(NewestInline):
+    model = Skip
+    newest_first = "-scheduled_for"
+    verbose_name_plural = f"The newest {_SHOWN} skips: moments without a run"
+    fields = ("scheduled_for", "until", "count", "reason", "message")
+    readonly_fields = fields
+
+
+class DeliveryInline(NewestInline):
+    model = Delivery
+    newest_first = "-created_at"
+    verbose_name_plural = f"The newest {_SHOWN} calls of the webhook"
+    fields = ("created_at", "status", "attempts", "next_attempt_at", "error")
+    readonly_fields = fields
+
+
+@admin.register(ScheduledTask)
+class ScheduledTaskAdmin(SecretsAdmin):
+    form = TaskForm
+    secrets = {"webhook_secret"}
+    list_display = ("name", "agent", "when", "enabled", "next_run_at", "last_run", "success_rate", "owner")
+    list_filter = ("enabled", "schedule_type", "agent")
+    list_select_related = ("agent", "owner")
+    search_fields = ("name", "description", "task_prompt")
+    raw_id_fields = ("kept_session",)
+    actions = ("run_now", "enable", "disable")
+    inlines = (RunInline, SkipInline, DeliveryInline)
+    readonly_fields = ("foreseen", "in_words", "next_run_at", "owner", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "description", "agent", "task_prompt", "enabled")}),
+        (
+            "When",
+            {"fields": ("schedule_type", "schedule_value", "timezone", "in_words", "foreseen", "jitter")},
+        ),
+        (
+            "Where something goes wrong",
+            {
+                "fields": (
+                    "misfire",
+                    "misfire_grace",
+                    "misfire_limit",
+                    "overlap",
+                    "timeout",
+                    "max_retries",
+                    "retry_delay",
+                )
+            },
+        ),
+        ("Where the result goes", {"fields": ("session", "kept_session", "webhook_url", "webhook_secret")}),
+        ("Times", {"fields": ("next_run_at", "owner", "created_at", "updated_at")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return ScheduledTask.objects.visible_to(request.user).defer("webhook_secret").with_results()
+
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """As Django's, which opens a transaction: whoever writes into SQLite must have waited for their turn."""
+        with write_transaction():
+            return super().changeform_view(*args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: ScheduledTask, form: Any, change: bool) -> None:
+        if not change:
+            obj.owner = request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+
+    @admin.display(description="when", ordering="schedule_value")
+    def when(self, task: ScheduledTask) -> str:
+        every = "every {} s" if task.schedule_type == ScheduledTask.ScheduleType.INTERVAL else "{}"
+        zone = "" if task.schedule_type == ScheduledTask.ScheduleType.INTERVAL else f" ({task.timezone})"
+        return every.format(task.schedule_value) + zone
+
+    @admin.display(description="last run")
+    def last_run(self, task: Any) -> str:
+        return f"{task.last_status}, {task.last_run_at:%Y-%m-%d %H:%M}" if task.last_run_at else "—"
+
+    @admin.display(description="success")
+    def success_rate(self, task: Any) -> str:
+        ended = task.successful_runs + task.failed_runs
+        return f"{100 * task.successful_runs // ended} % of {ended}" if ended else "—"
+
+    @admin.display(description="in words")
+    def in_words(self, task: ScheduledTask) -> str:
+        schedule = _schedule(task)
+        return f"{schedule.explain()} ({task.timezone})" if isinstance(schedule, Cron) else "—"
+
+    @admin.display(description=f"the next {_FORESEEN}")
+    def foreseen(self, task: ScheduledTask) -> str:
+        """The next moments, in the task's zone, each with what becomes of it."""
+        if _schedule(task) is None:
+            return "Save it to see them."
+        found, _ = simulation.simulate(task, simulation.usual_duration(task), count=_FORESEEN)
+        lines = format_html_join(
+            "", "<li>{} — {}</li>", ((f"{each.local_time:%a %Y-%m-%d %H:%M:%S %z}", each.message) for each in found)
+        )
+        return format_html("{}<ol>{}</ol>", "" if task.enabled else "It is disabled; enabled, it would be:", lines)
+
+    @admin.action(description="Run now", permissions=["change"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[ScheduledTask]) -> None:
+        for task in queryset:
+            try:
+                scheduler.run_now(task, trigger=Run.Trigger.ADMIN)
+            except AgentError as error:
+                messages.error(request, f"{task}: {error}")
+            else:
+                messages.success(request, f"{task} was started.")
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ScheduledTask]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(description="Disable", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[ScheduledTask]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[ScheduledTask], *, enabled: bool) -> None:
+        for task in queryset:
+            task.enabled = enabled
+            try:
+                task.clean()
+                task.save()
+            except ValidationError as error:
+                messages.error(request, f"{task}: {' '.join(error.messages)}")
+            else:
+                messages.success(request, f"{task} is {'enabled' if enabled else 'disabled'}.")
+
+
+def _schedule(task: ScheduledTask) -> Any:
+    """The task's schedule; None, where there is none yet."""
+    try:
+        return task.schedule() if task.anchor else None
+    except BadSchedule:
+        return None

@@ -20,6 +20,7 @@ from tests.servers.fake_model_process import FakeModel
 from tests.servers.product import ROOT
 
 AGENT = "timely"
+START = 15  # seconds in which the server starts, before the first task is due
 NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 # Through the ORM and in bulk: ten thousand requests would take longer than what is measured.
@@ -30,7 +31,7 @@ from django.utils import timezone
 from agents_app.models import Agent, ScheduledTask
 count, period = {count}, {period}
 agent, owner = Agent.objects.get(name="{agent}"), get_user_model().objects.first()
-start = timezone.now().replace(microsecond=0) + datetime.timedelta(seconds=8)
+start = timezone.now().replace(microsecond=0) + datetime.timedelta(seconds={ahead})
 rows = []
 for n in range(count):
     task = ScheduledTask(owner=owner, name=f"task {{n}}", agent=agent, task_prompt="Go.", schedule_type="interval",
@@ -66,11 +67,11 @@ def measure(model: FakeModel, folder: Path, options: argparse.Namespace) -> dict
     server = Clocked(folder)
     with server:
         server.add_agent(AGENT, model.base_url)
-    shell(server, FILL.format(count=options.tasks, period=int(options.tasks / options.rate), agent=AGENT))
+    shell(server, FILL.format(count=options.tasks, ahead=START, period=int(options.tasks / options.rate), agent=AGENT))
     look = float(shell(server, LOOK))
     print(f"A look at {options.tasks} tasks: {look:.2f} ms")
     with server:
-        time.sleep(8 + options.seconds)
+        time.sleep(START + options.seconds)
         late = lateness(server)
     print(f"{len(late)} runs, late by ms: p50 {late[len(late) // 2]:.0f}, p99 {percentile(late, 99):.0f}")
     made_up = catch_up(server, options.tasks, "skip", options.tasks)

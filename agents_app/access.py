@@ -1,6 +1,9 @@
 """Who may talk to us, over HTTP or WebSocket: hosts, origins, and the caller where nobody signs in."""
 
-from asgiref.sync import sync_to_async
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http.request import split_domain_port, validate_host
@@ -8,6 +11,43 @@ from django.http.request import split_domain_port, validate_host
 from agents_app.exceptions import AgentError
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`, or has such an address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def client_address(address: str, forwarded_for: Sequence[str]) -> str:
+    """Whose connection it is: `address`, or what the first of our own TRUSTED_PROXIES saw, by X-Forwarded-For.
+
+    What clients themselves write into that header stands before what our proxies add, and does not count.
+    """
+    if not settings.TRUSTED_PROXIES:
+        return address
+    seen = [part.strip() for line in forwarded_for for part in line.split(",")]
+    told = seen[-settings.TRUSTED_PROXIES :]
+    return told[0] if told and _is_address(told[0]) else address
+
+
+def address_of(request: Any) -> str:
+    """Whose connection a request of HTTP came by: see `client_address`."""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return client_address(request.META.get("REMOTE_ADDR", ""), [forwarded])
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def host_allowed(host: str) -> bool:
@@ -52,6 +92,3 @@ def local_administrator():
             code="no_administrator",
         )
     return administrator
-
-
-alocal_administrator = sync_to_async(local_administrator)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from agents_app import admin_tasks, approval_admin, runs  # noqa: F401 — registers itself
+from agents_app.access_admin import OnlyVisible
 from agents_app.exceptions import AgentError
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 from agents_app.models.agents import make_default
@@ -106,7 +107,7 @@ class ProviderAdmin(SecretsAdmin, OneDefaultAdmin):
 @admin.register(Agent)
 class AgentAdmin(OneDefaultAdmin):
     form = JSONForm
-    filter_horizontal = ("mcp_servers",)
+    filter_horizontal = ("mcp_servers", "allowed_users", "allowed_groups")
     list_display = ("name", "role", "provider", "model", "enabled", "is_default", "updated_at")
     list_filter = ("enabled", "provider")
     list_select_related = ("provider",)
@@ -129,6 +130,7 @@ class AgentAdmin(OneDefaultAdmin):
         ),
         ("Tools", {"fields": ("builtin_tools", "mcp_servers", "allowed_tools", "denied_tools")}),
         ("Approval by a person", {"fields": ("approval_required", "approval_timeout")}),
+        ("Who may talk to it", {"fields": ("access", "allowed_users", "allowed_groups")}),
         ("Limits of one run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
@@ -150,7 +152,7 @@ class StepInline(ReadOnly, admin.TabularInline):
 
 
 @admin.register(Session)
-class SessionAdmin(ReadOnly, admin.ModelAdmin):
+class SessionAdmin(OnlyVisible, ReadOnly, admin.ModelAdmin):
     list_display = ("id", "title", "agent", "owner", "run_count", "last_seq", "updated_at", "runs_of_it")
     list_filter = ("agent", "updated_at")
     list_select_related = ("agent", "owner")
@@ -170,7 +172,7 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnly, admin.ModelAdmin):
+class RunAdmin(OnlyVisible, ReadOnly, admin.ModelAdmin):
     list_display = (
         "created_at",
         "agent_name",
@@ -228,7 +230,7 @@ class RunAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Step)
-class StepAdmin(ReadOnly, admin.ModelAdmin):
+class StepAdmin(OnlyVisible, ReadOnly, admin.ModelAdmin):
     list_display = ("run", "index", "kind", "tool_name", "status", "is_error", "duration_ms", "started_at")
     list_filter = ("kind", "status", "is_error")
     list_select_related = ("run",)
@@ -236,7 +238,7 @@ class StepAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnly, admin.ModelAdmin):
+class EventAdmin(OnlyVisible, ReadOnly, admin.ModelAdmin):
     list_display = ("session_id", "seq", "type", "run_id", "created_at", "short_data")
     list_filter = ("type",)
     search_fields = ("=session__id", "=run_id")

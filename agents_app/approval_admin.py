@@ -9,12 +9,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from agents_app import approvals
+from agents_app.access_admin import OnlyVisible
 from agents_app.exceptions import AgentError
 from agents_app.models import Approval
 
 
 @admin.register(Approval)
-class ApprovalAdmin(admin.ModelAdmin):
+class ApprovalAdmin(OnlyVisible, admin.ModelAdmin):
     """Read, approve, deny. Whoever may change approvals may answer them."""
 
     list_display = ("tool_name", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")

@@ -1,20 +1,11 @@
 """System checks: settings that would be dangerous, or would not do what they look like. `manage.py check`."""
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+from agents_app.access import is_loopback
 
 
 @register

@@ -89,7 +89,7 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
     except StorageUnavailable:
         raise
     except AgentError as error:
-        known = ", ".join(Agent.objects.enabled().values_list("name", flat=True)[:50])
+        known = ", ".join(Agent.objects.visible_to(run.session.owner).enabled().values_list("name", flat=True)[:50])
         raise ToolError(f"{error} There are: {known}.") from None
     return started.run
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
-from agents_app import dispatch, log
+from agents_app import admission, dispatch, log
 from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, Usage, told_call, told_turn
 from agents_app.exceptions import (
     AgentNotFound,
@@ -61,7 +61,7 @@ def start(
     session's run that this one continues, where that is not the one before it.
 
     Raises:
-        InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy: nothing was written.
+        InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
     _check(message, message_id, session_id)
@@ -69,7 +69,8 @@ def start(
         session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
         if message_id and (known := session.runs.filter(message_id=message_id).first()):
             return Started(known, created=False)
-        agent = _agent(agent_name, session)
+        agent = _agent(agent_name, session, user)
+        admission.admit(user, trigger)
         _settle_busy(session, if_busy, by=user.get_username())
         run = _create(
             session,
@@ -112,22 +113,23 @@ def open_session(user: Any, session_id: str) -> Session:
         SessionNotFound: it is somebody else's.
     """
     Session.objects.bulk_create([Session(pk=session_id, owner=user)], ignore_conflicts=True)
-    locked = Session.objects.visible_to(user).select_for_update(of=("self",)).select_related("agent")
+    locked = Session.objects.visible_to(user).select_for_update(of=("self",))
     session = locked.filter(pk=session_id).first()
     if session is None:
         raise SessionNotFound("There is no such session.")
     return session
 
 
-def _agent(name: str | None, session: Session) -> Agent:
+def _agent(name: str | None, session: Session, user: Any) -> Agent:
+    agents = Agent.objects.visible_to(user).enabled()
     if name:
-        agent = Agent.objects.enabled().filter(name=name).first()
+        agent = agents.filter(name=name).first()
         if agent is None:
             raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
         return agent
-    if session.agent is not None and session.agent.enabled:
-        return session.agent
-    if agent := Agent.objects.default():
+    if session.agent_id is not None and (agent := agents.filter(pk=session.agent_id).first()):
+        return agent
+    if agent := agents.default():
         return agent
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
 

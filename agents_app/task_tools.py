@@ -95,7 +95,7 @@ def _saved(task: ScheduledTask, fields: dict[str, Any], asked: Asked) -> Any:
     """Change the task; where anything is wrong, all of it is said at once."""
     fields = dict(fields)
     if (agent_name := fields.pop("agent_name", None)) is not None:
-        task.agent = _agent(agent_name)
+        task.agent = _agent(asked, agent_name)
     if (here := fields.pop("report_here", None)) is not None:
         task.session = ScheduledTask.SessionMode.KEPT if here else ScheduledTask.SessionMode.NEW
         task.kept_session = asked.run.session if here else None
@@ -110,10 +110,11 @@ def _saved(task: ScheduledTask, fields: dict[str, Any], asked: Asked) -> Any:
     return _told(task)
 
 
-def _agent(name: str) -> Agent:
-    agent = Agent.objects.enabled().filter(name=name).first()
+def _agent(asked: Asked, name: str) -> Agent:
+    agents = Agent.objects.visible_to(asked.user).enabled()
+    agent = agents.filter(name=name).first()
     if agent is None:
-        known = ", ".join(Agent.objects.enabled().values_list("name", flat=True)[:_LISTED])
+        known = ", ".join(agents.values_list("name", flat=True)[:_LISTED])
         raise ToolError(f"There is no enabled agent {name[:100]!r}. There are: {known}.")
     return agent
 

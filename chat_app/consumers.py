@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import logging
 import os
 import platform
 import re
 import time
 import uuid
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.http import parse_cookie
 
-from agents_app import access, approvals, log, runs, sockets
+from agents_app import access, approvals, callers, log, runs, sockets
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.models import Agent, Run, Session
 from agents_app.models.runs import SESSION_ID
@@ -26,10 +29,13 @@ from chat_app.limits import TokenBucket
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 30.0
-BAD_SESSION, NOT_AUTHENTICATED, FOREIGN_ORIGIN, NOT_FOUND, TOO_MANY = 4400, 4401, 4403, 4404, 4429
+WELCOME_CHECK = 2  # heartbeats between two looks at whether the caller is still welcome
+BAD_SESSION, NOT_AUTHENTICATED, FOREIGN_ORIGIN, NOT_FOUND, COME_BACK, TOO_MANY = 4400, 4401, 4403, 4404, 4409, 4429
+_TICKET = "ticket."
 
 _database = DatabaseThreads("chat", 2)
 _open_sockets = 0
+_of_user: Counter[int] = Counter()  # sockets of this process
 
 
 class Refused(Exception):
@@ -46,6 +52,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     channel_layer_alias = None  # the hub has one channel for all sockets
 
     id = ""
+    caller: callers.Caller | None = None
     _counted = False
     _tasks: tuple["asyncio.Task[None]", ...] = ()
 
@@ -65,7 +72,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             query = parse_qs(self.scope["query_string"].decode("latin1"))
             self.agent_name = _agent_name(query.get("agent_name", [""])[0])
             after = _cursor(query.get("after", [None])[0])
-            self.user = await self._authenticate()
+            await self._authenticate()
             await self._open(after)
         except Refused as refusal:
             await self.close(refusal.code, str(refusal))
@@ -84,11 +91,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused(TOO_MANY, "too many sockets")
 
     def _check_origin(self) -> None:
-        headers = dict(self.scope["headers"])
-        host = headers.get(b"host", b"").decode("latin1")
-        origin = headers.get(b"origin")
-        if not access.host_allowed(host) or not access.origin_allowed(origin and origin.decode("latin1"), host):
+        host, origin = self._header(b"host") or "", self._header(b"origin")
+        if not access.host_allowed(host) or not access.origin_allowed(origin, host):
             raise Refused(FOREIGN_ORIGIN, "foreign origin")
+
+    def _header(self, name: bytes) -> str | None:
+        return next((value.decode("latin1") for key, value in self.scope["headers"] if key == name), None)
 
     def _session_id(self) -> str:
         session_id = self.scope["url_route"]["kwargs"].get("session_id", "").removesuffix("/")
@@ -96,12 +104,27 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused(BAD_SESSION, "bad session id")
         return session_id
 
-    async def _authenticate(self) -> Any:
-        """Who is there. In the open mode, the local administrator; tokens, tickets and cookies will be read here."""
-        user = await _database.run(_local_administrator)
-        if user is None:
+    async def _authenticate(self) -> None:
+        """Find out who is there. A cookie counts only beside an Origin, which is ours: see `_check_origin`."""
+        cookies = parse_cookie(self._header(b"cookie") or "") if self._header(b"origin") else {}
+        offered = (protocol for protocol in self.scope["subprotocols"] if protocol.startswith(_TICKET))
+        caller = await _database.run(
+            _caller,
+            address=self._address(),
+            authorization=self._header(b"authorization"),
+            ticket=next(offered, "").removeprefix(_TICKET),
+            session_key=cookies.get(settings.SESSION_COOKIE_NAME),
+        )
+        if caller is None:
             raise Refused(NOT_AUTHENTICATED, "not authenticated")
-        return user
+        self.caller, self.user = caller, caller.user
+        _of_user[self.user.pk] += 1
+        if 0 < settings.SOCKETS_PER_USER < _of_user[self.user.pk]:
+            raise Refused(TOO_MANY, "too many sockets of yours")
+
+    def _address(self) -> str:
+        """Whose connection it is, for people to read."""
+        return str((self.scope.get("client") or [""])[0])
 
     async def _open(self, after: int | None) -> None:
         state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)
@@ -129,7 +152,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             session_id=self.session_id,
             user=self.user.get_username(),
             agent_name=self.agent_name,
-            address=str((self.scope.get("client") or [""])[0]),
+            address=access.client_address(self._address(), [self._header(b"x-forwarded-for") or ""]),
             since=time.time(),
             instance=f"{platform.node()}:{os.getpid()}",
         )
@@ -142,30 +165,50 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         start = min(max(after, state["pruned_seq"]), state["last_seq"])
         if start != after:
             await self.send(frames.encode("reset", {"after": start}))
-        self._tasks = (*self._tasks[:1], self._spawn(self._pump(start)))
+        self._tasks = (*self._tasks[:1], self._spawn(self._pump(start, is_ours=state["exists"])))
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
         return asyncio.create_task(coroutine, context=contextvars.Context())
 
-    async def _pump(self, after: int) -> None:
+    async def _pump(self, after: int, *, is_ours: bool) -> None:
+        """Send on what the log says. Whoever waits for a session to begin may find that it is somebody else's."""
         send = self.base_send
         try:
             async with contextlib.aclosing(log.follow(self.session_id, after)) as following:  # type: ignore[type-var]
                 async for batch in following:
+                    if not is_ours and not await _database.run(_may_see, self.user, self.session_id):
+                        raise SessionNotFound("There is no such session.")
+                    is_ours = True
                     for frame in batch:
                         await send({"type": "websocket.send", "text": frame.text})
         except SessionNotFound as error:
             await self.close(NOT_FOUND, str(error))
+        except StorageUnavailable as error:
+            await self.close(COME_BACK, str(error))
 
     async def _beat(self) -> None:
-        while True:
+        for beat in itertools.count(1):
             await asyncio.sleep(HEARTBEAT)
             await self.send(frames.ping_frame())
+            if settings.AUTH_REQUIRED and beat % WELCOME_CHECK == 0 and not await self._is_still_welcome():
+                await self.close(NOT_AUTHENTICATED, "not authenticated any more")
+
+    async def _is_still_welcome(self) -> bool:
+        """Whether the token was not revoked, nor the session ended. Where the database is away, nobody is sent off."""
+        assert self.caller is not None
+        try:
+            return await _database.run(_still_welcome, self.caller)
+        except StorageUnavailable:
+            return True
 
     async def disconnect(self, code: int) -> None:
         global _open_sockets
         if self._counted:
             _open_sockets -= 1
+        if self.caller is not None:
+            _of_user[self.user.pk] -= 1
+            if not _of_user[self.user.pk]:
+                del _of_user[self.user.pk]
         sockets.register().remove(self.id)
         for task in self._tasks:
             task.cancel()
@@ -203,7 +246,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 await self.send(frames.pong_frame(timestamp))
 
     async def _chat(self, chat: frames.Chat) -> None:
-        self._chats.take()
+        if not settings.AUTH_REQUIRED:  # with sign-in, a user's sockets share one limit: see `admission`
+            self._chats.take()
         await _database.run(
             runs.start,
             user=self.user,
@@ -242,9 +286,19 @@ def _cursor(text: str | None) -> int | None:
     return int(text)
 
 
-def _local_administrator() -> Any:
+def _caller(**shown: str | None) -> callers.Caller | None:
     with runs.storage_errors():
-        return access.local_administrator()
+        return callers.of_socket(**shown)
+
+
+def _still_welcome(caller: callers.Caller) -> bool:
+    with runs.storage_errors():
+        return caller.is_still_welcome()
+
+
+def _may_see(user: Any, session_id: str) -> bool:
+    with runs.storage_errors():
+        return Session.objects.visible_to(user).filter(pk=session_id).exists()
 
 
 def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[str, Any] | None:
@@ -255,10 +309,11 @@ def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[s
             return None
         agent = session.agent if session else None
         if agent is None and agent_name is None:
-            agent = Agent.objects.default()
+            agent = Agent.objects.visible_to(user).default()
         unfinished = session.runs.unfinished().order_by("number") if session else ()
         return {
             "agent_name": agent_name or (agent.name if agent else None),
+            "exists": session is not None,
             "last_seq": session.last_seq if session else 0,
             "pruned_seq": session.pruned_seq if session else 0,
             "runs": [{"id": str(run.pk), "status": run.status} for run in unfinished],

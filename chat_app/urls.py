@@ -1,7 +1,9 @@
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
 from chat_app import page_data, views
+from chat_app.accounts import SignInView
 from chat_app.openai_api import chat, models, responses
 
 app_name = "chat_app"
@@ -13,6 +15,8 @@ urlpatterns = [
     path("v1/responses/<str:identifier>", responses.one, name="response"),
     path("v1/responses/<str:identifier>/cancel", responses.cancelling, name="response-cancel"),
     path("v1/schema/frames", views.frames_schema, name="frames-schema"),
+    path("accounts/login/", SignInView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("chat/", views.chat, name="chat"),
     path("chat/sessions", page_data.SideSessionsView.as_view(), name="sessions"),
     path("chat/runs/<uuid:pk>/steps", page_data.StepsView.as_view(), name="steps"),

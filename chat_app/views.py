@@ -1,20 +1,54 @@
-"""The chat page, drawn by its script from the frames of the WebSocket; and those frames' schema."""
+"""The pages, drawn by their scripts from the API and the frames of the WebSocket; and those frames' schema."""
 
 import os
+from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from agents_app.models import Agent, Provider
+from agents_app.models import Agent, Provider, Run
 from chat_app.frames_schema import SCHEMA
+from chat_app.languages import catalogue, translated
 
 
 @never_cache
 @require_safe
+@translated
 def chat(request: HttpRequest) -> HttpResponse:
-    return render(request, "chat_app/chat.html", {"demonstration_model": uses_demonstration_model()})
+    found = {"demonstration_model": uses_demonstration_model(), "examples": examples()}
+    return _page(request, "chat", **found)
+
+
+@never_cache
+@require_safe
+@translated
+def tasks(request: HttpRequest) -> HttpResponse:
+    return _page(request, "tasks")
+
+
+@never_cache
+@require_safe
+@translated
+def runs(request: HttpRequest) -> HttpResponse:
+    return _page(request, "runs", statuses=Run.Status.values, triggers=Run.Trigger.values)
+
+
+def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
+    """The page, for those who have signed in where that is needed; else the way to sign in."""
+    if settings.AUTH_REQUIRED and not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    return render(request, f"chat_app/{name}.html", {"here": name} | frame() | context)
+
+
+def frame() -> dict[str, Any]:
+    """What is around every page."""
+    return {"auth_required": settings.AUTH_REQUIRED, "language": get_language(), "catalogue": catalogue()}
 
 
 def uses_demonstration_model() -> bool:
@@ -24,6 +58,27 @@ def uses_demonstration_model() -> bool:
     if provider is None or provider.kind != Provider.Kind.LOCAL:
         return False
     return not os.environ.get("LOCAL_MODEL_PATH")
+
+
+def examples() -> list[dict[str, str]]:
+    """What an empty chat proposes to say, and to whom: the agents that a new database has."""
+    return [
+        {
+            "agent": "assistant",
+            "title": _("Ask something"),
+            "message": _("Explain in two sentences what an AI agent is."),
+        },
+        {
+            "agent": "writer",
+            "title": _("Have something written"),
+            "message": _("Write a short, friendly note that thanks a colleague for help."),
+        },
+        {
+            "agent": "developer",
+            "title": _("Have something programmed"),
+            "message": _("Write a Python function that reverses the words of a sentence."),
+        },
+    ]
 
 
 @require_safe

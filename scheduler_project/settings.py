@@ -1,5 +1,6 @@
 """Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
 
+import ipaddress
 import logging
 from pathlib import Path
 
@@ -25,24 +26,52 @@ def _secret_key(var_dir: Path) -> str:
     return path.read_text()
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy_header(text: str) -> tuple[str, str] | None:
+    """X-Forwarded-Proto, or X-Forwarded-Proto:https, as Django wants it."""
+    name, _, value = text.partition(":")
+    return (f"HTTP_{name.strip().upper().replace('-', '_')}", value.strip() or "https") if name.strip() else None
+
+
 try:
     VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var"))).resolve()
     HOST = env.str("HOST", "127.0.0.1")
     PORT = env.int("PORT", 8000)
     DEBUG = env.bool("DEBUG", False)
-    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", False)
     REDIS_URL = env.str("REDIS_URL", "")
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
+    # Nobody has to sign in on a laptop, where only its own programs come in.
+    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not (DATABASE_URL.startswith("sqlite") and _is_loopback(HOST)))
     SECRET_KEY = env.str("SECRET_KEY", "")
+    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
     CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
+    SECURE_PROXY_SSL_HEADER = _proxy_header(env.str("SECURE_PROXY_SSL_HEADER", ""))
+    HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
+    HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
+    TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+    # Limits; 0 is none. In the open mode all callers look the same, so one of them could use up everybody's share.
+    REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
+    REQUESTS_PER_MINUTE_PER_ADDRESS = env.int("REQUESTS_PER_MINUTE_PER_ADDRESS", 12_000 if AUTH_REQUIRED else 0)
+    LOGIN_FAILURES = env.int("LOGIN_FAILURES", 10)
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
     SOCKETS_PER_PROCESS = env.int("SOCKETS_PER_PROCESS", 10_000)
+    SOCKETS_PER_USER = env.int("SOCKETS_PER_USER", 1000 if AUTH_REQUIRED else 0)
+    QUEUED_RUNS = env.int("QUEUED_RUNS", 10_000)
+    QUEUED_RUNS_PER_USER = env.int("QUEUED_RUNS_PER_USER", 1000 if AUTH_REQUIRED else 0)
+    TOKENS_PER_USER_PER_DAY = env.int("TOKENS_PER_USER_PER_DAY", 0)
     FETCH_ALLOW_PRIVATE = env.bool("FETCH_ALLOW_PRIVATE", False)
     CONFIG_DIR = env.str("CONFIG_DIR", "")
     CONFIG_WATCH = env.bool("CONFIG_WATCH", True)
@@ -66,10 +95,6 @@ if not EMBEDDED and not REDIS_URL:
     )
 if not EMBEDDED and not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set: all instances must share one, and nobody else may know it.")
-if AUTH_REQUIRED:
-    raise ImproperlyConfigured(
-        "AUTH_REQUIRED is on, and this version has no sign-in for clients yet: leave it off, on a loopback HOST."
-    )
 if WORKER_CONCURRENCY < 1:
     raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")
 if LOG_FORMAT not in ("text", "json"):
@@ -89,6 +114,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
+    "knox",
     "drf_spectacular",
     "agents_app",
     "chat_app",
@@ -163,6 +189,16 @@ else:
             "CONFIG": {"capacity": 1000, "group_expiry": 10 * 365 * 86400},
         }
     }
+# What is counted for limits: together in Redis; in this process where there is none, or while it does not answer.
+_local_counters = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+CACHES = {"default": _local_counters, "local": _local_counters | {"LOCATION": "local"}}
+if REDIS_URL:
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "aintandem",
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
+    }
 # Sessions share this many channel-layer groups: one carrier a flush is cheapest, until there are many web processes.
 LIVE_BUCKETS = 2 if REDIS_URL else 1
 
@@ -177,11 +213,19 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = HSTS_SECONDS
+# Whether other names of the domain are served by HTTPS alone is not ours to promise.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/chat/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["agents_app.api.authentication.OpenModeAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["agents_app.api.authentication.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -190,6 +234,9 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "agents_app.api.errors.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# Of knox the library: API tokens, kept as their hash. Who makes one says when it expires.
+KNOX_TOKEN_MODEL = "agents_app.ApiToken"  # noqa: S105
+REST_KNOX = {"TOKEN_PREFIX": "aintandem_", "TOKEN_TTL": None}
 SPECTACULAR_SETTINGS = {
     "TITLE": PRODUCT_NAME,
     "VERSION": VERSION,
@@ -210,7 +257,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "text": {
+            "()": "agents_app.logs.TextFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        },
         "json": {"()": "agents_app.logs.JSONFormatter"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},

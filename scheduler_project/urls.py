@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include("agents_app.api.urls")),
     path("", include("chat_app.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/login/", RedirectView.as_view(pattern_name="chat_app:login", query_string=True)),  # limited there
     path("admin/", admin.site.urls),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from tests.servers.chat import Chat
 from tests.servers.cluster import Cluster
 from tests.servers.fake_model_process import FakeModel
+from tests.servers.people import Person, invite
 from tests.servers.product import Product
 
 
@@ -37,6 +38,21 @@ def shared_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product
 @pytest.fixture
 def product(shared_product: Product | Cluster) -> Product | Cluster:
     return shared_product
+
+
+@pytest.fixture(scope="session")
+def closed_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A server where one has to sign in."""
+    with Product(tmp_path_factory.mktemp("closed") / "var", AUTH_REQUIRED="true") as running:
+        yield running
+        running.stop()
+        assert "Traceback" not in running.logged(), running.logged()[-5000:]
+
+
+@pytest.fixture(scope="session")
+def people(closed_product: Product) -> dict[str, Person]:
+    """Who may sign in there: `boss`, an administrator, `ann` and `bob`; and "", who may not."""
+    return invite(closed_product, "boss", "ann", "bob")
 
 
 @pytest.fixture

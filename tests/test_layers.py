@@ -16,10 +16,12 @@ LAYERS = {
     "agents_app.engine": 0,
     "agents_app.clock": 0.5,
     "agents_app.threads": 0.5,
+    "agents_app.counters": 0.5,
     "agents_app.models": 1,
     "agents_app.live": 1,
     "agents_app.log": 2,
     "agents_app.dispatch": 3,
+    "agents_app.admission": 3.5,  # whether a run may be started
     "agents_app.runs": 4,
     "agents_app.approvals": 4,
     "agents_app.scheduler": 4,

@@ -1,34 +1,47 @@
-"""Who is calling."""
+"""Who is calling, as DRF asks it."""
+
+from typing import Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
 
-from agents_app.access import local_administrator
+from agents_app import callers
 
 
-class OpenModeAuthentication(BaseAuthentication):
-    """Without AUTH_REQUIRED, on loopback only, every caller is the local administrator.
+class CallerAuthentication(BaseAuthentication):
+    """A token, or a browser's session; in the open mode nothing."""
 
-    With it this one recognises nobody, and the classes that will stand beside it in the settings decide:
-    tokens, and sessions of the browser.
-    """
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        caller = callers.of_request(request._request)
+        if caller is not None:
+            return caller.user, caller.token
+        if request.headers.get("Authorization"):
+            raise AuthenticationFailed("This token is unknown, expired or revoked.")
+        return None
 
-    def authenticate(self, request):
-        return None if settings.AUTH_REQUIRED else (local_administrator(), None)
-
-    def authenticate_header(self, request) -> str:
+    def authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
 
-class OpenModeScheme(OpenApiAuthenticationExtension):
-    """How OpenAPI says it: nothing to send."""
+class CallerScheme(OpenApiAuthenticationExtension):
+    """The same in OpenAPI."""
 
-    target_class = OpenModeAuthentication
-    name: list[str] = []
+    target_class = CallerAuthentication
+    name: list[str] = ["token", "session"]
 
-    def get_security_definition(self, auto_schema) -> list[dict[str, str]]:
-        return []
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        return [
+            {"type": "http", "scheme": "bearer", "description": "A token of `POST /v1/tokens`."},
+            {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": settings.SESSION_COOKIE_NAME,
+                "description": "A browser's session. Unsafe methods also need an Origin that is ours.",
+            },
+        ]
 
-    def get_security_requirement(self, auto_schema) -> dict[str, list[str]]:
-        return {}
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        return [{name: []} for name in self.name]

@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from django.db import transaction
 from rest_framework import viewsets
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from agents_app import admission
+from agents_app.access import address_of
+from agents_app.api import audit
 from agents_app.api.parsers import JSONBody
 from agents_app.api.schema import Schema
 from agents_app.exceptions import InvalidRequest, NotFound
@@ -23,7 +28,22 @@ class JSONAlways(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class JSONView(APIView):
+class Limited(APIView):
+    """A view that counts requests: of an address before anybody asks who it is, then of the user."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """As DRF's.
+
+        Raises:
+            RateLimited: too many requests.
+        """
+        admission.take_request_from(address_of(request))
+        super().initial(request, *args, **kwargs)
+        if request.user.is_authenticated:
+            admission.take_request(request.user)
+
+
+class JSONView(Limited):
     """Comes first among the bases of every view."""
 
     parser_classes = (JSONBody,)
@@ -47,7 +67,24 @@ class JSONView(APIView):
 
 
 class CrudViewSet(JSONView, viewsets.ModelViewSet):
-    """Rows that clients make and change. A new one says where it is."""
+    """Rows that clients make and change. A new one says where it is; what administrators do is written down."""
+
+    def perform_create(self, serializer: Any) -> None:
+        with transaction.atomic():
+            super().perform_create(serializer)
+            audit.record(self.request.user, serializer.instance, audit.ADDITION, serializer.initial_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        with transaction.atomic():
+            super().perform_update(serializer)
+            audit.record(self.request.user, serializer.instance, audit.CHANGE, serializer.initial_data)
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        row = self.get_object()
+        with transaction.atomic():
+            audit.record(request.user, row, audit.DELETION)
+            self.perform_destroy(row)
+        return Response(status=204)
 
     def get_success_headers(self, data: Any) -> dict[str, str]:
         return {"Location": self.reverse_action("detail", args=[data[self.lookup_field]])}

@@ -1,6 +1,6 @@
 """Who may do what."""
 
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 
 class IsAdministrator(BasePermission):
@@ -10,3 +10,10 @@ class IsAdministrator(BasePermission):
 
     def has_permission(self, request, view) -> bool:
         return bool(request.user and request.user.is_superuser)
+
+
+class IsAdministratorOrReads(IsAdministrator):
+    """Others only read what is visible to them."""
+
+    def has_permission(self, request, view) -> bool:
+        return request.method in SAFE_METHODS or super().has_permission(request, view)

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
@@ -87,6 +89,29 @@ class ServerNamesField(serializers.ListField):
         return [server.name for server in servers.all()]
 
 
+class NamesField(serializers.ListField):
+    """Other rows, by a column that is their name."""
+
+    default_error_messages: ClassVar = {
+        "not_a_list": "Give a list of names.",
+        "does_not_exist": "There is no {kind} {name!r}.",
+    }
+
+    def __init__(self, rows: Any, column: str, **options: Any) -> None:
+        super().__init__(child=Text(max_length=150), required=False, max_length=1000, **options)
+        self.rows, self.column = rows, column
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        names = dict.fromkeys(super().to_internal_value(data))
+        known = {getattr(row, self.column): row for row in self.rows.filter(**{f"{self.column}__in": names})}
+        if unknown := [name for name in names if name not in known]:
+            self.fail("does_not_exist", kind=self.rows.model._meta.verbose_name, name=unknown[0][:100])
+        return list(known.values())
+
+    def to_representation(self, rows: Any) -> list[str]:
+        return [getattr(row, self.column) for row in rows.all()]
+
+
 class Patterns(serializers.ListField):
     """Patterns over names of tools."""
 
@@ -133,6 +158,12 @@ class AgentSerializer(WithDefault):
     allowed_tools = Patterns(help_text="Of the tools that it may use; empty: all.")
     denied_tools = Patterns(help_text="Of tools that it may not use.")
     approval_required = Patterns(help_text="Of tools that a person must approve before each call.")
+    allowed_users = NamesField(
+        get_user_model().objects, "username", help_text="Of a restricted agent: users. Told to administrators only."
+    )
+    allowed_groups = NamesField(
+        Group.objects, "name", help_text="Of a restricted agent: groups. Told to administrators only."
+    )
 
     class Meta:
         model = Agent
@@ -153,11 +184,20 @@ class AgentSerializer(WithDefault):
             "max_iterations",
             "timeout",
             "max_total_tokens",
+            "access",
+            "allowed_users",
+            "allowed_groups",
             "enabled",
             "is_default",
             "created_at",
             "updated_at",
         )
+
+    def to_representation(self, agent: Agent) -> dict[str, Any]:
+        said = super().to_representation(agent)
+        if not self.context["request"].user.is_superuser:
+            del said["allowed_users"], said["allowed_groups"]
+        return said
 
 
 class StartSerializer(Strict):

@@ -12,12 +12,15 @@ from agents_app.schedules import LONGEST_VALUE
 
 
 class AgentNameField(serializers.SlugRelatedField):
-    """An agent, by name."""
+    """An agent that the caller may use, by name."""
 
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no enabled agent {value!r}.",
         "invalid": "Give the name of an agent.",
     }
+
+    def get_queryset(self) -> Any:
+        return Agent.objects.visible_to(self.context["request"].user).enabled()
 
     def to_internal_value(self, data: Any) -> Agent:
         if not isinstance(data, str):
@@ -53,7 +56,7 @@ class ScheduleValueField(Text):
 class TaskSerializer(StrictModel):
     """A prompt for an agent, and when it is given."""
 
-    agent_name = AgentNameField(source="agent", slug_field="name", queryset=Agent.objects.enabled(), help_text="Who.")
+    agent_name = AgentNameField(source="agent", slug_field="name", help_text="Who.")
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )

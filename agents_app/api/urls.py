@@ -17,6 +17,7 @@ from agents_app.api.views.servers import McpServerViewSet
 from agents_app.api.views.sessions import SessionViewSet
 from agents_app.api.views.sockets import BroadcastView, ConnectionsView
 from agents_app.api.views.tasks import TaskDeliveriesView, TaskRunsView, TaskSkipsView, TaskViewSet
+from agents_app.api.views.tokens import TicketView, TokenViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("agents", AgentViewSet, "agent")
@@ -26,12 +27,14 @@ router.register("sessions", SessionViewSet, "session")
 
 uuid_router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 uuid_router.register("runs", RunViewSet, "run")
+uuid_router.register("tokens", TokenViewSet, "token")
 uuid_router.register("tasks", TaskViewSet, "task")
 
 urlpatterns = [
     path("", RootView.as_view(), name="root"),
     path("v1/connections", ConnectionsView.as_view(), name="connections"),
     path("v1/broadcast", BroadcastView.as_view(), name="broadcast"),
+    path("v1/ws-tickets", TicketView.as_view(), name="ws-tickets"),
     path("v1/info", InfoView.as_view(), name="info"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),

@@ -1,5 +1,6 @@
 """The rows. One file for each group of nouns; see DESIGN's section on data."""
 
+from agents_app.models.access import ApiToken, Ticket
 from agents_app.models.agents import Agent, Provider
 from agents_app.models.firing import Delivery, Postponed, Skip
 from agents_app.models.log import Event
@@ -9,6 +10,7 @@ from agents_app.models.tasks import ScheduledTask
 
 __all__ = [
     "Agent",
+    "ApiToken",
     "Approval",
     "Artifact",
     "Delivery",
@@ -21,4 +23,5 @@ __all__ = [
     "Session",
     "Skip",
     "Step",
+    "Ticket",
 ]

@@ -1,8 +1,10 @@
 """Who answers: agents, and the providers of their models."""
 
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
@@ -116,6 +118,14 @@ class Provider(models.Model):
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
+    def visible_to(self, user: Any) -> "AgentQuerySet":
+        """The agents that `user` may see and talk to; an administrator's are all."""
+        if user.is_superuser:
+            return self
+        granted = models.Q(allowed_users=user) | models.Q(allowed_groups__user=user)
+        restricted = Agent.objects.filter(granted, access=Agent.Access.RESTRICTED)
+        return self.filter(models.Q(access=Agent.Access.PUBLIC) | models.Q(pk__in=restricted.values("pk")))
+
     def enabled(self) -> "AgentQuerySet":
         return self.filter(enabled=True)
 
@@ -126,6 +136,10 @@ class AgentQuerySet(models.QuerySet["Agent"]):
 
 class Agent(models.Model):
     """A prompt, a model and tools, under a name."""
+
+    class Access(models.TextChoices):
+        PUBLIC = "public", "everybody who may sign in"
+        RESTRICTED = "restricted", "administrators, and the users and groups named here"
 
     name = models.CharField(
         max_length=64, unique=True, validators=[slug_validator], help_text="Unique; what clients ask for."
@@ -207,6 +221,13 @@ class Agent(models.Model):
     )
     max_total_tokens = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Tokens of one run, in and out."
+    )
+    access = models.CharField(max_length=16, choices=Access, default=Access.PUBLIC, help_text="Who may talk to it.")
+    allowed_users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="+", help_text="Of a restricted agent: who may talk to it."
+    )
+    allowed_groups = models.ManyToManyField(
+        Group, blank=True, related_name="+", help_text="Of a restricted agent: whose members may talk to it."
     )
     enabled = models.BooleanField(default=True, help_text="A disabled agent takes no new runs.")
     is_default = models.BooleanField(default=False, help_text="Answers where nobody is named.")

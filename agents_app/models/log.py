@@ -5,6 +5,12 @@ from typing import ClassVar
 from django.db import models
 
 
+class EventQuerySet(models.QuerySet["Event"]):
+    def visible_to(self, user) -> "EventQuerySet":
+        """The events of the sessions that `user` may see."""
+        return self if user.is_superuser else self.filter(session__owner=user)
+
+
 class Event(models.Model):
     """One row of a session's log, covering the numbers `first`..`seq`. Written by `agents_app.log` alone.
 
@@ -23,6 +29,8 @@ class Event(models.Model):
     type = models.CharField(max_length=32)
     data = models.TextField()
     created_at = models.DateTimeField()
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["session", "seq"]

@@ -164,7 +164,15 @@ class Run(models.Model):
         return self.status not in self.UNFINISHED
 
 
-class StepQuerySet(models.QuerySet["Step"]):
+class OfRunQuerySet(models.QuerySet):
+    """Rows that belong to a run."""
+
+    def visible_to(self, user):
+        """Those of the runs that `user` may see."""
+        return self if user.is_superuser else self.filter(run__session__owner=user)
+
+
+class StepQuerySet(OfRunQuerySet):
     def in_order(self) -> "StepQuerySet":
         return self.order_by("run__number", "index")
 
@@ -234,6 +242,8 @@ class Artifact(models.Model):
     data = models.BinaryField()
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = OfRunQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar = ["created_at"]
 
@@ -263,6 +273,8 @@ class Approval(models.Model):
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     answered_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OfRunQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["created_at", "step"]

@@ -3,10 +3,14 @@
 import base64
 import hashlib
 import json
+from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.apps import apps
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Cast
 
 
 def _fernet() -> MultiFernet:
@@ -49,3 +53,34 @@ class EncryptedJSONField(models.JSONField):
             return json.loads(_fernet().decrypt((value or "").encode()))
         except InvalidToken:
             return {}
+
+
+@dataclass
+class Rotation:
+    """What came of encrypting everything anew: how many secrets were, and the names of those that no key opens."""
+
+    rotated: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+def rotate() -> Rotation:
+    """Encrypt every secret of the database with the first key; SECRET_KEY_FALLBACKS are needed no more afterwards."""
+    done = Rotation()
+    for model in apps.get_models():
+        for column in model._meta.concrete_fields:
+            if isinstance(column, EncryptedTextField | EncryptedJSONField):
+                _rotate_column(model._default_manager, column.name, done)
+    return done
+
+
+def _rotate_column(rows: Any, name: str, done: Rotation) -> None:
+    fernet = _fernet()
+    kept = rows.annotate(kept=Cast(name, models.TextField())).exclude(kept="")  # as it is, not decrypted
+    for pk, token in kept.values_list("pk", "kept"):
+        try:
+            new = fernet.rotate(token.encode()).decode()
+        except InvalidToken:
+            done.lost.append(f"{rows.model._meta.verbose_name} {rows.get(pk=pk)}: {name}")
+            continue
+        unchanged = kept.filter(pk=pk, kept=token)  # somebody may have written a new one meanwhile
+        done.rotated += unchanged.update(**{name: models.Value(new, output_field=models.TextField())})

@@ -9,7 +9,8 @@ from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, No
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import runs
+from agents_app import admission, runs
+from agents_app.access import address_of
 from agents_app.api.base import JSONView
 from agents_app.api.errors import error_response, exception_handler
 from agents_app.exceptions import AgentError, AgentNotFound, Conflict
@@ -73,10 +74,13 @@ def caller(request: Request) -> Any:
 
     Raises:
         NotAuthenticated, AuthenticationFailed: nobody that we know.
+        RateLimited: too many requests.
     """
     with runs.storage_errors():
+        admission.take_request_from(address_of(request))
         if not request.user.is_authenticated:
             raise NotAuthenticated()
+        admission.take_request(request.user)
         return request.user
 
 

@@ -28,15 +28,16 @@ model = endpoint(get=one)
 
 
 def _all(request: Request) -> list[dict[str, Any]]:
-    caller(request)
+    user = caller(request)
     with runs.storage_errors():
-        return [_model(agent) for agent in Agent.objects.enabled().order_by("name")]
+        return [_model(agent) for agent in Agent.objects.visible_to(user).enabled().order_by("name")]
 
 
 def _one(request: Request, name: str) -> dict[str, Any]:
-    caller(request)
+    user = caller(request)
     with runs.storage_errors():
-        agent = Agent.objects.enabled().filter(name=name).first() if "\x00" not in name else None
+        agents = Agent.objects.visible_to(user).enabled()
+        agent = agents.filter(name=name).first() if "\x00" not in name else None
     if agent is None:
         raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
     return _model(agent)

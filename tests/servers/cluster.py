@@ -34,7 +34,7 @@ class Cluster:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="cluster-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes_file = self.folder / "processes.json"
-        self.token = ""  # authentication is not there yet: who comes by loopback is the administrator
+        self.token = ""  # an administrator's, where AUTH_REQUIRED says that there must be one
         self._given = environment
 
         self.postgres = PostgreSQL(log=self._log("postgres"))
@@ -61,6 +61,9 @@ class Cluster:
             "SECRET_KEY": secrets.token_urlsafe(40),
             "VAR_DIR": str(self.folder / "var"),
             "CHAT_RATE_PER_MINUTE": "100000",
+            # Whoever knows loopback's ports is the administrator, unless told otherwise.
+            "AUTH_REQUIRED": os.environ.get("AUTH_REQUIRED") or "false",
+            "TRUSTED_PROXIES": "1",
             **self._given,
         }
 
@@ -92,16 +95,23 @@ class Cluster:
         self.migrate()
         for process in self.processes.values():
             process.wait_until_ready()
+        if self.environment["AUTH_REQUIRED"].lower() not in ("false", "0", "no", "off"):
+            self.token = self._run("create_token", "admin", "--name", "cluster").strip()
         self._write_processes()
 
     def migrate(self) -> None:
-        with self._log("migrate").open("a+") as log:
-            command = self.manage("migrate", "--no-input")
+        self._run("migrate", "--no-input")
+
+    def _run(self, *arguments: str) -> str:
+        """What a command prints; its log is named after it."""
+        with self._log(arguments[0]).open("a+") as log:
             environment = self.environment | {guard.MARK: str(self.postgres.folder)}
-            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            command = self.manage(*arguments)
+            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
             if done.returncode:
                 log.seek(0)
-                raise RuntimeError(f"migrate failed:\n{log.read()[-3000:]}")
+                raise RuntimeError(f"{arguments[0]} failed:\n{(done.stdout + log.read())[-3000:]}")
+        return done.stdout
 
     def close(self) -> None:
         """Take everything down: first those who ask, then those who answer."""
@@ -191,6 +201,10 @@ class Web(Daemon):
 
     def environment(self) -> dict[str, str]:
         return self.cluster.environment
+
+    @property
+    def token(self) -> str:
+        return self.cluster.token
 
     def is_ready(self) -> bool:
         return "Stop with Ctrl+C." in self.said()

@@ -17,8 +17,9 @@ from tests.servers.cluster import Cluster
 
 EPILOG = """
 COMMAND finds the cluster in its environment: CLUSTER_URL (nginx), CLUSTER_WEB_1 … (each web process),
-CLUSTER_TOKEN (an administrator's token; empty while nobody has to sign in) and CLUSTER_PROCESSES: a JSON
-file, name → pid, command, env and cwd, with which a process that was killed can be started again.
+CLUSTER_TOKEN (an administrator's token; empty where nobody has to sign in: AUTH_REQUIRED=true before the call
+changes that) and CLUSTER_PROCESSES: a JSON file, name → pid, command, env and cwd, with which a process that was
+killed can be started again.
 """
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 10  # seconds that COMMAND has to end

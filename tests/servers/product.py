@@ -25,7 +25,12 @@ def free_port() -> int:
 
 
 class Product:
-    """A running server. It can be killed, and started again on the same data and port."""
+    """A running server. It can be killed, and started again on the same data and port.
+
+    Where `token` is set, requests are made with it.
+    """
+
+    token = ""
 
     def __init__(self, var_dir: Path, **environment: str) -> None:
         self.var_dir = var_dir
@@ -108,6 +113,8 @@ class Product:
         """Status and JSON of an HTTP request."""
         data = None if body is None else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            named.setdefault("Authorization", f"Bearer {self.token}")
         request = urllib.request.Request(
             self.url + path, data, {"Content-Type": "application/json"} | named, method=method
         )

@@ -1,18 +1,23 @@
 """/v1/agents: who answers."""
 
+from typing import Any, cast
+
 from django.db import transaction
 from django.db.models import Prefetch
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.api import starting
 from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted
+from agents_app.api.permissions import IsAdministratorOrReads
 from agents_app.api.serializers import AcceptedSerializer, AgentSerializer, StartSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Agent, McpServer
+from agents_app.models.agents import AgentQuerySet
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
@@ -23,12 +28,18 @@ class AgentViewSet(CrudViewSet):
     """Agents: a prompt, a model and tools, under a name."""
 
     queryset = Agent.objects.select_related("provider").prefetch_related(
-        Prefetch("mcp_servers", McpServer.objects.only("name"))  # their secrets need not be decrypted for that
+        Prefetch("mcp_servers", McpServer.objects.only("name")),  # their secrets need not be decrypted for that
+        "allowed_users",
+        "allowed_groups",
     )
     serializer_class = AgentSerializer
+    permission_classes = (IsAuthenticated, IsAdministratorOrReads)
     lookup_field = "name"
     lookup_value_regex = "[^/]+"
     ordering_fields = ("name", "-name", "created_at", "-created_at")
+
+    def get_queryset(self) -> Any:
+        return cast(AgentQuerySet, super().get_queryset()).visible_to(self.request.user)
 
     @transaction.atomic
     def perform_destroy(self, agent: Agent) -> None:
@@ -38,7 +49,7 @@ class AgentViewSet(CrudViewSet):
         agent.delete()
 
     @extend_schema(request=StartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_KEY])
-    @action(detail=True, methods=["post"], url_path="runs")
+    @action(detail=True, methods=["post"], url_path="runs", permission_classes=(IsAuthenticated,))
     def start_run(self, request: Request, name: str) -> Response:
         """Start a run in the background. A disabled agent, like an unknown one, is a 404."""
         wanted = StartSerializer(data=request.data)

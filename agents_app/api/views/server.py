@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app import runs
-from agents_app.api.base import JSONAlways, JSONView
+from agents_app.api.base import JSONAlways, JSONView, Limited
 from agents_app.api.pagination import LARGEST_LIMIT
 from agents_app.api.serializers import InfoSerializer, RootSerializer
 
@@ -22,6 +22,8 @@ ENDPOINTS = {
     "websocket": "/ws/chat/{session_id}",
     "runs": "/v1/runs",
     "sessions": "/v1/sessions",
+    "tokens": "/v1/tokens",
+    "ws_tickets": "/v1/ws-tickets",
     "providers": "/v1/providers",
     "mcp_servers": "/v1/mcp-servers",
     "info": "/v1/info",
@@ -89,7 +91,7 @@ class InfoView(PublicView):
         )
 
 
-class SchemaView(SpectacularJSONAPIView):
+class SchemaView(Limited, SpectacularJSONAPIView):
     """The API as OpenAPI 3.1, in JSON."""
 
     content_negotiation_class = JSONAlways

@@ -25,19 +25,22 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         # First of all: importing daphne's server installs the event loop that everything else finds.
         from agents_app import configuration, first_data, lifecycle
+        from agents_app.access import is_loopback
         from agents_app.server import Server
 
-        if host not in ("127.0.0.1", "localhost", "::1") and not settings.AUTH_REQUIRED:
+        if not is_loopback(host) and not settings.AUTH_REQUIRED:
             raise CommandError(
                 f"HOST is {host}, which other machines can reach, and nobody would have to sign in. "
-                "Use a loopback address: 127.0.0.1."
+                "Use a loopback address, 127.0.0.1, or set AUTH_REQUIRED=true."
             )
         if not 1 <= port <= 65535:
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
         _prepare_database()
         first_data.fill()
         configuration.service.start()
-        password, hint = first_data.first_password(), _demonstration_hint()
+        # What services and containers print is kept for long, and read by many.
+        password = first_data.first_password() if settings.EMBEDDED else None
+        hint = _demonstration_hint()
         server = Server(
             import_string(settings.ASGI_APPLICATION),
             on_start=lifecycle.start,

@@ -1,69 +1,72 @@
 // The chat page: one session, watched and driven over one WebSocket. See PROTOCOL, section 1.
 
+import { AgentPicker } from "./agents.js";
+import { approvalLabel } from "./cards.js";
+import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { Conversation, countCodePoints } from "./fold.js";
+import { elementsById, setText } from "./dom.js";
+import { makeDrawer } from "./drawer.js";
+import { asJSON, asMarkdown, download } from "./exporting.js";
+import { Conversation } from "./fold.js";
 import { Outbox } from "./outbox.js";
+import { Rendering } from "./rendering.js";
+import { openSession, randomId } from "./session.js";
+import { Sessions } from "./sessions.js";
 import { Transcript, pendingMessage } from "./transcript.js";
+import { gettext } from "./words.js";
 
-const LONGEST_MESSAGE = 100_000;
 const AT_END = 60; // pixels from the bottom that still count as being there
 const HIDDEN_PAGE_INTERVAL = 250;
+const CATCHING_UP_INTERVAL = 400;
+const LONGEST_ANNOUNCEMENT = 2000;
 
 const ADVICE = {
-  4400: "This address names no valid session. Begin a new chat.",
-  4401: "Sign in first, in the admin; then load this page again.",
-  4403:
-    "The server does not know the address that this page was opened at. Open it at the address that the server " +
-    "printed, or add this one to ALLOWED_HOSTS and CORS_ALLOWED_ORIGINS.",
-  4404: "This chat belongs to somebody else, or is not there any more. Begin a new chat.",
+  4400: gettext("This address names no valid session. Begin a new chat."),
+  4401: gettext("You are not signed in any more: load this page again to sign in."),
+  4403: gettext(
+    "The server does not know the address that this page was opened at. Open it at the address that the server printed, or add this one to ALLOWED_HOSTS and CORS_ALLOWED_ORIGINS.",
+  ),
+  4404: gettext("This chat belongs to somebody else, or is not there any more. Begin a new chat."),
 };
 // Refusals of a message: it goes back to where it was typed.
 const REFUSALS = ["invalid_message", "invalid_json", "agent_not_found", "session_busy", "storage_unavailable"];
 
-const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((node) => [node.id, node]));
+const page = elementsById();
 const sessionId = openSession();
 const outbox = new Outbox(sessionId);
-const transcript = new Transcript(page.transcript);
+const transcript = new Transcript(page.transcript, new Rendering(() => draw()));
+const picker = new AgentPicker(page.agent);
+const composer = new Composer({
+  form: page.composer,
+  field: page.message,
+  problem: page.problem,
+  send: say,
+  lastMessage: () => outbox.payloads.at(-1)?.message ?? [...conversation.runs.values()].at(-1)?.message,
+});
+const sessions = new Sessions({
+  current: sessionId,
+  page,
+  complain: (words) => composer.complain(words),
+  onDeleted: () => location.assign(page["new-chat"].href),
+});
 let conversation = new Conversation();
-let agentChosen = false;
-let agentsLoaded = false;
 let resumedAt = -1;
+let liveAfter = Infinity; // what comes after this number of the log is news
 let stopping = false;
 let following = true;
+let scrolled = { top: 0, height: 0 };
 let drawing = false;
+let catchingUp = 0;
 let countdown = 0;
 
 const connection = new Connection({ address, onFrame: receive, onState: showState });
-
-// The session
-
-function openSession() {
-  const url = new URL(location.href);
-  const known = url.searchParams.get("session");
-  if (known) {
-    return known;
-  }
-  const made = randomId();
-  url.searchParams.set("session", made);
-  history.replaceState(null, "", url);
-  return made;
-}
-
-/** Random, also where the page is not served securely and the browser keeps randomUUID to itself. */
-function randomId() {
-  if (crypto.randomUUID) {
-    return crypto.randomUUID();
-  }
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 function address() {
   const url = new URL(`/ws/chat/${encodeURIComponent(sessionId)}`, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.searchParams.set("after", conversation.cursor);
-  if (page.agent.value) {
-    url.searchParams.set("agent_name", page.agent.value);
+  if (picker.value) {
+    url.searchParams.set("agent_name", picker.value);
   }
   return url;
 }
@@ -95,15 +98,43 @@ function takeLogged(frame) {
   } else if (frame.type === "reasoning_complete") {
     stopping = false;
   }
+  if (frame.seq > liveAfter) {
+    announce(frame);
+  }
   draw();
 }
 
-function greet({ agent_name: agentName }) {
+function greet({ agent_name: agentName, last_seq: lastSeq }) {
   resumedAt = -1;
   stopping = false;
-  loadAgents(agentName);
+  liveAfter = lastSeq;
+  picker.load(agentName);
   letAnswerAgain();
   sendOutbox();
+}
+
+/** Tell screen readers what is new, once and whole: not each word as it comes. */
+function announce({ type, data }) {
+  if (type === "reasoning_start" || type === "reasoning_complete") {
+    sessions.refresh();
+  }
+  const words = news(type, data);
+  if (words) {
+    page.announcer.textContent = words.slice(0, LONGEST_ANNOUNCEMENT);
+  }
+}
+
+function news(type, data) {
+  if (type === "approval_required") {
+    return approvalLabel({ status: "pending", toolName: data.tool_name });
+  }
+  if (type === "response" || (type === "reasoning_step" && data.type === "final_answer")) {
+    return `${gettext("Answer")}: ${data.content}`;
+  }
+  if (type === "reasoning_step" && data.type === "tool_use") {
+    return gettext("Calls {tool}", { tool: data.tool_name });
+  }
+  return type === "error" ? `${gettext("Error")}: ${data.message}` : data.status === "cancelled" && gettext("Stopped");
 }
 
 function reset(after) {
@@ -127,15 +158,10 @@ function showError({ message, code, message_id: messageId, retry_after: retryAft
     setTimeout(sendOutbox, (retryAfter ?? 1) * 1000);
   } else if (REFUSALS.includes(code) && entry) {
     outbox.remove(entry.payload.message_id);
-    page.message.value = [entry.payload.message, page.message.value].filter(Boolean).join("\n");
+    composer.takeBack(entry.payload.message);
   }
-  showProblem(message);
+  composer.complain(message);
   draw();
-}
-
-function showProblem(words) {
-  page.problem.textContent = words;
-  page.problem.hidden = !words;
 }
 
 // The connection
@@ -153,78 +179,32 @@ function showState(name, detail) {
     countDown(detail);
     countdown = setInterval(() => countDown(detail), 500);
   } else if (name === "closed") {
-    page["connection-words"].textContent = "Closed";
+    page["connection-words"].textContent = gettext("Closed");
     page.notice.textContent = ADVICE[detail];
   } else {
-    page["connection-words"].textContent = name === "connected" ? "Connected" : "Connecting…";
+    page["connection-words"].textContent = name === "connected" ? gettext("Connected") : gettext("Connecting…");
   }
   draw();
 }
 
 function countDown({ until }) {
   const left = Math.max(1, Math.ceil((until - Date.now()) / 1000));
-  page["connection-words"].textContent = `Reconnecting in ${left} s`;
+  page["connection-words"].textContent = gettext("Reconnecting in {left} s", { left });
 }
 
 /** What closed the connection by its size would close the next one, too. */
 function giveUpTooLarge() {
-  showError({ message: "The message is too large for the server.", code: "invalid_message" });
-}
-
-// Agents
-
-async function loadAgents(agentName) {
-  if (agentsLoaded) {
-    return;
-  }
-  try {
-    const response = await fetch("/v1/agents?limit=200", { headers: { Accept: "application/json" } });
-    if (!response.ok) {
-      throw new Error(`HTTP ${response.status}`);
-    }
-    const { data } = await response.json();
-    fillPicker(data.filter((agent) => agent.enabled), agentName);
-    agentsLoaded = true;
-  } catch (error) {
-    // The default agent answers meanwhile; the next connection asks again.
-    console.warn("The list of agents could not be had:", error);
-  }
-}
-
-function fillPicker(agents, agentName) {
-  const options = agents.map((agent) => {
-    const option = new Option(agent.role ? `${agent.name} · ${agent.role}` : agent.name, agent.name);
-    option.title = agent.description ?? "";
-    return option;
-  });
-  if (!options.length) {
-    return;
-  }
-  page.agent.replaceChildren(...options);
-  page.agent.disabled = false;
-  if (!agentChosen && agents.some((agent) => agent.name === agentName)) {
-    page.agent.value = agentName;
-  }
+  showError({ message: gettext("The message is too large for the server."), code: "invalid_message" });
 }
 
 // What the person does
 
-function sendMessage() {
-  const message = page.message.value.replaceAll("\0", "");
-  if (!message.trim()) {
-    return;
-  }
-  if (countCodePoints(message) > LONGEST_MESSAGE) {
-    showProblem(`The message is longer than ${LONGEST_MESSAGE.toLocaleString("en")} characters.`);
-    return;
-  }
+function say(message, agentName = picker.value) {
   const payload = { message, enable_reasoning: page.reasoning.checked, message_id: randomId() };
-  if (page.agent.value) {
-    payload.agent_name = page.agent.value;
+  if (agentName) {
+    payload.agent_name = agentName;
   }
   outbox.add(payload);
-  page.message.value = "";
-  showProblem("");
   following = true;
   sendOutbox();
 }
@@ -241,9 +221,27 @@ function stop() {
 
 function answerApproval({ detail }) {
   if (!connection.send("approve", detail)) {
-    showProblem("Not connected: your answer was not sent. Try again in a moment.");
+    composer.complain(gettext("Not connected: your answer was not sent. Try again in a moment."));
     draw();
   }
+}
+
+function askExample({ target }) {
+  const example = target.closest("button");
+  if (example) {
+    picker.choose(example.dataset.agent);
+    say(example.dataset.message);
+  }
+}
+
+function exportSession({ target }) {
+  const kind = target.closest("button")?.dataset.kind;
+  if (kind === "markdown") {
+    download(`${sessionId}.md`, "text/markdown", asMarkdown(sessionId, conversation));
+  } else if (kind === "json") {
+    download(`${sessionId}.json`, "application/json", asJSON(sessionId, conversation));
+  }
+  page.exports.open = false;
 }
 
 /** An answer that was clicked may have been lost with its connection. */
@@ -256,6 +254,11 @@ function letAnswerAgain() {
 // Drawing, at most once per animation frame
 
 function draw() {
+  if (conversation.cursor < liveAfter && liveAfter < Infinity) {
+    // Thousands of steps are drawn once, and quickly; as they come, that would take long.
+    catchingUp ||= setTimeout(drawNow, CATCHING_UP_INTERVAL);
+    return;
+  }
   if (drawing) {
     return;
   }
@@ -269,21 +272,26 @@ function draw() {
 
 function drawNow() {
   drawing = false;
+  clearTimeout(catchingUp);
+  catchingUp = 0;
   transcript.draw(conversation);
   drawOutbox();
   const connected = page.connection.dataset.state === "connected";
   const busy = conversation.running.length > 0 || outbox.hasSent;
   page.empty.hidden = conversation.runs.size > 0 || outbox.payloads.length > 0 || !page.notice.hidden;
+  page.exports.hidden = conversation.runs.size === 0;
   page.stop.hidden = !(busy && connected);
   page.stop.disabled = stopping;
-  page.stop.textContent = stopping ? "Stopping…" : "Stop";
+  setText(page.stop, stopping ? gettext("Stopping…") : gettext("Stop"));
   if (following) {
     page.scroller.scrollTop = page.scroller.scrollHeight;
   }
 }
 
 function drawOutbox() {
-  const words = outbox.hasSent ? "waiting for its turn…" : "not sent yet: waiting for the connection";
+  const words = outbox.hasSent
+    ? gettext("waiting for its turn…")
+    : gettext("not sent yet: waiting for the connection");
   const state = JSON.stringify([words, outbox.payloads.map((payload) => payload.message_id)]);
   if (page.outbox.dataset.shown !== state) {
     page.outbox.dataset.shown = state;
@@ -291,9 +299,13 @@ function drawOutbox() {
   }
 }
 
+/** Whoever scrolls up wants to read there; that the page grew below, or shrank, is not scrolling up. */
 function watchScrolling() {
   const { scrollHeight, scrollTop, clientHeight } = page.scroller;
-  following = scrollHeight - scrollTop - clientHeight < AT_END;
+  const isAtEnd = scrollHeight - scrollTop - clientHeight < AT_END;
+  const wentUp = scrollTop < scrolled.top && scrollHeight >= scrolled.height;
+  following = isAtEnd || (following && !wentUp);
+  scrolled = { top: scrollTop, height: scrollHeight };
   page["to-end"].hidden = following;
 }
 
@@ -303,22 +315,22 @@ function goToEnd() {
   draw();
 }
 
-page.composer.addEventListener("submit", (event) => {
-  event.preventDefault();
-  sendMessage();
-});
-page.message.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    sendMessage();
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.defaultPrevented && !page.stop.hidden && !document.querySelector("dialog[open]")) {
+    stop();
   }
 });
-page.agent.addEventListener("change", () => (agentChosen = true));
 page.stop.addEventListener("click", stop);
+page.empty.addEventListener("click", askExample);
+page.exports.addEventListener("click", exportSession);
 page.transcript.addEventListener("approval", answerApproval);
+page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.agent));
 page["connect-now"].addEventListener("click", () => connection.open());
 page["to-end"].addEventListener("click", goToEnd);
 page.scroller.addEventListener("scroll", watchScrolling, { passive: true });
-new ResizeObserver(() => following && draw()).observe(page.scroller);
+const resized = new ResizeObserver(() => following && draw());
+resized.observe(page.scroller);
+resized.observe(page.transcript);
+makeDrawer({ side: page.side, toggle: page["side-toggle"], shade: page.shade, rest: [page.talk] });
 
 connection.open();

@@ -45,17 +45,21 @@ export class Run {
   stopped = "";
   usage = {};
   durationMs = 0;
+  since = 0; // when what goes on now began, in seconds since the epoch
+  startedAt = 0;
   items = []; // in the order of their steps
   changed = new Set();
+  #steps = new Map();
   #lastType = "";
 
   constructor(id) {
     this.id = id;
   }
 
-  take(type, data) {
+  take(type, data, timestamp) {
     switch (type) {
       case "reasoning_start":
+        this.startedAt = timestamp;
         this.agent = data.agent;
         this.message = data.message;
         this.messageId = data.message_id;
@@ -64,16 +68,16 @@ export class Run {
         this.#delta(data);
         break;
       case "reasoning_step":
-        this.#finishStep(data);
+        this.#finishStep(data, timestamp);
         break;
       case "retry":
         this.#retry(data);
         break;
       case "approval_required":
-        this.#askApproval(data);
+        this.#askApproval(data, timestamp);
         break;
       case "approval_resolved":
-        this.#resolveApproval(data);
+        this.#resolveApproval(data, timestamp);
         break;
       case "warning":
         this.#say("warning", data.message);
@@ -92,6 +96,9 @@ export class Run {
         break;
     }
     this.#lastType = type;
+    if (type !== "reasoning_delta") {
+      this.since = timestamp;
+    }
   }
 
   /** The steps that are being written right now. */
@@ -122,14 +129,18 @@ export class Run {
     this.changed.add(item);
   }
 
-  #finishStep(data) {
+  /** A step that does not say how long it took began when what was before it ended. */
+  #finishStep(data, timestamp) {
     const item = this.#step(data.step);
     item.type = data.type;
+    item.iteration = data.iteration;
+    item.finishedAt = timestamp;
+    item.startedAt = data.duration_ms === undefined ? this.since : timestamp - data.duration_ms / 1000;
     item.status = data.is_error || data.type === "error" ? "failed" : "finished";
     item.toolName = data.tool_name;
     item.callId = data.tool_call_id;
     item.arguments = data.arguments;
-    item.durationMs = data.duration_ms;
+    item.durationMs = Math.round((item.finishedAt - item.startedAt) * 1000);
     item.attachments = data.attachments ?? [];
     item.childSession = data.child_session_id;
     item.replace(data.content);
@@ -152,21 +163,23 @@ export class Run {
   }
 
   /** The question stands right after the call that it is about. */
-  #askApproval(data) {
+  #askApproval(data, timestamp) {
     const call = this.items.findLast((item) => item.type === "tool_use" && item.callId === data.tool_call_id);
     const item = new Item("approval", call ? call.step + 0.5 : Infinity);
     item.status = "pending";
+    item.startedAt = timestamp;
     item.callId = data.tool_call_id;
     item.toolName = data.tool_name;
     item.arguments = data.arguments;
     this.#place(item);
   }
 
-  #resolveApproval({ tool_call_id: callId, approved, reason, by }) {
+  #resolveApproval({ tool_call_id: callId, approved, reason, by }, timestamp) {
     const item = this.asking.find((each) => each.callId === callId);
     if (item) {
       item.status = approved ? "approved" : "denied";
       item.by = by;
+      item.finishedAt = timestamp;
       item.replace(reason);
       this.changed.add(item);
     }
@@ -197,10 +210,12 @@ export class Run {
   }
 
   #step(number) {
-    let item = this.items.find((each) => each.kind === "step" && each.step === number);
+    let item = this.#steps.get(number);
     if (!item) {
       item = new Item("step", number);
       item.status = "streaming";
+      item.startedAt = this.since;
+      this.#steps.set(number, item);
       this.#place(item);
     }
     return item;
@@ -216,6 +231,7 @@ export class Run {
   }
 
   #remove(item) {
+    this.#steps.delete(item.step);
     this.items.splice(this.items.indexOf(item), 1);
     item.removed = true;
     this.changed.add(item);
@@ -238,7 +254,7 @@ export class Conversation {
     }
     this.cursor = frame.seq;
     const run = this.#run(frame.run_id);
-    run.take(frame.type, frame.data);
+    run.take(frame.type, frame.data, frame.timestamp);
     this.changed.add(run);
     return true;
   }

@@ -1,0 +1,117 @@
+"""/v1/tokens and /v1/ws-tickets: what one's programs and pages prove themselves with."""
+
+import datetime
+from typing import Any, cast
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app.api.base import JSONView
+from agents_app.api.fields import Strict, Text, WholeNumber
+from agents_app.exceptions import Conflict
+from agents_app.models import ApiToken, Ticket
+from agents_app.models.access import TICKET_SECONDS
+
+MOST_TOKENS = 100  # of one user
+LONGEST_DAYS = 3650
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    """A token of one's own, without what it reads."""
+
+    id = serializers.UUIDField(source="uid")
+    begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to know it by.")
+    created_at = serializers.DateTimeField(source="created")
+    expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
+
+    class Meta:
+        model = ApiToken
+        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at")
+        read_only_fields = fields
+
+
+class NewTokenSerializer(TokenSerializer):
+    """A token that was made just now: only this answer has it."""
+
+    token = serializers.CharField(help_text="Send it as `Authorization: Bearer TOKEN`. It is never shown again.")
+
+    class Meta:
+        model = ApiToken
+        fields = (*TokenSerializer.Meta.fields, "token")
+        read_only_fields = fields
+
+
+class MakeTokenSerializer(Strict):
+    """What a token is made with."""
+
+    name = Text(max_length=100, help_text="What it is for.")
+    expires_in_days = WholeNumber(
+        min_value=1, max_value=LONGEST_DAYS, allow_null=True, default=None, help_text="Null: it does not expire."
+    )
+
+
+class TicketSerializer(serializers.Serializer):
+    """A ticket for one chat socket."""
+
+    ticket = serializers.CharField(help_text="Offer the subprotocols `agent.v1, ticket.<ticket>`.")
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """One's own API tokens."""
+
+    queryset = ApiToken.objects.all()
+    serializer_class = TokenSerializer
+    lookup_field = "uid"
+    lookup_url_kwarg = "id"
+    lookup_value_converter = "uuid"
+    ordering_fields = ("-created", "created")
+
+    def get_queryset(self) -> Any:
+        return ApiToken.objects.visible_to(self.request.user)
+
+    @extend_schema(request=MakeTokenSerializer, responses={201: NewTokenSerializer})
+    def create(self, request: Request) -> Response:
+        """Make a token. It is in this answer, and nowhere else ever. One made with a token ends with that at last."""
+        wanted = MakeTokenSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        if self.get_queryset().count() >= MOST_TOKENS:
+            raise Conflict(f"You have {MOST_TOKENS} tokens already: revoke some first.", code="too_many_tokens")
+        days = wanted.validated_data["expires_in_days"]
+        lifetime = _shorter(days and datetime.timedelta(days=days), _used(request))
+        row, text = ApiToken.objects.create(request.user, lifetime, name=wanted.validated_data["name"])
+        row.token = text
+        headers = {"Location": self.reverse_action("detail", args=[row.uid])}
+        return Response(NewTokenSerializer(row).data, status=201, headers=headers)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, id: Any) -> Response:
+        """Revoke the token: requests with it are refused at once, sockets opened with it are closed in a minute."""
+        self.get_object().delete()
+        return Response(status=204)
+
+
+def _used(request: Request) -> ApiToken | None:
+    """The token that the request came with."""
+    return cast("ApiToken | None", request.auth)
+
+
+def _shorter(lifetime: datetime.timedelta | None, used: ApiToken | None) -> datetime.timedelta | None:
+    """A token that ends must not get a successor that does not."""
+    if used is None or used.expiry is None:
+        return lifetime
+    rest = used.expiry - timezone.now()
+    return min(lifetime, rest) if lifetime else rest
+
+
+class TicketView(JSONView):
+    """Tickets for the chat socket, for pages that cannot send a token in a header."""
+
+    @extend_schema(request=None, responses={201: TicketSerializer})
+    def post(self, request: Request) -> Response:
+        """A ticket for one socket: good once, for a minute, on any instance."""
+        text = Ticket.objects.issue(request.user, _used(request))
+        return Response({"ticket": text, "expires_in": TICKET_SECONDS}, status=201)

@@ -1,0 +1,58 @@
+// The picker of agents.
+
+import { get } from "./api.js";
+
+export class AgentPicker {
+  #wanted = null; // who was chosen, perhaps before the list was there
+  #loaded = false;
+
+  constructor(select) {
+    this.select = select;
+    select.addEventListener("change", () => (this.#wanted = select.value));
+  }
+
+  get value() {
+    return this.select.value;
+  }
+
+  /** Choose an agent, now or once the list is there; one that is not in it leaves the choice as it was. */
+  choose(name) {
+    this.#wanted = name;
+    this.#show(name);
+  }
+
+  #show(name) {
+    if ([...this.select.options].some((option) => option.value === name)) {
+      this.select.value = name;
+    }
+  }
+
+  /** Fill the list, once. `agentName` is chosen where nobody has chosen yet. */
+  async load(agentName) {
+    if (this.#loaded) {
+      return;
+    }
+    try {
+      const { data } = await get("/v1/agents?limit=200");
+      this.#fill(data.filter((agent) => agent.enabled), agentName);
+      this.#loaded = true;
+    } catch (error) {
+      // The default agent answers meanwhile; the next connection asks again.
+      console.warn("The list of agents could not be had:", error);
+    }
+  }
+
+  #fill(agents, agentName) {
+    const options = agents.map((agent) => {
+      const option = new Option(agent.role ? `${agent.name} · ${agent.role}` : agent.name, agent.name);
+      option.title = agent.description ?? "";
+      return option;
+    });
+    if (!options.length) {
+      return;
+    }
+    this.select.replaceChildren(...options);
+    this.select.disabled = false;
+    this.#show(this.#wanted ?? agentName);
+  }
+}

@@ -1,0 +1,65 @@
+// A conversation as a file: Markdown to read, JSON to work with.
+
+import { title } from "./cards.js";
+import { laidOut } from "./json.js";
+
+export function asJSON(sessionId, conversation) {
+  const runs = [...conversation.runs.values()].map((run) => ({
+    id: run.id,
+    agent: run.agent,
+    message: run.message,
+    status: run.status,
+    usage: run.usage,
+    duration_ms: run.durationMs,
+    items: run.items.map((item) => ({
+      type: item.type,
+      status: item.status,
+      iteration: item.iteration,
+      tool_name: item.toolName,
+      tool_call_id: item.callId,
+      arguments: item.arguments,
+      content: item.text,
+      duration_ms: item.durationMs,
+      attachments: item.attachments,
+    })),
+  }));
+  return JSON.stringify({ session_id: sessionId, exported_at: new Date().toISOString(), runs }, null, 2);
+}
+
+export function asMarkdown(sessionId, conversation) {
+  const parts = [`# ${sessionId}`];
+  for (const run of conversation.runs.values()) {
+    parts.push("---", run.message.replace(/^/gm, "> "));
+    for (const item of run.items) {
+      parts.push(`**${title(item)}**`, body(item));
+    }
+  }
+  return `${parts.filter(Boolean).join("\n\n")}\n`;
+}
+
+function body(item) {
+  if (item.type === "tool_use") {
+    return fenced(JSON.stringify(item.arguments ?? {}, null, 2), "json");
+  }
+  if (item.type === "tool_result") {
+    const json = laidOut(item.text);
+    return fenced(json ?? item.text, json ? "json" : "");
+  }
+  return item.text;
+}
+
+/** Between fences that are longer than any within. */
+function fenced(text, language) {
+  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((ticks) => ticks.length));
+  const fence = "`".repeat(longest + 1);
+  return `${fence}${language}\n${text}\n${fence}`;
+}
+
+export function download(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}

@@ -1,0 +1,42 @@
+// JSON on several lines. Its text is laid out anew, not its values: a number that is too long for us stays as it is.
+
+const LONGEST = 200_000;
+
+/** The text, laid out if it is a JSON object or list; else null. */
+export function laidOut(text) {
+  if (text.length > LONGEST || !/^\s*[[{]/.test(text) || !isJSON(text)) {
+    return null;
+  }
+  const tokens = text.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g);
+  let depth = 0;
+  let written = "";
+  tokens.forEach((token, at) => {
+    const before = tokens[at - 1];
+    const opens = before === "{" || before === "[";
+    if (token === "}" || token === "]") {
+      depth -= 1;
+      written += opens ? token : newLine(depth) + token;
+      return;
+    }
+    written += opens || before === "," ? newLine(depth) + token : token;
+    if (token === ":") {
+      written += " ";
+    } else if (token === "{" || token === "[") {
+      depth += 1;
+    }
+  });
+  return written;
+}
+
+function newLine(depth) {
+  return `\n${"  ".repeat(depth)}`;
+}
+
+function isJSON(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

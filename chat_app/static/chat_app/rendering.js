@@ -1,0 +1,95 @@
+// Asks the server to render the Markdown of finished steps: of those whose list is, or will soon be, in sight.
+
+const NEARBY = "800px 0px";
+const MOST_AT_ONCE = 50;
+const PATIENCE = 2000; // before it asks again where the server could not answer
+
+export class Rendering {
+  #wanted = new Map(); // of each run: cards by the name of their step
+  #waiting = new WeakMap(); // of each list: its cards
+  #inSight = new WeakSet();
+  #asking = false;
+
+  /** `changed()` is called after cards were rendered. */
+  constructor(changed) {
+    this.changed = changed;
+    this.observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: NEARBY });
+  }
+
+  watch(card) {
+    const list = card.element.parentElement;
+    card.element.dataset.rendering = "wanted";
+    if (this.#inSight.has(list)) {
+      this.#want(card);
+      this.#ask();
+      return;
+    }
+    const waiting = this.#waiting.get(list) ?? new Set();
+    waiting.add(card);
+    this.#waiting.set(list, waiting);
+    this.observer.observe(list);
+  }
+
+  #seen(entries) {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting) {
+        this.observer.unobserve(target);
+        this.#inSight.add(target); // and from now on it counts as that
+        this.#waiting.get(target).forEach((card) => this.#want(card));
+        this.#waiting.delete(target);
+      }
+    }
+    this.#ask();
+  }
+
+  #want(card) {
+    const cards = this.#wanted.get(card.run.id) ?? new Map();
+    cards.set(card.item.kind === "response" ? "answer" : String(card.item.step), card);
+    this.#wanted.set(card.run.id, cards);
+  }
+
+  async #ask() {
+    if (this.#asking) {
+      return;
+    }
+    this.#asking = true;
+    try {
+      while (this.#wanted.size) {
+        const [runId, cards] = this.#wanted.entries().next().value;
+        await this.#askFor(runId, cards);
+      }
+    } catch (error) {
+      console.warn("Steps could not be rendered:", error);
+      setTimeout(() => this.#ask(), PATIENCE);
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  #giveUp(cards, name) {
+    delete cards.get(name).element.dataset.rendering;
+    cards.delete(name);
+  }
+
+  async #askFor(runId, cards) {
+    const names = [...cards.keys()].slice(0, MOST_AT_ONCE);
+    const response = await fetch(`/chat/runs/${encodeURIComponent(runId)}/steps?step=${names}`);
+    if (response.status >= 500) {
+      throw new Error(`HTTP ${response.status}`);
+    }
+    const { data } = response.ok ? await response.json() : { data: [] };
+    const answers = data.flatMap((step) => [[String(step.step), step], ...(step.is_answer ? [["answer", step]] : [])]);
+    const known = answers.filter(([name]) => cards.has(name));
+    for (const [name, step] of known) {
+      cards.get(name).render(step);
+      cards.delete(name);
+    }
+    if (!known.length) {
+      names.forEach((name) => this.#giveUp(cards, name)); // the server does not have them
+    }
+    if (!cards.size) {
+      this.#wanted.delete(runId);
+    }
+    this.changed();
+  }
+}

@@ -1,0 +1,219 @@
+// One run: its waterfall and its cards, live while it goes on, and replayed afterwards.
+
+import { api, get } from "./api.js";
+import { link, setText } from "./dom.js";
+import { Run } from "./fold.js";
+import { Rendering } from "./rendering.js";
+import { Replay } from "./replay.js";
+import { statusName } from "./run_list.js";
+import { Transcript } from "./transcript.js";
+import { Waterfall } from "./waterfall.js";
+import { duration, gettext, moment, number } from "./words.js";
+
+const FRAMES = [
+  "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved", "warning",
+  "response", "error", "interrupted", "reasoning_complete", "reset",
+]; // prettier-ignore
+const LIVE = 250;
+
+export class RunView {
+  #frames = [];
+  #cursor = 0;
+  #drawing = false;
+  #replay = null;
+  #played = 0; // when the replay was drawn last, by the clock of the browser
+
+  constructor({ page, id }) {
+    this.page = page;
+    this.id = id;
+    this.run = new Run(id);
+    this.transcript = this.#newTranscript();
+    this.waterfall = new Waterfall(page.waterfall, (item) => this.#show(item));
+    page.cancel.addEventListener("click", () => this.#cancel());
+    page.play.addEventListener("click", () => this.#play());
+    page.position.addEventListener("input", () => this.#seek());
+    page.cards.addEventListener("approval", ({ detail }) => this.#answer(detail));
+  }
+
+  async open() {
+    try {
+      this.row = await get(`/v1/runs/${encodeURIComponent(this.id)}`);
+    } catch (error) {
+      this.#complain(error.message);
+      return;
+    }
+    this.page.run.hidden = false;
+    this.#drawRow();
+    setInterval(() => this.run.status === "running" && this.#draw(), LIVE);
+    const events = new EventSource(`/v1/runs/${encodeURIComponent(this.id)}/events`);
+    for (const type of FRAMES) {
+      events.addEventListener(type, ({ data }) => this.#take(JSON.parse(data), events));
+    }
+    events.addEventListener("error", () => {
+      if (this.row.finished_at && !this.#frames.length) {
+        events.close(); // it has ended, and its events were pruned
+        this.page.pruned.hidden = false;
+      }
+    });
+  }
+
+  #newTranscript() {
+    this.page.cards.replaceChildren();
+    return new Transcript(this.page.cards, new Rendering(() => {}));
+  }
+
+  #take(frame, events) {
+    if (frame.type === "reset") {
+      this.page.pruned.hidden = false;
+      return;
+    }
+    if (frame.seq <= this.#cursor) {
+      return;
+    }
+    this.#cursor = frame.seq;
+    if (frame.type !== "reasoning_delta") {
+      this.#frames.push(frame);
+    }
+    this.run.take(frame.type, frame.data, frame.timestamp);
+    if (frame.type === "reasoning_complete") {
+      events.close();
+      this.#refresh();
+    } else if (["reasoning_start", "approval_required", "approval_resolved"].includes(frame.type)) {
+      this.#refresh();
+    }
+    this.#draw();
+  }
+
+  async #refresh() {
+    this.row = await get(`/v1/runs/${encodeURIComponent(this.id)}`);
+    this.#drawRow();
+  }
+
+  #drawRow() {
+    const { page, row } = this;
+    const usage = row.usage ?? {};
+    setText(page["run-agent"], row.agent_name);
+    page["run-status"].dataset.status = row.status;
+    setText(page["run-status"], statusName(row.status));
+    setText(page["run-created"], moment(row.created_at));
+    setText(page["run-duration"], row.finished_at && row.started_at
+      ? duration(new Date(row.finished_at) - new Date(row.started_at))
+      : "–"); // prettier-ignore
+    setText(page["run-tokens"], gettext("{taken} tokens in, {given} out", {
+      taken: number(usage.input_tokens ?? 0), given: number(usage.output_tokens ?? 0),
+    })); // prettier-ignore
+    setText(page["run-trigger"], row.trigger);
+    const address = `/chat/?session=${encodeURIComponent(row.session_id)}`;
+    page["run-session"].replaceChildren(link(gettext("Open the chat"), address));
+    page.cancel.hidden = Boolean(row.finished_at);
+    page.player.hidden = !row.finished_at || this.#frames.length < 2;
+  }
+
+  #draw() {
+    if (this.#drawing || this.#replay) {
+      return;
+    }
+    this.#drawing = true;
+    requestAnimationFrame(() => {
+      this.#drawing = false;
+      this.page.player.hidden = this.run.status === "running" || this.#frames.length < 2;
+      if (!this.#replay) {
+        this.#drawAt(this.run, Date.now() / 1000, null);
+      }
+    });
+  }
+
+  /** The run as it is at a moment; over the whole length of time where that is known. */
+  #drawAt(run, now, whole) {
+    const queuedAt = new Date(this.row.created_at) / 1000;
+    const last = whole ?? (run.status === "running" ? Math.max(now, run.since) : run.since);
+    this.transcript.draw({ changed: new Set([run]) });
+    this.waterfall.draw(run, { from: queuedAt, to: last, now, queuedAt });
+  }
+
+  #show(item) {
+    const card = item && this.page.cards.querySelector(`[data-step="${item.step}"]`);
+    if (card) {
+      card.querySelector("details")?.setAttribute("open", "");
+      card.scrollIntoView({ block: "center" });
+      (card.querySelector("summary") ?? card).focus();
+    }
+  }
+
+  async #cancel() {
+    try {
+      await api("POST", `/v1/runs/${encodeURIComponent(this.id)}/cancel`, {});
+    } catch (error) {
+      this.#complain(error.message);
+    }
+  }
+
+  async #answer(detail) {
+    try {
+      await api("POST", `/v1/runs/${encodeURIComponent(this.id)}/approve`, detail);
+    } catch (error) {
+      this.#complain(error.message);
+    }
+  }
+
+  #complain(words) {
+    this.page.problem.textContent = words;
+    this.page.problem.hidden = false;
+  }
+
+  // The replay
+
+  #play() {
+    if (this.#replay && this.page.play.dataset.state === "playing") {
+      this.#setPlaying(false);
+      return;
+    }
+    if (!this.#replay || this.#replay.isOver) {
+      this.#beginReplay();
+    }
+    this.#setPlaying(true);
+    this.#played = performance.now();
+    requestAnimationFrame((time) => this.#advance(time));
+  }
+
+  #beginReplay() {
+    this.#replay = new Replay(this.#frames, this.run);
+    this.transcript = this.#newTranscript();
+  }
+
+  #setPlaying(isPlaying) {
+    this.page.play.dataset.state = isPlaying ? "playing" : "paused";
+    setText(this.page.play, isPlaying ? gettext("Pause") : gettext("Replay"));
+  }
+
+  #advance(time) {
+    if (this.page.play.dataset.state !== "playing") {
+      return;
+    }
+    const passed = ((time - this.#played) / 1000) * Number(this.page.speed.value);
+    this.#played = time;
+    this.#goTo(this.#replay.at + Math.max(0, passed));
+    if (this.#replay.isOver) {
+      this.#setPlaying(false);
+    } else {
+      requestAnimationFrame((next) => this.#advance(next));
+    }
+  }
+
+  #seek() {
+    if (!this.#replay) {
+      this.#beginReplay();
+    }
+    const { from, to } = this.#replay;
+    this.#goTo(from + (Number(this.page.position.value) / 1000) * (to - from));
+  }
+
+  #goTo(moment) {
+    const { from, to } = this.#replay;
+    if (this.#replay.go(moment)) {
+      this.transcript = this.#newTranscript();
+    }
+    this.page.position.value = to > from ? ((this.#replay.at - from) / (to - from)) * 1000 : 1000;
+    this.#drawAt(this.#replay.run, this.#replay.at, to);
+  }
+}

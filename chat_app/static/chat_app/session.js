@@ -1,0 +1,23 @@
+// Which session the page is about.
+
+/** The id in the address; a new one is put there where there is none. */
+export function openSession() {
+  const url = new URL(location.href);
+  const known = url.searchParams.get("session");
+  if (known) {
+    return known;
+  }
+  const made = randomId();
+  url.searchParams.set("session", made);
+  history.replaceState(null, "", url);
+  return made;
+}
+
+/** Random, also where the page is not served securely and the browser keeps randomUUID to itself. */
+export function randomId() {
+  if (crypto.randomUUID) {
+    return crypto.randomUUID();
+  }
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,157 @@
+// The sessions at the side: search, open, rename, delete.
+
+import { api, get, nextPage } from "./api.js";
+import { element, link, signButton } from "./dom.js";
+import { gettext } from "./words.js";
+
+const TYPING = 200;
+const INTERVAL = 15_000;
+const PAGE = 40;
+
+export class Sessions {
+  #known = [];
+  #next = null;
+  #timer = 0;
+  #asked = 0;
+  #renaming = false;
+
+  constructor({ current, page, complain, onDeleted }) {
+    this.current = current;
+    this.page = page;
+    this.complain = complain;
+    this.onDeleted = onDeleted;
+    page["session-search"].addEventListener("input", () => this.refresh(TYPING));
+    page["all-sessions"].addEventListener("change", () => this.refresh());
+    page["more-sessions"].addEventListener("click", () => this.#loadMore());
+    setInterval(() => !document.hidden && this.refresh(), INTERVAL);
+    document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
+    this.refresh();
+  }
+
+  /** Ask for the list anew, in a moment: several reasons to do so often come together. */
+  refresh(delay = 0) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#load(), delay);
+  }
+
+  async #load() {
+    const limit = Math.min(200, Math.max(PAGE, this.#known.length));
+    const query = new URLSearchParams({ limit, search: this.page["session-search"].value.trim() });
+    if (this.page["all-sessions"].checked) {
+      query.set("all", "1");
+    }
+    await this.#ask(`/chat/sessions?${query}`, []);
+  }
+
+  async #loadMore() {
+    await this.#ask(this.#next, this.#known);
+  }
+
+  async #ask(address, before) {
+    const asked = (this.#asked += 1);
+    try {
+      const list = await get(address);
+      if (asked !== this.#asked || this.#renaming) {
+        return; // what was asked later counts
+      }
+      this.#known = [...before, ...list.data];
+      this.#next = nextPage(list);
+      this.#draw();
+    } catch (error) {
+      console.warn("The list of sessions could not be had:", error);
+    }
+  }
+
+  #draw() {
+    const { page } = this;
+    const state = JSON.stringify([this.#known.map(({ id, title, unfinished }) => [id, title, unfinished])]);
+    page["more-sessions"].hidden = !this.#next;
+    page["no-sessions"].hidden = this.#known.length > 0;
+    if (page.sessions.dataset.shown !== state) {
+      const focused = document.activeElement?.closest?.("#sessions li")?.dataset.session;
+      page.sessions.dataset.shown = state;
+      page.sessions.replaceChildren(...this.#known.map((session) => this.#line(session)));
+      page.sessions.querySelector(`li[data-session="${CSS.escape(focused ?? "")}"] a`)?.focus();
+    }
+  }
+
+  #line(session) {
+    const name = session.title || session.id;
+    const open = link(name, `?session=${encodeURIComponent(session.id)}`);
+    open.dir = "auto";
+    open.title = [name, session.agent_name].filter(Boolean).join(" · ");
+    const line = element("li", "session", open);
+    line.dataset.session = session.id;
+    if (session.id === this.current) {
+      open.setAttribute("aria-current", "page");
+    }
+    if (session.unfinished) {
+      const mark = element("span", "busy", element("span", "hidden", gettext("Running")));
+      mark.title = gettext("Running");
+      line.append(mark);
+    }
+    line.append(
+      signButton("✎", gettext("Rename {name}", { name }), "rename", () => this.#rename(line, session)),
+      signButton("✕", gettext("Delete {name}", { name }), "delete", () => this.#confirm(session)),
+    );
+    return line;
+  }
+
+  #rename(line, session) {
+    const field = element("input", "title");
+    field.value = session.title;
+    field.maxLength = 200;
+    field.dir = "auto";
+    field.setAttribute("aria-label", gettext("Title"));
+    this.#renaming = true;
+    line.replaceChildren(field);
+    field.select();
+    field.focus();
+    const done = async (isKept) => {
+      if (!this.#renaming) {
+        return;
+      }
+      this.#renaming = false;
+      if (isKept && field.value.trim() !== session.title) {
+        await this.#change("PATCH", session, { title: field.value.trim() });
+      }
+      delete this.page.sessions.dataset.shown;
+      await this.#load();
+      this.page.sessions.querySelector(`li[data-session="${CSS.escape(session.id)}"] a`)?.focus();
+    };
+    field.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter" || event.key === "Escape") {
+        event.preventDefault();
+        done(event.key === "Enter");
+      }
+    });
+    field.addEventListener("blur", () => done(true));
+  }
+
+  #confirm(session) {
+    const { "delete-dialog": dialog, "delete-name": name } = this.page;
+    name.textContent = session.title || session.id;
+    dialog.returnValue = "";
+    dialog.onclose = async () => {
+      if (dialog.returnValue === "delete" && (await this.#change("DELETE", session))) {
+        this.refresh();
+        if (session.id === this.current) {
+          this.onDeleted();
+        }
+      }
+    };
+    dialog.showModal();
+  }
+
+  /** Whether it was done. */
+  async #change(method, session, body) {
+    try {
+      await api(method, `/v1/sessions/${encodeURIComponent(session.id)}`, body);
+      return true;
+    } catch (error) {
+      this.complain(error.message);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,173 @@
+// The form of a task: what the server says of each field stands under it, and the next moments are shown as one types.
+
+import { api, get } from "./api.js";
+import { element } from "./dom.js";
+import { gettext, language } from "./words.js";
+
+const TYPING = 250;
+const MOMENTS = 5;
+const NUMBERS = new Set(["misfire_grace", "misfire_limit", "jitter", "max_retries", "retry_delay", "timeout"]);
+const SCHEDULE = ["schedule_type", "schedule_value", "timezone"];
+// Said under the form, with what the server says of the task as a whole.
+const WHOLE = "non_field_errors";
+
+export class TaskForm {
+  #timer = 0;
+  #asked = 0;
+
+  /** `saved(task)` is called with what the server has written. */
+  constructor({ page, saved }) {
+    this.page = page;
+    this.form = page["task-form"];
+    this.saved = saved;
+    page.zones.append(...Intl.supportedValuesOf("timeZone").map((zone) => new Option(zone, zone)));
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#save();
+    });
+    this.form.addEventListener("input", ({ target }) => SCHEDULE.includes(target.name) && this.#foreseeSoon());
+    this.form.elements.schedule_type.addEventListener("change", () => this.#explainValue());
+  }
+
+  /** Show a task, or an empty form where there is none. */
+  async open(task) {
+    this.task = task;
+    await this.#fillAgents(task?.agent_name);
+    const { elements } = this.form;
+    for (const [name, value] of Object.entries(task ?? {})) {
+      const field = elements[name];
+      if (field?.type === "checkbox") {
+        field.checked = value;
+      } else if (field) {
+        field.value = value ?? "";
+      }
+    }
+    if (!task) {
+      elements.timezone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    }
+    this.#explainValue();
+    this.#foresee();
+  }
+
+  async #fillAgents(current) {
+    const { data } = await get("/v1/agents?limit=200");
+    const names = data.filter((agent) => agent.enabled || agent.name === current).map(({ name }) => name);
+    this.form.elements.agent_name.replaceChildren(...names.map((name) => new Option(name, name)));
+  }
+
+  #explainValue() {
+    const kind = this.form.elements.schedule_type.value;
+    for (const help of this.form.querySelectorAll("[data-kind]")) {
+      help.hidden = help.dataset.kind !== kind;
+    }
+  }
+
+  #values() {
+    const { elements } = this.form;
+    const values = {};
+    for (const field of elements) {
+      if (!field.name || (field.name === "webhook_secret" && !field.value)) {
+        continue;
+      }
+      if (field.type === "checkbox") {
+        values[field.name] = field.checked;
+      } else if (NUMBERS.has(field.name)) {
+        values[field.name] = field.value === "" ? null : Number(field.value);
+      } else {
+        values[field.name] = field.value;
+      }
+    }
+    const { timeout, ...others } = values;
+    const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
+    return { ...given, timeout };
+  }
+
+  async #save() {
+    const address = this.task ? `/v1/tasks/${this.task.id}` : "/v1/tasks";
+    this.page.save.disabled = true;
+    try {
+      this.task = await api(this.task ? "PATCH" : "POST", address, this.#values());
+      this.#explain({});
+      this.saved(this.task);
+    } catch (error) {
+      const fields = Object.keys(error.fields ?? {}).length ? error.fields : { [error.param ?? WHOLE]: [error.message] };
+      this.#explain(fields);
+      this.form.querySelector('[aria-invalid="true"]')?.focus();
+    } finally {
+      this.page.save.disabled = false;
+    }
+  }
+
+  /** Put each sentence under its field; those of no field of ours under the form. */
+  #explain(fields) {
+    for (const field of this.form.elements) {
+      this.#explainField(field, fields[field.name]);
+    }
+    const others = Object.entries(fields).filter(([name]) => !this.form.elements[name]);
+    this.page["form-problem"].textContent = others.map(([name, words]) => `${name}: ${words.join(" ")}`).join("\n");
+    this.page["form-problem"].hidden = !others.length;
+  }
+
+  #explainField(field, words) {
+    if (!field.name) {
+      return;
+    }
+    const id = `problem-of-${field.name}`;
+    document.getElementById(id)?.remove();
+    field.removeAttribute("aria-invalid");
+    if (words) {
+      const problem = element("span", "wrong", words.join(" "));
+      problem.id = id;
+      field.after(problem);
+      field.setAttribute("aria-invalid", "true");
+      field.closest("details")?.setAttribute("open", "");
+    }
+    field.setAttribute("aria-describedby", [field.dataset.help, words && id].filter(Boolean).join(" "));
+  }
+
+  // The next moments
+
+  #foreseeSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#foresee(), TYPING);
+  }
+
+  async #foresee() {
+    const asked = (this.#asked += 1);
+    const { elements } = this.form;
+    const schedule = Object.fromEntries(SCHEDULE.map((name) => [name, elements[name].value.trim()]));
+    if (!schedule.schedule_value) {
+      this.#drawMoments([], "");
+      return;
+    }
+    try {
+      const { data } = await api("POST", "/v1/tasks/simulate", { ...schedule, count: MOMENTS });
+      if (asked === this.#asked) {
+        SCHEDULE.forEach((name) => this.#explainField(elements[name], undefined));
+        this.#drawMoments(data, data.length ? "" : gettext("Never: all of it is in the past."));
+      }
+    } catch (error) {
+      if (asked === this.#asked) {
+        this.#drawMoments([], Object.values(error.fields).flat().join(" ") || error.message);
+      }
+    }
+  }
+
+  #drawMoments(moments, words) {
+    const zone = this.form.elements.timezone.value.trim() || "UTC";
+    this.page["no-moments"].textContent = words;
+    this.page["no-moments"].hidden = !words;
+    this.page.moments.replaceChildren(...moments.map((each) => this.#moment(each, zone)));
+  }
+
+  #moment({ scheduled_for: at, local_time: local, reason, message }, zone) {
+    const shown = new Date(at).toLocaleString(language, { timeZone: zone, dateStyle: "full", timeStyle: "medium" });
+    const time = element("time", "", shown);
+    time.dateTime = local;
+    const line = element("li", "", time);
+    if (reason !== "normal") {
+      line.append(element("span", "quiet", ` · ${message}`));
+    }
+    return line;
+  }
+}

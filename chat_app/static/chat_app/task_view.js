@@ -1,0 +1,145 @@
+// One task: what can be done with it, its form, and what has come of it.
+
+import { api, get } from "./api.js";
+import { element, link, setText } from "./dom.js";
+import { statusName } from "./run_list.js";
+import { TaskForm } from "./task_form.js";
+import { duration, gettext, moment } from "./words.js";
+
+const INTERVAL = 4000;
+
+export class TaskView {
+  constructor({ page, id, changed }) {
+    this.page = page;
+    this.id = id;
+    this.changed = changed;
+    this.form = new TaskForm({ page, saved: (task) => this.#saved(task) });
+    page["run-now"].addEventListener("click", () => this.#runNow());
+    page.switch.addEventListener("click", () => this.#switch());
+    page.remove.addEventListener("click", () => this.#remove());
+  }
+
+  async open() {
+    try {
+      this.task = this.id ? await get(`/v1/tasks/${encodeURIComponent(this.id)}`) : null;
+      await this.form.open(this.task);
+    } catch (error) {
+      this.#complain(error);
+      return;
+    }
+    this.page.task.hidden = false;
+    this.#draw();
+    if (this.id) {
+      this.#watchHistory();
+    } else {
+      this.page["task-form"].elements.name.focus();
+    }
+  }
+
+  #draw() {
+    const { page, task } = this;
+    setText(page["task-title"], task ? task.name : gettext("New task"));
+    page.verbs.hidden = !task;
+    page.history.hidden = !task;
+    setText(page.switch, task?.enabled ? gettext("Disable") : gettext("Enable"));
+    setText(page.save, task ? gettext("Save") : gettext("Create the task"));
+  }
+
+  #saved(task) {
+    if (!this.task) {
+      location.assign(`?task=${encodeURIComponent(task.id)}`);
+      return;
+    }
+    this.task = task;
+    this.#say(gettext("Saved."));
+    this.#draw();
+    this.changed();
+  }
+
+  async #runNow() {
+    await this.#attempt(async () => {
+      const { run_id: run } = await api("POST", `/v1/tasks/${this.id}/run`, {});
+      this.#say(gettext("Started."), link(gettext("Watch it"), `/runs/?run=${encodeURIComponent(run)}`));
+      this.changed();
+      await this.#loadHistory();
+    });
+  }
+
+  async #switch() {
+    await this.#attempt(async () => {
+      const verb = this.task.enabled ? "disable" : "enable";
+      this.task = await api("POST", `/v1/tasks/${this.id}/${verb}`, {});
+      this.page["task-form"].elements.enabled.checked = this.task.enabled;
+      this.#say(this.task.enabled ? gettext("Enabled.") : gettext("Disabled."));
+      this.#draw();
+      this.changed();
+    });
+  }
+
+  #remove() {
+    const { "delete-dialog": dialog, "delete-name": name } = this.page;
+    name.textContent = this.task.name;
+    dialog.returnValue = "";
+    dialog.onclose = () =>
+      dialog.returnValue === "delete" &&
+      this.#attempt(async () => {
+        await api("DELETE", `/v1/tasks/${this.id}`);
+        location.assign(location.pathname);
+      });
+    dialog.showModal();
+  }
+
+  async #attempt(act) {
+    this.page.problem.hidden = true;
+    try {
+      await act();
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  async #watchHistory() {
+    try {
+      await this.#loadHistory();
+    } catch (error) {
+      console.warn("The history could not be had:", error);
+    }
+    setTimeout(() => this.#watchHistory(), INTERVAL);
+  }
+
+  async #loadHistory() {
+    const { data } = await get(`/v1/tasks/${this.id}/runs?limit=20`);
+    const lines = data.map((run) => [run, runFacts(run)]);
+    const state = JSON.stringify(lines.map(([run, facts]) => [run.id, facts]));
+    this.page["no-history"].hidden = data.length > 0;
+    if (this.page["history-list"].dataset.shown !== state) {
+      this.page["history-list"].dataset.shown = state;
+      this.page["history-list"].replaceChildren(...lines.map(([run, facts]) => historyLine(run, facts)));
+    }
+  }
+
+  #say(...words) {
+    this.page.said.replaceChildren(...words.flatMap((each) => [each, " "]));
+  }
+
+  #complain(error) {
+    this.page.problem.textContent = error.message;
+    this.page.problem.hidden = false;
+  }
+}
+
+function runFacts(run) {
+  const words = [statusName(run.status), moment(run.scheduled_for ?? run.created_at)];
+  if (run.started_at && run.finished_at) {
+    words.push(duration(new Date(run.finished_at) - new Date(run.started_at)));
+  }
+  return words.join(" · ");
+}
+
+function historyLine(run, facts) {
+  const words = element("span", "facts", (run.error ?? run.result ?? "").slice(0, 200));
+  words.dir = "auto";
+  const line = element("li", "", link(facts, `/runs/?run=${encodeURIComponent(run.id)}`), words);
+  line.dataset.status = run.status;
+  return line;
+}

@@ -1,0 +1,50 @@
+// What people read, in their language. The server renders the catalogue into the page.
+
+const catalogue = JSON.parse(document.getElementById("catalogue")?.textContent ?? "{}");
+export const language = document.documentElement.lang || "en";
+
+/** The text in the page's language, with `{name}` replaced. The name is the one that `makemessages` looks for. */
+export function gettext(text, values = {}) {
+  return filled(catalogue[text] || text, values);
+}
+
+/** The same of a number of things: English and the languages that we have tell one from many. */
+export function ngettext(one, many, count) {
+  const [oneOf, manyOf] = catalogue[one] ?? [one, many];
+  return filled(count === 1 ? oneOf : manyOf, { count: number(count) });
+}
+
+function filled(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+const grouped = new Intl.NumberFormat(language); // making one takes long
+
+export function number(value) {
+  return grouped.format(value);
+}
+
+const withTenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1 });
+
+/** A duration: `420 ms`, `3.2 s`, `4:05 min`. */
+export function duration(milliseconds) {
+  if (milliseconds < 1000) {
+    return `${Math.round(milliseconds)} ms`;
+  }
+  const tenths = Math.round(milliseconds / 100);
+  if (tenths < 600) {
+    return `${withTenths.format(tenths / 10)} s`;
+  }
+  const all = Math.round(milliseconds / 1000);
+  return `${Math.floor(all / 60)}:${String(all % 60).padStart(2, "0")} min`;
+}
+
+/** A time that goes on, in whole seconds. */
+export function elapsed(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 60 ? `${whole} s` : duration(whole * 1000);
+}
+
+export function moment(iso) {
+  return iso ? new Date(iso).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" }) : "";
+}

@@ -1,0 +1,173 @@
+"""Markdown of models in a real browser: rendered by the server, and never more than it may be."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from chat_app.markdown import LONGEST_TEXT, to_html
+from tests.servers.browser import browser
+from tests.test_chat_page import expect_connected, runs, say, text_of
+
+pytestmark = pytest.mark.slow
+
+ATTACKS = [
+    "<script>broken()</script>",
+    "<img src=x onerror=broken()>",
+    "<svg/onload=broken()>",
+    "<iframe srcdoc='<script>parent.broken()</script>'></iframe>",
+    "<style>*{display:none}</style>",
+    "<a href='javascript:broken()'>x</a>",
+    "<details open ontoggle=broken()>",
+    "<form action=/admin/><button>x</button></form>",
+    "<base href='http://evil.test/'>",
+    "<meta http-equiv=refresh content='0;url=http://evil.test/'>",
+    "[x](javascript:broken())",
+    "[x](JaVaScRiPt:broken())",
+    "[x](java\nscript:broken())",
+    "[x](&#106;avascript:broken())",
+    "[x](\x01javascript:broken())",
+    "[x](data:text/html,<script>broken()</script>)",
+    "[x](vbscript:broken())",
+    "[x](//evil.test/)",
+    "[x](/admin/logout/)",
+    "[x](file:///etc/passwd)",
+    "<javascript:broken()>",
+    "![x](http://evil.test/track.png)",
+    "![x](data:image/svg+xml,<svg/onload=broken()>)",
+    "![](javascript:broken())",
+    '![x" onerror="broken()](http://evil.test/a)',
+    '[x](http://evil.test/" onmouseover="broken())',
+    '[x](http://evil.test "a" onmouseover="broken())',
+    '```"><img src=x onerror=broken()>\ncode\n```',
+    "```html onload=broken()\n<script>broken()</script>\n```",
+    "[x]: javascript:broken()\n\n[x]",
+    'http://evil.test/"onmouseover="broken()',
+    "| <img src=x onerror=broken()> |\n|-|\n| [x](javascript:broken()) |",
+    "<<script>script>broken()<</script>/script>",
+    "</div></li></ol></main><h1>taken over</h1>",
+    "<!--><img src=x onerror=broken()>-->",
+    "<math><mtext></p><img src=x onerror=broken()>",
+    "\u202e<img src=x onerror=broken()>",
+]
+
+
+@pytest.fixture(scope="module")
+def open_page():
+    with browser() as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def chat(product, open_page):
+    def open_chat(agent: str, **options) -> Page:
+        page = open_page(**options)
+        page.goto(f"{product.url}/chat/")
+        expect_connected(page)
+        page.select_option("#agent", agent)
+        return page
+
+    return open_chat
+
+
+def test_an_answer_is_shown_as_what_its_markdown_means(agent, chat):
+    parts = "# Result", "**84**, see [docs](https://example.com/).", "1. one\n2. two", "```python\nprint(1)\n```"
+    page = chat(agent([{"text": "\n\n".join([*parts, "|a|\n|-|\n|b|"])}]))
+    say(page, "Well?")
+
+    answer = text_of(page, "final_answer")
+    expect(answer.locator("h3")).to_have_text("Result")
+    expect(answer.locator("strong")).to_have_text("84")
+    expect(answer.locator("ol > li")).to_have_text(["one", "two"])
+    expect(answer.locator("pre code.language-python")).to_have_text("print(1)\n")
+    expect(answer.locator("td")).to_have_text("b")
+    link = answer.locator("a")
+    expect(link).to_have_attribute("href", "https://example.com/")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+
+
+def test_an_answer_without_reasoning_is_rendered_too(agent, chat):
+    page = chat(agent([{"text": "It is **84**."}]))
+    page.uncheck("#reasoning")
+    say(page, "Well?")
+
+    expect(text_of(page, "response").locator("strong")).to_have_text("84")
+
+
+def test_prose_stands_where_it_stood_while_it_streamed(agent, chat, model):
+    prose = "\n\n".join(f"Paragraph {number} of some prose.\nIts second line." for number in range(5))
+    page = chat(agent([{"text": prose}, {"wait": "measured"}]))
+    say(page, "Well?")
+    answer = text_of(page, "final_answer")
+    expect(answer).to_contain_text("Paragraph 4 of some prose.\nIts second line.")
+    before = answer.bounding_box()
+
+    model.release("measured")
+    expect(answer.locator("p")).to_have_count(5)
+    assert answer.bounding_box()["height"] == pytest.approx(before["height"], abs=1)
+
+
+def test_no_attack_gets_through_in_a_real_page(agent, chat):
+    everything = "\n\n".join(ATTACKS)
+    call = {"tool_call": {"name": everything[:60], "arguments": {everything[:200]: everything}}}
+    page = chat(agent([{"reasoning": everything}, call], [{"text": everything}], role=everything[:90]))
+    fetched = []
+    page.expose_function("broken", lambda: fetched.append("a script"))
+    page.on("request", lambda request: fetched.append(request.url) if "evil.test" in request.url else None)
+    page.on("dialog", lambda dialog: fetched.append("a dialog"))
+    say(page, everything)
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(text_of(page, "final_answer").locator("p").first).to_be_visible()
+    for summary in page.locator("summary.label").all():
+        summary.click()
+    page.reload()
+    expect_connected(page)
+    expect(text_of(page, "final_answer").locator("p").first).to_be_visible()
+
+    assert page.locator("#transcript").locator("script, img, svg, iframe, style, form, base, meta, h1").count() == 0
+    schemes = page.locator("#transcript .text a").evaluate_all("links => links.map((link) => link.protocol)")
+    assert set(schemes) <= {"http:", "https:", "mailto:"}
+    handlers = page.locator("#transcript *").evaluate_all(
+        "nodes => nodes.flatMap((node) => node.getAttributeNames().filter((name) => name.startsWith('on')))"
+    )
+    assert handlers == []
+    assert fetched == []
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_the_server_makes_of_an_attack_is_harmless(attack, open_page):
+    html = to_html(attack)
+    page = open_page()
+    found = page.evaluate(
+        """(html) => {
+            const parsed = new DOMParser().parseFromString(html, "text/html").body;
+            return [...parsed.querySelectorAll("*")].flatMap((node) => [
+                node.localName,
+                ...node.getAttributeNames().map((name) => `${node.localName}[${name}]`),
+                ...(node.href ? [new URL(node.href).protocol] : []),
+            ]);
+        }""",
+        html,
+    )
+    allowed = {"p", "a", "br", "pre", "code", "table", "thead", "tbody", "tr", "th", "td", "em", "strong"}
+    allowed |= {"a[href]", "a[title]", "a[rel]", "a[target]", "code[class]", "http:", "https:"}
+    assert set(found) <= allowed, html
+    page.context.close()
+
+
+def test_a_text_that_is_too_long_stays_text():
+    assert to_html("x" * LONGEST_TEXT) is not None
+    assert to_html("x" * (LONGEST_TEXT + 1)) is None
+
+
+@pytest.mark.parametrize("query", ["", "?step=", "?step=x", "?step=1,,2", "?step=-1", f"?step={'1,' * 50}1"])
+def test_a_bad_list_of_steps_is_refused(product, agent, query):
+    _, run = product.request("POST", f"/v1/agents/{agent([{'text': 'Hi.'}])}/runs", {"message": "Hi"})
+    status, answer = product.request("GET", f"/chat/runs/{run['run_id']}/steps{query}")
+
+    assert status == 400
+    assert answer["error"]["param"] == "step"
+
+
+def test_steps_of_a_run_that_is_not_there_are_not_found(product):
+    status, _ = product.request("GET", "/chat/runs/00000000-0000-0000-0000-000000000000/steps?step=1")
+    assert status == 404

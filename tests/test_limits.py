@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.cache import caches
+from django.db import connection
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
 
@@ -260,3 +261,13 @@ def test_while_redis_is_away_this_process_counts_alone(monkeypatch):
     with pytest.raises(RateLimited) as caught:
         counters.take("things", "me", limit=3)
     assert 0 < caught.value.retry_after <= 60
+
+
+@pytest.mark.django_db
+def test_counting_what_waits_does_not_read_what_has_ended(admin_user):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL chooses by what there is")
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {admission._QUEUED}", [admin_user.pk])
+        plan = [row[-1] for row in cursor.fetchall()]
+    assert plan[0].endswith("USING INDEX run_unfinished"), plan

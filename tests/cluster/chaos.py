@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
+from tests.servers.clocked import add_task
 from tests.servers.fake_model_process import FakeModel
 from tests.servers.mortal import until
 
 LEASE = 10
-AGENT = "chaotic"
+AGENT, SCHEDULED, TASKS = "chaotic", "scheduled", 3
 FINAL = "That is all that there is to say about it. " * 3
 
 
@@ -112,6 +113,7 @@ def play(
     """Let `sessions` converse, with 2 watchers each, while things die; then see that nothing was lost or doubled."""
     print(f"\nchaos with seed {seed}: {sessions} sessions for {seconds:g} s")
     add_agent(cluster, model)
+    tasks = add_tasks(cluster, model)
     with Crowd() as crowd:
         pairs = [[crowd.watch(cluster.url, f"chaos-{n}") for _ in range(2)] for n in range(sessions)]
         crowd.wait_for_all(lambda watcher: watcher.is_connected)
@@ -123,9 +125,12 @@ def play(
         for talk in talks:
             talk.result(60)
         print(f"everything was answered {time.monotonic() - began:.1f} s after the last deed")
+        for task in tasks:
+            until(lambda t=task: cluster.request("POST", f"/v1/tasks/{t}/disable")[0] == 200)
         until(lambda: unfinished(cluster) == [], 30)
         check_sessions(cluster, crowd.watchers)
         check_effects(cluster)
+        check_fires(cluster, seconds)
         tell(cluster, crowd, chaos)
 
 
@@ -141,6 +146,31 @@ def check_effects(cluster: FaultyCluster) -> None:
     prompts = {prompt for (prompt,) in cluster.query("SELECT prompt FROM agents_app_run")}
     assert set(lines) <= prompts
     assert len(lines) > len(prompts) / 2, "most runs come to it"
+
+
+def add_tasks(cluster: FaultyCluster, model: FakeModel) -> list[str]:
+    """Tasks that are due every two seconds, whatever dies."""
+    model.script(SCHEDULED, [[{"text": "Done."}]])
+    cluster.add_agent(SCHEDULED, model.base_url)
+    fields = {"schedule_value": "2", "overlap": "allow", "misfire": "all", "misfire_grace": 86_400}
+    return [add_task(cluster, SCHEDULED, name=f"task-{number}", **fields)["id"] for number in range(TASKS)]
+
+
+def check_fires(cluster: FaultyCluster, seconds: float) -> None:
+    """Each moment of each task was fired once, or it is written down why it was not."""
+    statement = """
+        SELECT count(*), count(DISTINCT scheduled_for),
+            extract(epoch FROM max(scheduled_for) - min(scheduled_for))::int / 2 + 1,
+            (SELECT coalesce(sum(count), 0)::int FROM agents_app_skip WHERE task_id = run.task_id)
+        FROM agents_app_run AS run WHERE task_id IS NOT NULL AND retry = 0 GROUP BY task_id
+    """
+    rows = cluster.query(statement)
+    assert len(rows) == TASKS
+    for runs, distinct, moments, skipped in rows:
+        assert runs == distinct, "a moment was fired twice"
+        assert runs + skipped >= moments, "a moment is missing"
+        assert moments > seconds / 2 * 0.8, "the schedule stood still"
+    print(f"{sum(row[0] for row in rows)} moments of {TASKS} tasks were fired, none twice")
 
 
 def tell(cluster: FaultyCluster, crowd: Crowd, chaos: Chaos) -> None:

@@ -14,7 +14,7 @@ from agents_app.engine.tools import Tool, ToolResult, ToolsUnavailable
 
 logger = logging.getLogger("agents_app.mcp")
 
-CANCEL_GRACE = 2.0  # seconds to answer what was cancelled
+CANCEL_GRACE = 0.3  # seconds to answer what was cancelled: a server that goes on is stopped half a second after Stop
 _SETTLE_TIMEOUT = 1.0
 _CLOSED = "the connection to it was closed"
 

@@ -91,7 +91,7 @@ def test_what_is_not_json_is_told_so(chat, text):
         ('{"type": "dispatch"}', "type"),
         ('{"type": "websocket.close"}', "type"),
         (json.dumps({"type": "x" * 100_000}), "type"),
-        (frame("approve", tool_call_id="a", approved=True), "type"),
+        (frame("approve", tool_call_id="a", approved=True), "tool_call_id"),
         ('{"type": "chat", "payload": null}', "payload"),
         ('{"type": "chat", "payload": []}', "payload"),
         ('{"type": "chat", "payload": "hi"}', "payload"),

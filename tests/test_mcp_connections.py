@@ -38,12 +38,21 @@ def nothing(_: str) -> None:
     """Progress that nobody looks at."""
 
 
+_others: set[psutil.Process] = set()  # servers that other tests share, and that live on
+
+
+@pytest.fixture(autouse=True)
+def only_ours():
+    _others.clear()
+    _others.update(ME.children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
     """The processes that connections started, and theirs; not the servers that tests started themselves."""
     found = []
     for child in ME.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if guard.MARK not in child.environ() and guard.__file__ not in child.cmdline():
+            if child not in _others and guard.MARK not in child.environ() and guard.__file__ not in child.cmdline():
                 found.append(child)
     return found
 

@@ -397,10 +397,11 @@ def _log_in(product, password):
     cookies = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
     url = f"{product.url}/admin/login/?next=/admin/"
-    form = browser.open(url, timeout=20).read().decode()
+    page = browser.open(url, timeout=20)
+    form = page.read().decode()
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)[1]
     fields = {"csrfmiddlewaretoken": token, "username": "admin", "password": password, "next": "/admin/"}
-    answer = browser.open(url, urllib.parse.urlencode(fields).encode(), timeout=20)
+    answer = browser.open(page.url, urllib.parse.urlencode(fields).encode(), timeout=20)
     return answer.url == f"{product.url}/admin/" and "Log out" in answer.read().decode()
 
 

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Any
 
 import anthropic
 import orjson
@@ -28,13 +28,13 @@ _ASK_AGAIN = 30.0  # seconds after a try that failed
 _TOO_LONG = ("too long", "context limit", "context window", "context length")
 
 
-class AnthropicModel:
+class AnthropicModel(connections.SharedModel):
     """One server of models, and the connections to it."""
 
-    _shared: ClassVar[dict[tuple[Any, ...], "AnthropicModel"]] = {}
+    _connection_error = anthropic.APIConnectionError
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._secrets = errors.secrets_among([spec.api_key, *dict(spec.headers).values()])
+        super().__init__(spec)
         self._client = anthropic.AsyncAnthropic(
             base_url=anthropic_request.api_root(spec.base_url),
             api_key=spec.api_key or "none",  # without one, the SDK would look for one in the environment
@@ -46,25 +46,9 @@ class AnthropicModel:
                 limits=connections.LIMITS, timeout=connections.TIMEOUT, verify=connections.ssl_context()
             ),
         )
-        self._starts = asyncio.Semaphore(connections.STARTS_AT_ONCE)
+        self._create = self._client.messages.with_streaming_response.create
         self._asking = asyncio.Lock()
         self._abilities: dict[str, tuple[Abilities, float]] = {}  # with the time until which this is settled
-
-    @classmethod
-    def shared(cls, spec: ModelSpec) -> "AnthropicModel":
-        """The model for `spec`, made once for each server, key and event loop."""
-        key = (spec.base_url, spec.api_key, spec.headers, id(asyncio.get_running_loop()))
-        if key not in cls._shared:
-            cls._shared[key] = cls(spec)
-        return cls._shared[key]
-
-    @classmethod
-    async def close_all(cls) -> None:
-        """Close the connections of every model of this process."""
-        models = list(cls._shared.values())
-        cls._shared.clear()
-        for model in models:
-            await model._client.close()
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
         """See `Model.stream`."""
@@ -95,18 +79,10 @@ class AnthropicModel:
             # Thoughts are bound to all that came before them, and some of it has changed: a tool, the prompt, or what
             # still fits of the history. The API's advice is to go on without them.
             logger.info("A model does not take back what it thought, and is asked without: %s", message)
-            return await self._open(stack, anthropic_request.arguments(request, able, thoughts=False))
-
-    async def _open(self, stack: contextlib.AsyncExitStack, arguments: dict[str, Any]) -> Any:
-        create = self._client.messages.with_streaming_response.create
-        async with self._starts:
-            try:
-                return await stack.enter_async_context(create(**arguments))
-            except anthropic.APIConnectionError as error:
-                if not errors.was_disconnected(error):
-                    raise
-                # Most likely an idle connection that the server closed just now: not worth a visible retry.
-                return await stack.enter_async_context(create(**arguments))
+            return await self._open(
+                stack,
+                anthropic_request.arguments(request, able, thoughts=False),
+            )
 
     async def _what_it_takes(self, model: str) -> Abilities:
         """What the model takes, as its server says: asked once, and again where it could not be asked."""

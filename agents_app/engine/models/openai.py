@@ -4,10 +4,9 @@ The official SDK makes the request: authentication, addresses, typed errors. We 
 because the SDK's own decoding costs four times as much for each token (DESIGN, decision 9).
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx2
 import openai
@@ -24,13 +23,13 @@ def prepare() -> None:
     connections.ssl_context()
 
 
-class OpenAIModel:
+class OpenAIModel(connections.SharedModel):
     """One server of models, and the connections to it."""
 
-    _shared: ClassVar[dict[tuple[Any, ...], "OpenAIModel"]] = {}
+    _connection_error = openai.APIConnectionError
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._secrets = errors.secrets_among([spec.api_key, *dict(spec.headers).values()])
+        super().__init__(spec)
         self._official = httpx2.URL(spec.base_url).host == "api.openai.com"
         self._client = openai.AsyncOpenAI(
             base_url=spec.base_url,
@@ -42,23 +41,7 @@ class OpenAIModel:
                 limits=connections.LIMITS, timeout=connections.TIMEOUT, verify=connections.ssl_context()
             ),
         )
-        self._starts = asyncio.Semaphore(connections.STARTS_AT_ONCE)
-
-    @classmethod
-    def shared(cls, spec: ModelSpec) -> "OpenAIModel":
-        """The model for `spec`, made once for each server, key and event loop: a client costs 25 ms."""
-        key = (spec.base_url, spec.api_key, spec.headers, id(asyncio.get_running_loop()))
-        if key not in cls._shared:
-            cls._shared[key] = cls(spec)
-        return cls._shared[key]
-
-    @classmethod
-    async def close_all(cls) -> None:
-        """Close the connections of every model of this process."""
-        models = list(cls._shared.values())
-        cls._shared.clear()
-        for model in models:
-            await model._client.close()
+        self._create = self._client.chat.completions.with_streaming_response.create
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
         """See `Model.stream`."""
@@ -77,17 +60,6 @@ class OpenAIModel:
                         return
                 if parts := chunks.end():
                     yield parts
-
-    async def _open(self, stack: contextlib.AsyncExitStack, arguments: dict[str, Any]) -> Any:
-        create = self._client.chat.completions.with_streaming_response.create
-        async with self._starts:
-            try:
-                return await stack.enter_async_context(create(**arguments))
-            except openai.APIConnectionError as error:
-                if not errors.was_disconnected(error):
-                    raise
-                # Most likely an idle connection that the server closed just now: not worth a visible retry.
-                return await stack.enter_async_context(create(**arguments))
 
     def _arguments(self, request: ModelRequest) -> dict[str, Any]:
         parameters = request.parameters

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,27 @@ def open_chat(product: Product) -> Iterator[Callable[..., Chat]]:
     yield connect
     for chat in chats:
         chat.close()
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[Callable[..., Any]]:
+    """A function that opens a page in a real browser: see `tests.servers.browser`."""
+    from tests.servers.browser import browser  # Playwright is for those who ask for a page
+
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def chat(product: Product, open_page: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that opens the page of a new session with an agent chosen."""
+    from tests.servers.chat_page import expect_connected
+
+    def open_chat(agent: str, *, on: Product = product, **options: Any) -> Any:
+        page = open_page(**options)
+        page.goto(f"{on.url}/chat/")
+        expect_connected(page)
+        page.select_option("#agent", agent)
+        return page
+
+    return open_chat

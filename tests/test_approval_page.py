@@ -3,18 +3,11 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.servers.browser import browser
+from tests.servers.chat_page import expect_connected, runs, say, text_of
 from tests.servers.mortal import Mortal
-from tests.test_chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
 CAREFUL = {"builtin_tools": ["note"], "approval_required": ["note"]}
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
 
 
 @pytest.fixture(scope="module")

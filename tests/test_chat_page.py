@@ -3,59 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
-from tests.servers.browser import browser
-from tests.servers.product import ROOT, Product
-
-CALCULATION = [
-    {"reasoning": "I had better calculate 🧮 that.\n\nPlainly."},
-    {"tool_call": {"name": "calculate", "arguments": {"expression": "12 * (3 + 4)"}}},
-]
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def chat(product, open_page):
-    """A function that opens the page of a new session with an agent chosen."""
-
-    def open_chat(agent: str, *, on: Product = product, **options) -> Page:
-        page = open_page(**options)
-        page.goto(f"{on.url}/chat/")
-        expect_connected(page)
-        page.select_option("#agent", agent)
-        return page
-
-    return open_chat
-
-
-def say(page: Page, message: str) -> None:
-    page.fill("#message", message)
-    page.press("#message", "Enter")
-
-
-def expect_connected(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", "connected", timeout=30_000)
-
-
-def runs(page: Page, status: str) -> Locator:
-    return page.locator(f'.run[data-status="{status}"]')
-
-
-def text_of(page: Page, kind: str) -> Locator:
-    return page.locator(f'.item[data-type="{kind}"] .text')
-
-
-def words(page: Page) -> str:
-    """All that the conversation says, once the server has rendered what is in sight."""
-    expect(page.locator('.item[data-rendering="wanted"]')).to_have_count(0)
-    return page.locator("#transcript").inner_text()
-
+from tests.servers.chat_page import CALCULATION, expect_connected, runs, say, text_of, words
+from tests.servers.product import ROOT
 
 # On a running server
 

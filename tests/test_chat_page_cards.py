@@ -6,31 +6,12 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.servers.browser import browser
+from tests.servers.chat_page import CALCULATION, expect_connected, runs, say
 from tests.servers.product import ROOT
-from tests.test_chat_page import CALCULATION, expect_connected, runs, say
 
 pytestmark = pytest.mark.slow
 HUES = {"thought": "blue", "tool_use": "orange", "tool_result": "purple", "final_answer": "green", "error": "red"}
 ANSWER = [{"text": "It is 84."}]
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def chat(product, open_page):
-    def open_chat(agent: str, **options) -> Page:
-        page = open_page(**options)
-        page.goto(f"{product.url}/chat/")
-        expect_connected(page)
-        page.select_option("#agent", agent)
-        return page
-
-    return open_chat
 
 
 def card(page: Page, kind: str) -> Locator:

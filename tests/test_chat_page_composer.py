@@ -6,28 +6,19 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.servers.browser import browser
-from tests.test_chat_page import CALCULATION, expect_connected, runs, say, text_of
+from tests.servers.chat_page import CALCULATION, expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def chat(product, open_page):
-    def open_chat(agent: str, **options) -> Page:
-        page = open_page(**options)
-        page.goto(f"{product.url}/chat/")
-        expect_connected(page)
-        page.select_option("#agent", agent)
-        return page
-
-    return open_chat
+def test_any_agent_can_be_chosen_however_many_there_are(agent, chat, product, name):
+    first = agent([{"text": "Yes."}])
+    provider = product.request("GET", f"/v1/agents/{first}")[1]["provider"]
+    for number in range(201):  # one more than a page of the list holds
+        body = {"name": f"{name}-{number}", "provider": provider, "model": name}
+        assert product.request("POST", "/v1/agents", body)[0] == 201
+    for one in (first, f"{name}-99"):  # the first and the last by name
+        assert chat(one).locator("#agent").input_value() == one
 
 
 def test_escape_stops_the_agent(agent, chat, model):

@@ -9,29 +9,10 @@ from django.utils import translation
 from playwright.sync_api import Page, expect
 
 from chat_app.languages import catalogue
-from tests.servers.browser import browser
+from tests.servers.chat_page import CALCULATION, runs, say, text_of
 from tests.servers.product import ROOT
-from tests.test_chat_page import CALCULATION, expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def chat(product, open_page):
-    def open_chat(agent: str, **options) -> Page:
-        page = open_page(**options)
-        page.goto(f"{product.url}/chat/")
-        expect_connected(page)
-        page.select_option("#agent", agent)
-        return page
-
-    return open_chat
 
 
 def expect_accessible(page: Page) -> None:

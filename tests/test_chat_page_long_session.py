@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.servers.browser import browser
-from tests.test_chat_page import runs, text_of
+from tests.servers.chat_page import runs, text_of
 
 pytestmark = pytest.mark.slow
 BIG = {"max_iterations": 100, "builtin_tools": ["calculate"]}

@@ -1,11 +1,10 @@
 """Markdown of models in a real browser: rendered by the server, and never more than it may be."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from chat_app.markdown import LONGEST_TEXT, to_html
-from tests.servers.browser import browser
-from tests.test_chat_page import expect_connected, runs, say, text_of
+from tests.servers.chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
 
@@ -48,24 +47,6 @@ ATTACKS = [
     "<math><mtext></p><img src=x onerror=broken()>",
     "\u202e<img src=x onerror=broken()>",
 ]
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def chat(product, open_page):
-    def open_chat(agent: str, **options) -> Page:
-        page = open_page(**options)
-        page.goto(f"{product.url}/chat/")
-        expect_connected(page)
-        page.select_option("#agent", agent)
-        return page
-
-    return open_chat
 
 
 def test_an_answer_is_shown_as_what_its_markdown_means(agent, chat):

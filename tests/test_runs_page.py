@@ -5,16 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.servers.browser import browser
-from tests.test_chat_page import CALCULATION
+from tests.servers.chat_page import CALCULATION
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
 
 
 @pytest.fixture

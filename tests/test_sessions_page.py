@@ -3,16 +3,9 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.servers.browser import browser
-from tests.test_chat_page import expect_connected, runs, say
+from tests.servers.chat_page import expect_connected, runs, say
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
 
 
 @pytest.fixture

@@ -3,15 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.servers.browser import browser
-
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def open_page():
-    with browser() as open_page:
-        yield open_page
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 // The picker of agents.
 
-import { get } from "./api.js";
+import { getAll } from "./api.js";
 
 export class AgentPicker {
   #wanted = null; // who was chosen, perhaps before the list was there
@@ -33,8 +33,8 @@ export class AgentPicker {
       return;
     }
     try {
-      const { data } = await get("/v1/agents?limit=200");
-      this.#fill(data.filter((agent) => agent.enabled), agentName);
+      const agents = await getAll("/v1/agents");
+      this.#fill(agents.filter((agent) => agent.enabled), agentName);
       this.#loaded = true;
     } catch (error) {
       // The default agent answers meanwhile; the next connection asks again.

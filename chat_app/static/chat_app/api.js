@@ -25,3 +25,15 @@ export function nextPage(list) {
   const url = list.next && new URL(list.next);
   return url ? url.pathname + url.search : null;
 }
+
+/** The rows of every page of a list; 200 at a time, which is the most that a page may hold. */
+export async function getAll(address) {
+  const rows = [];
+  let next = `${address}${address.includes("?") ? "&" : "?"}limit=200`;
+  while (next) {
+    const list = await get(next);
+    rows.push(...list.data);
+    next = nextPage(list);
+  }
+  return rows;
+}

@@ -1,6 +1,6 @@
 // The list of runs, with its filters. New ones appear by themselves.
 
-import { get, nextPage } from "./api.js";
+import { get, getAll, nextPage } from "./api.js";
 import { element, link } from "./dom.js";
 import { duration, gettext, moment, ngettext } from "./words.js";
 
@@ -61,10 +61,10 @@ export class RunList {
   }
 
   async #fillAgents() {
-    const { data } = await get("/v1/agents?limit=200").catch(() => ({ data: [] }));
+    const agents = await getAll("/v1/agents").catch(() => []);
     const select = this.page["filter-agent"];
     const known = new Set([...select.options].map((option) => option.value));
-    select.append(...data.filter(({ name }) => !known.has(name)).map(({ name }) => new Option(name, name)));
+    select.append(...agents.filter(({ name }) => !known.has(name)).map(({ name }) => new Option(name, name)));
   }
 
   async #ask(address, before) {

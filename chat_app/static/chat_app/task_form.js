@@ -1,6 +1,6 @@
 // The form of a task: what the server says of each field stands under it, and the next moments are shown as one types.
 
-import { api, get } from "./api.js";
+import { api, getAll } from "./api.js";
 import { element } from "./dom.js";
 import { gettext, language } from "./words.js";
 
@@ -50,8 +50,8 @@ export class TaskForm {
   }
 
   async #fillAgents(current) {
-    const { data } = await get("/v1/agents?limit=200");
-    const names = data.filter((agent) => agent.enabled || agent.name === current).map(({ name }) => name);
+    const agents = await getAll("/v1/agents");
+    const names = agents.filter((agent) => agent.enabled || agent.name === current).map(({ name }) => name);
     this.form.elements.agent_name.replaceChildren(...names.map((name) => new Option(name, name)));
   }
 

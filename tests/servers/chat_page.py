@@ -1,0 +1,31 @@
+"""What a person does on the chat page, and where its parts are."""
+
+from playwright.sync_api import Locator, Page, expect
+
+CALCULATION = [
+    {"reasoning": "I had better calculate 🧮 that.\n\nPlainly."},
+    {"tool_call": {"name": "calculate", "arguments": {"expression": "12 * (3 + 4)"}}},
+]
+
+
+def say(page: Page, message: str) -> None:
+    page.fill("#message", message)
+    page.press("#message", "Enter")
+
+
+def expect_connected(page: Page) -> None:
+    expect(page.locator("#connection")).to_have_attribute("data-state", "connected", timeout=30_000)
+
+
+def runs(page: Page, status: str) -> Locator:
+    return page.locator(f'.run[data-status="{status}"]')
+
+
+def text_of(page: Page, kind: str) -> Locator:
+    return page.locator(f'.item[data-type="{kind}"] .text')
+
+
+def words(page: Page) -> str:
+    """All that the conversation says, once the server has rendered what is in sight."""
+    expect(page.locator('.item[data-rendering="wanted"]')).to_have_count(0)
+    return page.locator("#transcript").inner_text()

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,18 @@ import pytest
 from tests.servers.chat import Chat
 from tests.servers.cluster import Cluster
 from tests.servers.fake_model_process import FakeModel
+from tests.servers.mortal import Mortal
 from tests.servers.people import Person, invite
 from tests.servers.product import Product
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: a file stays in one process, and the last one should not be waited for alone."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        if item.get_closest_marker("slow"):
+            weights[item.path] += 8 if item.path.parent.name == "cluster" else 1
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +72,21 @@ def own_product(tmp_path: Path) -> Iterator[Product]:
     """A server of the test's own, to be killed and started again."""
     with Product(tmp_path / "var") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
+    """A server that the module's tests kill. `MORTAL` in the module is what it adds to the environment."""
+    with Mortal(tmp_path_factory.mktemp("mortal"), **getattr(request.module, "MORTAL", {})) as running:
+        yield running
+
+
+@pytest.fixture
+def living(mortal: Mortal) -> Mortal:
+    """The same, started again where the test before has killed it."""
+    if not mortal.is_alive:
+        mortal.start()
+    return mortal
 
 
 @pytest.fixture

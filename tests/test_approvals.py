@@ -3,24 +3,19 @@
 import pytest
 
 from tests.servers.chat import Chat
-from tests.servers.mortal import Mortal, back_again, check_whole, until
+from tests.servers.mortal import back_again, check_whole, until
 from tests.test_crash import tool_results
 
 FINAL = "That is done."
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal"), WORKER_CONCURRENCY="1") as server:
-        yield server
+MORTAL = {"WORKER_CONCURRENCY": "1"}
 
 
 @pytest.fixture
-def product(mortal):
+def product(living):
     """A server that executes one run at a time, and can be killed."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    return living
 
 
 def note(line, **more):

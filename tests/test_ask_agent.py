@@ -2,22 +2,16 @@
 
 import pytest
 
-from tests.servers.mortal import Mortal, back_again, check_whole, until
+from tests.servers.mortal import back_again, check_whole, until
 from tests.test_crash import tool_results
 
-
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal"), WORKER_CONCURRENCY="2") as server:
-        yield server
+MORTAL = {"WORKER_CONCURRENCY": "2"}
 
 
 @pytest.fixture
-def product(mortal):
+def product(living):
     """A server with little room, that can be killed."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    return living
 
 
 def asking(agent, message="What is it?", **more):

@@ -5,23 +5,15 @@ import time
 
 import pytest
 
-from tests.servers.mortal import Mortal, back_again, check_whole, until
+from tests.servers.mortal import back_again, check_whole, until
 
 FINAL = "The end of the story."
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal")) as server:
-        yield server
-
-
 @pytest.fixture
-def product(mortal):
+def product(living):
     """The server that dies in these tests, alive."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    return living
 
 
 def tools(*names):

@@ -9,25 +9,17 @@ import psutil
 import pytest
 
 from tests.servers import own_mcp_server
-from tests.servers.mortal import Mortal, back_again, check_whole, until
+from tests.servers.mortal import back_again, check_whole, until
 from tests.test_crash import tool_results
 
 OWN = str(Path(own_mcp_server.__file__).resolve())
 FINAL = "That is all."
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal")) as server:
-        yield server
-
-
 @pytest.fixture
-def product(mortal):
+def product(living):
     """A server that can be killed."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    return living
 
 
 @pytest.fixture

@@ -23,24 +23,16 @@ import psutil
 import pytest
 
 from tests.servers.chat import Chat
-from tests.servers.mortal import Mortal, back_again, check_whole, until
+from tests.servers.mortal import back_again, check_whole, until
 from tests.servers.product import ROOT, Product, free_port
 
 FINAL = "The end of the story."
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal")) as server:
-        yield server
-
-
 @pytest.fixture
-def product(mortal):
+def product(living):
     """The server that these tests stop and start again, running."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    return living
 
 
 def tools(*names):
@@ -377,8 +369,18 @@ def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
     assert [list(folder.iterdir()) for folder in folders.values()] == [[], [], []]
 
 
+def test_who_executes_no_runs_loads_no_models_sdk(tmp_path):
+    """They take a second of computing, at each command and at each start of a web process."""
+    code = "import sys, scheduler_project.urls as _; print({'openai', 'anthropic', 'xllamacpp'} & {*sys.modules})"
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", code]
+    environment = os.environ | {"VAR_DIR": str(tmp_path)}
+    assert subprocess.check_output(command, cwd=ROOT, env=environment, text=True).strip() == "set()"
+
+
 class Elsewhere(Product):
-    """`serve`, called from another folder."""
+    """`serve`, called from another folder, with nothing there yet."""
+
+    is_migrated = False
 
     def __init__(self, var_dir, here, **environment):
         super().__init__(var_dir, **environment)

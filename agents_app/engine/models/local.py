@@ -10,11 +10,13 @@ import os
 import secrets
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents_app.engine.models.openai import OpenAIModel
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import RunFailed
+
+if TYPE_CHECKING:
+    from agents_app.engine.models.openai import OpenAIModel
 
 DEMONSTRATION_MODEL = "SmolLM2-135M-Instruct"
 CONTEXT_TOKENS = 8192
@@ -45,8 +47,10 @@ def model_path() -> Path:
     return path
 
 
-async def open_local_model(spec: ModelSpec) -> OpenAIModel:
+async def open_local_model(spec: ModelSpec) -> "OpenAIModel":
     """The local model, started at the first use and kept until the process ends."""
+    from agents_app.engine.models.openai import OpenAIModel  # workers have it already, and nobody else needs it
+
     path = model_path()
     base_url, api_key = await asyncio.to_thread(_start, path)
     # llama.cpp's server hangs up after every stream, whatever it says: a kept connection would be a dead one.

@@ -9,7 +9,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from agents_app import log, server_admin
+from agents_app import log
+from agents_app.admin import servers as servers_admin
 from agents_app.models import Agent, Event, McpServer, Provider, Run, Session, Step
 from tests.servers.simple_mcp_server import COMMAND
 
@@ -224,7 +225,7 @@ def test_servers_are_checked_by_an_action(admin_client):
 
 
 def test_a_check_does_not_keep_a_page_waiting(admin_client, monkeypatch):
-    monkeypatch.setattr(server_admin, "CHECK_PATIENCE", 0.2)
+    monkeypatch.setattr(servers_admin, "CHECK_PATIENCE", 0.2)
     silent = McpServer.objects.create(name="silent", command="sleep", args=["60"])
     assert "did not answer within 0.2 seconds" in act(admin_client, McpServer, "check_now", silent).content.decode()
 
@@ -285,6 +286,33 @@ def test_only_administrators_come_in(client):
     user = get_user_model().objects.create_user("somebody", password="long-enough")
     client.force_login(user)
     assert client.get("/admin/").status_code == 302
+
+
+def test_the_control_room_and_calls_of_tools_are_for_administrators(client, run):
+    """Numbers of everybody's runs; and whatever a tool does."""
+    user = get_user_model().objects.create_user("somebody", password="long-enough", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="agents_app"))
+    call = reverse("admin:agents_app_mcpserver_call", args=[McpServer.objects.get().pk])
+    pages = [reverse("control_room:page"), reverse("control_room:live"), call]
+    for page in pages:
+        assert client.get(page).status_code == 302
+    client.force_login(user)
+    for page in pages:
+        assert client.get(page).status_code == 403
+
+
+def test_who_may_only_look_at_runs_does_not_act_on_them(client, run):
+    user = get_user_model().objects.create_user("somebody", password="long-enough", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_run"))
+    Session.objects.update(owner=user)
+    client.force_login(user)
+    act(client, Run, "cancel", run)
+    page = client.post(reverse("admin:agents_app_run_act", args=[run.pk, "cancel"]), follow=True)
+    assert "may look at runs" in page.content.decode()
+    assert "Cancel the run" not in page.content.decode()
+    run.refresh_from_db()
+    assert run.status == "queued"
+    assert client.get(reverse("admin:agents_app_run_act", args=[run.pk, "cancel"])).status_code == 405
 
 
 def test_the_admin_has_the_products_name(admin_client, settings):

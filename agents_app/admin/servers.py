@@ -1,15 +1,16 @@
 """MCP servers in the admin: set up, and tried."""
 
-import json
-from typing import Any, ClassVar
+from typing import Any
 
-import orjson
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.urls import path
 
 from agents_app import servers
+from agents_app.admin.base import JSONForm, SecretsAdmin
+from agents_app.admin.tool_call import call_tool
 from agents_app.models import McpServer
 from agents_app.models.servers import validate_environment
 from agents_app.models.validation import validate_headers
@@ -17,30 +18,6 @@ from agents_app.models.variables import MASK, masked, unmasked
 
 CHECK_PATIENCE = 15.0  # seconds that somebody looks at a page that loads
 _MOST_CHECKS = 20
-
-
-class StrictDecoder(json.JSONDecoder):
-    """JSON as the API takes it: what cannot be stored, or shown again, is an error."""
-
-    def decode(self, s: str, *args: Any) -> Any:
-        return orjson.loads(s)
-
-
-class JSONForm(forms.ModelForm):
-    """A form in which an emptied list or object is an empty one."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            if isinstance(field, forms.JSONField):
-                field.decoder = StrictDecoder
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        for name, field in self.fields.items():
-            if isinstance(field, forms.JSONField) and name in cleaned and cleaned[name] is None:
-                cleaned[name] = self._meta.model._meta.get_field(name).get_default()
-        return cleaned
 
 
 class SecretsField(forms.JSONField):
@@ -82,26 +59,12 @@ class McpServerForm(JSONForm):
         return unmasked(typed, self.instance.headers)
 
 
-class SecretsAdmin(admin.ModelAdmin):
-    """Rows with secrets: those who may only look get the rows' values, not the form's, and so not these fields."""
-
-    secrets: ClassVar[set[str]]
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        found = super().get_fieldsets(request, obj)
-        if obj is None or self.has_change_permission(request, obj):
-            return found
-        return [
-            (title, {**options, "fields": [name for name in options["fields"] if name not in self.secrets]})
-            for title, options in found
-        ]
-
-
 @admin.register(McpServer)
 class McpServerAdmin(SecretsAdmin):
     form = McpServerForm
+    change_form_template = "agents_app/admin/mcp_server.html"
     secrets = {"env", "headers"}
-    list_display = ("name", "transport", "enabled", "works", "checked_at", "agent_count", "updated_at")
+    list_display = ("name", "transport", "enabled", "works", "checked_at", "tool_count", "agent_count", "updated_at")
     list_filter = ("transport", "enabled", "check_ok")
     search_fields = ("name", "description", "command", "url")
     actions = ("check_now",)
@@ -128,6 +91,15 @@ class McpServerAdmin(SecretsAdmin):
         users = {name: server for server in objs for name in server.used_by()}
         return deleted, counts, needed, [*protected, *(f"Agent {name}: uses {users[name]}" for name in sorted(users))]
 
+    def get_urls(self) -> list[Any]:
+        calling = path("<int:pk>/call", self.admin_site.admin_view(call_tool), name="agents_app_mcpserver_call")
+        return [calling, *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        server = context["original"]
+        context["may_call"] = bool(request.user.is_superuser and server and server.enabled)
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @admin.display(boolean=True, description="works", ordering="check_ok")
     def works(self, server: McpServer) -> bool | None:
         return server.check_ok
@@ -135,6 +107,10 @@ class McpServerAdmin(SecretsAdmin):
     @admin.display(description="agents", ordering="agent_count")
     def agent_count(self, server: Any) -> int:
         return server.agent_count
+
+    @admin.display(description="tools")
+    def tool_count(self, server: McpServer) -> int:
+        return len(server.tool_names)
 
     @admin.display(description="its tools")
     def tools(self, server: McpServer) -> str:

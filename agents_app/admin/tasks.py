@@ -1,6 +1,6 @@
 """Scheduled tasks in the admin: set up, seen in advance, run, and looked back upon."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,13 +11,13 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from agents_app import scheduler, simulation
+from agents_app.admin.base import FastAdmin, Kept, NewestInline, SecretsAdmin, dollars
 from agents_app.exceptions import AgentError
-from agents_app.models import Delivery, Run, ScheduledTask, Skip
+from agents_app.models import Delivery, Postponed, Run, ScheduledTask, Skip
 from agents_app.schedules import BadSchedule, Cron
-from agents_app.server_admin import SecretsAdmin
 from agents_app.threads import write_transaction
 
-_SHOWN = 20
+_SHOWN = NewestInline.shown
 _FORESEEN = 5
 
 
@@ -37,37 +37,26 @@ class TaskForm(forms.ModelForm):
         return cleaned
 
 
-class NewestInline(admin.TabularInline):
-    """The newest rows of a task, to read."""
-
-    extra = 0
-    can_delete = False
-    newest_first: ClassVar[str]
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        match = request.resolver_match
-        rows = super().get_queryset(request).filter(task=match.kwargs.get("object_id") if match else None)
-        newest = rows.order_by(self.newest_first).values("pk")[:_SHOWN]
-        return rows.filter(pk__in=list(newest.values_list("pk", flat=True))).order_by(self.newest_first)
-
-
 class RunInline(NewestInline):
     model = Run
+    parent = "task"
     newest_first = "-created_at"
     verbose_name_plural = f"The newest {_SHOWN} runs"
-    fields = ("when", "scheduled_for", "status", "retry", "answer")
+    fields = ("when", "scheduled_for", "status", "retry", "tokens", "shown_cost", "answer")
     readonly_fields = fields
 
     @admin.display(description="started")
     def when(self, run: Run) -> str:
         page = reverse("admin:agents_app_run_change", args=[run.pk])
         return format_html('<a href="{}">{}</a>', page, f"{run.created_at:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="tokens")
+    def tokens(self, run: Run) -> str:
+        return f"{(run.input_tokens or 0) + (run.output_tokens or 0):,}"
+
+    @admin.display(description="cost")
+    def shown_cost(self, run: Run) -> str:
+        return dollars(run.cost)
 
     @admin.display(description="answer, or error")
     def answer(self, run: Run) -> str:
@@ -76,6 +65,7 @@ class RunInline(NewestInline):
 
 class SkipInline(NewestInline):
     model = Skip
+    parent = "task"
     newest_first = "-scheduled_for"
     verbose_name_plural = f"The newest {_SHOWN} skips: moments without a run"
     fields = ("scheduled_for", "until", "count", "reason", "message")
@@ -84,6 +74,7 @@ class SkipInline(NewestInline):
 
 class DeliveryInline(NewestInline):
     model = Delivery
+    parent = "task"
     newest_first = "-created_at"
     verbose_name_plural = f"The newest {_SHOWN} calls of the webhook"
     fields = ("created_at", "status", "attempts", "next_attempt_at", "error")
@@ -98,6 +89,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
     list_filter = ("enabled", "schedule_type", "agent")
     list_select_related = ("agent", "owner")
     search_fields = ("name", "description", "task_prompt")
+    autocomplete_fields = ("agent",)
     raw_id_fields = ("kept_session",)
     actions = ("run_now", "enable", "disable")
     inlines = (RunInline, SkipInline, DeliveryInline)
@@ -198,6 +190,35 @@ class ScheduledTaskAdmin(SecretsAdmin):
                 messages.error(request, f"{task}: {' '.join(error.messages)}")
             else:
                 messages.success(request, f"{task} is {'enabled' if enabled else 'disabled'}.")
+
+
+class OfTaskAdmin(Kept, FastAdmin):
+    """What came of a task's moments; staff sees what is its own."""
+
+    list_select_related = ("task",)
+    search_fields = ("task__name",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).filter(task__in=ScheduledTask.objects.visible_to(request.user))
+
+
+@admin.register(Skip)
+class SkipAdmin(OfTaskAdmin):
+    list_display = ("task", "scheduled_for", "until", "count", "reason", "message")
+    ordering = ("-pk",)
+    list_filter = ("reason",)
+
+
+@admin.register(Postponed)
+class PostponedAdmin(OfTaskAdmin):
+    list_display = ("task", "scheduled_for", "retry", "reason", "not_before")
+    list_filter = ("reason",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(OfTaskAdmin):
+    list_display = ("task", "run_id", "status", "attempts", "next_attempt_at", "delivered_at", "error")
+    list_filter = ("status",)
 
 
 def _schedule(task: ScheduledTask) -> Any:

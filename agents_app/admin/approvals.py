@@ -9,19 +9,20 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from agents_app import approvals
-from agents_app.access_admin import OnlyVisible
+from agents_app.admin.base import FastAdmin, OnlyVisible, short
 from agents_app.exceptions import AgentError
 from agents_app.models import Approval
 
 
 @admin.register(Approval)
-class ApprovalAdmin(OnlyVisible, admin.ModelAdmin):
+class ApprovalAdmin(OnlyVisible, FastAdmin):
     """Read, approve, deny. Whoever may change approvals may answer them."""
 
     list_display = ("tool_name", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")
-    list_filter = ("status", "tool_name")
+    list_filter = ("status",)
     list_select_related = ("run",)
-    search_fields = ("tool_name", "tool_call_id", "run__session_id")
+    search_fields = ("^tool_name", "=tool_call_id", "=run__session__id")
+    ordering = ("-pk",)
     fields = (
         "tool_name", "run", "arguments_as_json", "status", "for_run", "reason", "by",
         "created_at", "expires_at", "answered_at",
@@ -38,8 +39,7 @@ class ApprovalAdmin(OnlyVisible, admin.ModelAdmin):
 
     @admin.display(description="arguments")
     def arguments_in_short(self, approval: Approval) -> str:
-        text = json.dumps(approval.arguments, ensure_ascii=False)
-        return text if len(text) <= 100 else f"{text[:99]}…"
+        return short(json.dumps(approval.arguments, ensure_ascii=False), 100)
 
     @admin.display(description="arguments")
     def arguments_as_json(self, approval: Approval) -> str:

@@ -1,0 +1,12 @@
+"""The admin: what is set up, to change; what happened, to read; and the control room, to watch. A file a subject."""
+
+from django.conf import settings
+from django.contrib import admin
+
+from agents_app.admin import access, agents, approvals, prices, runs, servers, tasks
+
+__all__ = ["access", "agents", "approvals", "prices", "runs", "servers", "tasks"]
+
+admin.site.site_header = admin.site.site_title = settings.PRODUCT_NAME
+admin.site.index_title = "Everything, by name"
+admin.site.site_url = "/chat/"

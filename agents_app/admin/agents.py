@@ -1,0 +1,135 @@
+"""Agents and the providers of their models in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from agents_app import use
+from agents_app.admin.base import JSONForm, OneDefaultAdmin, SecretsAdmin, dollars
+from agents_app.models import Agent, Provider, Run
+
+_USE_DAYS = 7
+
+
+class ProviderForm(JSONForm):
+    """A key is typed in and never shown; left empty, the stored one stays."""
+
+    api_key = forms.CharField(
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Encrypted at rest and never shown. Empty: the stored key stays.",
+    )
+    remove_api_key = forms.BooleanField(required=False, help_text="Forget the stored key.")
+
+    class Meta:
+        model = Provider
+        fields = (
+            "name",
+            "kind",
+            "base_url",
+            "api_key_env",
+            "api_key",
+            "headers",
+            "default_model",
+            "context_tokens",
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("remove_api_key"):
+            cleaned["api_key"] = ""
+        elif not cleaned.get("api_key"):
+            cleaned["api_key"] = self.instance.api_key
+        return cleaned
+
+
+@admin.register(Provider)
+class ProviderAdmin(SecretsAdmin, OneDefaultAdmin):
+    form = ProviderForm
+    secrets = {"api_key", "remove_api_key"}
+    list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
+    list_filter = ("kind",)
+    search_fields = ("name", "base_url", "default_model")
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "base_url", "default_model", "context_tokens", "is_default")}),
+        ("Access", {"fields": ("api_key_env", "api_key", "remove_api_key", "headers")}),
+        ("Times", {"fields": ("created_at", "updated_at")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        return super().get_queryset(request).annotate(agent_count=Count("agents"))
+
+    @admin.display(boolean=True, description="key")
+    def has_key(self, provider: Provider) -> bool:
+        return bool(provider.secret())
+
+    @admin.display(description="agents", ordering="agent_count")
+    def agent_count(self, provider: Any) -> int:
+        return provider.agent_count
+
+
+@admin.register(Agent)
+class AgentAdmin(OneDefaultAdmin):
+    """What the agents have done lately is added up once for the whole list."""
+
+    form = JSONForm
+    filter_horizontal = ("mcp_servers",)
+    autocomplete_fields = ("provider", "allowed_users", "allowed_groups")
+    list_display = ("name", "provider", "model", "enabled", "is_default", "runs", "success", "tokens", "cost")
+    list_filter = ("enabled", "access", "provider")
+    list_select_related = ("provider",)
+    search_fields = ("name", "role", "description", "system_prompt")
+    fieldsets = (
+        (None, {"fields": ("name", "role", "description", "system_prompt", "enabled", "is_default")}),
+        (
+            "Model",
+            {
+                "fields": (
+                    "provider",
+                    "model",
+                    "temperature",
+                    "top_p",
+                    "max_tokens",
+                    "reasoning_effort",
+                    "thinking_budget",
+                )
+            },
+        ),
+        ("Tools", {"fields": ("builtin_tools", "mcp_servers", "allowed_tools", "denied_tools")}),
+        ("Approval by a person", {"fields": ("approval_required", "approval_timeout")}),
+        ("Who may talk to it", {"fields": ("access", "allowed_users", "allowed_groups")}),
+        ("Limits of one run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
+        ("Times", {"fields": ("created_at", "updated_at")}),
+    )
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
+        """An agent with unfinished runs is protected, as it is in the API."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        busy = Run.objects.unfinished().filter(agent__in=[agent.pk for agent in objs])
+        return deleted, counts, needed, [*protected, *(f"Unfinished run: {run}" for run in busy[:10])]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        lately = use.by_agent(use.since_days(_USE_DAYS), user=request.user)
+        for agent in page.result_list:
+            agent.lately = lately.get(agent.name, use.NOTHING)
+        return page
+
+    @admin.display(description=f"runs in {_USE_DAYS} days")
+    def runs(self, agent: Any) -> int:
+        return agent.lately.runs
+
+    @admin.display(description="success")
+    def success(self, agent: Any) -> str:
+        return agent.lately.success
+
+    @admin.display(description="tokens")
+    def tokens(self, agent: Any) -> str:
+        return f"{agent.lately.tokens:,}"
+
+    @admin.display(description="cost")
+    def cost(self, agent: Any) -> str:
+        return dollars(agent.lately.cost) + ("" if agent.lately.unpriced == 0 else " +?")

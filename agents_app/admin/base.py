@@ -1,0 +1,172 @@
+"""What the admin's pages have in common: who may do what, and lists that stay fast with millions of rows."""
+
+import json
+from typing import Any, ClassVar
+
+import orjson
+from django import forms
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from agents_app.models.agents import make_default
+
+MOST_COUNTED = 10_000
+NEWEST = 20_000  # rows of a log that a list looks through, unless it is asked for one run or session
+
+
+class CappedPaginator(Paginator):
+    """Counts to MOST_COUNTED and no further: nobody turns that many pages, and counting millions takes seconds."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        # Of the keys alone, so that what a list adds to each row is not worked out for the count.
+        return rows.order_by().values("pk")[:MOST_COUNTED].count()
+
+
+class FastAdmin(admin.ModelAdmin):
+    """A list that never counts all rows."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
+    list_per_page = 50
+
+
+class OnlyVisible:
+    """Mixed into an admin of rows that belong to users: staff sees there what it sees everywhere else."""
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).visible_to(request.user)  # type: ignore[misc]
+
+
+class ReadOnly:
+    """Mixed into an admin of rows that are made elsewhere."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Kept(ReadOnly):
+    """The same, of rows that nobody deletes by themselves."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class NewestFirst:
+    """Mixed into an admin of rows that are numbered as they come, and are far too many to be looked through.
+
+    A list looks through the newest ones; the rows of one run or session are found by its id.
+    """
+
+    narrowed_by: ClassVar[tuple[str, ...]] = ()
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows = super().get_queryset(request)  # type: ignore[misc]
+        match = request.resolver_match
+        if match is None or not str(match.url_name).endswith("_changelist") or self.is_narrowed(request):
+            return rows
+        newest = self.model._base_manager.order_by("-pk").values_list("pk", flat=True).first() or 0  # type: ignore[attr-defined]
+        return rows.filter(pk__gt=newest - NEWEST)
+
+    def is_narrowed(self, request: HttpRequest) -> bool:
+        """Whether the rows of one run or session are asked for."""
+        return bool(request.GET.get("q")) or any(name in request.GET for name in self.narrowed_by)
+
+
+class OneDefaultAdmin(FastAdmin):
+    """Rows of which one is the default: the mark is moved by an action."""
+
+    actions = ("mark_as_default",)
+    readonly_fields = ("is_default", "created_at", "updated_at")
+
+    @admin.action(description="Make it the default", permissions=["change"])
+    def mark_as_default(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        if len(rows := list(queryset[:2])) != 1:
+            messages.error(request, "Select exactly one.")
+            return
+        make_default(rows[0])
+        messages.success(request, f"{rows[0]} is the default now.")
+
+
+class SecretsAdmin(FastAdmin):
+    """Rows with secrets: those who may only look get the rows' values, not the form's, and so not these fields."""
+
+    secrets: ClassVar[set[str]]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        found = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return found
+        return [
+            (title, {**options, "fields": [name for name in options["fields"] if name not in self.secrets]})
+            for title, options in found
+        ]
+
+
+class StrictDecoder(json.JSONDecoder):
+    """JSON as the API takes it: what cannot be stored, or shown again, is an error."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        return orjson.loads(s)
+
+
+class JSONForm(forms.ModelForm):
+    """A form in which an emptied list or object is an empty one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, forms.JSONField):
+                field.decoder = StrictDecoder
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name, field in self.fields.items():
+            if isinstance(field, forms.JSONField) and name in cleaned and cleaned[name] is None:
+                cleaned[name] = self._meta.model._meta.get_field(name).get_default()
+        return cleaned
+
+
+class NewestInline(admin.TabularInline):
+    """The newest rows of a row, to read: however many there are, `shown` of them are fetched."""
+
+    template = "agents_app/admin/newest.html"
+    extra = 0
+    can_delete = False
+    shown: ClassVar[int] = 20
+    parent: ClassVar[str]
+    newest_first: ClassVar[str]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        match = request.resolver_match
+        rows: QuerySet[Any] = super().get_queryset(request)
+        of_it = rows.filter(**{self.parent: match.kwargs.get("object_id") if match else None})
+        newest = list(of_it.order_by(self.newest_first).values_list("pk", flat=True)[: self.shown])
+        return rows.filter(pk__in=newest).order_by(self.newest_first)
+
+
+def dollars(cost: Any) -> str:
+    """A cost for people: cents where it is much, enough digits where it is little."""
+    if cost is None:
+        return "—"
+    if cost == 0:
+        return "$0"
+    return f"${cost:,.2f}" if cost >= 1 else f"${cost:.6f}".rstrip("0").rstrip(".") or "$0"
+
+
+def short(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -5,14 +5,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import BigIntegerField, Sum
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from agents_app import counters
 from agents_app.exceptions import RateLimited
-from agents_app.models import Run
+from agents_app.models import Run, TokenUse
 
 RETRY_FULL_QUEUE = 5.0  # seconds
 _BY_ITSELF = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # the server's own doing: no person hurries, none is told
@@ -72,16 +69,13 @@ def _check_queue(user: Any) -> None:
 
 
 def _check_tokens(user: Any) -> None:
-    """The tokens of all of the user's runs that ended today, in UTC."""
+    """The tokens of all of the user's runs that ended today, in UTC; of deleted ones as well."""
     limit = settings.TOKENS_PER_USER_PER_DAY
     if limit <= 0:
         return
-    now = timezone.now()
-    midnight = now.astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    today = Run.objects.filter(session__owner=user, finished_at__gte=midnight)
-    counts = [Coalesce(Cast(KT(f"usage__{name}"), BigIntegerField()), 0) for name in ("input_tokens", "output_tokens")]
-    used = today.aggregate(used=Coalesce(Sum(counts[0] + counts[1]), 0))["used"]
+    used = TokenUse.objects.of_today(user)
     if used >= limit:
-        tomorrow = midnight + datetime.timedelta(days=1)
+        now = timezone.now().astimezone(datetime.UTC)
+        tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + datetime.timedelta(days=1)
         text = f"Your runs have used {used:,} tokens today; {limit:,} a day are allowed. It goes on at midnight UTC."
         raise RateLimited(text, retry_after=(tomorrow - now).total_seconds())

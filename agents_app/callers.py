@@ -52,6 +52,12 @@ def of_request(request: HttpRequest) -> Caller | None:
     return Caller(request.user, session_key=request.session.session_key) if request.user.is_authenticated else None
 
 
+def known(request: Any) -> Caller:
+    """Whom DRF has found to send this request, with what they came with."""
+    token = request.auth
+    return Caller(request.user, token, None if token else request.session.session_key)
+
+
 def of_socket(
     *, address: str | None, authorization: str | None, ticket: str | None, session_key: str | None
 ) -> Caller | None:

@@ -6,6 +6,7 @@ import time
 from django.core.cache import BaseCache, caches
 from redis.exceptions import RedisError
 
+from agents_app import measures
 from agents_app.exceptions import RateLimited
 
 logger = logging.getLogger(__name__)
@@ -25,14 +26,10 @@ def take(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
         raise _limited(what, seconds)
 
 
-def check(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
-    """The same without counting: refuse who has reached the limit.
-
-    Raises:
-        RateLimited: `limit` was reached.
-    """
-    if limit > 0 and _changed(what, who, seconds, by=0) >= limit:
-        raise _limited(what, seconds)
+def give_back(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
+    """Take one off the count: it was none of those that are limited, as was seen only afterwards."""
+    if limit > 0:
+        _changed(what, who, seconds, by=-1)
 
 
 def _limited(what: str, seconds: int) -> RateLimited:
@@ -47,6 +44,7 @@ def _changed(what: str, who: object, seconds: int, *, by: int) -> int:
         try:
             return _change(caches["default"], key, by, seconds)
         except RedisError as error:
+            measures.REDIS_ERRORS.labels("count").inc()
             logger.warning("Redis does not count, so this process counts alone: %s", type(error).__name__)
             _ask_again_at = time.monotonic() + _PAUSE
     return _change(caches["local"], key, by, seconds)

@@ -30,23 +30,21 @@ class SignInView(LoginView):
     template_name = "chat_app/sign_in.html"
 
     def get_context_data(self, **context: Any) -> dict[str, Any]:
-        return super().get_context_data(**frame(), **context)
+        return super().get_context_data(**frame(self.request.user), **context)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Counted before it is known to be one: of many who guess at the same moment, none may slip through.
         try:
             for who, limit in self._limits():
-                counters.check("failures to sign in", who, limit=limit, seconds=QUARTER)
+                counters.take("failures to sign in", who, limit=limit, seconds=QUARTER)
         except RateLimited as limited:
             return self._refused(limited)
         return super().post(request, *args, **kwargs)
 
-    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         for who, limit in self._limits():
-            try:
-                counters.take("failures to sign in", who, limit=limit, seconds=QUARTER)
-            except RateLimited:
-                pass  # the next try will hear it
-        return super().form_invalid(form)
+            counters.give_back("failures to sign in", who, limit=limit, seconds=QUARTER)
+        return super().form_valid(form)
 
     def _limits(self) -> list[tuple[str, int]]:
         """Who failed, and how often that may happen."""

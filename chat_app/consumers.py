@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import contextvars
-import itertools
 import logging
 import os
 import platform
@@ -18,10 +17,10 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.http import parse_cookie
 
-from agents_app import access, approvals, callers, log, runs, sockets
+from agents_app import access, approvals, callers, correlation, log, measures, runs, sockets, traces, welcome
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.models import Agent, Run, Session
-from agents_app.models.runs import SESSION_ID
+from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
 from agents_app.threads import DatabaseThreads
 from chat_app import frames
 from chat_app.limits import TokenBucket
@@ -29,7 +28,6 @@ from chat_app.limits import TokenBucket
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 30.0
-WELCOME_CHECK = 2  # heartbeats between two looks at whether the caller is still welcome
 BAD_SESSION, NOT_AUTHENTICATED, FOREIGN_ORIGIN, NOT_FOUND, COME_BACK, TOO_MANY = 4400, 4401, 4403, 4404, 4409, 4429
 _TICKET = "ticket."
 
@@ -69,14 +67,17 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self._count()
             self._check_origin()
             self.session_id = self._session_id()
+            correlation.bind(session_id=self.session_id)
             query = parse_qs(self.scope["query_string"].decode("latin1"))
             self.agent_name = _agent_name(query.get("agent_name", [""])[0])
             after = _cursor(query.get("after", [None])[0])
             await self._authenticate()
             await self._open(after)
         except Refused as refusal:
+            measures.SOCKETS_REFUSED.labels(str(refusal.code)).inc()
             await self.close(refusal.code, str(refusal))
         except AgentError as error:
+            measures.SOCKETS_REFUSED.labels("invalid").inc()
             await self.send(frames.error_frame(error))
             await self.close(BAD_SESSION if isinstance(error, InvalidMessage) else 4500, str(error))
 
@@ -87,6 +88,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         global _open_sockets
         _open_sockets += 1
         self._counted = True
+        measures.SOCKETS.inc()
         if _open_sockets > settings.SOCKETS_PER_PROCESS:
             raise Refused(TOO_MANY, "too many sockets")
 
@@ -101,7 +103,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     def _session_id(self) -> str:
         session_id = self.scope["url_route"]["kwargs"].get("session_id", "").removesuffix("/")
         if not re.match(SESSION_ID, session_id):
-            raise Refused(BAD_SESSION, "bad session id")
+            raise Refused(BAD_SESSION, f"the session id {SESSION_ID_RULE}")
         return session_id
 
     async def _authenticate(self) -> None:
@@ -187,24 +189,18 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await self.close(COME_BACK, str(error))
 
     async def _beat(self) -> None:
-        for beat in itertools.count(1):
-            await asyncio.sleep(HEARTBEAT)
-            await self.send(frames.ping_frame())
-            if settings.AUTH_REQUIRED and beat % WELCOME_CHECK == 0 and not await self._is_still_welcome():
-                await self.close(NOT_AUTHENTICATED, "not authenticated any more")
-
-    async def _is_still_welcome(self) -> bool:
-        """Whether the token was not revoked, nor the session ended. Where the database is away, nobody is sent off."""
+        """Ping for as long as the caller is welcome."""
         assert self.caller is not None
-        try:
-            return await _database.run(_still_welcome, self.caller)
-        except StorageUnavailable:
-            return True
+        with welcome.staying(self.caller) as gone:
+            while not (await asyncio.wait({gone}, timeout=HEARTBEAT))[0]:
+                await self.send(frames.ping_frame())
+        await self.close(NOT_AUTHENTICATED, "not authenticated any more")
 
     async def disconnect(self, code: int) -> None:
         global _open_sockets
         if self._counted:
             _open_sockets -= 1
+            measures.SOCKETS.dec()
         if self.caller is not None:
             _of_user[self.user.pk] -= 1
             if not _of_user[self.user.pk]:
@@ -248,17 +244,18 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def _chat(self, chat: frames.Chat) -> None:
         if not settings.AUTH_REQUIRED:  # with sign-in, a user's sockets share one limit: see `admission`
             self._chats.take()
-        await _database.run(
-            runs.start,
-            user=self.user,
-            session_id=self.session_id,
-            message=chat.message,
-            agent_name=chat.agent_name or self.agent_name,
-            enable_reasoning=chat.enable_reasoning,
-            message_id=chat.message_id,
-            if_busy=chat.if_busy,
-            trigger=Run.Trigger.CHAT,
-        )
+        with traces.span("chat frame", "server", gen_ai__conversation__id=self.session_id):
+            await _database.run(
+                runs.start,
+                user=self.user,
+                session_id=self.session_id,
+                message=chat.message,
+                agent_name=chat.agent_name or self.agent_name,
+                enable_reasoning=chat.enable_reasoning,
+                message_id=chat.message_id,
+                if_busy=chat.if_busy,
+                trigger=Run.Trigger.CHAT,
+            )
 
     async def _resume(self, after: int) -> None:
         state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)
@@ -289,11 +286,6 @@ def _cursor(text: str | None) -> int | None:
 def _caller(**shown: str | None) -> callers.Caller | None:
     with runs.storage_errors():
         return callers.of_socket(**shown)
-
-
-def _still_welcome(caller: callers.Caller) -> bool:
-    with runs.storage_errors():
-        return caller.is_still_welcome()
 
 
 def _may_see(user: Any, session_id: str) -> bool:

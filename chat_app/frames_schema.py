@@ -8,7 +8,7 @@ _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SEQ: Schema = {"type": "integer", "minimum": 1}
 _MOMENT: Schema = {"type": "number", "description": "Seconds since the epoch."}
-_USAGE = ("input_tokens", "output_tokens", "reasoning_tokens", "requests", "tool_calls")
+_USAGE = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "requests", "tool_calls")
 _STEP_TYPES = ["thought", "tool_use", "tool_result", "final_answer", "error"]
 
 
@@ -75,7 +75,7 @@ LOG_DATA: dict[str, Schema] = {
     "reasoning_complete": _object(
         status={"enum": ["completed", "failed", "cancelled"]},
         iterations=_COUNT,
-        usage=_object((), **dict.fromkeys(_USAGE, _COUNT)),
+        usage=_object(("cached_tokens",), **dict.fromkeys(_USAGE, _COUNT)),
         duration_ms=_COUNT,
     ),
 }

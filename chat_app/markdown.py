@@ -13,6 +13,7 @@ TAGS = {
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}, "code": {"class"}}
+_ALIGNED = {"left", "right", "center"}  # of a table's columns; said by a class, as pages allow no inline styles
 _LINK = re.compile(rf"(?:{'|'.join(sorted(SCHEMES))}):", re.IGNORECASE)
 _TITLES_BEGIN_AT = 3  # the page has h1 and h2 of its own
 
@@ -24,6 +25,8 @@ def to_html(text: str) -> str | None:
     tokens = _parser.parse(text)
     _lower_titles([token for token in tokens if token.type in ("heading_open", "heading_close")])
     for token in tokens:
+        if token.type in ("th_open", "td_open") and (style := token.attrs.pop("style", "")):
+            token.attrs["class"] = str(style).removeprefix("text-align:")
         for inner in token.children or []:
             if inner.type == "image":
                 inner.type = "image_link"
@@ -35,6 +38,7 @@ def to_html(text: str) -> str | None:
         url_relative="deny",
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
+        tag_attribute_values={"th": {"class": _ALIGNED}, "td": {"class": _ALIGNED}},
     )
 
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from agents_app.configuration import service as configuration
 from agents_app.models import Agent, Provider, Run
 from chat_app.frames_schema import SCHEMA
 from chat_app.languages import catalogue, translated
@@ -21,7 +22,13 @@ from chat_app.languages import catalogue, translated
 @require_safe
 @translated
 def chat(request: HttpRequest) -> HttpResponse:
-    found = {"demonstration_model": uses_demonstration_model(), "examples": examples()}
+    provider = default_provider()
+    found = {
+        "no_model": provider is None,
+        "demonstration_model": uses_demonstration_model(provider),
+        "examples": examples(),
+        "configuration_problem": configuration.problem(),
+    }
     return _page(request, "chat", **found)
 
 
@@ -39,22 +46,40 @@ def runs(request: HttpRequest) -> HttpResponse:
     return _page(request, "runs", statuses=Run.Status.values, triggers=Run.Trigger.values)
 
 
+@never_cache
+@require_safe
+@translated
+def tokens(request: HttpRequest) -> HttpResponse:
+    return _page(request, "tokens")
+
+
 def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
     """The page, for those who have signed in where that is needed; else the way to sign in."""
     if settings.AUTH_REQUIRED and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
-    return render(request, f"chat_app/{name}.html", {"here": name} | frame() | context)
+    return render(request, f"chat_app/{name}.html", {"here": name} | frame(request.user) | context)
 
 
-def frame() -> dict[str, Any]:
-    """What is around every page."""
-    return {"auth_required": settings.AUTH_REQUIRED, "language": get_language(), "catalogue": catalogue()}
+def frame(user: Any) -> dict[str, Any]:
+    """What is around every page: the menus that this person may use, and the scripts' texts."""
+    is_open = not settings.AUTH_REQUIRED
+    return {
+        "auth_required": settings.AUTH_REQUIRED,
+        "is_member": is_open or user.is_authenticated,
+        "is_administrator": is_open or user.is_staff,
+        "language": get_language(),
+        "catalogue": catalogue(),
+    }
 
 
-def uses_demonstration_model() -> bool:
-    """Whether the default agent answers with the tiny model that comes with the installation."""
+def default_provider() -> Provider | None:
+    """Where the default agent's answers come from."""
     agent = Agent.objects.select_related("provider").default()
-    provider = (agent and agent.provider) or Provider.objects.default()
+    return (agent and agent.provider) or Provider.objects.default()
+
+
+def uses_demonstration_model(provider: Provider | None) -> bool:
+    """Whether that is the tiny model that comes with the installation."""
     if provider is None or provider.kind != Provider.Kind.LOCAL:
         return False
     return not os.environ.get("LOCAL_MODEL_PATH")
@@ -85,3 +110,9 @@ def examples() -> list[dict[str, str]]:
 def frames_schema(request: HttpRequest) -> JsonResponse:
     """The frames of the socket as JSON Schema."""
     return JsonResponse(SCHEMA, content_type="application/schema+json")
+
+
+@require_safe
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The API, to read and to try out."""
+    return render(request, "chat_app/api_docs.html")

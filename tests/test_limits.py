@@ -16,7 +16,8 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from agents_app import access, admission, counters
 from agents_app.exceptions import RateLimited
-from agents_app.models import Agent, ApiToken, Run, Session
+from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
+from agents_app.models.usage import today
 from tests.servers.people import invite
 from tests.servers.product import Product
 from tests.test_auth import Browser
@@ -38,6 +39,7 @@ def tight(tmp_path_factory):
         "SOCKETS_PER_USER": "3",
         "CHAT_RATE_PER_MINUTE": "4",
         "QUEUED_RUNS_PER_USER": "2",
+        "TOKENS_PER_USER_PER_DAY": "1000",
         "LOGIN_FAILURES": "3",
         "TRUSTED_PROXIES": "1",
     }
@@ -106,6 +108,35 @@ def test_a_user_has_only_so_many_runs_waiting(tight, model, name):
     assert len(people["wes"].request("GET", f"/v1/sessions/{name}/runs")[1]["data"]) == 3
     model.release(name)
     chat.close()
+
+
+def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
+    """Completed, cancelled while a person is asked, and at last refused: what was used stays used."""
+    people = invite(tight, "boss", "zoe", "abe")
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1 + 1"}}}
+    model.script(name, [[{"usage": {"prompt_tokens": 500, "completion_tokens": 99}}, {"text": "yes"}]])
+    model.script(f"{name}-asks", [[{"usage": {"prompt_tokens": 400, "completion_tokens": 1}}, call]])
+    people["boss"].add_agent(name, model.base_url)
+    asks = {"builtin_tools": ["calculate"], "approval_required": ["*"]}
+    people["boss"].add_agent(f"{name}-asks", model.base_url, **asks)
+    zoe = people["zoe"]
+    within_a_minute()
+    for agent in (name, f"{name}-asks"):
+        chat = zoe.chat(agent)
+        chat.say("hi", agent_name=agent)
+        if chat.until("reasoning_complete", "approval_required")["type"] == "approval_required":
+            chat.send("interrupt")
+            assert chat.until("reasoning_complete")["data"]["usage"]["input_tokens"] == 400
+        chat.close()
+        assert zoe.request("DELETE", f"/v1/sessions/{agent}")[0] == 204
+    status, answer = zoe.request("POST", f"/v1/agents/{name}/runs", {"message": "more"})
+    assert (status, "1,000 tokens today" in answer["error"]["message"]) == (429, True)
+    chat = zoe.chat(f"{name}-new")
+    chat.say("more", agent_name=name)
+    refused = chat.until("error")["data"]
+    assert (refused["code"], 0 < refused["retry_after"] <= 86_400) == ("rate_limited", True)
+    chat.close()
+    assert people["abe"].request("POST", f"/v1/agents/{name}/runs", {"message": "mine"})[0] == 202
 
 
 def test_who_guesses_passwords_must_wait(tight):
@@ -226,19 +257,16 @@ def test_a_full_queue_takes_nothing_more(client, settings, waiting, limit):
 
 
 @pytest.mark.django_db
-def test_a_user_has_only_so_many_tokens_a_day(client, admin_user, settings, waiting):
+def test_a_new_day_begins_with_nothing_used(admin_user, settings):
     settings.TOKENS_PER_USER_PER_DAY = 1000
-    yesterday = timezone.now() - timezone.timedelta(days=1)
-    Run.objects.filter(number=1).update(usage={"input_tokens": 5000, "output_tokens": 1}, finished_at=yesterday)
-    Run.objects.filter(number=2).update(usage={"input_tokens": 900, "output_tokens": 99}, finished_at=timezone.now())
+    used = TokenUse.objects.create(user=admin_user, day=today(), tokens=1000)
+    for trigger in (Run.Trigger.CHAT, Run.Trigger.SCHEDULE):
+        with pytest.raises(RateLimited) as caught:
+            admission.admit(admin_user, trigger)
+    assert 0 < caught.value.retry_after <= 86_400
+    used.day -= timezone.timedelta(days=1)
+    used.save()
     admission.admit(admin_user, Run.Trigger.CHAT)
-    Run.objects.filter(number=2).update(usage={"input_tokens": 900, "output_tokens": 100})
-    response = client.post("/v1/agents/helper/runs", {"message": "Hi"}, "application/json")
-    error = json.loads(response.content)["error"]
-    assert (response.status_code, "1,000 tokens today" in error["message"]) == (429, True)
-    assert 1 <= int(response.headers["Retry-After"]) <= 86_400
-    with pytest.raises(RateLimited):
-        admission.admit(admin_user, Run.Trigger.SCHEDULE)
 
 
 @pytest.mark.django_db
@@ -270,4 +298,4 @@ def test_counting_what_waits_does_not_read_what_has_ended(admin_user):
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {admission._QUEUED}", [admin_user.pk])
         plan = [row[-1] for row in cursor.fetchall()]
-    assert plan[0].endswith("USING INDEX run_unfinished"), plan
+    assert plan[0].endswith(("USING INDEX run_unfinished", "USING INDEX run_by_status (status=?)")), plan

@@ -142,12 +142,15 @@ def test_an_answer_that_never_began_says_why(client, agent, reason, streamed):
         assert answer.choices[0].message.content == ""
 
 
-def test_an_answer_that_stopped_at_its_limit_says_so(client, agent):
-    who = agent([{"text": "It goes on and"}, {"finish": "length"}])
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_that_was_cut_short_says_so(client, agent, reason):
+    who = agent([{"text": "It goes on and"}, {"finish": reason}])
     (choice,) = client.chat.completions.create(model=who, messages=HELLO, max_tokens=4).choices
-    assert (choice.message.content, choice.finish_reason) == ("It goes on and", "length")
+    assert (choice.message.content, choice.finish_reason) == ("It goes on and", reason)
     *_, last = client.chat.completions.create(model=who, messages=HELLO, stream=True)
-    assert last.choices[0].finish_reason == "length"
+    assert last.choices[0].finish_reason == reason
+    answer = client.responses.create(model=who, input="Hello")
+    assert (answer.status, answer.output_text) == ("incomplete", "It goes on and")
 
 
 # What the model is told
@@ -201,6 +204,32 @@ def test_the_request_says_how_the_model_answers(client, agent, model):
     assert [second[name] for name in names] == [0.9, 0.5, 100, ["a", "b"]]
 
 
+SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+
+
+def test_the_request_says_what_form_the_answer_has_and_how_much_is_thought_about_it(client, agent, model):
+    who = agent(
+        [SUM], [{"text": '{"answer": 42}'}], builtin_tools=["calculate"], parameters={"reasoning_effort": "low"}
+    )
+    reply = {"name": "reply", "schema": SCHEMA, "strict": True}
+    by_schema = {"type": "json_schema", "json_schema": reply}
+    client.chat.completions.create(model=who, messages=HELLO, response_format=by_schema, reasoning_effort="high")
+    any_json, any_text = {"type": "json_object"}, {"type": "text"}
+    client.chat.completions.create(model=who, messages=HELLO, response_format=any_json, reasoning_effort="none")
+    client.chat.completions.create(model=who, messages=HELLO, response_format=any_text)
+    text = {"format": {"type": "json_schema", **reply}}
+    told = client.responses.create(model=who, input="Hello", text=text, reasoning={"effort": "minimal"})
+    fields = [request["fields"] for request in model.requests(who)][::2]
+    assert [(each.get("response_format"), each["reasoning_effort"]) for each in fields] == [
+        (by_schema, "high"),
+        (any_json, "none"),
+        (None, "low"),
+        (by_schema, "minimal"),
+    ]
+    assert told.text.format.to_dict() == text["format"]
+    assert told.reasoning.effort == "minimal"
+
+
 def test_fields_that_we_do_not_use_are_accepted(client, agent):
     who = agent([{"text": "ok"}])
     answer = client.chat.completions.create(
@@ -212,8 +241,6 @@ def test_fields_that_we_do_not_use_are_accepted(client, agent):
         logit_bias={"50256": -100},
         logprobs=False,
         presence_penalty=0.1,
-        response_format={"type": "text"},
-        reasoning_effort="low",
         store=True,
         tools=[],
         service_tier="auto",
@@ -279,6 +306,7 @@ def read_chunks(answer: http.client.HTTPResponse) -> list[str]:
     return text[:-2].split("\n\n")
 
 
+@pytest.mark.embedded
 def test_a_stream_byte_by_byte(raw, agent, product):
     who = agent([{"reasoning": "Hm.", "chunk": 9}, {"text": "Grüße", "chunk": 9}])
     answer = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True}).answer()
@@ -381,6 +409,7 @@ def streamed_through_a_cut(client, model, who, gate, before: str) -> str:
     return text
 
 
+@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_silent_stream_pings(raw, agent, model, name):
     who = agent([{"wait": name}, {"text": "ok"}])
@@ -394,6 +423,7 @@ def test_a_silent_stream_pings(raw, agent, model, name):
     assert b'"content":"ok"' in answer.read()
 
 
+@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, open_chat, name):
     who = agent([{"only_first": 1, "do": [{"text": "word " * 200, "chunk": 5, "delay": 0.06}]}, {"text": "ok"}])
@@ -409,6 +439,7 @@ def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "ok"
 
 
+@pytest.mark.embedded
 def test_many_open_streams_take_no_threads(own_product, model, name):
     model.script(name, [[{"text": "One"}, {"wait": name}, {"text": "Two"}]])
     own_product.add_agent(name, model.base_url)
@@ -509,6 +540,14 @@ def test_a_key_cannot_be_used_for_another_conversation(client, raw, agent, name)
 # Failures
 
 
+def _deep(levels: int) -> dict:
+    """An object in an object in an object …"""
+    schema: dict = {}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
 BAD = {
     "no model": ({"model": None}, "model", "missing_required_parameter"),
     "a model that is a number": ({"model": 7}, "model", "invalid_type"),
@@ -559,6 +598,30 @@ BAD = {
     "a hot temperature": ({"temperature": 3}, "temperature", "invalid_value"),
     "a temperature in words": ({"temperature": "hot"}, "temperature", "invalid_type"),
     "a temperature that is true": ({"temperature": True}, "temperature", "invalid_type"),
+    "a format of nobody": ({"response_format": {"type": "xml"}}, "response_format.type", "unsupported_value"),
+    "a format in a word": ({"response_format": "json"}, "response_format", "invalid_type"),
+    "a schema of no name": (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+        "response_format.json_schema.name",
+        "missing_required_parameter",
+    ),
+    "a schema of an odd name": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a b"}}},
+        "response_format.json_schema.name",
+        "invalid_value",
+    ),
+    "a NUL in a schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"title": "\0"}}}},
+        "response_format.json_schema.schema",
+        "invalid_value",
+    ),
+    "a deep schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": _deep(400)}}},
+        "response_format.json_schema.schema",
+        "invalid_value",
+    ),
+    "too much effort": ({"reasoning_effort": "maximal"}, "reasoning_effort", "invalid_value"),
+    "a number as effort": ({"reasoning_effort": [1]}, "reasoning_effort", "invalid_value"),
     "no tokens": ({"max_tokens": 0}, "max_tokens", "invalid_value"),
     "half a token": ({"max_completion_tokens": 1.5}, "max_completion_tokens", "invalid_type"),
     "many stops": ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
@@ -571,6 +634,7 @@ BAD = {
 }
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_request_names_the_field(raw, agent, product, what):
     who = agent([{"text": "ok"}])
@@ -653,6 +717,7 @@ def test_a_run_that_somebody_else_stops_says_so(client, agent, product):
     assert caught.value.code == "run_cancelled"
 
 
+@pytest.mark.embedded
 def test_a_server_that_stops_cuts_the_stream_so_that_it_does_not_look_whole(own_product, model, name):
     model.script(name, [[{"text": "I go on"}, {"wait": "never"}]])
     own_product.add_agent(name, model.base_url)
@@ -685,6 +750,7 @@ def test_models_are_the_enabled_agents(client, agent, product):
 # What we say of ourselves
 
 
+@pytest.mark.embedded
 def test_the_schema_knows_these_endpoints(product):
     _, schema = product.request("GET", "/v1/schema")
     validate_schema(schema)
@@ -698,6 +764,7 @@ def test_the_schema_knows_these_endpoints(product):
         jsonschema.Draft202012Validator(schema["components"]["schemas"][name]).validate(sent)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -310,10 +310,18 @@ BAD = {
     ),
     "a conversation of no id": ({"conversation": {}}, "conversation.id", "invalid_type"),
     "a bad conversation": ({"conversation": "a b"}, "conversation", "invalid_value"),
+    "a format of nobody": ({"text": {"format": {"type": "xml"}}}, "text.format.type", "unsupported_value"),
+    "a schema of no name": (
+        {"text": {"format": {"type": "json_schema", "schema": {}}}},
+        "text.format.name",
+        "missing_required_parameter",
+    ),
+    "too much effort": ({"reasoning": {"effort": "maximal"}}, "reasoning.effort", "invalid_value"),
     "a background of words": ({"background": "yes"}, "background", "invalid_type"),
 }
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_request_names_the_field(product, agent, what):
     who = agent([{"text": "ok"}])
@@ -322,6 +330,7 @@ def test_a_bad_request_names_the_field(product, agent, what):
     assert (status, body["error"]["param"], body["error"]["code"]) == (400, param, code), body
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("identifier", ["resp_1", "resp_" + "0" * 32, "x", "resp_%00", "chatcmpl-" + "0" * 32])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_response_that_is_not_there_is_not_found(product, identifier, method):

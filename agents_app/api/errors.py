@@ -11,15 +11,16 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from agents_app import measures
 from agents_app.exceptions import (
     AgentError,
     Conflict,
     InvalidRequest,
     NotFound,
+    NotWelcome,
     RateLimited,
     ServerUnavailable,
     StorageUnavailable,
@@ -42,6 +43,7 @@ _TYPES = {
 }
 _DOMAIN_STATUS: dict[type[AgentError], int] = {
     InvalidRequest: 400,
+    NotWelcome: 401,
     NotFound: 404,
     Conflict: 409,
     RateLimited: 429,
@@ -150,6 +152,7 @@ def _protected(error: ProtectedError) -> Response:
 
 
 def _storage_error(error: Exception) -> Response:
+    measures.DATABASE_ERRORS.labels("request").inc()
     logger.error("The database refused a request", exc_info=error)
     return _answer(
         503,
@@ -175,35 +178,28 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
 }
 
 
-# Outside DRF: Django's own handlers, named in the URL configuration. Pages of people stay pages.
+# Outside DRF: Django's own handlers. People get pages: see `chat_app.error_pages`, which the URL configuration names.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _speaks_json(request):
-        return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
         return error_response(413, TooLarge.default_detail, TooLarge.default_code)
     return error_response(400, "The request is malformed.", "bad_request")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _speaks_json(request):
-        return defaults.permission_denied(request, exception)
     return error_response(403, "You may not do this.", "permission_denied")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _speaks_json(request):
-        return defaults.page_not_found(request, exception)
     return error_response(404, f"There is nothing at {request.path[:200]}.", "not_found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if not _speaks_json(request):
-        return defaults.server_error(request)
     return error_response(500, "The server failed. The failure was logged.", "server_error")
 
 
-def _speaks_json(request: HttpRequest) -> bool:
+def speaks_json(request: HttpRequest) -> bool:
+    """Whether the caller is a program, not somebody before a browser."""
     preferred = request.get_preferred_type(["application/json", "text/html"])
     return request.path.startswith("/v1") or preferred != "text/html"

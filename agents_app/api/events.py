@@ -1,6 +1,5 @@
 """A session's log over HTTP: pages of JSON, or a stream of server-sent events."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -10,10 +9,11 @@ from django.http import HttpResponse, HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from agents_app import log
+from agents_app import callers, log, welcome
 from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
-from agents_app.api.streams import PING, PING_INTERVAL, give_thread_back, stream
-from agents_app.exceptions import InvalidRequest, SessionNotFound
+from agents_app.api.streams import PING, PING_INTERVAL, batches, give_thread_back, stream
+from agents_app.callers import Caller
+from agents_app.exceptions import InvalidRequest, NotWelcome, SessionNotFound
 from agents_app.live import Frame
 from agents_app.log import Row
 from agents_app.models import Run, Session
@@ -26,7 +26,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
     after = _cursor(request)
     if wants_stream(request):
-        return stream(_of_session(session, after))
+        return stream(_of_session(session, after, callers.known(request)))
     limit = limit_of(request)
     return _page(request, log.read(session.pk, after, limit + 1), limit, session)
 
@@ -36,7 +36,8 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
     before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
     after = max(_cursor(request), before)
     if wants_stream(request):
-        return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after))
+        caller = callers.known(request)
+        return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
     limit = limit_of(request)
     return _page(request, log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
 
@@ -76,20 +77,20 @@ def _page(request: Request, rows: list[Row], limit: int, session: Session) -> Ht
 # Streams
 
 
-async def _of_session(session: Session, after: int) -> AsyncIterator[bytes]:
+async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIterator[bytes]:
     """Everything after the cursor, for as long as the client listens."""
     start = min(max(after, session.pruned_seq), session.last_seq)
     yield PING  # so that the client sees at once that the stream is open
     if start != after:
         yield _reset(start)
-    async for frames in _batches(session.pk, start):
+    async for frames in _batches(session.pk, start, caller):
         yield b"".join(_event(frame.seq, frame.text) for frame in frames) or PING
 
 
-async def _of_run(run: Run, after: int) -> AsyncIterator[bytes]:
+async def _of_run(run: Run, after: int, caller: Caller) -> AsyncIterator[bytes]:
     """The frames of a run that goes on, up to its last."""
     yield PING
-    async for frames in _batches(run.session_id, after):
+    async for frames in _batches(run.session_id, after, caller):
         told, ended = [], False
         for frame in frames:
             body = orjson.loads(frame.text)
@@ -110,21 +111,14 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
         after = rows[-1].seq
 
 
-async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
-    """What the log says, as it says it; an empty list where it has said nothing for PING_INTERVAL."""
+async def _batches(session_id: str, after: int, caller: Caller) -> AsyncIterator[list[Frame]]:
+    """What the log says, for as long as there is the session and the caller is welcome; empty lists as pings."""
     await give_thread_back()
-    async with contextlib.aclosing(log.follow(session_id, after)) as following:  # type: ignore[type-var]
-        while True:
-            batch = asyncio.ensure_future(anext(following))
-            try:
-                while not (await asyncio.wait({batch}, timeout=PING_INTERVAL))[0]:
-                    yield []
-                yield batch.result()
-            except SessionNotFound:
-                return
-            finally:
-                batch.cancel()
-                await asyncio.wait({batch})
+    with welcome.staying(caller) as gone, contextlib.suppress(SessionNotFound, NotWelcome):
+        said = batches(session_id, after, gone, pause=PING_INTERVAL)
+        async with contextlib.aclosing(said):  # type: ignore[type-var]
+            async for frames in said:
+                yield frames
 
 
 def _event(seq: int, frame: str) -> bytes:

@@ -1,7 +1,5 @@
 """The door: who may knock, and under which number a request is found in the logs."""
 
-import re
-import secrets
 from collections.abc import Awaitable
 from io import BytesIO
 
@@ -11,7 +9,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from agents_app import health
+from agents_app import correlation, health, metrics, tracking
 from agents_app.access import is_cors_origin, origin_allowed
 from agents_app.api.errors import TooLarge, error_response
 
@@ -19,17 +17,17 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
 _CORS_HEADERS = ", ".join(
     ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "OpenAI-Beta", "X-Session-Id"]
+    + ["Mcp-Session-Id", "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name"]  # MCP's clients in browsers
     # What OpenAI's own JavaScript client sends beside.
     + [f"X-Stainless-{what}" for what in ("Arch", "Lang", "OS", "Package-Version", "Retry-Count", "Runtime",
        "Runtime-Version", "Timeout", "Helper-Method")]
 )  # fmt: skip
-_CORS_EXPOSED = "Location, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
+_CORS_EXPOSED = "Location, Mcp-Session-Id, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
 # Every script and style is a file of ours. Sockets of the page's own host count as 'self'.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class OriginMiddleware:
@@ -51,21 +49,26 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if self._is_async:
             return self._answer(request)
-        response = async_to_sync(_probe)(request) or _refusal(request)
-        return _dressed(request, response or self.get_response(request))
+        response = async_to_sync(_probe)(request) or refusal(request)
+        return dressed(request, response or self.get_response(request))
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
-        response = await _probe(request) or _refusal(request)
-        return _dressed(request, response or await self.get_response(request))
+        response = await _probe(request) or refusal(request)
+        return dressed(request, response or await self.get_response(request))
 
 
 async def _probe(request: HttpRequest) -> HttpResponse | None:
-    """The answer to a health probe: those come by address, with any Host."""
-    view = health.PROBES.get(request.path_info.rstrip("/"))
-    return await view() if view and request.method in ("GET", "HEAD") else None
+    """The answer to who watches over the server: those come by address, with any Host."""
+    if request.method not in ("GET", "HEAD"):
+        return None
+    path = request.path_info.rstrip("/")
+    if path == metrics.PATH:
+        return await metrics.answer(request)
+    view = health.PROBES.get(path)
+    return await view() if view else None
 
 
-def _refusal(request: HttpRequest) -> HttpResponse | None:
+def refusal(request: HttpRequest) -> HttpResponse | None:
     """The answer to those who may not come in; None to all others, whose request is made uniform."""
     try:
         host = request.get_host()
@@ -74,7 +77,7 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
         return error_response(403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin")
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        return HttpResponse(status=204)  # a browser asks for a page of another site: `_dressed` says who may
+        return HttpResponse(status=204)  # a browser asks for a page of another site: `dressed` says who may
     if request.path_info.startswith("/v1/"):
         request.path_info = request.path_info.removesuffix("/")
         request.path = request.path.removesuffix("/")
@@ -94,14 +97,15 @@ def _measured(request: HttpRequest) -> HttpResponse | None:
     return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
 
 
-def _dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """The answer with the headers that every answer has, and without a body where none was asked for."""
     if request.method == "HEAD" and not response.streaming:
         # daphne drops only the first 64 KB of it: the rest would be taken for the next answer.
         response.headers.setdefault("Content-Length", str(len(response.content)))
         response.content = b""
-    asked = request.headers.get("X-Request-Id", "")
-    response["x-request-id"] = asked if _REQUEST_ID.fullmatch(asked) else f"req_{secrets.token_hex(12)}"
+    known = correlation.current().request_id  # but under a server that is not ours
+    response["x-request-id"] = known or correlation.request_id(request.headers.get("X-Request-Id", ""))
+    tracking.name(request)
     response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.path.startswith("/v1/"):

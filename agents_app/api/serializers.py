@@ -11,7 +11,7 @@ from agents_app import runs
 from agents_app.api.fields import Choice, Flag, Strict, StrictModel, Text, WithDefault
 from agents_app.models import Agent, McpServer, Provider, Run, Session, Step
 from agents_app.models.agents import validate_builtin_tools
-from agents_app.models.runs import SESSION_ID
+from agents_app.models.runs import COST_PLACES, SESSION_ID, SESSION_ID_RULE
 from agents_app.models.validation import validate_headers, validate_patterns
 
 
@@ -206,7 +206,7 @@ class StartSerializer(Strict):
     message = Text(max_length=runs.LONGEST_MESSAGE, help_text="What the agent is asked.")
     session_id = Text(
         required=False,
-        validators=[RegexValidator(SESSION_ID, "Must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -")],
+        validators=[RegexValidator(SESSION_ID, f"It {SESSION_ID_RULE}.")],
         help_text="The session to continue. Left out: a new one.",
     )
     enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and pieces, or only the answer.")
@@ -236,6 +236,13 @@ class RunSerializer(serializers.ModelSerializer):
     result = serializers.SerializerMethodField(help_text="The answer; null while there is none.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null where it did not.")
     usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
+    model = serializers.CharField(help_text="The model that answered; empty until it has.")
+    cost = serializers.DecimalField(
+        max_digits=20,
+        decimal_places=COST_PLACES,
+        allow_null=True,
+        help_text="US dollars; null until it ended, and where nobody knows the model's price.",
+    )
 
     class Meta:
         model = Run
@@ -251,7 +258,10 @@ class RunSerializer(serializers.ModelSerializer):
             "result",
             "error",
             "usage",
+            "model",
+            "cost",
             "attempt",
+            "request_id",
             "created_at",
             "started_at",
             "finished_at",

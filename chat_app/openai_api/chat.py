@@ -10,9 +10,10 @@ from rest_framework.request import Request
 
 from agents_app import runs
 from agents_app.api.streams import PING, give_thread_back, stream
-from agents_app.exceptions import AgentError
+from agents_app.callers import known
+from agents_app.exceptions import AgentError, NotWelcome
 from agents_app.models import Run, Step
-from chat_app.openai_api import starting
+from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
 from chat_app.openai_api.door import RunEndedBadly, caller, database, endpoint, failure, named
 from chat_app.openai_api.listening import Body, Listener, cut_short
@@ -27,7 +28,7 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and answer with what becomes of it, whole or as a stream."""
     body, run, lonely = await database.run(_start, request)
-    listener = Listener(run, abandons=lonely, by=request.user.get_username())
+    listener = Listener(run, known(request), abandons=lonely)
     await give_thread_back()
     if not body.flag("stream"):
         ended = await listener.wait()
@@ -65,11 +66,10 @@ def _wanted(request: Request, body: Fields) -> Wanted:
     if (n := body.get("n")) is not None and (n != 1 or isinstance(n, bool)):
         refuse("n", "must be 1: an agent gives one answer.", "unsupported_value")
     starting.refuse_tools(body)
-    parameters = starting.parameters_of(body, "max_completion_tokens", "max_tokens")
     session_id = starting.session_of(request, body)
     told = of_chat(messages)
     prompt = told.prompt("messages")
-    given = starting.give(told, only_new=bool(session_id), parameters=parameters)
+    given = starting.give(told, only_new=bool(session_id), parameters=parameters.of_chat(body))
     return Wanted(model=model, prompt=prompt, session_id=session_id, given=given)
 
 
@@ -107,6 +107,7 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
         "prompt_tokens": asked,
         "completion_tokens": answered,
         "total_tokens": asked + answered,
+        "prompt_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
         "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
     }
 
@@ -151,8 +152,8 @@ async def _stream(
     except RunEndedBadly as error:
         yield _event({"error": failure(error.run)}) + DONE
     except AgentError as error:
-        yield _event({"error": {"message": str(error), "type": "server_error", "param": None, "code": error.code}})
-        yield DONE
+        kind = "authentication_error" if isinstance(error, NotWelcome) else "server_error"
+        yield _event({"error": {"message": str(error), "type": kind, "param": None, "code": error.code}}) + DONE
     else:
         yield chunks.delta({}, cut_short(run) or "stop") + chunks.usage(run.usage) + DONE
 

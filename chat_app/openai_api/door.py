@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from agents_app import admission, runs
 from agents_app.access import address_of
-from agents_app.api.base import JSONView
+from agents_app.api.base import JSONView, let_request_go
 from agents_app.api.errors import error_response, exception_handler
 from agents_app.exceptions import AgentError, AgentNotFound, Conflict
 from agents_app.models import Run
@@ -24,6 +24,7 @@ _RUN_STATUS = {
     "agent_not_found": 404,
     "context_length_exceeded": 400,
     "run_cancelled": 409,
+    "unsupported_response_format": 400,
     "model_rate_limited": 503,
     "model_stream_cut": 503,
     "model_timeout": 503,
@@ -64,7 +65,11 @@ def endpoint(**handlers: Handler) -> Handler:
             answer = exception_handler(error, {})
             if answer is None:
                 raise
-            return _in_our_words(error, JsonResponse(answer.data, status=answer.status_code, headers=_headers(answer)))
+            headers = {"Allow": ", ".join(handlers).upper()} if isinstance(error, MethodNotAllowed) else {}
+            headers |= _headers(answer)
+            return _in_our_words(error, JsonResponse(answer.data, status=answer.status_code, headers=headers))
+        finally:
+            let_request_go(asked)
 
     return view
 
@@ -92,7 +97,8 @@ def named(response: HttpResponseBase, run: Run) -> HttpResponseBase:
 
 
 def _ended_badly(error: RunEndedBadly) -> HttpResponseBase:
-    response = error_response(_RUN_STATUS.get(error.code, 500), str(error), error.code)
+    param = "response_format" if error.code == "unsupported_response_format" else None
+    response = error_response(_RUN_STATUS.get(error.code, 500), str(error), error.code, param=param)
     response["x-should-retry"] = "false"  # its tools were called, and the server has tried again by itself
     return named(response, error.run)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from agents_app import log, runs
-from agents_app.api.streams import PING_INTERVAL
+from agents_app import runs, welcome
+from agents_app.api.streams import PING_INTERVAL, batches
+from agents_app.callers import Caller
 from agents_app.exceptions import AgentError, InvalidRequest
-from agents_app.live import Frame
 from agents_app.models import Run
 from chat_app.openai_api.door import RunEndedBadly, database
 
@@ -23,7 +23,6 @@ Body = dict[str, Any]
 LAST = "reasoning_complete"
 PATIENCE = 5.0  # seconds that a stream waits for the run's first word, so that an early failure can be a status
 _SPEAKS = {"reasoning_delta", "reasoning_step", "response", "approval_required", LAST}
-_PAGE = 500
 _cancelling: set["asyncio.Task[None]"] = set()
 
 
@@ -33,18 +32,19 @@ class Listener:
     Made in the task of the client's request.
     """
 
-    def __init__(self, run: Run, *, abandons: bool = False, by: str = "") -> None:
+    def __init__(self, run: Run, caller: Caller, *, abandons: bool = False) -> None:
         self.run = run
+        self.caller = caller
         self.ended = False
         if abandons:
             request = asyncio.current_task()
             assert request is not None
-            request.add_done_callback(lambda _: self._left(by), context=contextvars.Context())
+            request.add_done_callback(lambda _: self._left(), context=contextvars.Context())
 
-    def _left(self, by: str) -> None:
+    def _left(self) -> None:
         """The request is over, whether it was answered or its client has gone."""
         if not self.ended:
-            task = asyncio.get_running_loop().create_task(_cancel(self.run, by))
+            task = asyncio.get_running_loop().create_task(_cancel(self.run, self.caller.user.get_username()))
             _cancelling.add(task)
             task.add_done_callback(_cancelling.discard)
 
@@ -54,6 +54,7 @@ class Listener:
         Raises:
             InvalidRequest: they were pruned.
             SessionNotFound: later, if the session is deleted meanwhile.
+            NotWelcome: later, if the client may not listen any more.
         """
         run = self.run
         if run.is_finished and run.first_seq is not None and run.session.pruned_seq >= run.first_seq:
@@ -65,15 +66,18 @@ class Listener:
         clock = asyncio.get_running_loop().time
         pause = PATIENCE
         due = clock() + pause
-        async for batch in _batches(self.run.session_id, after):
-            bodies = [body for frame in batch if (body := orjson.loads(frame.text))["run_id"] == wanted]
-            self.ended = self.ended or any(body["type"] == LAST for body in bodies)
-            if bodies or clock() >= due:
-                yield bodies
-                pause = pause if bodies else PING_INTERVAL
-                due = clock() + pause
-            if self.ended:
-                return
+        with welcome.staying(self.caller) as gone:
+            said = batches(self.run.session_id, after, gone, pause=PATIENCE)
+            async with contextlib.aclosing(said):  # type: ignore[type-var]
+                async for batch in said:
+                    bodies = [body for frame in batch if (body := orjson.loads(frame.text))["run_id"] == wanted]
+                    self.ended = self.ended or any(body["type"] == LAST for body in bodies)
+                    if bodies or clock() >= due:
+                        yield bodies
+                        pause = pause if bodies else PING_INTERVAL
+                        due = clock() + pause
+                    if self.ended:
+                        return
 
     async def opening(self) -> tuple[list[Body], AsyncIterator[list[Body]]]:
         """What the run says up to its first word, and the rest. Waits for the word, but not for long.
@@ -123,9 +127,9 @@ def row(run: Run) -> Run:
 
 def cut_short(run: Run) -> str | None:
     """Why an answer is not whole, where that is no failure in OpenAI's eyes: `length` or `content_filter`."""
-    if run.truncated or run.error_code == "max_tokens":
-        return "length"
-    return "content_filter" if run.error_code == "content_filter" else None
+    if run.error_code == "content_filter":
+        return "content_filter"
+    return "length" if run.truncated or run.error_code == "max_tokens" else None
 
 
 async def _cancel(run: Run, by: str) -> None:
@@ -133,17 +137,3 @@ async def _cancel(run: Run, by: str) -> None:
         await database.run(runs.cancel, run, by=by)
     except AgentError as error:
         logger.warning("Run %s was abandoned and could not be stopped: %s", run.pk, error)
-
-
-async def _batches(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
-    """What the log says, as it says it; an empty list where it has said nothing for PATIENCE."""
-    async with contextlib.aclosing(log.follow(session_id, after)) as following:  # type: ignore[type-var]
-        while True:
-            batch = asyncio.ensure_future(anext(following))
-            try:
-                while not (await asyncio.wait({batch}, timeout=PATIENCE))[0]:
-                    yield []
-                yield batch.result()
-            finally:
-                batch.cancel()
-                await asyncio.wait({batch})

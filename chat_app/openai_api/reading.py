@@ -26,6 +26,10 @@ class Fields:
     def path(self, name: str) -> str:
         return f"{self._path}.{name}".lstrip(".")
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._value
+
     def get(self, name: str) -> Any:
         return self._value.get(name)
 

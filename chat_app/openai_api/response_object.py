@@ -61,17 +61,23 @@ def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[
         "model": run.agent_name,
         "output": list(_items(run, list(steps))),
         "parallel_tool_calls": True,
+        "reasoning": {"effort": parameters.get("reasoning_effort"), "summary": None},
         "previous_response_id": asked.get("previous_response_id"),
         "conversation": {"id": run.session_id},
         "store": asked.get("store", True),
         "temperature": parameters.get("temperature"),
-        "text": {"format": {"type": "text"}},
+        "text": {"format": _format(parameters.get("response_format"))},
         "tool_choice": "auto",
         "tools": [],
         "top_p": parameters.get("top_p"),
         "truncation": "disabled",
         "usage": _usage(run.usage) if run.is_finished else None,
     }
+
+
+def _format(kept: dict[str, Any] | None) -> dict[str, Any]:
+    """What the text had to be, in this API's words."""
+    return {"type": kept["type"], **kept.get("json_schema", {})} if kept else {"type": "text"}
 
 
 def _error(run: Run) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
     asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     return {
         "input_tokens": asked,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
         "output_tokens": answered,
         "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
         "total_tokens": asked + answered,

@@ -10,9 +10,10 @@ from rest_framework.request import Request
 
 from agents_app import runs
 from agents_app.api.streams import PING, give_thread_back, stream
+from agents_app.callers import known
 from agents_app.exceptions import AgentError
 from agents_app.models import Run
-from chat_app.openai_api import starting
+from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import Told, of_responses
 from chat_app.openai_api.door import caller, database, endpoint, named
 from chat_app.openai_api.listening import Body, Listener, row
@@ -30,7 +31,7 @@ _UNASKED = {"background": False, "store": True, "previous_response_id": "", "met
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and answer with its response: whole, as a stream, or, in the background, as it stands."""
     body, run, lonely = await database.run(_start, request)
-    listener = Listener(run, abandons=lonely, by=request.user.get_username())
+    listener = Listener(run, known(request), abandons=lonely)
     await give_thread_back()
     if body.flag("stream"):
         said, rest = await listener.opening()
@@ -45,7 +46,7 @@ async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
     run = await database.run(_found, request, identifier)
     if _flag(request, "stream") and request.method == "GET":
         await give_thread_back()
-        listener = Listener(run)
+        listener = Listener(run, known(request))
         return named(stream(_stream(listener, Events(run, _cursor(request)), [], listener.frames())), run)
     return named(JsonResponse(await database.run(_told, run)), run)
 
@@ -57,7 +58,7 @@ async def cancel(request: Request, identifier: str) -> HttpResponseBase:
     await give_thread_back()
     with contextlib.suppress(TimeoutError, AgentError):  # what is answered says how it stands
         async with asyncio.timeout(_CANCEL_PATIENCE):
-            await Listener(run).wait()
+            await Listener(run, known(request)).wait()
     run = await database.run(row, run)
     return named(JsonResponse(await database.run(_told, run)), run)
 
@@ -101,7 +102,7 @@ def _wanted(request: Request, body: Fields, user: Any) -> Wanted:
     given = starting.give(
         told,
         only_new=bool(session_id),
-        parameters=starting.parameters_of(body, "max_output_tokens"),
+        parameters=parameters.of_response(body),
         response={name: value for name, value in asked.items() if value != _UNASKED[name]},
     )
     if asked["previous_response_id"]:
@@ -186,9 +187,10 @@ async def _stream(
     last = said[-1:]
     yield b"".join(events.hear(body) for body in said) or PING
     try:
-        async for bodies in rest:
-            last = bodies[-1:] or last
-            yield b"".join(events.hear(body) for body in bodies) or PING
+        async with contextlib.aclosing(rest):  # type: ignore[type-var]
+            async for bodies in rest:
+                last = bodies[-1:] or last
+                yield b"".join(events.hear(body) for body in bodies) or PING
         run = await database.run(row, listener.run)
         yield events.end(last[0]["seq"], await database.run(_told, run))
     except AgentError as error:

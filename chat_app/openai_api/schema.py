@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from agents_app.api.schema import EVENT, errors
+from chat_app.openai_api.parameters import EFFORTS
+
 JSON = dict[str, Any]
 
 _TEXT, _NUMBER, _WHOLE, _FLAG = ({"type": kind} for kind in ("string", "number", "integer", "boolean"))
@@ -14,11 +17,27 @@ def _or_null(schema: JSON) -> JSON:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _object(required: list[str], description: str = "", **properties: JSON) -> JSON:
+def _object(required: list[str], description: str = "", /, **properties: JSON) -> JSON:
     described = {"description": description} if description else {}
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": True} | described
 
 
+_JSON_SCHEMA = {
+    "name": _TEXT | {"pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    "description": _or_null(_TEXT | {"maxLength": 1024}),
+    "schema": _or_null(_OBJECT),
+    "strict": _or_null(_FLAG),
+}
+
+
+def _format(description: str, /, **more: JSON) -> JSON:
+    """The form of the answer; `more` is what a schema is told with."""
+    plain = _object(["type"], type={"enum": ["text", "json_object"]})
+    by_schema = _object(["type", next(iter(more))], "", type={"const": "json_schema"}, **more)
+    return _or_null({"anyOf": [plain, by_schema], "description": description})
+
+
+_EFFORT = _or_null({"enum": list(EFFORTS), "description": "How much a model that can think thinks."})
 _PARAMETERS = {
     "temperature": _or_null(_NUMBER | {"minimum": 0, "maximum": 2}),
     "top_p": _or_null(_NUMBER | {"minimum": 0, "maximum": 1}),
@@ -37,6 +56,10 @@ COMPONENTS = {
         max_tokens=_COUNT,
         max_completion_tokens=_COUNT,
         n=_or_null({"const": 1}),
+        reasoning_effort=_EFFORT,
+        response_format=_format(
+            "The form that the model's answers must have.", json_schema=_object(["name"], "", **_JSON_SCHEMA)
+        ),
         stream_options=_or_null(_object([], include_usage=_or_null(_FLAG))),
         **_PARAMETERS,
     ),
@@ -59,6 +82,8 @@ COMPONENTS = {
         previous_response_id=_or_null(_TEXT),
         conversation=_or_null({"anyOf": [_TEXT, _OBJECT]}),
         max_output_tokens=_COUNT,
+        reasoning=_or_null(_object([], effort=_EFFORT)),
+        text=_or_null(_object([], format=_format("The form that the model's answers must have.", **_JSON_SCHEMA))),
         background=_or_null(_FLAG),
         store=_or_null(_FLAG),
         **_PARAMETERS,
@@ -89,6 +114,11 @@ COMPONENTS = {
 }
 
 
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+NO_MODEL = {"content": _ERROR, "description": "There is no such model: no agent of that name that one may use."}
+RUN_FAILED = {"content": _ERROR, "description": "The run failed; `x-should-retry: false` where trying again is no use."}
+
+
 def _parameter(name: str, where: str, schema: JSON, description: str) -> JSON:
     return {
         "name": name,
@@ -102,7 +132,7 @@ def _parameter(name: str, where: str, schema: JSON, description: str) -> JSON:
 _SESSION = _parameter(
     "X-Session-Id",
     "header",
-    _TEXT | {"pattern": r"^[A-Za-z0-9_.:-]{1,128}$"},
+    _TEXT | {"pattern": r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$"},
     "The session that keeps the conversation: of the messages, only the user's last one is new.",
 )
 _KEY = _parameter("Idempotency-Key", "header", _TEXT | {"maxLength": 255}, "The same key is the same run.")
@@ -112,17 +142,13 @@ _ID = _parameter("identifier", "path", _TEXT, "The response's id.")
 def _operation(name: str, description: str, answer: str, *, asks: str = "", streams: bool = False, **more: Any) -> JSON:
     content: JSON = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
     if streams:
-        content["text/event-stream"] = {"schema": _TEXT}
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        content["text/event-stream"] = {"schema": EVENT}
     operation: JSON = {
         "operationId": name,
         "description": description,
         "tags": ["openai"],
-        "security": [{}],
-        "responses": {
-            "200": {"content": content, "description": ""},
-            "default": {"content": error, "description": "An error."},
-        },
+        "security": [{"token": []}, {"session": []}],
+        "responses": {"200": {"content": content, "description": ""}},
         **more,
     }
     if asks:
@@ -182,9 +208,20 @@ PATHS: JSON = {
 }
 
 
+def _with_errors(path: str, operations: JSON) -> JSON:
+    described = {}
+    for method, operation in operations.items():
+        asks = "requestBody" in operation
+        failures = {"404": NO_MODEL, "500": RUN_FAILED} if asks else {}
+        possible = errors(method, path, body=asks) | failures
+        described[method] = operation | {"responses": operation["responses"] | possible}
+    return described
+
+
 def add_openai(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
     """Add them: a hook of drf-spectacular, which finds only the views of DRF."""
-    result["paths"] = dict(sorted((result["paths"] | PATHS).items()))
+    ours = {path: _with_errors(path, operations) for path, operations in PATHS.items()}
+    result["paths"] = dict(sorted((result["paths"] | ours).items()))
     schemas = result["components"]["schemas"]
     result["components"]["schemas"] = dict(sorted((schemas | COMPONENTS).items()))
     return result

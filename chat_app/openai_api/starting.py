@@ -10,7 +10,7 @@ from agents_app import runs
 from agents_app.api import starting
 from agents_app.exceptions import Conflict
 from agents_app.models import Run
-from agents_app.models.runs import SESSION_ID
+from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
 from chat_app.openai_api.conversation import Told
 from chat_app.openai_api.reading import Fields, plain_text, refuse
 
@@ -32,7 +32,7 @@ class Wanted:
 
 
 def model_of(body: Fields) -> str:
-    return plain_text(body.required("model"), "model", longest=1000)
+    return plain_text(body.required("model"), "model", least=1, longest=1000)
 
 
 def session_of(request: Request, body: Fields) -> str:
@@ -46,20 +46,8 @@ def session_of(request: Request, body: Fields) -> str:
 def checked_session(session_id: str, path: str) -> str:
     """The id, if a session can have it."""
     if not re.match(SESSION_ID, session_id):
-        refuse(path, "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
+        refuse(path, f"{SESSION_ID_RULE}.")
     return session_id
-
-
-def parameters_of(body: Fields, *longest_answer: str) -> dict[str, Any]:
-    """How the model is to answer. `longest_answer`: the names of the field for that, the newest first."""
-    counts = [body.count(name) for name in longest_answer]
-    found = {
-        "temperature": body.number("temperature", most=2),
-        "top_p": body.number("top_p", most=1),
-        "max_tokens": next((count for count in counts if count), None),
-        "stop": body.texts("stop", most=4) or None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def refuse_tools(body: Fields) -> None:

@@ -1,5 +1,6 @@
 """/v1/runs: prompts answered, being answered, or waiting to be."""
 
+import uuid
 from typing import Any
 
 from django.db.models import QuerySet
@@ -23,7 +24,13 @@ from agents_app.models import Approval, Artifact, Run, Session, Step
 # What a browser may show: none of these can hold a script.
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "text/plain"}
 NEWEST_FIRST = ("-created_at", "created_at")
-FILTERS = {"status": "status", "agent": "agent_name", "session": "session_id", "trigger": "trigger"}
+FILTERS = {
+    "status": "status",
+    "agent": "agent_name",
+    "session": "session_id",
+    "trigger": "trigger",
+    "task": "task_id",
+}
 CHOICES = {"status": Run.Status.values, "trigger": Run.Trigger.values}
 
 
@@ -38,8 +45,17 @@ def filtered(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
             known = CHOICES.get(name, [value])
             if value not in known:
                 raise InvalidRequest(f"'{name}' must be one of: {', '.join(known)}.", param=name)
+            if name == "task" and not _is_uuid(value):
+                raise InvalidRequest("'task' must be the id of a task.", param=name)
             queryset = queryset.filter(**{column: value})
     return queryset
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
 
 
 def _filter(name: str) -> OpenApiParameter:

@@ -4,7 +4,6 @@ import dataclasses
 
 from asgiref.sync import async_to_sync
 from django.http import HttpResponseBase
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
@@ -15,6 +14,7 @@ from agents_app import servers
 from agents_app.api import tool_calls
 from agents_app.api.base import CrudViewSet
 from agents_app.api.permissions import IsAdministrator
+from agents_app.api.schema import EVENT
 from agents_app.api.server_serializers import (
     McpServerSerializer,
     OutcomeSerializer,
@@ -63,7 +63,7 @@ class McpServerViewSet(CrudViewSet):
     @extend_schema(
         request=ToolCallSerializer,
         parameters=[TOOL],
-        responses={(200, "application/json"): OutcomeSerializer, (200, "text/event-stream"): OpenApiTypes.STR},
+        responses={(200, "application/json"): OutcomeSerializer, (200, "text/event-stream"): EVENT},
     )
     @action(detail=True, methods=["post"], url_path="tools/(?P<tool>.+)/call")
     def call_tool(self, request: Request, name: str, tool: str) -> HttpResponseBase:

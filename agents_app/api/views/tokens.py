@@ -89,7 +89,7 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: Any) -> Response:
-        """Revoke the token: requests with it are refused at once, sockets opened with it are closed in a minute."""
+        """Revoke the token: requests with it are refused at once, sockets and streams end within seconds."""
         self.get_object().delete()
         return Response(status=204)
 

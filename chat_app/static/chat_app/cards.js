@@ -1,5 +1,7 @@
 // One card for each item of a run: a step, a question to a person, or a quiet line between the steps.
 
+import { adviceFor } from "./advice.js";
+import { copyButton } from "./copying.js";
 import { button, element, linkElsewhere, setText } from "./dom.js";
 import { GrowingText } from "./growing_text.js";
 import { laidOut } from "./json.js";
@@ -7,7 +9,6 @@ import { duration, gettext, ngettext, number } from "./words.js";
 
 const SHOWN_AT_ONCE = 4000; // characters of a tool's arguments or result
 const GLIMPSE = 160;
-const COPIED = 1500;
 const FOLDING = new Set(["thought", "tool_use", "tool_result"]);
 const MARKDOWN = new Set(["thought", "final_answer", "response"]);
 
@@ -20,6 +21,7 @@ class StepCard {
   #chosen = false; // whether a person has opened or closed it
   #isRendered = false;
   #drawnText = null;
+  #advised = null;
   tokens = 0;
 
   constructor(item, run) {
@@ -50,7 +52,7 @@ class StepCard {
       this.body = null;
       this.element.replaceChildren(head, this.text.element);
       if (this.item.type === "final_answer" || this.item.type === "response") {
-        head.append(this.#copyButton());
+        head.append(copyButton(() => this.item.text));
       }
     }
   }
@@ -68,6 +70,7 @@ class StepCard {
     setText(this.facts, this.#facts());
     this.#drawText();
     this.#fold();
+    this.#advise();
     this.#drawMore();
   }
 
@@ -153,13 +156,13 @@ class StepCard {
     return facts.map((fact) => ` · ${fact}`).join("");
   }
 
-  #copyButton() {
-    const words = gettext("Copy");
-    return button(words, "link copy", async ({ currentTarget: made }) => {
-      await copy(this.item.text);
-      made.textContent = gettext("Copied");
-      setTimeout(() => (made.textContent = words), COPIED);
-    });
+  /** What may be done about a failure or a warning. */
+  #advise() {
+    const line = this.#advised === this.item.code ? null : adviceFor(this.item.code);
+    if (line) {
+      this.#advised = this.item.code;
+      this.element.append(line);
+    }
   }
 
   #drawMore() {
@@ -284,17 +287,4 @@ function readableArguments(item) {
     return laidOut(item.text) ?? JSON.stringify(item.arguments, null, 2);
   }
   return item.text === "{}" ? "" : item.text;
-}
-
-/** To the clipboard, also where the page is not served securely and the browser keeps its own way to itself. */
-async function copy(text) {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(text);
-    return;
-  }
-  const field = element("textarea", "hidden", text);
-  document.body.append(field);
-  field.select();
-  document.execCommand("copy");
-  field.remove();
 }

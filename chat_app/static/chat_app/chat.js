@@ -283,7 +283,7 @@ function drawNow() {
   page.stop.hidden = !(busy && connected);
   page.stop.disabled = stopping;
   setText(page.stop, stopping ? gettext("Stopping…") : gettext("Stop"));
-  if (following) {
+  if (following && page.empty.hidden) {
     page.scroller.scrollTop = page.scroller.scrollHeight;
   }
 }

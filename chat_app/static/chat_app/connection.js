@@ -4,6 +4,7 @@ const HOPELESS = new Set([4400, 4401, 4403, 4404]);
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 15_000;
 const PATIENCE = 10_000; // until the server's first frame
+const DOUBT = 3_000; // until it answers where the connection may have been lost without a word
 const SETTLED = 5_000; // a connection that lasted this long was a good one
 
 export class Connection {
@@ -23,8 +24,18 @@ export class Connection {
     this.address = address;
     this.onFrame = onFrame;
     this.onState = onState;
-    addEventListener("online", () => this.#retry && this.open());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#retry && this.open());
+    addEventListener("online", () => this.#doubt());
+    document.addEventListener("resume", () => this.#doubt()); // the tab was suspended
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#doubt());
+  }
+
+  /** The network or the tab is back: connect at once; what seems to be a connection may have been lost meanwhile. */
+  #doubt() {
+    if (this.#retry) {
+      this.open();
+    } else if (this.send("ping", {})) {
+      this.#expectFrame(DOUBT, () => this.open());
+    }
   }
 
   open() {
@@ -60,11 +71,12 @@ export class Connection {
   }
 
   /** A server that says nothing for so long is gone, whatever the network believes. */
-  #expectFrame(milliseconds) {
+  #expectFrame(milliseconds, then = () => {}) {
     clearTimeout(this.#watch);
     this.#watch = setTimeout(() => {
       this.#socket.close();
       this.#closed(1006);
+      then();
     }, milliseconds);
   }
 

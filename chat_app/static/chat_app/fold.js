@@ -80,7 +80,7 @@ export class Run {
         this.#resolveApproval(data, timestamp);
         break;
       case "warning":
-        this.#say("warning", data.message);
+        this.#say("warning", data.message).code = data.code;
         break;
       case "response":
         this.#say("response", data.content);
@@ -185,11 +185,13 @@ export class Run {
     }
   }
 
-  #fail({ message }) {
-    if (!this.items.some((item) => item.type === "error" && item.text === message)) {
-      const item = this.#say("error", message);
-      item.status = "failed";
-    }
+  /** The step of the failure comes first; what kind it is only this frame says. */
+  #fail({ message, code }) {
+    const said = this.items.find((item) => item.type === "error" && item.text === message);
+    const item = said ?? this.#say("error", message);
+    item.status = "failed";
+    item.code = code;
+    this.changed.add(item);
   }
 
   #complete(data) {

@@ -1,9 +1,12 @@
-// A text that mostly grows at its end: what is there already is not touched.
+// A text that mostly grows at its end: what is there already is not touched. It is in blocks, which end where a line
+// does: a browser lays out a block anew when it changes, however long it is.
 
-const LONGEST_NODE = 2000;
+import { element } from "./dom.js";
+
+const BLOCK = 600; // characters after which the next end of a line is the block's
 
 export class GrowingText {
-  #nodes = [];
+  #nodes = []; // the text of each block
   #length = 0;
 
   constructor(root) {
@@ -15,23 +18,27 @@ export class GrowingText {
     while (this.#length > unchanged) {
       this.#shorten(this.#length - unchanged);
     }
-    const added = text.slice(this.#length);
-    if (!added) {
-      return;
+    for (let at = this.#length; at < text.length; at = this.#length) {
+      this.#append(text, at);
     }
-    const last = this.#nodes.at(-1);
-    if (last && last.length + added.length < LONGEST_NODE) {
-      last.appendData(added);
-    } else {
-      const node = document.createTextNode(added);
-      this.#nodes.push(node);
-      this.element.append(node);
-    }
-    this.#length = text.length;
   }
 
   replace(text) {
     this.grow(text, 0);
+  }
+
+  /** What is left of the text, as far as the last block goes. */
+  #append(text, at) {
+    let last = this.#nodes.at(-1);
+    if (!last || (last.length >= BLOCK && last.data.endsWith("\n"))) {
+      last = document.createTextNode("");
+      this.#nodes.push(last);
+      this.element.append(element("span", "block", last));
+    }
+    const lineEnd = text.indexOf("\n", Math.max(at, at + BLOCK - last.length - 1));
+    const end = lineEnd === -1 ? text.length : lineEnd + 1;
+    last.appendData(text.slice(at, end));
+    this.#length = end;
   }
 
   #shorten(surplus) {
@@ -39,7 +46,7 @@ export class GrowingText {
     const cut = Math.min(surplus, last.length);
     this.#length -= cut;
     if (cut === last.length) {
-      last.remove();
+      last.parentElement.remove();
       this.#nodes.pop();
     } else {
       last.deleteData(last.length - cut, cut);

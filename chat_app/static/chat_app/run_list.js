@@ -2,11 +2,12 @@
 
 import { get, getAll, nextPage } from "./api.js";
 import { element, link } from "./dom.js";
-import { duration, gettext, moment, ngettext } from "./words.js";
+import { duration, gettext, ngettext, shortMoment } from "./words.js";
 
 const INTERVAL = 4000;
 const PAGE = 50;
-const FILTERS = ["status", "agent", "trigger"];
+const FILTERS = ["status", "agent", "trigger", "task", "session"];
+const FILLED = new Set(["agent", "task"]); // from the API, later: what the address asks for is there before
 
 export class RunList {
   #runs = [];
@@ -17,14 +18,15 @@ export class RunList {
     this.page = page;
     this.current = current;
     this.#readAddress();
-    for (const option of page["filter-status"].options) {
-      option.text = option.value ? statusName(option.value) : option.text;
-    }
+    nameOptions(page["filter-status"], statusName);
+    nameOptions(page["filter-trigger"], triggerName);
     page.filters.addEventListener("change", () => this.#filter());
     page.filters.addEventListener("submit", (event) => event.preventDefault());
+    page["filter-session"].addEventListener("click", () => this.#ofAllSessions());
     page["more-runs"].addEventListener("click", () => this.#ask(this.#next, this.#runs));
     setInterval(() => !document.hidden && this.load(), INTERVAL);
-    this.#fillAgents();
+    this.#fill("agent", "/v1/agents", ({ name }) => [name, name]);
+    this.#fill("task", "/v1/tasks", ({ id, name }) => [name, id]);
     this.load();
   }
 
@@ -42,13 +44,14 @@ export class RunList {
   #readAddress() {
     const asked = new URL(location.href).searchParams;
     for (const name of FILTERS) {
-      const select = this.page[`filter-${name}`];
+      const field = this.page[`filter-${name}`];
       const value = asked.get(name) ?? "";
-      if (value && name === "agent") {
-        select.append(new Option(value, value));
+      if (value && FILLED.has(name)) {
+        field.append(new Option(value, value));
       }
-      select.value = value;
+      field.value = value;
     }
+    this.page["filter-session"].hidden = !this.page["filter-session"].value;
   }
 
   #filter() {
@@ -60,11 +63,24 @@ export class RunList {
     this.load();
   }
 
-  async #fillAgents() {
-    const agents = await getAll("/v1/agents").catch(() => []);
-    const select = this.page["filter-agent"];
-    const known = new Set([...select.options].map((option) => option.value));
-    select.append(...agents.filter(({ name }) => !known.has(name)).map(({ name }) => new Option(name, name)));
+  #ofAllSessions() {
+    this.page["filter-session"].value = "";
+    this.page["filter-session"].hidden = true;
+    this.page["filter-status"].focus();
+    this.#filter();
+  }
+
+  /** The choices of a filter: `named(row)` gives the words and the value of each. */
+  async #fill(name, address, named) {
+    const rows = await getAll(address).catch(() => []);
+    const select = this.page[`filter-${name}`];
+    const { value } = select;
+    const anything = select.options[0];
+    select.replaceChildren(anything, ...rows.map((each) => new Option(...named(each))));
+    if (value && ![...select.options].some((option) => option.value === value)) {
+      select.append(new Option(value, value)); // it is gone, its runs are there
+    }
+    select.value = value;
   }
 
   async #ask(address, before) {
@@ -122,7 +138,7 @@ function facts(run) {
   if (tokens) {
     words.push(ngettext("{count} token", "{count} tokens", tokens));
   }
-  return [...words, moment(run.created_at)].join(" · ");
+  return [...words, shortMoment(run.created_at)].join(" · ");
 }
 
 export function statusName(status) {
@@ -135,4 +151,22 @@ export function statusName(status) {
     cancelled: gettext("cancelled"),
   };
   return names[status] ?? status;
+}
+
+export function triggerName(trigger) {
+  const names = {
+    chat: gettext("a chat"),
+    api: gettext("the API"),
+    schedule: gettext("a schedule"),
+    agent: gettext("another agent"),
+    mcp: gettext("an MCP client"),
+    admin: gettext("the admin"),
+  };
+  return names[trigger] ?? trigger;
+}
+
+function nameOptions(select, nameOf) {
+  for (const option of select.options) {
+    option.text = option.value ? nameOf(option.value) : option.text;
+  }
 }

@@ -5,20 +5,22 @@ import { link, setText } from "./dom.js";
 import { Run } from "./fold.js";
 import { Rendering } from "./rendering.js";
 import { Replay } from "./replay.js";
-import { statusName } from "./run_list.js";
+import { statusName, triggerName } from "./run_list.js";
 import { Transcript } from "./transcript.js";
 import { Waterfall } from "./waterfall.js";
-import { duration, gettext, moment, number } from "./words.js";
+import { cost, duration, gettext, moment, number } from "./words.js";
 
 const FRAMES = [
   "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved", "warning",
   "response", "error", "interrupted", "reasoning_complete", "reset",
 ]; // prettier-ignore
 const LIVE = 250;
+const AGAIN = 2000;
 
 export class RunView {
   #frames = [];
   #cursor = 0;
+  #asked = 0;
   #drawing = false;
   #replay = null;
   #played = 0; // when the replay was drawn last, by the clock of the browser
@@ -33,6 +35,7 @@ export class RunView {
     page.play.addEventListener("click", () => this.#play());
     page.position.addEventListener("input", () => this.#seek());
     page.cards.addEventListener("approval", ({ detail }) => this.#answer(detail));
+    page.cards.addEventListener("again", ({ detail }) => this.#again(detail));
   }
 
   async open() {
@@ -45,14 +48,22 @@ export class RunView {
     this.page.run.hidden = false;
     this.#drawRow();
     setInterval(() => this.run.status === "running" && this.#draw(), LIVE);
+    this.#follow();
+  }
+
+  /** Follow the events; where a browser gives up, as it does when a server is being restarted, begin again. */
+  #follow() {
     const events = new EventSource(`/v1/runs/${encodeURIComponent(this.id)}/events`);
     for (const type of FRAMES) {
-      events.addEventListener(type, ({ data }) => this.#take(JSON.parse(data), events));
+      // A lost connection is an `error` event too, one without data.
+      events.addEventListener(type, ({ data }) => data && this.#take(JSON.parse(data), events));
     }
     events.addEventListener("error", () => {
       if (this.row.finished_at && !this.#frames.length) {
         events.close(); // it has ended, and its events were pruned
         this.page.pruned.hidden = false;
+      } else if (events.readyState === EventSource.CLOSED && this.run.status === "running") {
+        setTimeout(() => this.#follow(), AGAIN);
       }
     });
   }
@@ -85,8 +96,16 @@ export class RunView {
   }
 
   async #refresh() {
-    this.row = await get(`/v1/runs/${encodeURIComponent(this.id)}`);
-    this.#drawRow();
+    const asked = (this.#asked += 1);
+    try {
+      const row = await get(`/v1/runs/${encodeURIComponent(this.id)}`);
+      if (asked === this.#asked) {
+        this.row = row; // an answer that was overtaken tells of the past
+        this.#drawRow();
+      }
+    } catch (error) {
+      this.#complain(error.message);
+    }
   }
 
   #drawRow() {
@@ -102,9 +121,15 @@ export class RunView {
     setText(page["run-tokens"], gettext("{taken} tokens in, {given} out", {
       taken: number(usage.input_tokens ?? 0), given: number(usage.output_tokens ?? 0),
     })); // prettier-ignore
-    setText(page["run-trigger"], row.trigger);
-    const address = `/chat/?session=${encodeURIComponent(row.session_id)}`;
-    page["run-session"].replaceChildren(link(gettext("Open the chat"), address));
+    setText(page["run-cost"], row.cost == null ? "–" : cost(row.cost));
+    page["run-trigger"].replaceChildren(
+      row.task_id ? link(gettext("a task"), `/tasks/?task=${encodeURIComponent(row.task_id)}`) : triggerName(row.trigger),
+    );
+    const session = encodeURIComponent(row.session_id);
+    page["run-session"].replaceChildren(
+      link(gettext("Open"), `/chat/?session=${session}`), " · ",
+      link(gettext("its runs"), `/runs/?session=${session}`),
+    ); // prettier-ignore
     page.cancel.hidden = Boolean(row.finished_at);
     page.player.hidden = !row.finished_at || this.#frames.length < 2;
   }
@@ -132,6 +157,7 @@ export class RunView {
   }
 
   #show(item) {
+    this.transcript.finish();
     const card = item && this.page.cards.querySelector(`[data-step="${item.step}"]`);
     if (card) {
       card.querySelector("details")?.setAttribute("open", "");
@@ -143,6 +169,17 @@ export class RunView {
   async #cancel() {
     try {
       await api("POST", `/v1/runs/${encodeURIComponent(this.id)}/cancel`, {});
+    } catch (error) {
+      this.#complain(error.message);
+    }
+  }
+
+  /** The same message to the same agent, in the same chat. */
+  async #again({ message, agent }) {
+    try {
+      const wanted = { message, session_id: this.row.session_id };
+      const { run_id: run } = await api("POST", `/v1/agents/${encodeURIComponent(agent)}/runs`, wanted);
+      location.assign(`/runs/?run=${encodeURIComponent(run)}`);
     } catch (error) {
       this.#complain(error.message);
     }

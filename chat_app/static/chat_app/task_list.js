@@ -2,7 +2,7 @@
 
 import { get, nextPage } from "./api.js";
 import { element, link } from "./dom.js";
-import { gettext, moment, ngettext } from "./words.js";
+import { gettext, ngettext, shortMoment } from "./words.js";
 
 const INTERVAL = 5000;
 
@@ -67,7 +67,7 @@ export class TaskList {
 }
 
 function facts(task) {
-  const next = task.next_run_at ? gettext("next {time}", { time: moment(task.next_run_at) }) : gettext("not due");
+  const next = task.next_run_at ? gettext("next {time}", { time: shortMoment(task.next_run_at) }) : gettext("not due");
   const words = [task.enabled ? next : gettext("disabled"), task.agent_name];
   if (task.total_runs) {
     words.push(ngettext("{count} run", "{count} runs", task.total_runs));

@@ -1,10 +1,10 @@
 // One task: what can be done with it, its form, and what has come of it.
 
 import { api, get } from "./api.js";
-import { element, link, setText } from "./dom.js";
-import { statusName } from "./run_list.js";
+import { link, setText } from "./dom.js";
 import { TaskForm } from "./task_form.js";
-import { duration, gettext, moment } from "./words.js";
+import { TaskHistory } from "./task_history.js";
+import { gettext } from "./words.js";
 
 const INTERVAL = 4000;
 
@@ -14,6 +14,7 @@ export class TaskView {
     this.id = id;
     this.changed = changed;
     this.form = new TaskForm({ page, saved: (task) => this.#saved(task) });
+    this.history = new TaskHistory({ page, id });
     page["run-now"].addEventListener("click", () => this.#runNow());
     page.switch.addEventListener("click", () => this.#switch());
     page.remove.addEventListener("click", () => this.#remove());
@@ -41,6 +42,7 @@ export class TaskView {
     setText(page["task-title"], task ? task.name : gettext("New task"));
     page.verbs.hidden = !task;
     page.history.hidden = !task;
+    page["all-runs"].href = `/runs/?task=${encodeURIComponent(this.id ?? "")}`;
     setText(page.switch, task?.enabled ? gettext("Disable") : gettext("Enable"));
     setText(page.save, task ? gettext("Save") : gettext("Create the task"));
   }
@@ -61,7 +63,7 @@ export class TaskView {
       const { run_id: run } = await api("POST", `/v1/tasks/${this.id}/run`, {});
       this.#say(gettext("Started."), link(gettext("Watch it"), `/runs/?run=${encodeURIComponent(run)}`));
       this.changed();
-      await this.#loadHistory();
+      await this.history.load();
     });
   }
 
@@ -100,22 +102,11 @@ export class TaskView {
 
   async #watchHistory() {
     try {
-      await this.#loadHistory();
+      await this.history.load();
     } catch (error) {
       console.warn("The history could not be had:", error);
     }
     setTimeout(() => this.#watchHistory(), INTERVAL);
-  }
-
-  async #loadHistory() {
-    const { data } = await get(`/v1/tasks/${this.id}/runs?limit=20`);
-    const lines = data.map((run) => [run, runFacts(run)]);
-    const state = JSON.stringify(lines.map(([run, facts]) => [run.id, facts]));
-    this.page["no-history"].hidden = data.length > 0;
-    if (this.page["history-list"].dataset.shown !== state) {
-      this.page["history-list"].dataset.shown = state;
-      this.page["history-list"].replaceChildren(...lines.map(([run, facts]) => historyLine(run, facts)));
-    }
   }
 
   #say(...words) {
@@ -126,20 +117,4 @@ export class TaskView {
     this.page.problem.textContent = error.message;
     this.page.problem.hidden = false;
   }
-}
-
-function runFacts(run) {
-  const words = [statusName(run.status), moment(run.scheduled_for ?? run.created_at)];
-  if (run.started_at && run.finished_at) {
-    words.push(duration(new Date(run.finished_at) - new Date(run.started_at)));
-  }
-  return words.join(" · ");
-}
-
-function historyLine(run, facts) {
-  const words = element("span", "facts", (run.error ?? run.result ?? "").slice(0, 200));
-  words.dir = "auto";
-  const line = element("li", "", link(facts, `/runs/?run=${encodeURIComponent(run.id)}`), words);
-  line.dataset.status = run.status;
-  return line;
 }

@@ -8,6 +8,8 @@ const CLOCK = 1000;
 // Cards are in several lists: a browser looks after a list that is out of sight as one thing, not as many.
 const LONGEST_LIST = 50;
 const TYPICAL_HEIGHT = 50;
+// So many new items at once are an old session: its newest cards are made at once, the others when there is time.
+const MANY = 3 * LONGEST_LIST;
 
 export class Transcript {
   #root;
@@ -31,6 +33,11 @@ export class Transcript {
       this.#sections.get(run).draw();
     }
     conversation.changed.clear();
+  }
+
+  /** Have every card there. */
+  finish() {
+    this.#sections.forEach((section) => section.finish());
   }
 
   clear() {
@@ -61,6 +68,8 @@ class Section {
   #cards = new Map();
   #rendering;
   #lastStep = -Infinity; // of those that have cards
+  #owed = new Map(); // of lists whose cards are still to be made: their items
+  #owing = new Set(); // the items of those
 
   constructor(run, rendering) {
     this.run = run;
@@ -84,6 +93,7 @@ class Section {
     this.element.dataset.status = run.status;
     setText(this.title, gettext("Message to {agent}", { agent: run.agent }));
     setText(this.said, run.message);
+    this.#postpone();
     for (const item of run.changed) {
       this.#drawItem(item);
     }
@@ -98,7 +108,53 @@ class Section {
     setText(this.clock, isRunning ? ` ${elapsed(Date.now() / 1000 - this.run.since)}` : "");
   }
 
+  /** Lay out lists for many new items; cards are made for the newest, which is what people look at first. */
+  #postpone() {
+    const isNew = (item) => !item.removed && !this.#cards.has(item) && !this.#owing.has(item);
+    const fresh = this.run.changed.size > MANY ? this.run.items.filter((item) => this.run.changed.has(item) && isNew(item)) : [];
+    const later = fresh.slice(0, -MANY);
+    if (!later.length || later[0].step < this.#lastStep) {
+      return;
+    }
+    for (let at = 0; at < later.length; at += LONGEST_LIST) {
+      const items = later.slice(at, at + LONGEST_LIST);
+      this.#owed.set(this.#newList(items.length), items);
+      items.forEach((item) => this.#owing.add(item));
+    }
+    this.#newList(0);
+    whenIdle((hasTime) => this.#makeOwed(hasTime));
+  }
+
+  /** Make cards, of the newest lists first, for as long as there is time. Returns whether that is all. */
+  #makeOwed(hasTime) {
+    for (const [list, items] of [...this.#owed].reverse()) {
+      while (items.length) {
+        if (!hasTime()) {
+          return false;
+        }
+        const item = items.pop();
+        this.#owing.delete(item);
+        if (!item.removed) {
+          const card = cardFor(item, this.run);
+          this.#cards.set(item, card);
+          list.prepend(card.element);
+          this.#drawCard(card);
+        }
+      }
+      this.#owed.delete(list);
+    }
+    return true;
+  }
+
+  /** Make all cards that are still to be made: somebody wants one of them. */
+  finish() {
+    this.#makeOwed(() => true);
+  }
+
   #drawItem(item) {
+    if (this.#owing.has(item)) {
+      return; // its card will show it as it is then
+    }
     let card = this.#cards.get(item);
     if (item.removed) {
       card?.element.remove();
@@ -110,6 +166,10 @@ class Section {
       this.#place(card, this.#following(item));
       this.#cards.set(item, card);
     }
+    this.#drawCard(card);
+  }
+
+  #drawCard(card) {
     card.draw();
     if (card.wantsRendering) {
       this.#rendering.watch(card);
@@ -123,12 +183,17 @@ class Section {
     }
     let list = this.lists.lastElementChild;
     if (!list || list.childElementCount >= LONGEST_LIST) {
-      list = element("ol", "items");
-      this.lists.append(list);
+      list = this.#newList(0);
     }
     list.append(card.element);
-    // What a browser takes it to be high while it is out of sight.
-    list.style.setProperty("contain-intrinsic-block-size", `auto ${list.childElementCount * TYPICAL_HEIGHT}px`);
+    estimateHeight(list, list.childElementCount);
+  }
+
+  #newList(count) {
+    const list = element("ol", "items");
+    estimateHeight(list, count);
+    this.lists.append(list);
+    return list;
   }
 
   /** The card before which this item's belongs; null at the end. */
@@ -152,6 +217,25 @@ class Section {
     this.element.dispatchEvent(new CustomEvent("again", { bubbles: true, detail: { message, agent } }));
   }
 }
+
+/** What a browser takes a list to be high while it is out of sight. */
+function estimateHeight(list, count) {
+  list.style.setProperty("contain-intrinsic-block-size", `auto ${count * TYPICAL_HEIGHT}px`);
+}
+
+/** Call `work(hasTime)` while the browser has nothing better to do, until it returns true. */
+function whenIdle(work) {
+  idly((idle) => work(() => idle.timeRemaining() > 1) || whenIdle(work));
+}
+
+/** Safari tells nobody when it is idle: there a little is done between frames. */
+const idly =
+  globalThis.requestIdleCallback ??
+  ((act) =>
+    setTimeout(() => {
+      const end = performance.now() + 8;
+      act({ timeRemaining: () => end - performance.now() });
+    }, 16));
 
 /** What the agent does now. */
 export function activity(run) {

@@ -45,6 +45,37 @@ export function elapsed(seconds) {
   return whole < 60 ? `${whole} s` : duration(whole * 1000);
 }
 
+/** Dollars: small sums with as many digits as it takes to tell them from nothing. */
+export function cost(dollars) {
+  const options = { style: "currency", currency: "USD", maximumSignificantDigits: 3 };
+  return new Intl.NumberFormat(language, Number(dollars) < 1 ? options : { style: "currency", currency: "USD" }).format(dollars);
+}
+
+/** The same, short: today only the time, this year without the year. For lists. */
+export function shortMoment(iso) {
+  if (!iso) {
+    return "";
+  }
+  const [at, now] = [new Date(iso), new Date()];
+  const options = { hour: "numeric", minute: "2-digit" };
+  if (at.toDateString() !== now.toDateString()) {
+    Object.assign(options, { day: "numeric", month: "short" });
+  }
+  if (at.getFullYear() !== now.getFullYear()) {
+    options.year = "numeric";
+  }
+  return at.toLocaleString(language, options);
+}
+
+export function day(iso) {
+  return iso ? new Date(iso).toLocaleDateString(language, { dateStyle: "medium" }) : "";
+}
+
 export function moment(iso) {
   return iso ? new Date(iso).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" }) : "";
+}
+
+/** What was written in Markdown, without its signs: for a line that only gives a glimpse of it. */
+export function plain(text) {
+  return text.replace(/\*\*|`+|^\s*#+\s/gm, "").replace(/\||:?-{3,}:?|\s/g, " ").replace(/ {2,}/g, " ").trim();
 }

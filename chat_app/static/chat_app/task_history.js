@@ -1,0 +1,88 @@
+// What has come of a task: its runs with what its webhook was told of them, and the moments that were left out.
+
+import { get } from "./api.js";
+import { element, link } from "./dom.js";
+import { statusName } from "./run_list.js";
+import { duration, gettext, moment, ngettext, plain } from "./words.js";
+
+const SHOWN = 20;
+
+export class TaskHistory {
+  constructor({ page, id }) {
+    this.page = page;
+    this.id = id;
+  }
+
+  async load() {
+    const [runs, skips, deliveries] = await Promise.all(
+      ["runs", "skips", "deliveries"].map(async (what) => (await get(`/v1/tasks/${this.id}/${what}?limit=${SHOWN}`)).data),
+    );
+    const told = new Map(deliveries.map((delivery) => [delivery.run_id, delivery]));
+    const lines = [...runs.map((run) => ofRun(run, told.get(run.id))), ...skips.map(ofSkip)];
+    lines.sort((one, other) => other.at - one.at);
+    this.#draw(lines.slice(0, SHOWN));
+  }
+
+  #draw(lines) {
+    const list = this.page["history-list"];
+    const state = JSON.stringify(lines);
+    this.page["no-history"].hidden = lines.length > 0;
+    if (list.dataset.shown !== state) {
+      const focused = document.activeElement?.closest?.("#history-list a")?.getAttribute("href");
+      list.dataset.shown = state;
+      list.replaceChildren(...lines.map(drawn));
+      list.querySelector(`a[href="${focused}"]`)?.focus();
+    }
+  }
+}
+
+function ofRun(run, delivery) {
+  const at = new Date(run.scheduled_for ?? run.created_at);
+  const facts = [statusName(run.status), moment(at)];
+  if (run.started_at && run.finished_at) {
+    facts.push(duration(new Date(run.finished_at) - new Date(run.started_at)));
+  }
+  return {
+    at: at.getTime(),
+    status: run.status,
+    facts: facts.join(" · "),
+    address: `/runs/?run=${encodeURIComponent(run.id)}`,
+    words: plain(run.error ?? run.result ?? "").slice(0, 200),
+    told: delivery && wordsOf(delivery),
+    failed: delivery?.status === "failed",
+  };
+}
+
+function ofSkip(skip) {
+  const from = moment(skip.scheduled_for);
+  const span = skip.count > 1 ? `${from} – ${moment(skip.until)}` : from;
+  const count = ngettext("left out", "left out {count} times", skip.count);
+  const words = skip.message || skip.reason;
+  return { at: new Date(skip.until).getTime(), status: "skipped", facts: `${count} · ${span}`, words };
+}
+
+/** What became of telling the webhook. */
+function wordsOf({ status, attempts, error, delivered_at: at, next_attempt_at: next }) {
+  switch (status) {
+    case "delivered":
+      return gettext("Webhook told {time}", { time: moment(at) });
+    case "failed":
+      return `${ngettext("Webhook given up after one attempt", "Webhook given up after {count} attempts", attempts)}: ${error}`;
+    default:
+      return error
+        ? gettext("Webhook tried again {time}: {reason}", { time: moment(next), reason: error })
+        : gettext("Webhook is about to be told");
+  }
+}
+
+function drawn({ status, facts, address, words, told, failed }) {
+  const said = element("span", "facts", words);
+  said.dir = "auto";
+  said.title = words;
+  const line = element("li", "", address ? link(facts, address) : facts, said);
+  line.dataset.status = status;
+  if (told) {
+    line.append(element("span", failed ? "wrong told" : "quiet told", told));
+  }
+  return line;
+}

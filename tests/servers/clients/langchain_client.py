@@ -1,0 +1,96 @@
+"""LangChain's `ChatOpenAI`: `python langchain_client.py '{"base_url": …, "agents": {…}}'` prints its answers."""
+
+import asyncio
+import json
+import sys
+
+import openai
+from langchain_openai import ChatOpenAI
+
+REPLY = {"title": "reply", "type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+
+
+def told(message):
+    usage, finish = message.usage_metadata, message.response_metadata.get("finish_reason")
+    return {"text": message.text, "finish": finish, "tokens": [usage["input_tokens"], usage["output_tokens"]]}
+
+
+def streamed(chat):
+    chunks = list(chat.stream("Hello"))
+    return told(sum(chunks[1:], chunks[0]))
+
+
+def refused(ask):
+    try:
+        ask()
+    except openai.APIStatusError as error:
+        return [error.status_code, error.code, error.param]
+
+
+def failed_late(chat):
+    text = ""
+    try:
+        for chunk in chat.stream("Hello"):
+            text += chunk.text
+    except openai.APIError as error:
+        return [text, error.code]
+
+
+def left(chat):
+    stream = chat.stream("Hello")
+    text = ""
+    for chunk in stream:
+        text += chunk.text
+        if text == "One":
+            break
+    stream.close()
+    return text
+
+
+async def all_async(chat, agents):
+    chunks = [chunk async for chunk in chat(agents["plain"]).astream("Hello")]
+    stream = chat(agents["endless"]).astream("Hello")
+    async for chunk in stream:
+        if chunk.text:
+            await stream.aclose()
+    return {
+        "whole": told(await chat(agents["plain"]).ainvoke("Hello")),
+        "streamed": told(sum(chunks[1:], chunks[0])),
+        "left": chunk.text,
+    }
+
+
+def thoughts(message):
+    blocks = (block for block in message.content if block["type"] == "reasoning")
+    return "".join(part["text"] for block in blocks for part in block["content"])
+
+
+def main():
+    asked = json.loads(sys.argv[1])
+    url, agents = asked["base_url"], asked["agents"]
+
+    def chat(agent, **more):
+        return ChatOpenAI(model=agent, base_url=url, api_key="any", timeout=30, stream_usage=True, **more)
+
+    response = chat(agents["plain"], use_responses_api=True, output_version="responses/v1").invoke("Hello")
+    structured = chat(agents["structured"])
+    report = {
+        "blocking": {
+            "whole": told(chat(agents["plain"]).invoke("Hello")),
+            "streamed": streamed(chat(agents["plain"])),
+            "refused": refused(lambda: chat(agents["bad"]).invoke("Hello")),
+            "refused_stream": refused(lambda: list(chat(agents["bad"]).stream("Hello"))),
+            "unknown": refused(lambda: chat("nobody").invoke("Hello")),
+            "failed_late": failed_late(chat(agents["late"])),
+            "left": left(chat(agents["endless"])),
+            "structured": structured.with_structured_output(REPLY, method="json_schema").invoke("Hello"),
+        },
+        "async": asyncio.run(all_async(chat, agents)),
+        "json_mode": structured.with_structured_output(REPLY, method="json_mode").invoke("Hello"),
+        "responses": {"whole": response.text, "thought": thoughts(response)},
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

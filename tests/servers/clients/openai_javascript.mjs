@@ -1,0 +1,112 @@
+// OpenAI's own JavaScript client: `node openai_javascript.mjs '{"base_url": …, "folder": …, "agents": {…}}'`.
+//
+// Prints as JSON what it was answered. With `leave`, it follows a response, each event a line, until it is killed.
+
+import { createRequire } from "node:module";
+
+const asked = JSON.parse(process.argv[2]);
+const { OpenAI } = createRequire(asked.folder + "/")("openai");
+const client = new OpenAI({ baseURL: asked.base_url, apiKey: "any", timeout: 30_000 });
+const messages = [{ role: "user", content: "Hello" }];
+const schema = { type: "object", properties: { answer: { type: "integer" } }, required: ["answer"] };
+
+const tokens = (usage) => [usage.prompt_tokens, usage.completion_tokens];
+
+async function whole(model, more = {}) {
+  const answer = await client.chat.completions.create({ model, messages, ...more });
+  const { message, finish_reason } = answer.choices[0];
+  return {
+    text: message.content,
+    thought: message.reasoning_content,
+    finish: finish_reason,
+    tokens: tokens(answer.usage),
+  };
+}
+
+async function streamed(model, told = { text: "", thought: "" }, enough = undefined) {
+  const more = { stream: true, stream_options: { include_usage: true } };
+  const stream = await client.chat.completions.create({ model, messages, ...more });
+  for await (const chunk of stream) {
+    if (chunk.usage) told.tokens = tokens(chunk.usage);
+    for (const choice of chunk.choices) {
+      told.text += choice.delta.content ?? "";
+      told.thought += choice.delta.reasoning_content ?? "";
+      told.finish = choice.finish_reason ?? told.finish;
+    }
+    if (told.text === enough) break; // the client hangs up by itself
+  }
+  return told;
+}
+
+async function refused(promise) {
+  try {
+    await promise;
+  } catch (error) {
+    return [error.status, error.code, error.param];
+  }
+}
+
+async function failedLate(model) {
+  const told = { text: "", thought: "" };
+  try {
+    await streamed(model, told);
+  } catch (error) {
+    return [told.text, error.code];
+  }
+}
+
+async function responses(agents) {
+  const answer = await client.responses.create({ model: agents.plain, input: "Hello" });
+  const told = { whole: answer.output_text, streamed: "" };
+  for await (const event of await client.responses.create({ model: agents.plain, input: "Hello", stream: true })) {
+    if (event.type === "response.output_text.delta") told.streamed += event.delta;
+    if (event.type === "response.completed") told.ended = textOf(event.response);
+  }
+  const text = { format: { type: "json_schema", name: "reply", schema, strict: true } };
+  const structured = await client.responses.create({ model: agents.structured, input: "Hello", text });
+  return { ...told, structured: JSON.parse(structured.output_text) };
+}
+
+const textOf = (response) =>
+  response.output
+    .filter((item) => item.type === "message")
+    .flatMap((item) => item.content.map((part) => part.text))
+    .join("");
+
+async function* follow(stream) {
+  for await (const event of stream) {
+    const line = { type: event.type, number: event.sequence_number, delta: event.delta ?? null };
+    if (["response.created", "response.completed"].includes(event.type)) {
+      line.id = event.response.id;
+      line.text = textOf(event.response);
+    }
+    yield line;
+  }
+}
+
+async function everything({ agents, rest }) {
+  const format = { type: "json_schema", json_schema: { name: "reply", schema, strict: true } };
+  const chat = {
+    whole: await whole(agents.plain),
+    streamed: await streamed(agents.plain),
+    refused: await refused(whole(agents.bad)),
+    refused_stream: await refused(streamed(agents.bad)),
+    unknown: await refused(whole("nobody")),
+    failed_late: await failedLate(agents.late),
+    left: (await streamed(agents.endless, undefined, "One")).text,
+    structured: JSON.parse((await whole(agents.structured, { response_format: format })).text),
+  };
+  const rested = [];
+  const left = await client.responses.retrieve(rest.id, { stream: true, starting_after: rest.after });
+  for await (const line of follow(left)) rested.push(line);
+  const models = [];
+  for await (const model of client.models.list()) models.push(model.id);
+  return { promises: chat, responses: await responses(agents), rest: rested, models };
+}
+
+if (asked.leave) {
+  const stream = await client.responses.create({ model: asked.leave, input: "Hello", stream: true });
+  for await (const line of follow(stream)) console.log(JSON.stringify(line));
+} else {
+  console.log(JSON.stringify(await everything(asked)));
+}

@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-fast lint benchmark constraints clean
+.PHONY: help install install-dev run test test-fast lint benchmark docs constraints clean
 
 # A file's tests share servers and browsers, so a file stays in one process. (pytest-xdist's `loadgroup` does
 # nothing with pytest 9.2: it names groups in a field that pytest does not read any more.)
@@ -33,6 +33,9 @@ lint: install-dev  ## Check style and types
 
 benchmark: install-dev  ## Measure how fast streams are
 	@.venv/bin/python -m benchmarks.stream
+
+docs:  ## Build the documentation into var/docs/html
+	@scripts/build-docs
 
 constraints:  ## Write constraints.txt anew after a change of requirements
 	@scripts/make-constraints

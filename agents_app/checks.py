@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from agents_app import traces
 from agents_app.access import is_loopback
 
 
@@ -73,12 +74,21 @@ def _is_origin(text: str) -> bool:
 @register
 def retention(app_configs, **kwargs) -> list[CheckMessage]:
     """A negative age would prune what is yet to come."""
-    if settings.EVENT_RETENTION_DAYS >= 0:
-        return []
+    kinds = ("EVENT", "ARTIFACT", "RUN", "HISTORY")
+    names = [*(f"{kind}_RETENTION_DAYS" for kind in kinds), "KEEP_RUNS_PER_SESSION"]
     return [
         Error(
-            f"EVENT_RETENTION_DAYS is {settings.EVENT_RETENTION_DAYS}.",
-            hint="Set it to 0 to keep all events, or to a number of days.",
+            f"{name} is {getattr(settings, name)}.",
+            hint="Set it to 0 to keep everything, or to a number of days; KEEP_RUNS_PER_SESSION to a number of runs.",
             id="agents_app.E005",
         )
+        for name in names
+        if getattr(settings, name) < 0
     ]
+
+
+@register
+def tracing(app_configs, **kwargs) -> list[CheckMessage]:
+    """Traces that somebody asked for in words that we do not know would be missed in silence."""
+    problem = traces.problem()
+    return [Error(problem, hint="See docs/operations.md.", id="agents_app.E006")] if problem else []

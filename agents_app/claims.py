@@ -12,7 +12,8 @@ import orjson
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from agents_app import log, runs
+from agents_app import costs, log, runs
+from agents_app.costs import Tariff
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.log.store import Segment
 from agents_app.models import Agent, Event, Provider, Run
@@ -36,6 +37,7 @@ class Claim:
     conversation: Conversation
     dangling: list[int] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    tariff: Tariff | None = None
     is_broken: bool = False
 
 
@@ -122,13 +124,14 @@ def _prepared(run: Run, default: Provider | None) -> Claim:
 
 def _whole(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
-    spec = agent.spec(agent.provider or default) if agent else None
+    provider = (agent and agent.provider) or default
+    spec = agent.spec(provider) if agent else None
     if spec and run.given:
         spec = _with_given(spec, run.given)
     if spec and run.task and run.task.timeout:
         spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, timeout=run.task.timeout))
     told = runs.conversation(run, spec.model.context_tokens) if spec else runs.conversation(run)
-    prepared = Claim(run, spec, told)
+    prepared = Claim(run, spec, told, tariff=costs.tariff(provider, spec.model.model) if spec else None)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared

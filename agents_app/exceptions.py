@@ -10,6 +10,7 @@ AgentError                  something a caller should be told, in one sentence
 │   ├── SessionBusy         a run is going on and the caller asked not to wait
 │   ├── InUse               cannot be deleted: something refers to it
 │   └── AlreadyAnswered     an approval that somebody else has given, or refused
+├── NotWelcome              somebody whom we knew may not stay: a token was revoked, a session has ended
 ├── RateLimited             too fast; `retry_after` seconds
 ├── StorageUnavailable      the database refused a write (full disk, lock that lasts)
 ├── ServerUnavailable       an MCP server cannot be used just now
@@ -87,6 +88,12 @@ class AlreadyAnswered(Conflict):
     """Somebody has approved or denied the call already, or it is too late."""
 
     code = "already_answered"
+
+
+class NotWelcome(AgentError):
+    """They may not stay any more."""
+
+    code = "not_authenticated"
 
 
 class RateLimited(AgentError):

@@ -6,6 +6,7 @@ import datetime
 import functools
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -19,6 +20,7 @@ from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavai
 from agents_app.log import RunLog
 from agents_app.models import Run, Step
 from agents_app.platform_tools import RunChild
+from agents_app.reporting import Report
 from agents_app.runs import cancel_children, cancel_events, close_approvals, complete_data, enqueue_next
 from agents_app.threads import DatabaseThreads
 
@@ -43,6 +45,7 @@ class Execution:
         self.conversation = claim.conversation
         self.dangling = claim.dangling
         self.is_broken = claim.is_broken
+        self._tariff = claim.tariff
         self.log = log
         self._calling = {open_tool.index for open_tool in claim.conversation.open_tools if open_tool.started}
         self._run_child = run_child
@@ -50,6 +53,7 @@ class Execution:
         self._stopping: str | None = None
         self._hand_back = False
         self._ending = False
+        self._report = Report(claim.run)
 
     def stop(self, why: str) -> None:
         """Stop now: for `cancel` the run ends, for `shutdown` it is handed back. What is ending anyway just ends."""
@@ -63,6 +67,10 @@ class Execution:
 
     async def execute(self) -> None:
         """Go through with the run; whatever happens, it ends in one of the ways below."""
+        with self._report.about():
+            await self._carry_out()
+
+    async def _carry_out(self) -> None:
         try:
             await self._answer_or_fail()
         except Fenced:
@@ -126,6 +134,8 @@ class Execution:
                 if isinstance(event, Answered | Parked):
                     return event
                 if type(event) is Delta:
+                    if not self._report.has_spoken:
+                        self._report.spoke()
                     if self.run.enable_reasoning:
                         self.log.delta(event)
                         if self.log.is_full:
@@ -226,7 +236,9 @@ class Execution:
     async def _end_completed(self, answer: Answered) -> None:
         if not self.run.enable_reasoning:
             self.log.add("response", {"content": answer.content})
-        await self._end(Run.Status.COMPLETED, result=answer.content, truncated=answer.truncated)
+        filtered = {"error_code": answer.cut_short} if answer.cut_short == "content_filter" else {}
+        truncated = answer.cut_short == "length"
+        await self._end(Run.Status.COMPLETED, result=answer.content, truncated=truncated, **filtered)
 
     async def _end_failed(self, message: str, code: str) -> None:
         if self.run.enable_reasoning:
@@ -240,7 +252,7 @@ class Execution:
         await self._end(Run.Status.FAILED, error=message, error_code=code, result=self._partial())
 
     async def _end_cancelled(self) -> None:
-        await self._database.run(self.run.refresh_from_db, fields=["cancelled_by"])
+        await self._database.run(self.run.refresh_from_db, fields=["cancelled_by", "cancel_requested_at"])
         events = cancel_events(self.run, self.conversation.usage, self.conversation.iteration)
         self.log.add(*events[0])
         await self._end(Run.Status.CANCELLED, result=self._partial())
@@ -248,16 +260,20 @@ class Execution:
     async def _end(self, status: Run.Status, **changes: Any) -> None:
         self._ending = True
         usage, iterations = self.conversation.usage, self.conversation.iteration
+        cost = self._tariff.cost(usage.as_dict()) if self._tariff else Decimal(0)
         self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
         await self.log.commit(
             then=self._clean_up,
             status=status,
-            usage=usage.as_dict(),
+            **Run.used(usage.as_dict()),
+            cost=cost,
+            model=self.spec.model.model if self.spec else "",
             finished_at=timezone.now(),
             lease_until=None,
             worker="",
             **changes,
         )
+        self._report.ended(status, usage, cost, error_code=changes.get("error_code", ""))
 
         if self.spec and self.spec.can_ask_agents and status != Run.Status.COMPLETED:
             await self._database.run(cancel_children, self.run, by=self.run.cancelled_by)

@@ -1,6 +1,10 @@
 """Whether this process lives, and whether it can do its work."""
 
+import asyncio
+import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,12 +14,14 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 
-from agents_app import dispatch, live
+from agents_app import dispatch, live, measures, scheduler
 from agents_app.configuration import service as configuration
 
 logger = logging.getLogger(__name__)
 
 OK = "ok"
+LATEST_FIRE = 30.0  # seconds after which a task that has not fired is a sign that nobody fires any
+_LEAST_SPACE = 16 * 1024**2  # bytes
 _migrated = False
 
 
@@ -25,12 +31,12 @@ async def alive() -> HttpResponse:
 
 
 async def ready() -> HttpResponse:
-    """Each check with `ok` or a sentence; 503 where one is not ok."""
+    """Each check with `ok` or a sentence; 503 where one is not ok. `warnings`: what a person should see to."""
     checks = await readiness()
     is_ready = all(result == OK for result in checks.values())
     body: dict[str, Any] = {"status": OK if is_ready else "unavailable", "checks": checks}
-    if settings.CONFIG_DIR and (problem := configuration.problem()):
-        body["warnings"] = {"configuration": problem}  # what was configured before still serves
+    if warnings := await sync_to_async(_warnings)():
+        body["warnings"] = warnings
     return JsonResponse(body, status=200 if is_ready else 503)
 
 
@@ -39,6 +45,7 @@ async def readiness() -> dict[str, str]:
     return {
         **await sync_to_async(_storage)(),
         "channel_layer": await _channel_layer(),
+        "disk": await asyncio.to_thread(_disk),
         "configuration": configuration.problem() if configuration.never_loaded() else OK,
         "draining": "This process is shutting down." if dispatch.draining() else OK,
     }
@@ -48,11 +55,38 @@ def _storage() -> dict[str, str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return {"database": OK, "migrations": _migrations(), "worker": _worker()}
+        migrations = _migrations()
+        if migrations == OK:
+            scheduler.overdue()  # asks a table: SQLite answers SELECT 1 when its file is deleted
+        return {"database": OK, "migrations": migrations, "worker": _worker()}
     except DatabaseError:
+        measures.DATABASE_ERRORS.labels("probe").inc()
         logger.exception("The database does not answer")
-        unknown = "Unknown without the database."
-        return {"database": "The database does not answer.", "migrations": unknown, "worker": unknown}
+        unknown = dict.fromkeys(("migrations", "worker"), "Unknown without the database.")
+        return {"database": "The database does not answer.", **unknown}
+
+
+def _warnings() -> dict[str, str]:
+    """What is wrong although requests are served: to send them elsewhere would not mend it."""
+    warnings = {}
+    if settings.CONFIG_DIR and (problem := configuration.problem()):
+        warnings["configuration"] = problem  # what was configured before still serves
+    with contextlib.suppress(DatabaseError):  # which is among the checks
+        if (late := scheduler.overdue()) >= LATEST_FIRE:
+            warnings["scheduler"] = f"Tasks do not fire: one has been due for {late:.0f} seconds."
+    return warnings
+
+
+def _disk() -> str:
+    """Whether VAR_DIR takes a file, and has room for more."""
+    try:
+        with tempfile.TemporaryFile(dir=settings.VAR_DIR) as file:
+            file.write(b"x" * 4096)
+        room = os.statvfs(settings.VAR_DIR)
+    except OSError as error:
+        return f"VAR_DIR cannot be written: {error.strerror}."
+    free = room.f_bavail * room.f_frsize
+    return OK if free > _LEAST_SPACE else f"VAR_DIR has only {free / 1024**2:.0f} MiB left."
 
 
 def _worker() -> str:

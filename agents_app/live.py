@@ -20,6 +20,7 @@ import orjson
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from agents_app import measures
 from agents_app.exceptions import SessionNotFound
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ async def _send(group: str, body: bytes) -> None:
         async with asyncio.timeout(_LAYER_RETRY_TIMEOUT if _layer_fails else _LAYER_TIMEOUT):
             await get_channel_layer().group_send(group, {"type": "carrier", "body": body})
     except Exception as error:  # whatever the layer's backend raises
+        measures.REDIS_ERRORS.labels("publish").inc()
         if not _layer_fails:
             logger.warning("The channel layer fails; carriers are left out meanwhile: %r", error)
         _layer_fails, _layer_failed_at = True, time.monotonic()
@@ -175,6 +177,7 @@ class Tail:
         self._frames += frames
         self._bytes += sum(len(frame.text) for frame in frames)
         if len(self._frames) > _TAIL_FRAMES or self._bytes > _TAIL_BYTES:
+            measures.SLOW_WATCHERS.labels("reread").inc()
             self.lose()
         self._news.set()
 
@@ -288,6 +291,7 @@ class Hub:
         """Tell the watchers of a session that something did not arrive."""
         if watched := self._watched.get(session_id):
             self.lost += 1
+            measures.CARRIERS_LOST.inc()
             watched.lose()
 
     def end(self, session_id: str) -> None:
@@ -379,6 +383,7 @@ class Hub:
             self._joined.discard(group)
 
     def _failed(self, reason: object) -> None:
+        measures.REDIS_ERRORS.labels("listen").inc()
         if not self.is_deaf:
             logger.warning("The channel layer fails (%r): watchers read the log", reason)
         self.is_deaf = True

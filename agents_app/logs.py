@@ -1,9 +1,12 @@
 """How log records are written: as text or JSON, and never with what would let its reader in."""
 
+import datetime
 import logging
 import re
 
 import orjson
+
+from agents_app import correlation
 
 _HIDDEN = "[hidden]"
 _SECRETS = re.compile(
@@ -26,22 +29,42 @@ def redacted(text: str) -> str:
     return _SECRETS.sub(lambda found: (found["kept"] or "") + _HIDDEN, text)
 
 
+def about() -> dict[str, str]:
+    """What the line that is being written is about: its run, session, request and trace, as far as there are any."""
+    ids = correlation.current()
+    told = {
+        "run_id": ids.run_id,
+        "session_id": ids.session_id,
+        "request_id": ids.request_id,
+        "trace_id": ids.traceparent[3:35],  # W3C: version-trace-span-flags
+    }
+    return {name: value for name, value in told.items() if value}
+
+
 class TextFormatter(logging.Formatter):
-    """One line, and the exception where there is one."""
+    """One line with the ids of what it is about, and the exception where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        ids = " ".join(f"{name.removesuffix('_id')}={value}" for name, value in about().items())
+        return super().formatMessage(record) + (f" [{ids}]" if ids else "")
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the exception where there is one."""
+    """One JSON object a line: time, level, logger, message, ids, and the exception where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")[
+                :-6
+            ]
+            + "Z",
             "level": record.levelname,
             "logger": record.name,
             "message": redacted(record.getMessage()),
+            **about(),
         }
         if record.exc_info:
             entry["exception"] = redacted(self.formatException(record.exc_info))

@@ -6,13 +6,14 @@ import secrets
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
-from agents_app import admission, dispatch, log
+from agents_app import admission, correlation, costs, dispatch, log, measures
 from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, Usage, told_call, told_turn
 from agents_app.exceptions import (
     AgentNotFound,
@@ -21,8 +22,8 @@ from agents_app.exceptions import (
     SessionNotFound,
     StorageUnavailable,
 )
-from agents_app.models import Agent, Approval, Run, Session, Step
-from agents_app.models.runs import SESSION_ID
+from agents_app.models import Agent, Approval, Provider, Run, Session, Step, TokenUse
+from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
 from agents_app.threads import write_transaction
 
 LONGEST_MESSAGE = 100_000
@@ -83,6 +84,7 @@ def start(
             given=given,
         )
         enqueue_next(session.pk)
+        transaction.on_commit(measures.RUNS_STARTED.labels(str(trigger)).inc)
         return Started(run, created=True)
 
 
@@ -103,7 +105,7 @@ def _check(message: str, message_id: str | None, session_id: str | None) -> None
     if message_id and (len(message_id) > LONGEST_MESSAGE_ID or "\x00" in message_id):
         raise InvalidRequest(f"'message_id' is longer than {LONGEST_MESSAGE_ID} characters.", param="message_id")
     if session_id is not None and not re.match(SESSION_ID, session_id):
-        raise InvalidRequest("'session_id' must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", param="session_id")
+        raise InvalidRequest(f"'session_id' {SESSION_ID_RULE}.", param="session_id")
 
 
 def open_session(user: Any, session_id: str) -> Session:
@@ -149,7 +151,16 @@ def _create(session: Session, agent: Agent, **fields: Any) -> Run:
     session.agent = agent
     session.title = session.title or " ".join(fields["prompt"].split())[:80]
     session.save(update_fields=["run_count", "agent", "title", "updated_at"])
-    return Run.objects.create(session=session, number=session.run_count, agent=agent, agent_name=agent.name, **fields)
+    ids = correlation.current()
+    return Run.objects.create(
+        session=session,
+        number=session.run_count,
+        agent=agent,
+        agent_name=agent.name,
+        request_id=ids.request_id,
+        traceparent=ids.traceparent,
+        **fields,
+    )
 
 
 def cancel(run: Run, *, by: str) -> None:
@@ -160,7 +171,7 @@ def cancel(run: Run, *, by: str) -> None:
     """
     with storage_errors(), write_transaction():
         Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see log.sql
-        asked = {"cancel_requested": True, "cancelled_by": by}
+        asked = {"cancel_requested": True, "cancelled_by": by, "cancel_requested_at": timezone.now()}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
         if waiting.update(**asked):
             end_cancelled(Run.objects.get(pk=run.pk))
@@ -184,15 +195,35 @@ def end_cancelled(run: Run) -> None:
     events: list[tuple[str, dict[str, Any]]] = []
     if run.first_seq is None:
         events.append(("reasoning_start", start_data(run)))
-    events += cancel_events(run)
+    usage, iterations = _used(run)
+    events += cancel_events(run, usage, iterations)
     numbers = log.record(run.session_id, run.pk, events)
     Run.objects.filter(pk=run.pk).update(
         status=Run.Status.CANCELLED,
+        **Run.used(usage.as_dict()),
+        **_price(run, usage),
         finished_at=timezone.now(),
         first_seq=run.first_seq or numbers[0],
         last_seq=numbers[-1],
     )
+    TokenUse.objects.add([run.pk])
     close_approvals(run)
+    transaction.on_commit(measures.RUNS_FINISHED.labels(Run.Status.CANCELLED.value).inc)
+
+
+def _used(run: Run) -> tuple[Usage, int]:
+    """What it had used up, and the turns that it had taken, before it waited for a person or for a worker."""
+    steps = list(run.steps.only("run", "usage", "iteration")) if run.attempt else []
+    return (_most(steps), max(step.iteration for step in steps)) if steps else (Usage(), 0)
+
+
+def _price(run: Run, usage: Usage) -> dict[str, Any]:
+    """What that cost, and with which model, as columns of the run."""
+    if not usage.requests or run.agent is None:
+        return {"cost": None if usage.requests else Decimal(0)}
+    provider = run.agent.provider or Provider.objects.default()
+    model = run.agent.model or (provider.default_model if provider else "")
+    return {"model": model, "cost": costs.tariff(provider, model).cost(usage.as_dict())}
 
 
 def close_approvals(run: Run) -> None:
@@ -352,4 +383,5 @@ def storage_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DatabaseError as error:
+        measures.DATABASE_ERRORS.labels("verb").inc()
         raise StorageUnavailable("The database refused the write; nothing was saved. Try again.") from error

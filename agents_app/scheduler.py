@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.utils.dateparse import parse_datetime
 
-from agents_app import clock, runs, schedules
+from agents_app import clock, measures, runs, schedules
 from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
 from agents_app.models import Delivery, Postponed, Run, ScheduledTask, Session, Skip
 from agents_app.threads import write_transaction
@@ -71,6 +71,12 @@ def _moment(value: Any) -> datetime.datetime | None:
         found = parse_datetime(value)
         return found and found.replace(tzinfo=datetime.UTC)
     return value
+
+
+def overdue() -> float:
+    """For how many seconds the task that should have fired first has been due; 0 where none is."""
+    due = ScheduledTask.objects.filter(next_run_at__isnull=False).aggregate(at=Min("next_run_at"))["at"]
+    return max(0.0, (clock.now() - due).total_seconds()) if due else 0.0
 
 
 # What is due
@@ -181,6 +187,7 @@ def _take_up(task: ScheduledTask, found: _Found, now: datetime.datetime) -> bool
             _begin(task, at, now, before)
     for at in found.on_time:
         _begin(task, at, now, before)
+        measures.SCHEDULE_LATENESS.observe(max(0.0, (clock.now() - at - task.delay(at)).total_seconds()))
         before = at
     _end_if_done(task)
     return True
@@ -249,6 +256,7 @@ def _skip(
 ) -> None:
     """Write down that nothing is run. `before`: the moment before; if that one was skipped too, they share a row."""
     last = until or at
+    transaction.on_commit(lambda: measures.SCHEDULE_SKIPS.labels(str(reason)).inc(count))
     if before is not None:
         newest = task.skips.order_by("-until", "-pk").first()
         if newest and newest.until == before and (newest.reason, newest.message) == (reason, message):
@@ -274,6 +282,7 @@ def _start(task: ScheduledTask, at: datetime.datetime, retry: int = 0, before: d
         with transaction.atomic():
             run = _write_run(task, session_id=_session(task), trigger=Run.Trigger.SCHEDULE).run
             Run.objects.filter(pk=run.pk).update(task=task, scheduled_for=at, retry=retry)
+            transaction.on_commit(measures.SCHEDULE_FIRES.inc)
     except IntegrityError:
         logger.info("Task %s has been fired for %s before", task.pk, at)
     except StorageUnavailable:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daphne.server import Server as DaphneServer
+from django.conf import settings
 
 from daphne.server import twisted_loop  # isort: skip — this import installs the event loop
 from autobahn.websocket.types import ConnectionDeny
@@ -21,6 +22,9 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as _reactor
 from twisted.internet import tcp
+from twisted.web.http import HTTPChannel
+
+from agents_app import measures
 
 logger = logging.getLogger(__name__)
 reactor: Any = _reactor
@@ -96,6 +100,7 @@ class Socket(WebSocketProtocol):
     def drop_stalled(self) -> None:
         """Give up on a client that does not read."""
         if self.state == self.STATE_OPEN:
+            measures.SLOW_WATCHERS.labels("closed").inc()
             self.sendCloseFrame(code=_TOO_SLOW, reasonUtf8=b"cannot keep up")
 
 
@@ -152,6 +157,21 @@ class Request(WebRequest):
         transport.loseConnection()
 
 
+class Channel(HTTPChannel):
+    """An HTTP connection whose patience is for a whole request: Twisted's begins anew with every byte that trickles."""
+
+    _begun = False
+
+    def resetTimeout(self) -> None:
+        if not self._begun:
+            self._begun = True
+            super().resetTimeout()
+
+    def requestDone(self, request: Any) -> None:
+        super().requestDone(request)
+        self._begun = False
+
+
 class Server(DaphneServer):
     """daphne's server, with a beginning and an end: `on_start` and `on_stop` run on its loop."""
 
@@ -179,6 +199,8 @@ class Server(DaphneServer):
 
     def _begin(self) -> None:
         self.http_factory.buildProtocol = self._build_http
+        self.http_factory.protocol = Channel
+        self.http_factory.timeOut = settings.REQUEST_TIMEOUT
         self.ws_factory = SocketFactory(self, server=self.server_name)
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,

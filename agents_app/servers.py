@@ -11,7 +11,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from agents_app.engine import mcp
+from agents_app.engine import mcp, watched
 from agents_app.engine.spec import ServerSpec
 from agents_app.engine.tools import Tool, ToolError, ToolResult, ToolsUnavailable, check_arguments
 from agents_app.exceptions import Conflict, InvalidRequest, NotFound, ServerUnavailable
@@ -60,18 +60,19 @@ class ToolCall:
             ServerUnavailable: the server does not answer.
         """
         began = time.monotonic()
-        try:
-            result = await mcp.call_tool(self.spec, self.tool.own_name, self.arguments, progress)
-        except ToolsUnavailable as error:
-            raise ServerUnavailable(str(error)) from None
-        except ToolError as error:
-            result = ToolResult(str(error), is_error=True)
-        return Outcome(result, _since(began))
+        with watched.tool_call(self.tool.name, "", self.spec.name) as call:
+            try:
+                call.result = await mcp.call_tool(self.spec, self.tool.own_name, self.arguments, progress)
+            except ToolsUnavailable as error:
+                raise ServerUnavailable(str(error)) from None
+            except ToolError as error:
+                call.result = ToolResult(str(error), is_error=True)
+        return Outcome(call.result, _since(began))
 
 
 def check(servers: Sequence[McpServer], *, patience: float = PATIENCE) -> list[Check]:
     """Try the servers, all at the same time, and keep what came of it. That one does not work is an answer."""
-    checks = async_to_sync(_check_all)([server.spec() for server in servers], patience)
+    checks = async_to_sync(check_specs)([server.spec() for server in servers], patience)
     for server, found in zip(servers, checks, strict=True):
         server.record_check(ok=found.ok, message=found.message, tool_names=list(found.tools))
     return checks
@@ -112,7 +113,8 @@ async def close() -> None:
     await mcp.close_servers()
 
 
-async def _check_all(specs: list[ServerSpec], patience: float) -> list[Check]:
+async def check_specs(specs: list[ServerSpec], patience: float) -> list[Check]:
+    """The same of what is told of them; nothing is kept."""
     return await asyncio.gather(*(_check(spec, patience) for spec in specs))
 
 

@@ -25,10 +25,13 @@ _database = DatabaseThreads("task-tools", 1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call, as the functions below see it. `mark` is the call's own, the same if it is made again."""
+    """One call, as the functions below see it. `mark` is the call's own, the same if it is made again.
+
+    `run`: whose agent asks; None where a program asks for its user.
+    """
 
     user: Any
-    run: Run
+    run: Run | None
     arguments: dict[str, Any]
     mark: str
 
@@ -68,9 +71,17 @@ def _create_task(asked: Asked) -> Any:
         return _told(known)
     if ScheduledTask.objects.filter(owner=asked.user).count() >= MOST_TASKS:
         raise ToolError(f"There are {MOST_TASKS} tasks already, which is the limit: delete some first.")
-    fields = {"agent_name": asked.run.agent_name, **asked.arguments}
+    fields = {"agent_name": _agent_that_asks(asked), **asked.arguments}
     task = ScheduledTask(owner=asked.user, creation_key=asked.mark)
     return _saved(task, fields, asked)
+
+
+def _agent_that_asks(asked: Asked) -> str | None:
+    """Whose task it is where nothing else is said: its own; a program's is the default agent's."""
+    if asked.run is not None:
+        return asked.run.agent_name
+    default = Agent.objects.visible_to(asked.user).enabled().default()
+    return default.name if default else None
 
 
 def _update_task(asked: Asked) -> Any:
@@ -98,7 +109,7 @@ def _saved(task: ScheduledTask, fields: dict[str, Any], asked: Asked) -> Any:
         task.agent = _agent(asked, agent_name)
     if (here := fields.pop("report_here", None)) is not None:
         task.session = ScheduledTask.SessionMode.KEPT if here else ScheduledTask.SessionMode.NEW
-        task.kept_session = asked.run.session if here else None
+        task.kept_session = asked.run.session if here and asked.run else None
     for name, value in fields.items():
         setattr(task, name, str(value) if name == "schedule_value" else value)
     try:
@@ -135,12 +146,13 @@ def _delete_task(asked: Asked) -> Any:
 
 
 def _run_task(asked: Asked) -> Any:
-    if asked.run.task_id and asked.run.trigger == Run.Trigger.AGENT:
+    if asked.run and asked.run.task_id and asked.run.trigger == Run.Trigger.AGENT:
         raise ToolError(
             "This run was started by run_task itself, and may not start another: that could go on for ever."
         )
     once = {"message_id": f"call-{asked.mark}", "session_id": f"s-{asked.mark[:32]}"}
-    run = scheduler.run_now(asked.task(), trigger=Run.Trigger.AGENT, **once).run
+    trigger = Run.Trigger.AGENT if asked.run else Run.Trigger.MCP
+    run = scheduler.run_now(asked.task(), trigger=trigger, **once).run
     return _told_run(run) | {"note": "It goes on in the background: ask get_run for what came of it."}
 
 
@@ -150,7 +162,7 @@ def _get_run(asked: Asked) -> Any:
 
 def _cancel_run(asked: Asked) -> Any:
     run = _run(asked)
-    if run.pk == asked.run.pk:
+    if asked.run and run.pk == asked.run.pk:
         raise ToolError("This is the run that you are in: just answer.")
     if run.is_finished:
         raise ToolError(f"The run has ended already: {run.status}.")
@@ -285,16 +297,33 @@ def task_tools(names: Sequence[str], run: Run) -> list[Tool]:
     return [_tool(name, kind, run) for name, kind in _KINDS.items() if name in names]
 
 
+def tools_of(user: Any, names: Sequence[str]) -> list[Tool]:
+    """The same for a program that asks for `user`, without a run; the call's id is the mark of what it makes."""
+    return [_program_tool(name, kind, user) for name, kind in _KINDS.items() if name in names]
+
+
+def _program_tool(name: str, kind: _Kind, user: Any) -> Tool:
+    async def call(arguments: dict[str, Any], call: Call) -> str:
+        return await _database.run(_said, kind.work, Asked(user, None, arguments, call.id))
+
+    of_programs = {field: about for field, about in kind.properties.items() if field != "report_here"}
+    if "agent_name" in of_programs:
+        about = "Which agent does it: see list_agents. Default: the server's default agent."
+        of_programs["agent_name"] = {"type": "string", "description": about}
+        of_programs["task_prompt"] = {"type": "string", "description": "What the agent is told each time."}
+    description = kind.description.replace(" Ask current_time first if you need to know what day it is.", "")
+    return Tool(name, description, _schema(of_programs, kind.required), call, read_only=kind.read_only)
+
+
+def _schema(properties: dict[str, Any], required: Sequence[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
 def _tool(name: str, kind: _Kind, run: Run) -> Tool:
     async def call(arguments: dict[str, Any], call: Call) -> str:
         return await _database.run(_answer, name, kind.work, run, arguments, call.id)
 
-    schema = {
-        "type": "object",
-        "properties": kind.properties,
-        "required": list(kind.required),
-        "additionalProperties": False,
-    }
+    schema = _schema(kind.properties, kind.required)
     # A call that is made again finds its own mark, or says once more what is so already.
     return Tool(name, kind.description, schema, call, read_only=kind.read_only, idempotent=name != "delete_task")
 
@@ -304,8 +333,12 @@ def _answer(name: str, work: Work, run: Run, arguments: dict[str, Any], call_id:
     if owner is None or not owner.is_active:
         raise ToolError("This session belongs to nobody who could have tasks.")
     mark = hashlib.sha256(f"{name}:{run.pk}:{call_id}".encode()).hexdigest()
+    return _said(work, Asked(owner, run, arguments, mark))
+
+
+def _said(work: Work, asked: Asked) -> str:
     try:
-        return json.dumps(work(Asked(owner, run, arguments, mark)), ensure_ascii=False)
+        return json.dumps(work(asked), ensure_ascii=False)
     except StorageUnavailable:
         raise
     except AgentError as error:

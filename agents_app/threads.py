@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import contextvars
 import select
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from agents_app import correlation, measures
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,12 +45,18 @@ class DatabaseThreads:
 
     def __init__(self, name: str, size: int) -> None:
         self._size = size
+        self._name = name
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work` in one of the threads and wait for what it returns or raises."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: contextvars.Context().run(_guarded, work, args, kwargs))
+        context = correlation.clean_context()
+        try:
+            return await loop.run_in_executor(self._pool, lambda: context.run(_guarded, work, args, kwargs))
+        except (OperationalError, InterfaceError):
+            measures.DATABASE_ERRORS.labels(self._name).inc()
+            raise
 
     async def release(self) -> None:
         """Give up the threads' connections; the next use makes new ones."""

@@ -14,7 +14,7 @@ import httpx2
 import orjson
 from django.conf import settings
 
-from agents_app import clock
+from agents_app import clock, measures
 from agents_app.engine.addresses import AddressRefused, guarded_client
 from agents_app.models import Delivery, Run
 from agents_app.models.tasks import SECRET_PREFIX
@@ -162,10 +162,14 @@ def finish(delivery: Delivery, error: str, is_final: bool) -> None:
     ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
     now = clock.now()
     with write_transaction():
+        outcome = "retried"
         if not error:
+            outcome = "delivered"
             ours.update(status=Delivery.Status.DELIVERED, error="", delivered_at=now)
         elif is_final or delivery.attempts > len(DELAYS):
+            outcome = "failed"
             ours.update(status=Delivery.Status.FAILED, error=error)
         else:
             wait = datetime.timedelta(seconds=DELAYS[delivery.attempts - 1])
             ours.update(error=error, next_attempt_at=now + wait)
+    measures.WEBHOOKS.labels(outcome).inc()

@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import time
 import uuid
 
-from agents_app import approvals, claims, dispatch
+from django.db import DatabaseError
+
+from agents_app import approvals, claims, costs, dispatch, measures, workers
 from agents_app.claims import Claim
 from agents_app.engine import mcp, models
 from agents_app.execution import Execution
+from agents_app.housekeeping import Housekeeper
 from agents_app.log import LogWriter
 from agents_app.threads import DatabaseThreads
 from agents_app.ticker import Ticker
@@ -17,6 +21,7 @@ from agents_app.ticker import Ticker
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0
+SIGN_INTERVAL = 5.0  # how often people are told that the worker lives
 LOOK_INTERVAL = 1.0  # how often the queue is read where no nudge came
 GRACE = 2.0  # seconds that runs get to reach the end of a step when the worker stops
 
@@ -36,6 +41,7 @@ class Worker:
         self._heart = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
         self._writer = LogWriter()
         self._ticker = Ticker()
+        self._housekeeper = Housekeeper()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, alone: bool) -> None:
@@ -45,19 +51,25 @@ class Worker:
         await asyncio.to_thread(models.prepare)
         if alone:
             await self._database.run(claims.release_orphans)
+            await self._database.run(workers.forget_all)
         self._writer.start()
         dispatch.register(self)
+        measures.WORKER_CAPACITY.set(self._concurrency)
+        measures.RUNS_EXECUTING.set_function(lambda: len(self._executions))
         self._tasks = [
             asyncio.create_task(self._claim_for_ever()),
             asyncio.create_task(self._beat_for_ever()),
+            asyncio.create_task(self._show_for_ever()),
             asyncio.create_task(self._expire_for_ever()),
             asyncio.create_task(self._ticker.tick_for_ever()),
+            asyncio.create_task(self._housekeeper.keep_for_ever()),
         ]
 
     async def stop(self) -> None:
         """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
         self.draining = True
         self.wake()
+        self._housekeeper.stop()
         claiming, *others = self._tasks
         for task in others:
             task.cancel()
@@ -75,6 +87,7 @@ class Worker:
                     execution.stop("shutdown")
             await asyncio.wait([e.task for e in executions], timeout=GRACE)
         await self._writer.stop()
+        await self._leave()
         await mcp.close_servers()
         await models.close_models()
 
@@ -132,6 +145,10 @@ class Worker:
 
     def _execute(self, claim: Claim) -> None:
         run = claim.run
+        if run.attempt == 1:
+            measures.PICK_UP.observe(measures.between(run.created_at.timestamp(), time.time()))
+        else:
+            measures.RUNS_RESUMED.inc()
         log = self._writer.open(run.pk, run.session_id, run.fence)
         log.segments, log.last_seq = claim.segments, claim.segments[-1].last if claim.segments else 0
         execution = self._executions[run.pk] = Execution(claim, log, self._database, self.run)
@@ -153,6 +170,27 @@ class Worker:
                 await self._database.run(approvals.expire)
             except Exception:
                 logger.exception("Could not look for approvals that nobody gave; trying again")
+
+    async def _show_for_ever(self) -> None:
+        await asyncio.to_thread(costs.prepare)  # not while a run waits for its end
+        while True:
+            await self._show()
+            await asyncio.sleep(SIGN_INTERVAL)
+
+    async def _show(self) -> None:
+        """Give a sign of life."""
+        running = len(self._executions)
+        try:
+            await self._heart.run(workers.report, self.id, concurrency=self._concurrency, running=running)
+        except Exception:
+            logger.exception("Could not give a sign of life; trying again")
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_INTERVAL):  # a database that is away must not keep it from ending
+                await self._heart.run(workers.leave, self.id)
+        except (TimeoutError, DatabaseError):
+            logger.warning("Could not say that the worker ends: it will be taken for dead")
 
     async def _beat_for_ever(self) -> None:
         while True:

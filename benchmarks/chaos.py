@@ -76,7 +76,7 @@ def rolling(cluster: FaultyCluster, model: FakeModel, sockets: int, runs: int) -
         tell("without a socket", [absence for watcher in crowd.watchers for absence in watcher.absences])
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["chaos", "redis", "rolling"], default="chaos")
     parser.add_argument("--minutes", type=float, default=10)
@@ -85,7 +85,11 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--sockets", type=int, default=200)
     parser.add_argument("--runs", type=int, default=50)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     with FakeModel() as model, FaultyCluster() as cluster:
         match options.what:

@@ -11,10 +11,16 @@ http = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
-from agents_app import lifecycle  # noqa: E402
+from agents_app import lifecycle, mcp_server, tracking  # noqa: E402
 from chat_app.routing import websocket_urlpatterns  # noqa: E402
 
-router = ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)})
+
+async def http_or_mcp(scope, receive, send):
+    """MCP's own server answers at its address; Django at all others."""
+    await (mcp_server.application if mcp_server.is_ours(scope) else http)(scope, receive, send)
+
+
+router = tracking.tracked(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
 
 
 async def application(scope, receive, send):

@@ -1,7 +1,9 @@
 """Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
 
+import datetime
 import ipaddress
 import logging
+import sys
 from pathlib import Path
 
 import dj_database_url
@@ -14,6 +16,13 @@ PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
+
+
+def _usual_var_dir() -> Path:
+    """In a checkout its `var`; where the package is installed, the user's folder for data."""
+    if (BASE_DIR / "manage.py").exists():
+        return BASE_DIR / "var"
+    return env.path("XDG_DATA_HOME", Path.home() / ".local" / "share") / "aintandem"
 
 
 def _secret_key(var_dir: Path) -> str:
@@ -41,7 +50,7 @@ def _proxy_header(text: str) -> tuple[str, str] | None:
 
 
 try:
-    VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+    VAR_DIR = Path(env.str("VAR_DIR", str(_usual_var_dir()))).resolve()
     HOST = env.str("HOST", "127.0.0.1")
     PORT = env.int("PORT", 8000)
     DEBUG = env.bool("DEBUG", False)
@@ -56,7 +65,13 @@ try:
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
     CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
+    # What is older is deleted each day at PRUNE_AT, in UTC; 0: it stays.
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
+    ARTIFACT_RETENTION_DAYS = env.int("ARTIFACT_RETENTION_DAYS", 0)
+    RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 0)
+    HISTORY_RETENTION_DAYS = env.int("HISTORY_RETENTION_DAYS", 0)
+    KEEP_RUNS_PER_SESSION = env.int("KEEP_RUNS_PER_SESSION", 0)
+    PRUNE_AT = env.time("PRUNE_AT", datetime.time(3))
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
     SECURE_PROXY_SSL_HEADER = _proxy_header(env.str("SECURE_PROXY_SSL_HEADER", ""))
     HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
@@ -66,6 +81,7 @@ try:
     REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
     REQUESTS_PER_MINUTE_PER_ADDRESS = env.int("REQUESTS_PER_MINUTE_PER_ADDRESS", 12_000 if AUTH_REQUIRED else 0)
     LOGIN_FAILURES = env.int("LOGIN_FAILURES", 10)
+    REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60)  # seconds
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
     SOCKETS_PER_PROCESS = env.int("SOCKETS_PER_PROCESS", 10_000)
     SOCKETS_PER_USER = env.int("SOCKETS_PER_USER", 1000 if AUTH_REQUIRED else 0)
@@ -77,6 +93,9 @@ try:
     CONFIG_WATCH = env.bool("CONFIG_WATCH", True)
     LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.str("LOG_FORMAT", "text")
+    METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+    METRICS_HOST = env.str("METRICS_HOST", "127.0.0.1")  # of a worker, which listens only where METRICS_PORT says so
+    METRICS_PORT = env.int("METRICS_PORT", 0)
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
 
@@ -105,6 +124,7 @@ SECRET_KEY = SECRET_KEY or _secret_key(VAR_DIR)
 
 INSTALLED_APPS = [
     "daphne",
+    "agents_app",  # before the admin, some of whose templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -116,7 +136,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "knox",
     "drf_spectacular",
-    "agents_app",
+    "drf_spectacular_sidecar",
     "chat_app",
 ]
 
@@ -164,7 +184,9 @@ else:
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         # Whoever freezes in a transaction keeps its locks: from other workers, it must not for as long as a lease.
-        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f} -c idle_in_transaction_session_timeout=5000",
+        # A migration or an import may compute for longer than that between two statements.
+        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f}"
+        + ("" if {"migrate", "import"} & {*sys.argv[1:2]} else " -c idle_in_transaction_session_timeout=5000"),
         # With more patience, a pool that lost its database tries again ever more slowly.
         "pool": {"min_size": 0, "max_size": 20, "timeout": 3, "reconnect_timeout": 2},
     }
@@ -219,6 +241,7 @@ SECURE_HSTS_SECONDS = HSTS_SECONDS
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "chat_app.error_pages.csrf_failure"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/chat/"
 LOGOUT_REDIRECT_URL = LOGIN_URL
@@ -245,7 +268,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "agents_app.api.schema.add_errors",
         "chat_app.openai_api.schema.add_openai",
+        "agents_app.api.docs.add_summaries",
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunStatusEnum": "agents_app.models.runs.Run.Status",
@@ -269,6 +294,8 @@ LOGGING = {
     "loggers": {
         "daphne": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
+        "opentelemetry": {"level": "ERROR"},  # of a collector that is away one line is enough, not one for each try
+        "mcp": {"level": "WARNING"},
         "procrastinate": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},  # whoever asks it says in better words that the database is away
         # A client's 4xx is an answer, not an event for the operator.

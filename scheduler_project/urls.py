@@ -9,10 +9,11 @@ urlpatterns = [
     path("", include("chat_app.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", RedirectView.as_view(pattern_name="chat_app:login", query_string=True)),  # limited there
+    path("admin/control-room/", include("agents_app.admin.control_room")),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "agents_app.api.errors.bad_request"
-handler403 = "agents_app.api.errors.permission_denied"
-handler404 = "agents_app.api.errors.page_not_found"
-handler500 = "agents_app.api.errors.server_error"
+handler400 = "chat_app.error_pages.bad_request"
+handler403 = "chat_app.error_pages.permission_denied"
+handler404 = "chat_app.error_pages.page_not_found"
+handler500 = "chat_app.error_pages.server_error"

@@ -419,6 +419,26 @@ def test_an_answer_that_was_stopped_is_an_answer(ask, reason):
     assert chat.fold.story() == [("final_answer", "An answer up to")]
 
 
+def test_an_answer_has_the_form_of_a_schema_and_no_other_form(claude_agent, claude, product, name):
+    who = claude_agent([{"text": '{"answer": 42}'}])
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+
+    def asked(**form) -> tuple[int, dict]:
+        messages = [{"role": "user", "content": "Hello"}]
+        body = {"model": who, "messages": messages, "response_format": form}
+        return product.request("POST", "/v1/chat/completions", body)
+
+    status, answer = asked(type="json_schema", json_schema={"name": "reply", "schema": schema})
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, '{"answer": 42}')
+    (request,) = claude.requests(name)
+    told = request["fields"]["output_config"]["format"]
+    assert told == {"type": "json_schema", "schema": schema | {"additionalProperties": False}}
+    for form in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "any"}}):
+        status, answer = asked(**form)
+        assert (status, answer["error"]["param"]) == (400, "response_format"), answer
+    assert len(claude.requests(name)) == 1
+
+
 def test_a_history_that_is_too_long_loses_its_oldest(claude_agent, open_chat, claude, name):
     too_long = {"only_first": 1, "do": [{"status": 400, "message": "prompt is too long: 9 tokens > 8 maximum"}]}
     who = claude_agent([{"text": "ok"}])

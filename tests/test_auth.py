@@ -166,6 +166,7 @@ def test_somebody_signs_in_and_chats_in_a_browser(people, model, name):
         page.fill("#message", "Hi")
         page.press("#message", "Enter")
         expect(page.locator("#transcript")).to_contain_text("Hello, Ann.")
+        page.click("#account summary")
         page.click("text=Sign out")
         expect(page.locator("#id_username")).to_be_visible()
         assert violations == []

@@ -2,16 +2,21 @@
 
 import json
 import re
+import sys
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.servers import own_mcp_server
 from tests.servers.chat_page import CALCULATION, expect_connected, runs, say
 from tests.servers.product import ROOT
 
 pytestmark = pytest.mark.slow
 HUES = {"thought": "blue", "tool_use": "orange", "tool_result": "purple", "final_answer": "green", "error": "red"}
 ANSWER = [{"text": "It is 84."}]
+PICTURE = (  # of two by two pixels, orange
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP438AARAwQCgAt7gX9iz9uhAAAAABJRU5ErkJggg=="
+)
 
 
 def card(page: Page, kind: str) -> Locator:
@@ -182,3 +187,15 @@ def test_a_number_keeps_its_digits(lay_out):
 @pytest.mark.parametrize("text", ["84", "{not json}", "[1, 2", "", '"text"', "[1] and more"])
 def test_what_is_no_json_stays_as_it_is(lay_out, text):
     assert lay_out(text) is None
+
+
+def test_an_image_of_a_tool_is_shown(agent, chat, product, name, tmp_path):
+    command = {"command": sys.executable, "args": [own_mcp_server.__file__], "env": {"EFFECTS": str(tmp_path / "log")}}
+    assert product.request("POST", "/v1/mcp-servers", {"name": name, "transport": "stdio", **command})[0] == 201
+    call = {"tool_call": {"name": f"{name}__image", "arguments": {"data": PICTURE}}}
+    page = chat(agent([call], [{"text": "There."}], mcp_servers=[name]))
+    say(page, "Paint.")
+    image = page.locator('.item[data-type="tool_result"] img')
+    image.scroll_into_view_if_needed()
+    expect(image).to_have_js_property("naturalWidth", 2)
+    expect(image).to_have_attribute("alt", re.compile("image/png, .* bytes"))

@@ -1,7 +1,7 @@
 """Markdown of models in a real browser: rendered by the server, and never more than it may be."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from chat_app.markdown import LONGEST_TEXT, to_html
 from tests.servers.chat_page import expect_connected, runs, say, text_of
@@ -112,6 +112,59 @@ def test_no_attack_gets_through_in_a_real_page(agent, chat):
     )
     assert handlers == []
     assert fetched == []
+
+
+def test_no_attack_gets_through_on_the_other_pages(agent, open_page, product, name):
+    """Names, titles, prompts, questions, errors: all that people and models write is text there."""
+    everything = "\n\n".join(ATTACKS)
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": everything}}}
+    asks = {"builtin_tools": ["calculate"], "approval_required": ["calculate"]}
+    who = agent(
+        [call],
+        [{"status": 400, "body": {"error": {"message": f"Refused: {everything}"}}}],
+        description=everything,
+        **asks,
+    )
+    task_name = f"{name} {ATTACKS[1]}"
+    fields = {"task_prompt": everything, "description": everything, "agent_name": who, "enabled": False}
+    fields |= {"schedule_type": "interval", "schedule_value": "86400"}
+    task = product.request("POST", "/v1/tasks", {"name": task_name, **fields})[1]["id"]
+    run = product.request("POST", f"/v1/tasks/{task}/run", {})[1]
+    product.request("PATCH", f"/v1/sessions/{run['session_id']}", {"title": f"{name} {ATTACKS[2]}"})
+    page = open_page()
+    broken = []
+    page.expose_function("broken", lambda: broken.append("a script"))
+    page.on("request", lambda request: broken.append(request.url) if "evil.test" in request.url else None)
+
+    page.goto(f"{product.url}/runs/?run={run['run_id']}&task={task}")
+    page.get_by_role("button", name="Approve", exact=True).click()
+    expect(page.locator("#run-status")).to_have_text("failed")
+    expect(page.locator("#filter-task option:checked")).to_have_text(task_name)
+    for summary in page.locator("#cards summary.label").all():
+        summary.click()
+    expect_harmless(page)
+    page.goto(f"{product.url}/tasks/?task={task}")
+    expect(page.locator("#history-list li")).to_have_count(1)
+    expect(page.locator("#task-title")).to_have_text(task_name)
+    page.get_by_role("button", name="Delete").click()
+    expect_harmless(page)
+    page.goto(f"{product.url}/chat/?session={run['session_id']}")
+    expect(runs(page, "failed")).to_have_count(1)
+    page.check("#all-sessions")
+    expect(page.locator("#sessions li", has_text=f"{name} {ATTACKS[2]}")).to_have_count(1)
+    expect_harmless(page)
+    assert broken == []
+    product.request("DELETE", f"/v1/tasks/{task}")
+
+
+def expect_harmless(page: Page) -> None:
+    assert page.locator("main").locator("script, img, iframe, style, base, meta").count() == 0
+    handlers = page.locator("body *").evaluate_all(
+        "nodes => nodes.flatMap((node) => node.getAttributeNames().filter((name) => name.startsWith('on')))"
+    )
+    assert handlers == []
+    schemes = page.locator("main a").evaluate_all("links => links.map((link) => link.protocol)")
+    assert set(schemes) <= {"http:", "https:", "mailto:"}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

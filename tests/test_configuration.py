@@ -2,13 +2,19 @@
 
 import io
 import json
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from agents_app.models import Agent, McpServer, Provider, ScheduledTask
+from tests.servers.chat import Chat
 from tests.servers.mortal import until
-from tests.servers.product import Product
+from tests.servers.product import ROOT, Product
 
 OURS = """
 providers:
@@ -210,6 +216,71 @@ def test_the_three_files_of_the_original_system(tmp_path, admin_user):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("llm:\n  providers: {openai: {api_key: x}}\n  modles: {}", 3, "'llm.modles' is not known here"),
+        ("llm: {models: [fast]}", 1, "'llm.models' is a mapping"),
+        ("llm:\n  models:\n    fast: 5", 3, "'llm.models.fast' is a mapping"),
+        ("llm: {generation: hot}", 1, "'llm.generation' is a mapping"),
+        ("llm: {default_model: [fast]}", 1, "the name of a model"),
+        ("llm:\n  models: {fast: {provider: lab, model: m}}\n  default_model: slow", 3, "no 'slow' in llm.models"),
+        ("llm:\n  models:\n    fast: {provider: lab,\n      model: '${NOT_SET_ANYWHERE}'}", 4, "NOT_SET_ANYWHERE"),
+        ("agents:\n  a: {temperature: 1,\n      parameters: [1]}", 2, "temperature"),
+        ("mcp_servers:\n  a: {command: npx, type: [stdio]}", 2, "transport"),
+    ],
+)
+def test_what_is_wrong_with_the_original_files_is_said_with_its_line(load, text, line, words):
+    with pytest.raises(CommandError) as failure:
+        load(text)
+    assert f"config.yaml:{line}:" in str(failure.value), failure.value
+    assert words in str(failure.value)
+    assert not Agent.objects.exists() and not Provider.objects.exists()
+
+
+@pytest.mark.django_db
+def test_of_the_original_files_what_is_not_used_is_named_and_a_model_needs_no_entry(load, caplog, monkeypatch):
+    monkeypatch.delenv("LAB_MODEL", raising=False)
+    load(
+        "llm:\n  providers: {openai: }\n  default_model: '${LAB_MODEL:-gpt-5-mini}'\n"
+        "  generation:\n    temperature: 0.5\n    stream: true\nagents: {a: {role: r}}"
+    )
+    assert "config.yaml:6: 'llm.generation.stream' is not used here." in caplog.text
+    agent = Agent.objects.get()
+    assert (agent.provider.name, agent.model, agent.temperature) == ("openai", "gpt-5-mini", 0.5)
+
+
+@pytest.mark.django_db
+def test_models_of_the_original_files_may_be_chosen_by_a_variable(load, monkeypatch):
+    monkeypatch.setenv("CHOSEN", "slow")
+    load(
+        "llm:\n  providers: {openai: , lab: {base_url: 'http://x/v1'}}\n  models:\n"
+        "    fast: {provider: openai, model: quick}\n"
+        "    slow: {provider: '${WHOSE:-lab}', model: '${MODEL:-thorough}'}\n"
+        "  default_model: ${CHOSEN:-fast}\n"
+        "agents: {one: {role: r}, two: {model: '${SECOND:-fast}'}}"
+    )
+    assert Provider.objects.get(is_default=True).default_model == "thorough"
+    said = {agent.name: (agent.provider.name, agent.model) for agent in Agent.objects.all()}
+    assert said == {"one": ("lab", "thorough"), "two": ("openai", "quick")}
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_makes_the_same_elsewhere(load):
+    load(OURS)
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    for rows in (ScheduledTask, Agent, McpServer, Provider):
+        rows.objects.all().delete()
+    load(dumped.getvalue().replace("TOKEN: ***", "TOKEN: ${FILES_TOKEN}"))
+    again = io.StringIO()
+    call_command("dump_config", stdout=again)
+    assert again.getvalue() == dumped.getvalue()
+    for part in ("report:", "helper:", "files:", "lab:", "0 9 * * *", "files__write*"):
+        assert part in again.getvalue()
+
+
+@pytest.mark.django_db
 def test_what_is_dumped_loads_again(load):
     load(OURS)
     dumped = io.StringIO()
@@ -227,29 +298,73 @@ def test_what_is_dumped_holds_no_secret(load):
 
 
 @pytest.mark.slow
-def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path):
+def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path, model, name):
     folder = tmp_path / "config"
     folder.mkdir()
     file = folder / "agents.yaml"
-    file.write_text("agents: {helper: {role: First}}")
+    model.script(name, [[{"text": "half"}, {"wait": name}, {"text": " whole"}]])
+    provider = f"providers: {{lab: {{base_url: '{model.base_url}'}}}}\n"
+
+    def text(role: str, more: str = "") -> str:
+        return f"{provider}agents: {{helper: {{role: {role}, provider: lab, model: {name}{more}}}}}"
+
+    file.write_text(text("First"))
     with Product(tmp_path / "var", CONFIG_DIR=str(folder)) as product:
 
         def role() -> str:
             return product.request("GET", "/v1/agents/helper")[1]["role"]
 
         assert role() == "First"
-        file.write_text("agents: {helper: {role: Second}}")
+        chat = Chat(product.socket_url("s", after=0))
+        chat.say("hi", agent_name="helper")
+        chat.until_text("half")
+        file.write_text(text("Second"))
+        began = time.monotonic()
         until(lambda: role() == "Second", 4)
-        file.write_text("agents: {helper: {role: Third, colour: blue}}")
+        took = time.monotonic() - began
+        assert took < 2, f"it took {took:.1f} s"
+        model.release(name)
+        assert chat.until("reasoning_complete")["data"]["status"] == "completed", "whoever runs, goes on"
+        assert chat.fold.story() == [("final_answer", "half whole")]
+        chat.close()
+        file.write_text(text("Third", ", colour: blue"))
         warnings = until(lambda: product.request("GET", "/readyz")[1].get("warnings"), 4)
-        assert "agents.yaml:1:" in warnings["configuration"]
+        assert "agents.yaml:2:" in warnings["configuration"]
         assert role() == "Second"
-        assert "agents.yaml:1:" in product.logged()
+        assert "agents.yaml:2:" in product.logged()
+        page = urllib.request.urlopen(f"{product.url}/chat/").read().decode()
+        assert "agents.yaml:2:" in page
         status, body = product.request("GET", "/readyz")
         assert (status, body["checks"]["configuration"]) == (200, "ok"), "what was configured before still serves"
-        file.write_text("agents: {helper: {role: Third}}")
+        file.write_text(text("Third"))
         until(lambda: role() == "Third", 4)
         assert "warnings" not in product.request("GET", "/readyz")[1]
+        assert "agents.yaml" not in urllib.request.urlopen(f"{product.url}/chat/").read().decode()
+        watch_a_file(tmp_path / "more.yaml", product)
+
+
+def watch_a_file(file: Path, product: Product) -> None:
+    """`load_config --watch`, beside the server."""
+
+    def roles() -> list[str]:
+        agents = product.request("GET", "/v1/agents")[1]["data"]
+        return [agent["role"] for agent in agents if agent["name"] == "watched"]
+
+    file.write_text("agents: {watched: {role: First}}")
+    command = product.command("load_config", str(file), "--watch")
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=product.environment, **outputs) as watching:
+        until(lambda: roles() == ["First"], 30)
+        file.write_text("agents: {watched: {role: 1, colour: blue}}")
+        assert watching.stderr.readline() == "Nothing was changed:\n"
+        assert "more.yaml:1: agents.watched: colour" in watching.stderr.readline()
+        file.write_text("agents: {watched: {role: Second}}")
+        until(lambda: roles() == ["Second"], 10)
+        watching.send_signal(signal.SIGINT)
+        said, errors = watching.communicate(timeout=20)
+    assert watching.returncode == 0
+    assert "~ agents.watched" in said
+    assert "Traceback" not in errors
 
 
 @pytest.mark.slow

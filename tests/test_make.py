@@ -10,7 +10,7 @@ import pytest
 
 Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ["help", "install", "run", "test", "test-fast", "lint", "benchmark", "constraints", "clean"]
+TARGETS = ["help", "install", "run", "test", "test-fast", "lint", "benchmark", "docs", "constraints", "clean"]
 SCRIPTS = [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"]
 
 # Answers as a Python 3.11 with venv would, and writes down what it was asked to do.

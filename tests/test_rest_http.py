@@ -323,7 +323,9 @@ def test_being_alive_asks_for_nothing(path, django_assert_num_queries):
 def test_readiness_has_a_line_for_each_check(client):
     response = client.get("/readyz", headers={"Host": "10.0.0.7"})
     checks = response.json()["checks"]
-    assert set(checks) == {"database", "migrations", "channel_layer", "worker", "configuration", "draining"}
+    assert set(checks) == {
+        "database", "migrations", "channel_layer", "worker", "disk", "configuration", "draining"
+    }  # fmt: skip
     assert checks["database"] == checks["migrations"] == checks["channel_layer"] == checks["draining"] == "ok"
     assert checks["worker"].startswith("No worker")
     assert (response.status_code, response.json()["status"]) == (503, "unavailable")

@@ -65,7 +65,10 @@ def test_a_run_is_answered_as_the_contract_says(client, agent):
         "result": None,
         "error": None,
         "usage": {},
+        "model": "",
+        "cost": None,
         "attempt": 0,
+        "request_id": "",  # a server gives each request its id: see test_logs
         "started_at": None,
         "finished_at": None,
     }

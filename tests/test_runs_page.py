@@ -60,6 +60,28 @@ def test_runs_are_listed_by_agent_and_status(agent, start, runs_page, product):
     expect(page.locator("#run-agent")).to_have_text(who)
 
 
+def test_runs_of_one_chat_or_of_one_task(agent, start, runs_page, product, name):
+    who = agent([{"text": "Yes."}])
+    in_chat = [start(who, message, session_id=name) for message in ("One", "Two")]
+    fields = {"agent_name": who, "task_prompt": "Three", "schedule_type": "interval", "schedule_value": "86400"}
+    task = product.request("POST", "/v1/tasks", {"name": name} | fields)[1]["id"]
+    product.request("POST", f"/v1/tasks/{task}/run", {})
+    page = runs_page(session=name)
+    expect(page.locator("#runs li")).to_have_count(2)
+    page.get_by_role("button", name="Only of one chat").click()
+    page.select_option("#filter-agent", who)
+    expect(page.locator("#runs li")).to_have_count(3)
+    page.select_option("#filter-task", label=name)
+    expect(page.locator("#runs li")).to_have_count(1)
+    page.locator("#runs li a").click()
+    expect(page.locator("#run-trigger a")).to_have_attribute("href", f"/tasks/?task={task}")
+
+    ids = [run["id"] for run in product.request("GET", f"/v1/runs?session={name}")[1]["data"]]
+    assert ids == in_chat[::-1]
+    assert product.request("GET", "/v1/runs?task=none")[0] == 400
+    product.request("DELETE", f"/v1/tasks/{task}")
+
+
 def test_the_waterfall_grows_while_the_run_goes_on(agent, start, runs_page, model, name):
     who = agent(CALCULATION, [{"text": "It is "}, {"wait": name}, {"text": "84."}], builtin_tools=["calculate"])
     page = runs_page(run=start(who))
@@ -75,6 +97,24 @@ def test_the_waterfall_grows_while_the_run_goes_on(agent, start, runs_page, mode
     expect(page.locator("#cards .item[data-type=final_answer] .text")).to_have_text("It is 84.")
     expect(page.locator("#cancel")).to_be_hidden()
     assert width_of(page, "final_answer") > width_of(page, "tool_use")
+
+
+def test_a_server_that_is_being_restarted_is_asked_again(agent, start, open_page, product):
+    run = start(agent([{"text": "It is 84."}]))
+    page, refused = open_page(), []
+
+    def answer(route):
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=503, body="restarting")
+
+    page.route("**/v1/runs/*/events", answer)
+    page.route(f"**/v1/runs/{run}", lambda route: route.fulfill(json=route.fetch().json() | {"finished_at": None}))
+    page.goto(f"{product.url}/runs/?run={run}")
+    expect(page.locator("#cards .item[data-type=final_answer] .text")).to_have_text("It is 84.")
+    assert len(refused) == 1
 
 
 def test_a_bar_leads_to_its_step(agent, start, runs_page):
@@ -103,6 +143,20 @@ def test_an_approval_is_given_on_the_page(agent, start, runs_page):
 
     expect(page.locator("#run-status")).to_have_text("completed")
     expect(page.locator("#waterfall [data-type=approval] .name")).to_contain_text("approved by")
+
+
+def test_an_answer_that_was_overtaken_changes_nothing(agent, start, runs_page):
+    who = agent(CALCULATION, [{"text": "It is 84."}], builtin_tools=["calculate"], approval_required=["calculate"])
+    page = runs_page(run=start(who))
+    expect(page.locator("#run-status")).to_have_text("waiting")
+    held = []
+    page.route("**/v1/runs/*", lambda route: held.append(route) if not held else route.continue_())
+    page.get_by_role("button", name="Approve", exact=True).click()
+    expect(page.locator("#run-status")).to_have_text("completed")
+    with page.expect_response("**/v1/runs/*"):
+        held[0].fulfill(json=held[0].fetch().json() | {"status": "running", "finished_at": None})
+    expect(page.locator("#cards .item[data-type=final_answer] .text")).to_have_text("It is 84.")
+    expect(page.locator("#run-status")).to_have_text("completed")
 
 
 def test_a_replay_takes_as_long_as_the_run_did(agent, start, runs_page, product):

@@ -1,5 +1,7 @@
 """The page of tasks in a real browser: made, changed, foreseen, run and deleted."""
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -111,6 +113,29 @@ def test_a_task_is_run_now_and_watched(agent, make, tasks_page, name, model):
     page.get_by_role("link", name="Watch it").click()
 
     expect(page.locator("#run-status")).to_have_text("completed")
+
+
+def test_the_history_tells_of_skips_and_of_the_webhook(agent, make, tasks_page, product, name):
+    hook = {"webhook_url": "http://127.0.0.1:9/hook", "webhook_secret": f"whsec_{'c2VjcmV0' * 4}"}
+    task = make(agent([{"text": "**Done**."}]), name=name, **hook)
+    page = tasks_page(f"?task={task}")
+    page.get_by_role("button", name="Run now").click()
+    history = page.locator("#history-list li")
+    expect(history).to_contain_text("Done.")
+    expect(history).not_to_contain_text("**")
+    expect(history.locator(".told")).to_contain_text("Webhook given up after one attempt")
+    expect(history.locator(".told")).to_contain_text("private network")
+
+    product.request("PATCH", f"/v1/agents/{name}", {"enabled": False})
+    product.request("PATCH", f"/v1/tasks/{task}", {"schedule_type": "interval", "schedule_value": "1"})
+    skipped = page.locator('#history-list li[data-status="skipped"]')
+    expect(skipped).to_contain_text(re.compile(r"left out \d+ times"))
+    expect(skipped).to_contain_text(name)
+    product.request("POST", f"/v1/tasks/{task}/disable")
+    page.get_by_role("link", name="All its runs").click()
+    expect(page.locator("#filter-task")).to_have_value(task)
+    expect(page.locator("#runs li")).to_have_count(1)
+    expect(page.locator("#filter-task option:checked")).to_have_text(name)
 
 
 def test_a_task_is_disabled_and_enabled(agent, make, tasks_page, product, name):

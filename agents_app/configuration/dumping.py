@@ -24,7 +24,7 @@ _Dumper.add_representer(str, _text)
 
 
 def dump() -> str:
-    """All that is configured, as YAML. What has its default value is left out, and so are secrets, with a comment."""
+    """All that is configured, as YAML. What has its default value is left out, and so are secrets."""
     context = {"request": SimpleNamespace(user=local_administrator(), method="GET")}
     document = {
         kind: {row.name: _fields(kind, row, context) for row in ROWS[kind].objects.order_by("name")} for kind in KINDS

@@ -8,30 +8,11 @@ from typing import Any
 import yaml
 
 from agents_app.configuration import original
+from agents_app.configuration.problems import ConfigurationError, Located, Problem
 from agents_app.models.variables import VARIABLE, UndefinedVariable, expand
 
 KINDS = ("providers", "mcp_servers", "agents", "tasks")  # each may refer to those before it
 _LARGEST_FILE = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where. `line` counts from 1; 0 is the file as a whole."""
-
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
-
-
-class ConfigurationError(Exception):
-    """The files cannot be used: `problems` says why. Nothing was changed."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 @dataclass(slots=True)
@@ -49,13 +30,6 @@ class Item:
         return Problem(self.file, self.lines.get(at, self.line), message)
 
 
-class Located(dict[str, Any]):
-    """A mapping that knows in which line it and each of its keys begin."""
-
-    line = 0
-    lines: dict[str, int]
-
-
 def read(files: Iterable[Path]) -> list[Item]:
     """The items of all the files, in the order in which they can be written.
 
@@ -71,7 +45,8 @@ def read(files: Iterable[Path]) -> list[Item]:
             problems += error.problems
     if problems:
         raise ConfigurationError(problems)
-    items = [item for name, document in original.translated(documents) for item in _items(name, document, problems)]
+    translated = original.translated(documents, problems)
+    items = [item for name, document in translated for item in _items(name, document, problems)]
     problems += _doubled(items)
     if problems:
         raise ConfigurationError(problems)

@@ -10,6 +10,7 @@ TOOL_USE = "tool_use"
 TOOL_RESULT = "tool_result"
 FINAL_ANSWER = "final_answer"
 ERROR = "error"
+CUT_SHORT = ("length", "content_filter")  # how a model stops before its answer is whole
 
 
 @dataclass(slots=True)
@@ -82,10 +83,10 @@ class Retry:
 
 @dataclass(slots=True)
 class Answered:
-    """The end of a turn that went well. `truncated`: the model stopped at its length limit."""
+    """The end of a turn that went well. `cut_short`: why the answer is not whole, one of CUT_SHORT; empty if it is."""
 
     content: str
-    truncated: bool = False
+    cut_short: str = ""
 
 
 Event = Delta | StepDone | ToolsStarting | Parked | Warned | Retry | Answered

@@ -7,8 +7,9 @@ import random
 import time
 from collections.abc import AsyncIterator
 
-from agents_app.engine import history
+from agents_app.engine import history, watched
 from agents_app.engine.events import (
+    CUT_SHORT,
     TOOL_RESULT,
     Answered,
     Delta,
@@ -78,7 +79,7 @@ class Turns:
             assert reader is not None
             if reader.answer is not None:
                 self._check_answer(reader)
-                yield Answered(reader.answer, truncated=reader.end_reason == "length")
+                yield Answered(reader.answer, reader.end_reason if reader.end_reason in CUT_SHORT else "")
                 return
             async for event in self._tool_turn(reader.calls):
                 yield event
@@ -92,7 +93,7 @@ class Turns:
         for attempt in range(1, MAX_TRIES + 1):
             reader = self._reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
             try:
-                async for event in self._ask(reader, shrink):
+                async for event in self._ask(reader, shrink, is_last_try=attempt == MAX_TRIES):
                     yield event
                 return
             except ModelError as error:
@@ -106,20 +107,24 @@ class Turns:
                 yield Retry(steps, attempt, str(error), delay)
                 await asyncio.sleep(delay)
 
-    async def _ask(self, reader: TurnReader, shrink: float) -> AsyncIterator[Event]:
+    async def _ask(self, reader: TurnReader, shrink: float, *, is_last_try: bool) -> AsyncIterator[Event]:
         request = self._request(shrink)
         self.conversation.usage.requests += 1
-        async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
-            try:
-                async for parts in stream:
-                    for part in parts:
-                        for event in reader.feed(part):
-                            yield event
-            except ModelUnavailable:
-                if reader.end_reason is None:  # what breaks after the end has lost nothing but the usage
-                    raise
-        if reader.end_reason is None:
-            raise ModelUnavailable("The model's answer was cut off before it was finished.", code="model_stream_cut")
+        with watched.model_call(self.spec.model, request, is_last_try=is_last_try) as call:
+            async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
+                try:
+                    async for parts in stream:
+                        call.spoke()
+                        for part in parts:
+                            for event in reader.feed(part):
+                                yield event
+                except ModelUnavailable:
+                    if reader.end_reason is None:  # what breaks after the end has lost nothing but the usage
+                        raise
+            if reader.end_reason is None:
+                text = "The model's answer was cut off before it was finished."
+                raise ModelUnavailable(text, code="model_stream_cut")
+            call.answered(reader.end_reason, reader.usage)
         self._count(reader, request)  # before the last step, which is written down with the usage so far
         for step in reader.finish():
             yield step
@@ -144,8 +149,9 @@ class Turns:
         usage.input_tokens += reader.usage.input_tokens
         usage.output_tokens += reader.usage.output_tokens
         usage.reasoning_tokens += reader.usage.reasoning_tokens
+        usage.cached_tokens += reader.usage.cached_tokens
         size = history.characters(request.messages) + len(request.system_prompt)
-        if not request.tools:  # their schemas count in tokens, and we do not know how many
+        if not (request.tools or request.parameters.response_format):  # schemas count too, we do not know how much
             history.learn(self.spec.model, size, reader.usage.input_tokens)
 
     def _check_answer(self, reader: TurnReader) -> None:
@@ -261,9 +267,13 @@ class Turns:
 
     async def _call(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> None:
         row.started = time.time()
-        news.put_nowait(self._result(row, await self._outcome(use, row, news)))
+        with watched.tool_call(use.tool_name, use.tool_call_id, self.tools.server_of(use.tool_name)) as call:
+            call.result = await self._outcome(use, row, news, call)
+        news.put_nowait(self._result(row, call.result))
 
-    async def _outcome(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> ToolResult:
+    async def _outcome(
+        self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]", call: watched.ToolCall
+    ) -> ToolResult:
         shown = 0
 
         def progress(text: str) -> None:
@@ -285,6 +295,7 @@ class Turns:
         except ToolError as error:
             return ToolResult(str(error), is_error=True)
         except TimeoutError:
+            call.timed_out = True
             return ToolResult(f"The tool gave no result within {limit:g} seconds.", is_error=True)
         except Exception:
             logger.exception("Tool %s failed", use.tool_name)

@@ -20,7 +20,10 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """How the model is asked to answer; None leaves a thing to the model."""
+    """How the model is asked to answer; None leaves a thing to the model.
+
+    `response_format`: as in OpenAI's chat completions, a `json_schema` or just any `json_object`.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -28,6 +31,7 @@ class Parameters:
     reasoning_effort: str = ""
     thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
+    response_format: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cached_tokens: int = 0
     requests: int = 0
     tool_calls: int = 0
 
@@ -159,6 +164,7 @@ class Usage:
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "reasoning_tokens": self.reasoning_tokens,
+            "cached_tokens": self.cached_tokens,
             "requests": self.requests,
             "tool_calls": self.tool_calls,
         }

@@ -140,6 +140,10 @@ class Toolset:
     def needs_approval(self, name: str) -> bool:
         return matches(name, self._approval)
 
+    def server_of(self, name: str) -> str:
+        """The MCP server that the tool of that name belongs to; empty where it is none's."""
+        return next((tool.server for tool in self.tools if tool.name == name), "")
+
     def get(self, name: str) -> Tool:
         """The tool of that name.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from agents_app.engine.events import FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
+from agents_app.engine.events import CUT_SHORT, FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
 from agents_app.engine.models.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
 _LONGEST_ID = 128  # characters of a call's id or name that the ledger has room for
@@ -140,7 +140,7 @@ class TurnReader:
             return
         if self._text and self._text.type == THOUGHT:
             yield from self._close_text()
-        if self._text is None and self.end_reason in ("length", "content_filter"):
+        if self._text is None and self.end_reason in CUT_SHORT:
             self.answer = ""  # which is none: the run fails
             return
         step = self._text or self._open(FINAL_ANSWER)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from django.db import DatabaseError
 
+from agents_app import measures
 from agents_app.live import Frame, Hub, hub, merged
 from agents_app.log import rows
 from agents_app.threads import DatabaseThreads
@@ -47,6 +48,7 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
                     cursor = taken[-1].seq
                     yield merged(taken)
                 if not whole:
+                    measures.CARRIERS_LOST.inc()
                     break
 
 
@@ -69,6 +71,7 @@ async def _from_log(session_id: str, cursor: int) -> AsyncIterator[list[Frame]]:
         if not found:
             return
         if found[0].first > cursor + 1:
+            measures.GAPS.inc()
             logger.error("Session %s has a gap between %d and %d", session_id, cursor, found[0].first)
         cursor = found[-1].seq
         yield merged([row.as_frame() for row in found])

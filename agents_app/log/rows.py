@@ -1,6 +1,7 @@
 """Rows of the log: how they read, how numbers are assigned, how they are pruned."""
 
 import datetime
+import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,13 +9,18 @@ from typing import Any
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import F, Q
 
 from agents_app import live
 from agents_app.live import Frame
 from agents_app.models import Event, Run, Session
+from agents_app.pace import Pace
+from agents_app.threads import write_transaction
 
 DELTA = "reasoning_delta"
 _FETCHED_AT_ONCE = 10  # a row may be megabytes
+_SESSIONS_AT_ONCE = 500
+_ROWS_AT_ONCE = 1000  # deleted, at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +127,62 @@ def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str,
     return range(before + 1, before + 1 + len(events))
 
 
-def prune(before: datetime.datetime, batch: int = 1000) -> int:
+def prune(
+    before: datetime.datetime,
+    *,
+    keep: int = 0,
+    session_id: str | None = None,
+    pace: Pace | None = None,
+) -> int:
     """Delete the events of runs that finished before a moment, a few at a time. Returns how many.
 
-    Only from the beginning of a session: its watchers are told up to where (`reset`).
+    Only from the beginning of a session: its watchers are told up to where (`reset`). `keep`: of each session, so
+    many of its newest runs stay whole.
     """
-    deleted = 0
-    old = Run.objects.filter(finished_at__lt=before, last_seq__isnull=False)
-    for session_id in old.order_by().values_list("session_id", flat=True).distinct().iterator():
-        cut = _prunable(session_id, before)
-        while cut and (removed := _delete(session_id, cut, batch)):
-            deleted += removed
+    pace = pace or Pace(_ROWS_AT_ONCE)
+    old = Run.objects.filter(
+        finished_at__lt=before, last_seq__gt=F("session__pruned_seq"), number__lte=F("session__run_count") - keep
+    )
+    sessions = old.order_by("session_id").values_list("session_id", flat=True).distinct()
+    if session_id is not None:
+        sessions = sessions.filter(session=session_id)
+    deleted, done = 0, ""
+    while found := list(sessions.filter(session_id__gt=done)[:_SESSIONS_AT_ONCE]):
+        for each in found:
+            deleted += _prune_session(each, before, keep, pace)
+        done = found[-1]
     return deleted
 
 
-def _prunable(session_id: str, before: datetime.datetime) -> int:
-    """Up to which number a session's events may go: before the first run that is young or unfinished."""
-    runs = Run.objects.filter(session_id=session_id, first_seq__isnull=False).order_by("number")
-    cut = 0
-    for run in runs.only("finished_at", "last_seq").iterator():
-        if run.finished_at is None or run.finished_at >= before or run.last_seq is None:
+def _prune_session(session_id: str, before: datetime.datetime, keep: int, pace: Pace) -> int:
+    deleted = 0
+    cut = _prunable(session_id, before, keep)
+    began = time.monotonic()
+    while removed := _delete(session_id, cut, pace.rows):
+        deleted += removed
+        pace.worked(time.monotonic() - began)
+        began = time.monotonic()
+    return deleted
+
+
+def _prunable(session_id: str, before: datetime.datetime, keep: int) -> int:
+    """Up to which number a session's events may go: before the first run that is young, unfinished or kept."""
+    session = Session.objects.filter(pk=session_id).first()
+    if session is None:
+        return 0
+    cut = session.pruned_seq
+    still_there = Q(last_seq__isnull=True) | Q(last_seq__gt=cut)
+    runs = Run.objects.filter(still_there, session=session, first_seq__isnull=False).order_by("number")
+    for run in runs.only("number", "finished_at", "last_seq").iterator():
+        is_young = run.finished_at is None or run.finished_at >= before or run.last_seq is None
+        if is_young or run.number > session.run_count - keep:
             break
-        cut = run.last_seq
+        cut = max(cut, run.last_seq or 0)  # one that was cancelled in the queue has ended within the one before
     return cut
 
 
 def _delete(session_id: str, cut: int, batch: int) -> int:
-    with transaction.atomic():
+    with write_transaction():
         rows = Event.objects.filter(session_id=session_id, seq__lte=cut).order_by("seq").values_list("seq", flat=True)
         if not (doomed := list(rows[:batch])):
             return 0

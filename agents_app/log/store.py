@@ -16,7 +16,7 @@ from agents_app.engine.events import Delta
 from agents_app.live import Frame
 from agents_app.log import sql
 from agents_app.log.rows import DELTA, frame_text
-from agents_app.models import Event, Run, Step
+from agents_app.models import Event, Run, Step, TokenUse
 from agents_app.threads import write_transaction
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class _Plan:
     events: list[list[Any]] = field(default_factory=list)
     replaced: list[tuple[str, int, int]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    ended: list[uuid.UUID] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -167,7 +168,7 @@ def _write(batch: list[Write], attempt: Attempt) -> None:
             written.append(Written(w.log, w.log.session_id, frames))
             plan.steps += w.steps
             if w.changes:
-                _change_run(w.log, w.changes, end)
+                _change_run(plan, w.log, w.changes, end)
             for then in w.then:
                 then()
         _execute(plan)
@@ -211,9 +212,10 @@ def _lay_out(plan: _Plan, log: "RunLog", entries: list[Entry], before: int) -> t
     return frames, segments
 
 
-def _change_run(log: "RunLog", changes: dict[str, Any], end: int) -> None:
+def _change_run(plan: _Plan, log: "RunLog", changes: dict[str, Any], end: int) -> None:
     if changes.get("finished_at"):
         changes = changes | {"last_seq": end}
+        plan.ended.append(log.run_id)
     Run.objects.filter(pk=log.run_id).update(**changes)
 
 
@@ -231,3 +233,4 @@ def _execute(plan: _Plan) -> None:
         Step.objects.bulk_create(
             latest.values(), update_conflicts=True, unique_fields=["run", "index"], update_fields=STEP_FIELDS
         )
+    TokenUse.objects.add(plan.ended)

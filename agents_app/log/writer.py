@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from django.db import InterfaceError, OperationalError
 
-from agents_app import live
+from agents_app import live, measures
 from agents_app.engine.events import Delta
 from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.log import store
@@ -159,6 +159,8 @@ class LogWriter:
         self._patience = PATIENCE
         self._flushing = asyncio.Lock()  # what a run says is written in the order in which it said it
         self.interval = Interval()
+        self._waiting_since: float | None = None  # what waits; and what is being written
+        self._writing_since: float | None = None
 
     def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
         """The log of a run that this process has claimed."""
@@ -166,6 +168,7 @@ class LogWriter:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._write_for_ever())
+        measures.watch_log_lag(self._lag)
 
     async def stop(self) -> None:
         """Write what waits, then end; a database that refuses now will not be waited for long."""
@@ -177,8 +180,15 @@ class LogWriter:
         await self._thread.close()
 
     def wake(self, log: RunLog) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
         self._waiting[log] = None
         self._news.set()
+
+    def _lag(self) -> float:
+        """Seconds for which the oldest event has waited to be written."""
+        since = self._writing_since or self._waiting_since
+        return time.monotonic() - since if since is not None else 0.0
 
     async def _write_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -201,13 +211,20 @@ class LogWriter:
         self._news.clear()
         batch = [log.take() for log in self._waiting]
         self._waiting.clear()
+        self._writing_since, self._waiting_since = self._waiting_since, None
         if not batch:
             return
         began = time.monotonic()
         written = await self._write_or_fail(batch)
-        self.interval.wrote(time.monotonic() - began)
+        took = time.monotonic() - began
+        self.interval.wrote(took)
+        since, self._writing_since = self._writing_since or began, None
         await live.publish((done.session_id, done.frames) for done in written if done.frames)
         _answer(batch, written)
+        measures.FLUSH_SECONDS.observe(took)
+        if events := sum(len(done.frames) for done in written):
+            measures.FLUSH_EVENTS.observe(events)
+            measures.TOKEN_AGE.observe(time.monotonic() - since)
 
     async def _write_or_fail(self, batch: list[Write]) -> list[Written]:
         """Write the batch. Where that fails for good, write each run's part alone: one must not cost the others."""

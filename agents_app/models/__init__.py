@@ -2,21 +2,27 @@
 
 from agents_app.models.access import ApiToken, Ticket
 from agents_app.models.agents import Agent, Provider
+from agents_app.models.chores import Chore
 from agents_app.models.firing import Delivery, Postponed, Skip
 from agents_app.models.log import Event
+from agents_app.models.prices import Price
 from agents_app.models.runs import Approval, Artifact, Run, Session, Step
 from agents_app.models.servers import McpServer
 from agents_app.models.tasks import ScheduledTask
+from agents_app.models.usage import TokenUse
+from agents_app.models.workers import WorkerProcess
 
 __all__ = [
     "Agent",
     "ApiToken",
     "Approval",
     "Artifact",
+    "Chore",
     "Delivery",
     "Event",
     "McpServer",
     "Postponed",
+    "Price",
     "Provider",
     "Run",
     "ScheduledTask",
@@ -24,4 +30,6 @@ __all__ = [
     "Skip",
     "Step",
     "Ticket",
+    "TokenUse",
+    "WorkerProcess",
 ]

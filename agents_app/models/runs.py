@@ -1,7 +1,7 @@
 """What happens: sessions, the runs in them, and the steps of a run."""
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -10,7 +10,10 @@ from django.db.models import Q
 
 from agents_app.models.agents import Agent
 
-SESSION_ID = r"\A[A-Za-z0-9_.:-]{1,128}\Z"
+COST_PLACES = 10  # decimals of a US dollar: a token may cost a ten-millionth
+# Not '.' and '..': clients take these for folders, so that no address could name the session.
+SESSION_ID = r"\A(?!\.{1,2}\Z)[A-Za-z0-9_.:-]{1,128}\Z"
+SESSION_ID_RULE = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : - and neither '.' nor '..'"
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -42,6 +45,7 @@ class Session(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "id"]
+        indexes: ClassVar = [models.Index(fields=["-created_at", "id"], name="session_newest")]
 
     def __str__(self) -> str:
         return self.title or self.id
@@ -54,6 +58,13 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def unfinished(self) -> "RunQuerySet":
         return self.filter(status__in=Run.UNFINISHED)
+
+    def waiting_for_a_worker(self) -> "RunQuerySet":
+        """The queued ones that are first in their session: what waits behind a run of its own does not count."""
+        ahead = Run.objects.unfinished().filter(
+            session=models.OuterRef("session"), number__lt=models.OuterRef("number")
+        )
+        return self.filter(~models.Exists(ahead), status=Run.Status.QUEUED)
 
     def owned(self, run_id: uuid.UUID, fence: int) -> "RunQuerySet":
         """The run, if `fence` still is its fence: what a worker's every write goes through."""
@@ -114,12 +125,26 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     usage = models.JSONField(default=dict, blank=True)
+    model = models.CharField(max_length=200, blank=True, help_text="The model that answered.")
+    cost = models.DecimalField(
+        max_digits=20,
+        decimal_places=COST_PLACES,
+        null=True,
+        blank=True,
+        help_text="US dollars; empty where nobody knows the model's price.",
+    )
+    # What the usage says, for sums over many runs. Not generated columns: SQLite reads the whole row for such a one.
+    input_tokens = models.BigIntegerField(null=True, blank=True)
+    output_tokens = models.BigIntegerField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0, help_text="How many workers have taken it.")
     fence = models.BigIntegerField(default=0, help_text="Counts claims; a worker with an older number writes nothing.")
     worker = models.CharField(max_length=64, blank=True, help_text="The worker process that has it.")
     lease_until = models.DateTimeField(null=True, blank=True, help_text="After this its worker counts as dead.")
     cancel_requested = models.BooleanField(default=False)
     cancelled_by = models.CharField(max_length=150, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    request_id = models.CharField(max_length=128, blank=True, help_text="Of the request that started it.")
+    traceparent = models.CharField(max_length=64, blank=True, help_text="The span that started it, of OpenTelemetry.")
     first_seq = models.BigIntegerField(null=True, blank=True, help_text="Its first event in the session's log.")
     last_seq = models.BigIntegerField(null=True, blank=True, help_text="Its last event in the session's log.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -149,8 +174,25 @@ class Run(models.Model):
                 name="run_unfinished",
             ),
             models.Index(fields=["-created_at"], name="run_newest"),
-            models.Index(fields=["finished_at"], name="run_finished"),
+            # Not the one above alone: SQLite knows the condition only where it is written word for word.
+            models.Index(fields=["status", "-created_at"], name="run_by_status"),
+            # All that the sums per day, agent and user need, so that they read nothing but this.
+            models.Index(
+                fields=[
+                    "finished_at",
+                    "agent_name",
+                    "status",
+                    "session",
+                    "input_tokens",
+                    "output_tokens",
+                    "cost",
+                    "created_at",
+                    "started_at",
+                ],
+                name="run_finished",
+            ),
             models.Index(fields=["task", "-created_at"], condition=Q(task__isnull=False), name="run_of_task"),
+            models.Index(fields=["task", "status"], condition=Q(task__isnull=False), name="run_counts_of_task"),
             models.Index(
                 fields=["status", "task"], condition=Q(task__isnull=False, settled=False), name="run_unsettled"
             ),
@@ -162,6 +204,11 @@ class Run(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.status not in self.UNFINISHED
+
+    @staticmethod
+    def used(usage: dict[str, int]) -> dict[str, Any]:
+        """The columns that say what a run used up."""
+        return {"usage": usage, "input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}
 
 
 class OfRunQuerySet(models.QuerySet):
@@ -246,6 +293,7 @@ class Artifact(models.Model):
 
     class Meta:
         ordering: ClassVar = ["created_at"]
+        indexes: ClassVar = [models.Index(fields=["-created_at"], name="artifact_newest")]
 
     def __str__(self) -> str:
         return self.name or f"{self.media_type}, {self.size} bytes"

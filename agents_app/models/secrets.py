@@ -65,15 +65,24 @@ class Rotation:
 
 def rotate() -> Rotation:
     """Encrypt every secret of the database with the first key; SECRET_KEY_FALLBACKS are needed no more afterwards."""
+    return _each_secret(look_only=False)
+
+
+def inspect() -> Rotation:
+    """What `rotate` could encrypt anew, and what it could not; nothing is changed."""
+    return _each_secret(look_only=True)
+
+
+def _each_secret(*, look_only: bool) -> Rotation:
     done = Rotation()
     for model in apps.get_models():
         for column in model._meta.concrete_fields:
             if isinstance(column, EncryptedTextField | EncryptedJSONField):
-                _rotate_column(model._default_manager, column.name, done)
+                _rotate_column(model._default_manager, column.name, done, look_only=look_only)
     return done
 
 
-def _rotate_column(rows: Any, name: str, done: Rotation) -> None:
+def _rotate_column(rows: Any, name: str, done: Rotation, *, look_only: bool) -> None:
     fernet = _fernet()
     kept = rows.annotate(kept=Cast(name, models.TextField())).exclude(kept="")  # as it is, not decrypted
     for pk, token in kept.values_list("pk", "kept"):
@@ -81,6 +90,9 @@ def _rotate_column(rows: Any, name: str, done: Rotation) -> None:
             new = fernet.rotate(token.encode()).decode()
         except InvalidToken:
             done.lost.append(f"{rows.model._meta.verbose_name} {rows.get(pk=pk)}: {name}")
+            continue
+        if look_only:
+            done.rotated += 1
             continue
         unchanged = kept.filter(pk=pk, kept=token)  # somebody may have written a new one meanwhile
         done.rotated += unchanged.update(**{name: models.Value(new, output_field=models.TextField())})

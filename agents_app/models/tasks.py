@@ -66,9 +66,9 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             return Coalesce(models.Subquery(found), 0)
 
         return self.annotate(
-            total_runs=counted(runs, models.Count("pk")),
-            successful_runs=counted(runs.filter(status=Run.Status.COMPLETED), models.Count("pk")),
-            failed_runs=counted(runs.filter(status=Run.Status.FAILED), models.Count("pk")),
+            total_runs=counted(runs, models.Count("*")),
+            successful_runs=counted(runs.filter(status=Run.Status.COMPLETED), models.Count("*")),
+            failed_runs=counted(runs.filter(status=Run.Status.FAILED), models.Count("*")),
             skipped_runs=counted(Skip.objects.filter(task=models.OuterRef("pk")), models.Sum("count")),
             last_run_at=models.Subquery(newest.values("created_at")[:1]),
             last_status=models.Subquery(newest.values("status")[:1]),

@@ -74,6 +74,7 @@ def check(body: Body, family: Family, said: dict[str, list[Block]], version: str
     require(most <= family.max_tokens, f"max_tokens: {most} > {family.max_tokens}, which is the maximum allowed")
     _check_thinking(body, family)
     _check_sampling(body, family, version)
+    _check_format(body.get("output_config", {}).get("format"))
     _check_tools(body.get("tools", []))
     _check_system(body.get("system"))
     _check_messages(body["messages"])
@@ -104,6 +105,14 @@ def _check_thinking(body: Body, family: Family) -> None:
         require(body["max_tokens"] > budget, "`max_tokens` must be greater than `thinking.budget_tokens`.")
     if kind == "between_tools":
         require(effort not in ("xhigh", "max"), "thinking.between_tools: not at this effort")
+
+
+def _check_format(form: dict[str, Any] | None) -> None:
+    if form is None:
+        return
+    require(set(form) == {"type", "schema"} and form["type"] == "json_schema", "output_config.format: json_schema only")
+    closed = form["schema"].get("additionalProperties") is False or form["schema"].get("type") != "object"
+    require(closed, "output_config.format.schema: For 'object' type, 'additionalProperties' must be set to false")
 
 
 def _check_sampling(body: Body, family: Family, version: str) -> None:

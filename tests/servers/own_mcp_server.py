@@ -86,7 +86,7 @@ def huge(arguments: dict, *_: object) -> dict:
 
 
 def image(arguments: dict, *_: object) -> dict:
-    data = base64.b64encode(b"\x89PNG" + bytes(arguments["size"] - 4)).decode()
+    data = arguments.get("data") or base64.b64encode(b"\x89PNG" + bytes(arguments["size"] - 4)).decode()
     return {"content": [{"type": "image", "data": data, "mimeType": "image/png"}]}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ PASSWORD = "correct horse battery"
 _MAKE = """
 import json
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from agents_app.models import ApiToken
 said = {}
 for name in names:
     User = get_user_model().objects
     user = User.filter(username=name).first()
     user = user or User.create_user(name, "", PASSWORD, is_superuser=name == "boss", is_staff=name == "boss")
+    if group:
+        user.groups.add(Group.objects.get_or_create(name=group)[0])
     said[name] = ApiToken.objects.create(user, name="test")[1]
 print(json.dumps(said))
 """
@@ -52,19 +55,23 @@ class Person:
         return close_code(self.product.socket_url(session, **query), self.headers)
 
 
-def close_code(url: str, headers: Mapping[str, str], protocols: list[str] | None = None) -> int | None:
-    """With what the server closes such a socket at once; None where it lets it in."""
+def close_code(
+    url: str, headers: Mapping[str, str], protocols: list[str] | None = None, sent: Sequence[str] = ()
+) -> int | None:
+    """With what the server closes such a socket at once; None where it lets it in. `sent`: frames that do not wait."""
     with connect(url, additional_headers=headers, subprotocols=protocols) as socket:  # type: ignore[arg-type]
         try:
+            for frame in sent:
+                socket.send(frame)
             assert json.loads(socket.recv(20))["type"] == "connected"
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else 1006
     return None
 
 
-def invite(product: Product, *names: str) -> dict[str, Person]:
-    """Users with a token each; 'boss' is an administrator, and nobody, '', has no token."""
-    tokens = json.loads(shell(product, f"names, PASSWORD = {names!r}, {PASSWORD!r}\n{_MAKE}"))
+def invite(product: Product, *names: str, group: str = "") -> dict[str, Person]:
+    """Users with a token each, in a group; 'boss' is an administrator, and nobody, '', has no token."""
+    tokens = json.loads(shell(product, f"names, group, PASSWORD = {names!r}, {group!r}, {PASSWORD!r}\n{_MAKE}"))
     return {name: Person(product, name, token) for name, token in tokens.items()} | {"": Person(product, "", "")}
 
 

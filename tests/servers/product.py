@@ -47,7 +47,7 @@ def _migrated_database() -> Path:
             environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | {"VAR_DIR": folder}
             command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
             subprocess.run(command, cwd=ROOT, env=environment, check=True)
-            os.replace(Path(folder) / "db.sqlite3", made)
+            (Path(folder) / "db.sqlite3").replace(made)
     return made
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agents_app import measures
 from agents_app.engine.mcp.listing import Caller, tools_of
 from agents_app.engine.mcp.live import Call, Listing, Live, Stop, Work, unavailable
 from agents_app.engine.mcp.session import About, Session, opened, transport_to
@@ -131,11 +132,13 @@ class Server:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     live = await self._connect(stack)
                 self._live = live
+                measures.MCP_CONNECTIONS.labels("ok").inc()
                 await self._serve(live)
         except Exception as error:  # of the SDK, in groups: whatever it is, the next use connects again
             text = unavailable(self._spec, _reason(error))
             logger.warning("%s", text)
             if self._live is None:
+                measures.MCP_CONNECTIONS.labels("failed").inc()
                 pause = TIMEOUT_PAUSE if isinstance(error, TimeoutError) else RESTART_INTERVAL
                 self._failure, self._repeat_until = text, time.monotonic() + pause
                 self._refuse_waiting(text)

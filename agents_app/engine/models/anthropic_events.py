@@ -7,7 +7,16 @@ from typing import Any
 import orjson
 
 from agents_app.engine.models import errors
-from agents_app.engine.models.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.models.base import (
+    BlocksPart,
+    EndPart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    UsagePart,
+    tokens,
+)
 from agents_app.engine.models.decoding import SSELines
 from agents_app.exceptions import ModelError, ModelUnavailable
 
@@ -162,11 +171,12 @@ class MessageEvents:
 
     def _usage_part(self) -> UsagePart:
         count, details = self._usage.get, self._usage.get("output_tokens_details") or {}
-        cached = int(count("cache_creation_input_tokens", 0)) + int(count("cache_read_input_tokens", 0))
+        cached = tokens(count("cache_read_input_tokens"))
         return UsagePart(
-            input_tokens=int(count("input_tokens", 0)) + cached,
-            output_tokens=int(count("output_tokens", 0)),
-            reasoning_tokens=int(details.get("thinking_tokens") or 0),
+            input_tokens=tokens(count("input_tokens")) + tokens(count("cache_creation_input_tokens")) + cached,
+            output_tokens=tokens(count("output_tokens")),
+            reasoning_tokens=tokens(details.get("thinking_tokens")),
+            cached_tokens=cached,
         )
 
 

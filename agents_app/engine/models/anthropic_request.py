@@ -15,6 +15,7 @@ import orjson
 from agents_app.engine.models.anthropic_thinking import Abilities, thinking_arguments, without_thinking
 from agents_app.engine.models.base import ModelRequest
 from agents_app.engine.spec import Message
+from agents_app.exceptions import RunFailed
 
 BASE_URL = "https://api.anthropic.com"
 _CACHE = {"type": "ephemeral"}
@@ -49,7 +50,27 @@ def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) 
         asked["tools"][-1]["cache_control"] = _CACHE
     if request.parameters.stop:
         asked["stop_sequences"] = list(request.parameters.stop)
+    if request.parameters.response_format:
+        asked["output_config"] = asked.get("output_config", {}) | _format(request.parameters.response_format)
     return asked
+
+
+def _format(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The form of the answer.
+
+    Raises:
+        RunFailed: these models cannot be held to it.
+    """
+    from anthropic import transform_schema  # who executes runs has the SDK already, and nobody else needs it
+
+    problem = "Claude models have no JSON mode: give a schema."
+    if wanted["type"] == "json_schema":
+        try:
+            schema = transform_schema(wanted["json_schema"].get("schema", {}))
+            return {"format": {"type": "json_schema", "schema": schema}}
+        except ValueError as error:
+            problem = f"its schema cannot be used with Claude models: {error}"
+    raise RunFailed(f"'response_format' is not supported: {problem}", code="unsupported_response_format")
 
 
 def tells_thoughts(request: ModelRequest) -> bool:

@@ -47,6 +47,14 @@ class EndPart:
     reason: str
 
 
+_MOST_TOKENS = 10**12  # of one request: nobody may count so much that no database holds the sum
+
+
+def tokens(count: Any) -> int:
+    """A provider's count, as far as it can be believed; null is 0."""
+    return max(0, min(int(count or 0), _MOST_TOKENS))
+
+
 @dataclass(slots=True)
 class UsagePart:
     """Tokens of this request, as the provider counted them."""
@@ -54,6 +62,7 @@ class UsagePart:
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    cached_tokens: int = 0  # of the input: read from the provider's cache
 
 
 Part = TextPart | ReasoningPart | ToolCallPart | BlocksPart | EndPart | UsagePart

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart, tokens
 from agents_app.exceptions import ModelError, ModelUnavailable
 
 _OPEN, _CLOSE = "<think>", "</think>"
@@ -213,8 +213,10 @@ def error_in_stream(error: Any) -> ModelError:
 
 def _usage(usage: dict[str, Any]) -> UsagePart:
     details = usage.get("completion_tokens_details") or {}
+    asked = usage.get("prompt_tokens_details") or {}
     return UsagePart(
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
-        reasoning_tokens=int(details.get("reasoning_tokens") or 0),
+        input_tokens=tokens(usage.get("prompt_tokens")),
+        output_tokens=tokens(usage.get("completion_tokens")),
+        reasoning_tokens=tokens(details.get("reasoning_tokens")),
+        cached_tokens=tokens(asked.get("cached_tokens")),
     )

@@ -88,6 +88,8 @@ class OpenAIModel(connections.SharedModel):
             arguments["reasoning_effort"] = parameters.reasoning_effort
         if parameters.stop:
             arguments["stop"] = list(parameters.stop)
+        if parameters.response_format:
+            arguments["response_format"] = parameters.response_format
         return arguments
 
 

@@ -1,5 +1,6 @@
 """`manage.py load_config`: make the database what files say."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Command(BaseCommand):
             items = configuration.read(watching.expanded(files))
             outcome = configuration.apply(items, dry_run=dry_run, prune=prune)
             self.stdout.write(f"{'Would be: ' if dry_run else ''}{outcome}")
+            self.stdout.flush()
 
         if not watch:
             try:
@@ -36,8 +38,9 @@ class Command(BaseCommand):
             except (configuration.ConfigurationError, AgentError) as error:
                 raise CommandError(str(error)) from None
             return
-        for _ in watching.changes(files):
-            try:
-                load()
-            except (configuration.ConfigurationError, AgentError) as error:
-                self.stderr.write(f"Nothing was changed:\n{error}")
+        with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
+            for _ in watching.changes(files):
+                try:
+                    load()
+                except (configuration.ConfigurationError, AgentError) as error:
+                    self.stderr.write(f"Nothing was changed:\n{error}")

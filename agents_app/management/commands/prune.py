@@ -1,24 +1,51 @@
-"""`manage.py prune`: delete events of runs that finished long ago."""
+"""`manage.py prune`: delete what is old."""
 
 import datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from agents_app import log
+from agents_app import retention
+from agents_app.models import Session
 
 
 class Command(BaseCommand):
-    help = "Delete the events of runs that finished more than --days days ago. Runs, steps and answers stay."
+    help = (
+        "Delete what is old, a few rows in each transaction, while the server runs. Without options, as "
+        "EVENT_RETENTION_DAYS, ARTIFACT_RETENTION_DAYS, RUN_RETENTION_DAYS, HISTORY_RETENTION_DAYS and "
+        "KEEP_RUNS_PER_SESSION say, which a worker does each day at PRUNE_AT. See docs/data-care.md."
+    )
 
     def add_arguments(self, parser: Any) -> None:
-        default = settings.EVENT_RETENTION_DAYS or None
-        parser.add_argument("--days", type=float, default=default, help="Default: EVENT_RETENTION_DAYS.")
+        parser.add_argument(
+            "kinds",
+            nargs="*",
+            metavar="KIND",
+            help="events: what watchers replay; steps and answers stay. artifacts: what tools returned beside text. "
+            "runs: runs with all that belongs to them, and sessions without any. history: skips, webhook deliveries, "
+            "expired sign-ins. Default: events.",
+        )
+        parser.add_argument("--days", type=float, help="Only what is older than so many days.")
+        parser.add_argument("--keep", type=int, default=0, help="Of each session, keep its so many newest runs.")
+        parser.add_argument("--session", help="Only of this session.")
 
-    def handle(self, *, days: float | None, **options: Any) -> None:
-        if days is None or days < 0:
-            raise CommandError("Say how old events must be: --days N, or set EVENT_RETENTION_DAYS.")
-        deleted = log.prune(timezone.now() - datetime.timedelta(days=days))
-        self.stdout.write(f"{deleted} events deleted.")
+    def handle(self, *, kinds: list[str], days: float | None, keep: int, session: str | None, **options: Any) -> None:
+        if days is None and not keep and not kinds and session is None:
+            rules = retention.by_settings()
+            if not rules:
+                raise CommandError("Say how old it must be: --days N, or set EVENT_RETENTION_DAYS and its sisters.")
+        else:
+            rules = self._rules(kinds or ["events"], days, keep, session)
+        for rule in rules:
+            self.stdout.write(retention.told(retention.apply(rule)))
+
+    def _rules(self, kinds: list[str], days: float | None, keep: int, session: str | None) -> list[retention.Rule]:
+        if unknown := [kind for kind in kinds if kind not in retention.KINDS]:
+            raise CommandError(f"There is no {unknown[0]!r} to delete; there are: {', '.join(retention.KINDS)}.")
+        if (days is None and not keep) or (days is not None and days < 0) or keep < 0:
+            raise CommandError("Say how old it must be, --days N, or how many runs of a session stay, --keep N.")
+        if session is not None and not Session.objects.filter(pk=session).exists():
+            raise CommandError(f"There is no session {session!r}.")
+        before = timezone.now() - datetime.timedelta(days=days or 0)
+        return [retention.Rule(kind, before, keep, session) for kind in kinds]

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         asyncio.run(self._work(concurrency))
 
     async def _work(self, concurrency: int) -> None:
-        from agents_app import live
+        from agents_app import live, metrics, presence, traces
         from agents_app.dispatch import queue
         from agents_app.worker import Worker
 
@@ -41,12 +41,19 @@ class Command(BaseCommand):
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, _stop_or_force, stopping)
         live.attach()
+        presence.announce("worker")
+        traces.start("aintandem-worker", settings.VERSION)
+        try:
+            metrics.serve()
+        except OSError as error:
+            raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
         self.stdout.write(f"The worker is ready: {concurrency} runs at a time. Stop with Ctrl+C.")
         self.stdout.flush()
         await queue.work(concurrency, stopping)
         await worker.stop()
+        await asyncio.to_thread(traces.stop)
 
 
 def _stop_or_force(stopping: asyncio.Event) -> None:

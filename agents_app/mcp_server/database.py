@@ -1,0 +1,5 @@
+"""The threads in which this package asks the database."""
+
+from agents_app.threads import DatabaseThreads
+
+database = DatabaseThreads("mcp", 2)

@@ -1,0 +1,96 @@
+"""Rows as JSON objects and back: every column that means something in another deployment."""
+
+import base64
+import decimal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+
+FORMAT, VERSION = "aintandem-sessions", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of line. `skip`: columns that are said otherwise, or mean nothing elsewhere."""
+
+    model: type[models.Model]
+    skip: frozenset[str]
+
+    def columns(self) -> Iterable[models.Field]:
+        fields = self.model._meta.concrete_fields
+        return [field for field in fields if field.name not in self.skip and not field.generated]
+
+
+KINDS = {
+    "session": Kind(Session, frozenset({"owner", "agent"})),
+    # Whose it was, who had it and who started it: rows of the deployment that it comes from.
+    "run": Kind(Run, frozenset({"session", "agent", "task", "parent", "worker", "lease_until", "settled"})),
+    "step": Kind(Step, frozenset({"id", "run"})),
+    "approval": Kind(Approval, frozenset({"id", "run"})),
+    "artifact": Kind(Artifact, frozenset({"run"})),
+    "event": Kind(Event, frozenset({"id", "session", "data"})),
+}
+
+
+def told(kind: str, row: models.Model) -> dict[str, Any]:
+    """The row's columns, as orjson takes them with `plain`."""
+    return {field.name: getattr(row, field.attname) for field in KINDS[kind].columns()}
+
+
+def plain(value: object) -> object:
+    """What JSON has no word for."""
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, bytes | memoryview):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def row(kind: str, said: Mapping[str, Any], **others: Any) -> Any:
+    """An unsaved row of what a line says, checked as a form would. `others`: columns that it does not say.
+
+    Raises:
+        ValidationError: something is missing, unknown or wrong; the message names it.
+    """
+    columns = {field.name: field for field in KINDS[kind].columns()}
+    if unknown := sorted(set(said) - set(columns)):
+        raise ValidationError(f"{unknown[0]!r} is not known here: is the file of a newer version?")
+    if missing := [name for name, field in columns.items() if name not in said and _is_needed(field)]:
+        raise ValidationError(f"{missing[0]!r} is missing.")
+    values = {name: _value(columns[name], value) for name, value in said.items()}
+    return KINDS[kind].model(**values, **others)
+
+
+def _is_needed(field: models.Field) -> bool:
+    may_be_empty = field.blank and not isinstance(field, models.DateTimeField)
+    return not (field.null or field.has_default() or may_be_empty)
+
+
+def _value(field: models.Field, said: Any) -> Any:
+    if _has_nul(said):
+        raise ValidationError(f"{field.name!r} has a NUL character in it.")
+    try:
+        value = field.to_python(said)
+        if value is None and not field.null:
+            raise ValidationError("it must not be null.")
+        if value not in field.empty_values:
+            field.validate(value, None)
+            field.run_validators(value)
+    except ValidationError as error:
+        raise ValidationError(f"{field.name!r}: {' '.join(error.messages)}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValidationError(f"{field.name!r} cannot be {str(said)[:60]!r}.") from None
+    return value
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))

@@ -1,0 +1,109 @@
+"""What an operator sees of many processes: one trace through them, each one's metrics, and what is broken."""
+
+import pytest
+
+from tests.servers.chat import Chat
+from tests.servers.cluster import Cluster
+from tests.servers.collector import Collector
+from tests.servers.mortal import until
+from tests.servers.product import free_port
+from tests.servers.scrape import Scrape, until_scraped
+
+pytestmark = pytest.mark.slow
+FINAL = [{"text": "Done."}]
+CALL = [{"tool_call": {"name": "calculate", "arguments": {"expression": "6*7"}}}]
+
+
+@pytest.fixture(scope="module")
+def collector():
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def worker_url():
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, collector, worker_url):
+    port = worker_url.rpartition(":")[2]
+    told = {"METRICS_PORT": port, "METRICS_TOKEN": "let-me", **collector.environment}
+    with Cluster(tmp_path_factory.mktemp("cluster"), web=1, workers=1, **told) as running:
+        yield running
+
+
+def checks(cluster):
+    """The status of the web process itself, and what is not ok."""
+    status, body = cluster.webs[0].request("GET", "/readyz")
+    return status, {name: said for name, said in body["checks"].items() if said != "ok"} | body.get("warnings", {})
+
+
+def until_whole(cluster):
+    until(lambda: checks(cluster) == (200, {}), 30)
+
+
+def test_one_trace_and_one_request_id_lead_through_all_processes(cluster, collector, worker_url, model, name):
+    model.script(name, [CALL, FINAL])
+    cluster.add_agent(name, model.base_url, builtin_tools=["calculate"])
+    before = Scrape(worker_url)
+    body = {"model": name, "messages": [{"role": "user", "content": "hi"}]}
+    status, answer = cluster.request("POST", "/v1/chat/completions", body, X_Session_Id=name, X_Request_Id=f"r-{name}")
+    assert status == 200, answer
+    (run,) = cluster.request("GET", f"/v1/sessions/{name}/runs")[1]["data"]
+
+    spans = collector.trace_of_run(run["id"], enough=lambda spans: len(spans) == 5)
+    services = {span.name.split()[0]: span.service for span in spans}
+    worker = dict.fromkeys(("invoke_agent", "chat", "execute_tool"), "aintandem-worker")
+    assert services == {"POST": "aintandem-serve", **worker}
+    parents = {span.name.split()[0]: span.parent for span in spans}
+    assert parents["invoke_agent"] == next(span.id for span in spans if span.kind == "server")
+    assert run["request_id"] == f"r-{name}"
+    assert f"run={run['id']} session={name} request=r-{name} trace={spans[0].trace}]" in cluster.logged()
+
+    # Each process tells its own; what the database knows, the web processes do.
+    after = Scrape(worker_url)
+    assert after("runs_finished_total", status="completed") == before("runs_finished_total", status="completed") + 1
+    assert after("tool_calls_total", outcome="ok") == before("tool_calls_total", outcome="ok") + 1
+    assert after("database_up") == after("workers") == 0  # left out
+    web = Scrape(cluster.web_urls[0])
+    assert web("runs_started_total", trigger="api") == web("database_up") == web("workers") == 1
+    assert Scrape(cluster.url, Authorization="Bearer let-me")("workers") == 1  # through nginx with the token only
+
+
+def test_readiness_says_which_part_is_gone_and_when_it_is_back(cluster, model, name):
+    until_whole(cluster)
+
+    cluster.kill("redis")
+    until(lambda: checks(cluster)[1].keys() == {"channel_layer"})
+    assert checks(cluster)[0] == 503
+    watcher = Chat(cluster.webs[0].socket_url(name))
+    until_scraped(cluster.web_urls[0], lambda now: now("redis_errors_total", operation="listen") > 0)
+    watcher.close()
+    cluster.start("redis")
+    until_whole(cluster)
+
+    model.script(name, [FINAL])
+    cluster.add_agent(name, model.base_url)
+    body = {"name": name, "agent_name": name, "task_prompt": "Go."}
+    body |= {"schedule_type": "interval", "schedule_value": "3600"}
+    assert cluster.request("POST", "/v1/tasks", body)[0] == 201
+    cluster.freeze("worker-1")
+    with cluster.postgres.connect() as connection:
+        connection.execute("UPDATE agents_app_scheduledtask SET next_run_at = now() - interval '5 minutes'")
+    status, wrong = checks(cluster)
+    assert (status, wrong.keys()) == (200, {"scheduler"})
+    until(lambda: checks(cluster)[1].keys() == {"scheduler", "worker"}, 20)
+    assert checks(cluster)[0] == 503
+    cluster.thaw("worker-1")
+    until_whole(cluster)
+
+    cluster.kill("postgres")
+    status, wrong = checks(cluster)
+    assert (status, wrong["database"]) == (503, "The database does not answer.")
+    assert "channel_layer" not in wrong
+    assert cluster.webs[0].request("GET", "/healthz")[0] == 200
+    web = until_scraped(cluster.web_urls[0], lambda now: now("database_errors_total") > 0)
+    assert web("database_up") == 0
+    cluster.start("postgres")
+    until_whole(cluster)

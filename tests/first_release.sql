@@ -1,0 +1,21 @@
+-- Rows of the first release, as its migration 0001 had them: an agent that was talked to. For SQLite and PostgreSQL.
+INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, first_name, last_name, email, date_joined)
+    VALUES (1, 'admin', '!', true, true, true, '', '', '', '2026-11-23 01:10:00');
+INSERT INTO agents_app_provider (id, name, kind, base_url, api_key_env, api_key, headers, default_model, context_tokens, is_default, created_at, updated_at)
+    VALUES (1, 'lab', 'openai', 'http://127.0.0.1:9/v1', '', '', '{}', 'small', 8192, true, '2026-11-23 01:10:00', '2026-11-23 01:10:00');
+INSERT INTO agents_app_agent (id, name, role, description, system_prompt, model, temperature, top_p, max_tokens, reasoning_effort, thinking_budget, builtin_tools, max_iterations, timeout, max_total_tokens, enabled, is_default, created_at, updated_at, provider_id)
+    VALUES (1, 'helper', 'Helps', '', 'You help.', '', NULL, NULL, NULL, '', NULL, '["calculate"]', 20, 300, NULL, true, true, '2026-11-23 01:10:00', '2026-11-23 01:10:00', 1);
+INSERT INTO agents_app_session (id, title, last_seq, pruned_seq, run_count, created_at, updated_at, agent_id, owner_id)
+    VALUES ('first-release', 'What is 6 * 7?', 7, 0, 1, '2026-11-23 01:11:00', '2026-11-23 01:11:04', 1, 1);
+INSERT INTO agents_app_run (id, number, agent_name, trigger, prompt, enable_reasoning, message_id, status, result, error, error_code, usage, attempt, fence, worker, lease_until, cancel_requested, cancelled_by, first_seq, last_seq, created_at, started_at, finished_at, agent_id, session_id)
+    VALUES ('0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 1, 'helper', 'chat', 'What is 6 * 7?', true, 'm-1', 'completed', 'It is 42.', '', '', '{"requests": 2, "tool_calls": 1, "input_tokens": 30, "output_tokens": 12, "reasoning_tokens": 0}', 1, 1, 'w-1', NULL, false, '', 1, 7, '2026-11-23 01:11:00', '2026-11-23 01:11:01', '2026-11-23 01:11:04', 1, 'first-release');
+INSERT INTO agents_app_step (id, "index", iteration, kind, status, content, tool_call_id, tool_name, arguments, is_error, provider_data, usage, started_at, finished_at, run_id)
+    VALUES (1, 0, 1, 'tool_use', 'finished', '{"expression": "6 * 7"}', 'call-1', 'calculate', '{"expression": "6 * 7"}', false, '{"text": ""}', '{}', '2026-11-23 01:11:01', '2026-11-23 01:11:02', '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00'),
+           (2, 1, 1, 'tool_result', 'finished', '42', 'call-1', 'calculate', NULL, false, '{}', '{}', '2026-11-23 01:11:02', '2026-11-23 01:11:02', '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00'),
+           (3, 2, 2, 'final_answer', 'finished', 'It is 42.', '', '', NULL, false, '{}', '{}', '2026-11-23 01:11:03', '2026-11-23 01:11:04', '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00');
+INSERT INTO agents_app_event (id, seq, first, run_id, type, data, created_at, session_id)
+    VALUES (1, 1, 1, '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 'reasoning_start', '{"agent": "helper", "message": "What is 6 * 7?", "enable_reasoning": true, "message_id": "m-1", "trigger": "chat"}', '2026-11-23 01:11:01', 'first-release'),
+           (2, 2, 2, '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 'reasoning_step', '{"step": 0, "type": "tool_use", "content": "{\"expression\": \"6 * 7\"}", "iteration": 1, "timestamp": 1795396261.5, "tool_name": "calculate", "tool_call_id": "call-1", "arguments": {"expression": "6 * 7"}, "is_error": false, "duration_ms": 10}', '2026-11-23 01:11:02', 'first-release'),
+           (3, 3, 3, '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 'reasoning_step', '{"step": 1, "type": "tool_result", "content": "42", "iteration": 1, "timestamp": 1795396262.0, "tool_name": "calculate", "tool_call_id": "call-1", "arguments": {"expression": "6 * 7"}, "is_error": false, "duration_ms": 1}', '2026-11-23 01:11:02', 'first-release'),
+           (4, 6, 4, '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 'reasoning_step', '{"step": 2, "type": "final_answer", "content": "It is 42.", "iteration": 2, "timestamp": 1795396264.0}', '2026-11-23 01:11:04', 'first-release'),
+           (5, 7, 7, '0d5b6a5c1f0e4c0b9d3b0a6f3c2e1d00', 'reasoning_complete', '{"status": "completed", "iterations": 2, "usage": {"input_tokens": 30, "output_tokens": 12, "reasoning_tokens": 0, "requests": 2, "tool_calls": 1}, "duration_ms": 3000}', '2026-11-23 01:11:04', 'first-release');

@@ -29,4 +29,4 @@ def _missing() -> str:
     except DatabaseError:
         connection.close()
         return "the database does not answer."
-    return f"{len(plan)} migrations are not applied; run `manage.py migrate`." if plan else ""
+    return "migrations are not applied; run `manage.py migrate`." if plan else ""

@@ -1,23 +1,22 @@
-"""How the chat page keeps up, in a browser that shares this machine's cores: `benchmarks.browser` measures it alone."""
+"""What makes the chat page quick: it does little at a time and keeps little. `benchmarks.browser` measures times."""
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.servers import long_session, page_measures
-from tests.servers.browser import browser
 from tests.servers.chat_page import runs, say, text_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page():
-    """With nothing else open in the browser."""
-    with browser() as open_page:
-        yield open_page()
+def page(open_page):
+    page = open_page()
+    yield page
+    page.close()
 
 
-def test_a_session_of_5000_steps_opens_quickly_and_scrolls_smoothly(shared_product, model, page):
+def test_of_a_session_of_5000_steps_the_newest_are_shown_first(shared_product, model, page):
     session = long_session.make_long_session(shared_product, model)
     seen = page_measures.open_session(page, f"{shared_product.url}/chat/?session={session}")
     print(f"opened in {seen.opened:.0f} ms, long tasks {seen.long_tasks}, frames {seen.frames[60]:.0f} ms")
@@ -26,17 +25,13 @@ def test_a_session_of_5000_steps_opens_quickly_and_scrolls_smoothly(shared_produ
     expect(text_of(page, "final_answer").locator("strong")).to_be_visible()
     order = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
     assert order == sorted(order)
-    assert seen.opened < 4000  # alone, well under a second; the processors are shared here
-    assert max(seen.long_tasks, default=0) < 600  # as one piece of work it took 1,600
-    assert seen.frames[60] < 50
+    assert 0 < seen.first_items < 1000
 
 
-def test_a_fast_stream_stalls_nothing_and_keeps_nothing(agent, product, page):
+def test_a_fast_stream_keeps_nothing(agent, product, page):
     who = agent(page_measures.prose(200, 8))
     seen = page_measures.stream(page, f"{product.url}/chat/", who, seconds=8)
     print(f"first token after {seen.first_token:.0f} ms, long tasks {seen.long_tasks}, {seen.before} → {seen.after}")
-    assert seen.first_token < 500
-    assert sum(seen.long_tasks) < 800  # it was 4,000 and more while the text was one block
     assert seen.after.megabytes - seen.before.megabytes < 5
     assert seen.after.nodes - seen.before.nodes < 1000
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import subprocess
 import time
 import urllib.request
@@ -354,14 +353,17 @@ def watch_a_file(file: Path, product: Product) -> None:
     command = product.command("load_config", str(file), "--watch")
     outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, env=product.environment, **outputs) as watching:
-        until(lambda: roles() == ["First"], 30)
-        file.write_text("agents: {watched: {role: 1, colour: blue}}")
-        assert watching.stderr.readline() == "Nothing was changed:\n"
-        assert "more.yaml:1: agents.watched: colour" in watching.stderr.readline()
-        file.write_text("agents: {watched: {role: Second}}")
-        until(lambda: roles() == ["Second"], 10)
-        watching.send_signal(signal.SIGINT)
-        said, errors = watching.communicate(timeout=20)
+        try:
+            until(lambda: roles() == ["First"], 30)
+            file.write_text("agents: {watched: {role: 1, colour: blue}}")
+            assert watching.stderr.readline() == "Nothing was changed:\n"
+            assert "more.yaml:1: agents.watched: colour" in watching.stderr.readline()
+            file.write_text("agents: {watched: {role: Second}}")
+            until(lambda: roles() == ["Second"], 10)
+            watching.terminate()
+            said, errors = watching.communicate(timeout=20)
+        finally:
+            watching.kill()
     assert watching.returncode == 0
     assert "~ agents.watched" in said
     assert "Traceback" not in errors

@@ -13,7 +13,7 @@ from tests.servers.chat_page import expect_connected, runs, say
 # Before the page's own scripts: long tasks, when the first token of a run came in, and when it had been painted.
 _OBSERVE = """(() => {
     if (window.measured) return;
-    window.measured = { longTasks: [], cameAt: 0, shownAt: 0, openedAt: 0 };
+    window.measured = { longTasks: [], cameAt: 0, shownAt: 0, openedAt: 0, firstItems: 0 };
     new PerformanceObserver((list) => measured.longTasks.push(...list.getEntries().map((task) => task.duration)))
         .observe({ type: "longtask", buffered: true });
     const afterPaint = (act) => {
@@ -35,6 +35,7 @@ _OBSERVE = """(() => {
             measured.shownAt = 1;
             afterPaint(() => (measured.shownAt = performance.now()));
         }
+        measured.firstItems ||= document.querySelectorAll(".item").length;
         if (!measured.openedAt && document.querySelector('.run[data-status="completed"]')) {
             measured.openedAt = 1;
             afterPaint(() => (measured.openedAt = performance.now()));
@@ -130,9 +131,10 @@ def stream(page: Page, address: str, agent: str, *, seconds: float) -> Streamed:
 
 @dataclass(frozen=True)
 class Opened:
-    """How a page opened a session, and scrolled in it."""
+    """How a page opened a session, and scrolled in it. `first_items`: the cards that it made in one go."""
 
     opened: float
+    first_items: int
     frames: list[float]
     long_tasks: list[float]
 
@@ -147,4 +149,4 @@ def open_session(page: Page, address: str) -> Opened:
     opened: float = page.evaluate("measured.openedAt")
     long_tasks: list[float] = page.evaluate("measured.longTasks")
     frames: Any = page.evaluate(_SCROLL)
-    return Opened(opened, sorted(frames), long_tasks)
+    return Opened(opened, page.evaluate("measured.firstItems"), sorted(frames), long_tasks)

@@ -1,6 +1,7 @@
 """`manage.py load_config`: make the database what files say."""
 
 import contextlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class Command(BaseCommand):
             except (configuration.ConfigurationError, AgentError) as error:
                 raise CommandError(str(error)) from None
             return
-        with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # services are ended so, people press Ctrl+C
+        with contextlib.suppress(KeyboardInterrupt):
             for _ in watching.changes(files):
                 try:
                     load()

@@ -38,3 +38,14 @@ def test_a_refused_message_is_named_in_the_error(open_chat, name):
     chat = open_chat(name)
     chat.say("hi", agent_name="nobody", message_id="mine")
     assert chat.until("error")["data"]["message_id"] == "mine"
+
+
+def test_a_session_can_be_renamed_while_its_agent_answers(agent, open_chat, product, name):
+    who = agent([{"text": "".join(f"{number} " for number in range(1500)), "delay": 0.001}])
+    chat = open_chat(name, after=0)
+    chat.say("Count.", agent_name=who)
+    chat.until("reasoning_delta")
+    for number in range(200):
+        assert product.request("PATCH", f"/v1/sessions/{name}", {"title": f"Title {number}"})[0] == 200
+    assert chat.until("reasoning_complete")["data"]["status"] == "completed"
+    assert chat.ask("And again?", agent_name=who)["data"]["status"] == "completed"

@@ -1,6 +1,7 @@
 """What happens: sessions, the runs in them, and the steps of a run."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -41,6 +42,8 @@ class Session(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    _COUNTED: ClassVar = {"last_seq", "pruned_seq", "run_count"}
+
     objects = SessionQuerySet.as_manager()
 
     class Meta:
@@ -49,6 +52,13 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.id
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        """Save it; but of one that there is, unless they are named, not its log's numbers, which go on meanwhile."""
+        if update_fields is None and not self._state.adding:
+            fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
+            update_fields = [name for name in fields if name not in self._COUNTED]
+        super().save(*args, update_fields=update_fields, **kwargs)
 
 
 class RunQuerySet(models.QuerySet["Run"]):

@@ -239,7 +239,7 @@ def test_requests_go_to_all_web_processes(nginx: Nginx, webs: list[StubWeb]):
 def test_a_dead_web_process_costs_no_request_and_is_used_again_soon_after_it_is_back(
     nginx: Nginx, webs: list[StubWeb], method: str
 ):
-    assert len(answering(nginx, method)) == 2
+    until(lambda: len(answering(nginx, method)) == 2)  # nginx may still shun one that was killed before
     webs[0].kill()
     assert answering(nginx, method) == {webs[1].port}
 

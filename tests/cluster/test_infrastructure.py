@@ -232,7 +232,7 @@ def answering(nginx: Nginx, method: str = "GET") -> set[int]:
 
 
 def test_requests_go_to_all_web_processes(nginx: Nginx, webs: list[StubWeb]):
-    assert answering(nginx) == {web.port for web in webs}
+    until(lambda: answering(nginx) == {web.port for web in webs})  # one that was slow to accept is shunned for a second
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

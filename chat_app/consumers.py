@@ -52,6 +52,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     id = ""
     caller: callers.Caller | None = None
     _counted = False
+    _is_ours = False  # whether the session is there and the user may see it
     _tasks: tuple["asyncio.Task[None]", ...] = ()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -165,22 +166,23 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def _follow(self, after: int, state: dict[str, Any]) -> None:
         """Send what follows `after`; where the log cannot continue it, say from where it does."""
         start = min(max(after, state["pruned_seq"]), state["last_seq"])
+        self._is_ours = state["exists"]
         if start != after:
             await self.send(frames.encode("reset", {"after": start}))
-        self._tasks = (*self._tasks[:1], self._spawn(self._pump(start, is_ours=state["exists"])))
+        self._tasks = (*self._tasks[:1], self._spawn(self._pump(start)))
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
         return asyncio.create_task(coroutine, context=contextvars.Context())
 
-    async def _pump(self, after: int, *, is_ours: bool) -> None:
+    async def _pump(self, after: int) -> None:
         """Send on what the log says. Whoever waits for a session to begin may find that it is somebody else's."""
         send = self.base_send
         try:
             async with contextlib.aclosing(log.follow(self.session_id, after)) as following:  # type: ignore[type-var]
                 async for batch in following:
-                    if not is_ours and not await _database.run(_may_see, self.user, self.session_id):
+                    if not self._is_ours and not await _database.run(_may_see, self.user, self.session_id):
                         raise SessionNotFound("There is no such session.")
-                    is_ours = True
+                    self._is_ours = True
                     for frame in batch:
                         await send({"type": "websocket.send", "text": frame.text})
         except SessionNotFound as error:
@@ -256,6 +258,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 if_busy=chat.if_busy,
                 trigger=Run.Trigger.CHAT,
             )
+        self._is_ours = True  # so that its first words need not ask, behind all others who are just beginning
 
     async def _resume(self, after: int) -> None:
         state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)

@@ -134,6 +134,8 @@ def _list_tasks(asked: Asked) -> Any:
     tasks = ScheduledTask.objects.visible_to(asked.user).select_related("agent")
     if asked.arguments.get("enabled") is not None:
         tasks = tasks.filter(enabled=asked.arguments["enabled"])
+    if search := asked.arguments.get("search"):
+        tasks = tasks.filter(name__icontains=search)
     found = list(tasks[: _LISTED + 1])
     return {"now": _time(clock.now()), "tasks": [_told(t) for t in found[:_LISTED]], "more": len(found) > _LISTED}
 
@@ -274,7 +276,10 @@ _KINDS = {
     "list_tasks": _Kind(
         _list_tasks,
         "The scheduled tasks, with their next moments and last runs.",
-        {"enabled": {"type": "boolean", "description": "Only those that are enabled, or that are not."}},
+        {
+            "enabled": {"type": "boolean", "description": "Only those that are enabled, or that are not."},
+            "search": {"type": "string", "description": "Only those with this in their name."},
+        },
         read_only=True,
     ),
     "update_task": _Kind(

@@ -20,13 +20,35 @@ CALCULATES = [
 ]
 
 
+def test_any_agent_is_found_however_many_there_are(product, agent, name):
+    who = agent([{"text": "Hello."}], description="Finds what nobody finds.")
+    for number in range(201):
+        fields = {"name": f"a-{name}-{number}", "description": f"crowd of {name}"}
+        assert product.request("POST", "/v1/agents", fields)[0] == 201
+
+    async def story():
+        async with client(product.url, token=product.token) as connected:
+            crowd = (await connected.call_tool("list_agents", {"search": f"Crowd of {name}"})).structured_content
+            assert (len(crowd["agents"]), crowd["more"]) == (200, True)
+            last = (await connected.call_tool("list_agents", {"search": who})).structured_content
+            assert who in [found["name"] for found in last["agents"]]
+            (found,) = [found for found in last["agents"] if "nobody finds" in found["description"]]
+            assert found["name"] == who
+
+    try:
+        run(story)
+    finally:
+        for number in range(201):
+            product.request("DELETE", f"/v1/agents/a-{name}-{number}")
+
+
 @ERAS
 def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, name, era):
     who = agent(*CALCULATES, builtin_tools=["calculate"], description="Knows numbers.")
 
     async def story():
         async with client(product.url, token=product.token, mode=era) as connected:
-            listed = (await connected.call_tool("list_agents", {})).structured_content["agents"]
+            listed = (await connected.call_tool("list_agents", {"search": who})).structured_content["agents"]
             assert {"name": who, "role": "", "description": "Knows numbers."} in listed
             progress = Progress()
             asked = {"message": "6 times 7?", "agent_name": who}
@@ -410,7 +432,7 @@ def test_the_typescript_client_asks_as_well(product, agent, model, name):
     slow = f"{name}-slow"
     model.script(slow, [[{"wait": f"{name}-never"}]])
     product.add_agent(slow, model.base_url)
-    command = [program("node"), str(NODE_CLIENT), f"{product.url}/mcp", product.token, who, slow, str(FOLDER)]
+    command = [program("node"), str(NODE_CLIENT), f"{product.url}/mcp", product.token, who, slow, str(FOLDER / "node")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
+
 from agents_app import runs
 from agents_app.engine.tools import Tool, ToolError, ToolResult
 from agents_app.mcp_server.asking import Asking, RequestId
@@ -24,6 +26,10 @@ _WAIT = {
     "type": "number",
     "minimum": 0,
     "maximum": LONGEST_WAIT,
+}
+_ABOUT_AGENTS = f"Which agents there are, and what each is for; {_LISTED} at most, and `more` says if there are others."
+_LIST_AGENTS: dict[str, Any] = {
+    "search": {"type": "string", "description": "Only those with this in their name, role or description."},
 }
 _RUN_AGENT: dict[str, Any] = {
     "message": {"type": "string", "description": "What the agent is told. It knows nothing of this conversation."},
@@ -54,7 +60,7 @@ class Asked:
 def offered(user: Any, asked: Asked | None = None) -> list[Tool]:
     """What this user may call. `asked`: the call for which they are made; without it they are only described."""
     return [
-        _tool("list_agents", "Which agents there are, and what each is for.", {}, _list_agents, asked, read_only=True),
+        _tool("list_agents", _ABOUT_AGENTS, _LIST_AGENTS, _list_agents, asked, read_only=True),
         _tool("run_agent", "Ask an agent to do something, and wait for its answer.", _RUN_AGENT, _run_agent, asked),
         _tool("get_run", "How a run stands, and its answer.", _GET_RUN, _get_run, asked, read_only=True),
         *tools_of(user, _TASK_TOOLS),
@@ -77,13 +83,15 @@ def _tool(
 
 
 async def _list_agents(asked: Asked, arguments: dict[str, Any]) -> ToolResult:
-    return told({"agents": await database.run(_agents, asked.asking.user)})
+    return told(await database.run(_agents, asked.asking.user, arguments.get("search", "")))
 
 
-def _agents(user: Any) -> list[dict[str, Any]]:
+def _agents(user: Any, search: str) -> dict[str, Any]:
     with runs.storage_errors():
         known = Agent.objects.visible_to(user).enabled().order_by("name")
-        return [dict(row) for row in known.values("name", "role", "description")[:_LISTED]]
+        fits = Q(name__icontains=search) | Q(role__icontains=search) | Q(description__icontains=search)
+        found = list(known.filter(fits).values("name", "role", "description")[: _LISTED + 1])
+        return {"agents": found[:_LISTED], "more": len(found) > _LISTED}
 
 
 async def _run_agent(asked: Asked, arguments: dict[str, Any]) -> ToolResult:

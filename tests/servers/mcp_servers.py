@@ -18,7 +18,7 @@ TIME = FOLDER / "python" / "bin" / "mcp-server-time"
 
 def node_package(name: str) -> str:
     """The file to run of an official server for Node."""
-    path = FOLDER / "node_modules" / "@modelcontextprotocol" / f"server-{name}" / "dist" / "index.js"
+    path = FOLDER / "node" / "node_modules" / "@modelcontextprotocol" / f"server-{name}" / "dist" / "index.js"
     if not path.exists():
         raise RuntimeError(f"There is no {path}: run scripts/install-test-tools, which installs it.")
     return str(path)

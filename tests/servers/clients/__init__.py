@@ -41,7 +41,7 @@ class Client:
         self.name = name
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
         self.process = subprocess.Popen(
-            [*_command(name), json.dumps({"folder": str(FOLDER), **asked})],
+            [*_command(name), json.dumps({"folder": str(FOLDER / "node"), **asked})],
             env=inherited | _ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -25,7 +25,7 @@ def is_fast(crowd: Crowd) -> bool:
 
 
 def test_stopped_for_10_seconds_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 22)
+    agent = streaming(RATE * 17)
     begin(crowd, whole, agent, 40)
     whole.redis.flush()
     assert is_fast(crowd)

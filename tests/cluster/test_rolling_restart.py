@@ -12,7 +12,7 @@ SOCKETS, RUNS = 60, 20
 
 
 def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 40)
+    agent = streaming(RATE * 25)
     for number in range(SOCKETS):
         crowd.watch(whole.url, f"{agent}-{number % (SOCKETS // 2)}")
     crowd.wait_for_all(lambda watcher: watcher.is_connected)

@@ -32,7 +32,7 @@ def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 60) -> None:
 
 
 def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 17)
+    agent = streaming(RATE * 12)
     runs = begin(crowd, whole, agent, 50)
     assert len(set(whole.workers_of(agent).values())) == 2, "both workers have some"
 
@@ -59,7 +59,7 @@ def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: 
 
 
 def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 18)
+    agent = streaming(RATE * 13)
     begin(crowd, whole, agent, 10)
     assert len(set(whole.workers_of(agent).values())) == 2
     whole.freeze("worker-1")

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.servers.accessibility import expect_accessible
+from tests.servers.mortal import until
 from tests.servers.people import PASSWORD
 
 pytestmark = pytest.mark.slow
@@ -21,6 +22,25 @@ def sign_in(people, open_page):
         return page
 
     return sign_in
+
+
+def test_a_click_before_the_pages_script_is_there_waits_for_it(sign_in, open_page, product, people, name):
+    page = sign_in("ann")
+    held = []
+    page.route("**/tokens*.js", lambda route: held.append(route))
+    with page.expect_request("**/tokens*.js"):
+        page.reload(wait_until="commit")
+    expect(page.get_by_role("button", name="Make a token")).to_be_disabled()
+    until(lambda: held or page.wait_for_timeout(10))
+    held[0].continue_()
+    page.get_by_label("What it is for").fill(name)
+    page.get_by_role("button", name="Make a token").click()
+    expect(page.locator("#secret")).to_be_focused()
+
+    chat = open_page()
+    chat.route("**/chat*.js", lambda route: held.append(route))
+    chat.goto(f"{product.url}/chat/", wait_until="commit")
+    expect(chat.get_by_role("button", name="Send")).to_be_disabled()
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(sign_in, people, name):

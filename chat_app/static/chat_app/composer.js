@@ -16,6 +16,7 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
+    form.querySelector('[type="submit"]').disabled = false; // before this, a click would load the page anew
     field.addEventListener("keydown", (event) => this.#pressed(event));
   }
 

@@ -95,5 +95,6 @@ page["new-token"].addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(make);
 });
+page.make.disabled = false; // before this, a click would load the page anew
 page["more-tokens"].addEventListener("click", () => attempt(() => list(next, [...body.rows])));
 attempt(() => list("/v1/tokens?limit=100&ordering=-created"));

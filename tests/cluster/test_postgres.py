@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 
 from tests.cluster.conftest import RATE
@@ -104,3 +105,33 @@ def test_who_freezes_in_a_transaction_loses_its_locks_before_its_lease(whole: Fa
     until(lambda: len(set(whole.workers_of(agent).values())) == 1)
     whole.thaw("worker-1")
     end_all(crowd, whole)
+
+
+def test_the_first_words_of_a_new_session_do_not_wait_behind_the_starts_of_others(
+    whole: FaultyCluster, streaming, name
+):
+    """As many starts as a web process has threads for wait for a lock; what has begun already is told all the same."""
+    agent = streaming(3)
+    web = whole.web_urls[0].replace("http", "ws", 1)
+    new, *others = [Chat(f"{web}/ws/chat/{name}-{number}?after=0") for number in range(3)]
+    for chat in others:
+        assert chat.ask("first", agent_name=agent)["data"]["status"] == "completed"
+    for worker in ("worker-1", "worker-2"):
+        whole.freeze(worker)
+    new.say("go", agent_name=agent)
+    until(lambda: whole.query("SELECT 1 FROM agents_app_run WHERE session_id = %s", f"{name}-0"))
+
+    with psycopg.connect(whole.postgres.url_of("agents")) as locking:
+        locking.execute(
+            "SELECT 1 FROM agents_app_session WHERE id LIKE %s AND id <> %s FOR UPDATE", [f"{name}-%", f"{name}-0"]
+        )
+        for chat in others:
+            chat.say("second", agent_name=agent)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: whole.query(waiting)[0][0] == len(others))
+        for worker in ("worker-1", "worker-2"):
+            whole.thaw(worker)
+        new.until("reasoning_start")
+    for chat in (new, *others):
+        assert chat.until("reasoning_complete")["data"]["status"] == "completed"
+        chat.close()

@@ -131,12 +131,26 @@ def open_chat(product: Product) -> Iterator[Callable[..., Chat]]:
 
 
 @pytest.fixture(scope="module")
-def open_page() -> Iterator[Callable[..., Any]]:
-    """A function that opens a page in a real browser: see `tests.servers.browser`."""
+def open_lasting_page() -> Iterator[Callable[..., Any]]:
+    """A function that opens a page in a real browser, for all tests of a module: see `tests.servers.browser`."""
     from tests.servers.browser import browser  # Playwright is for those who ask for a page
 
     with browser() as opened:
         yield opened
+
+
+@pytest.fixture
+def open_page(open_lasting_page: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """The same, for one test: a page that is left open goes on working."""
+    pages: list[Any] = []
+
+    def open_one(**options: Any) -> Any:
+        pages.append(open_lasting_page(**options))
+        return pages[-1]
+
+    yield open_one
+    for page in pages:
+        page.context.close()
 
 
 @pytest.fixture

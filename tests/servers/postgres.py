@@ -60,6 +60,13 @@ class PostgreSQL(Daemon):
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
+    def begin_with(self, data: Path) -> None:
+        """Before the first start: have the data of another one, which was stopped."""
+        shutil.copytree(data, self.data, symlinks=True)
+        if os.geteuid() == 0:
+            for path in (self.folder, self.data, *self.data.rglob("*")):
+                shutil.chown(path, USER, USER)
+
     def command(self) -> list[str]:
         settings = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         return _as_postgres([program("postgres"), "-D", str(self.data), *settings])

@@ -35,14 +35,19 @@ def copy_migrated_database(var_dir: Path) -> None:
         shutil.copyfile(_migrated_database(), target)
 
 
-@functools.cache
-def _migrated_database() -> Path:
-    """One for each state of the migrations, kept beside the tests' tools."""
+def migrated(kind: str) -> Path:
+    """Where the tests keep a database that is migrated and otherwise empty: one for each state of the migrations."""
     files = sorted([*ROOT.glob("*_app/migrations/*.py"), ROOT / "constraints.txt"])
     state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-    made = ROOT / "var" / "test-tools" / f"migrated-{state}.sqlite3"
+    kept = ROOT / "var" / "test-tools"
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept / f"migrated-{state}.{kind}"
+
+
+@functools.cache
+def _migrated_database() -> Path:
+    made = migrated("sqlite3")
     if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
             environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | {"VAR_DIR": folder}
             command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]

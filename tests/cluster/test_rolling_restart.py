@@ -8,7 +8,7 @@ from tests.cluster.conftest import RATE
 from tests.cluster.watching import Crowd, FaultyCluster, check_sessions, percentile
 
 pytestmark = pytest.mark.slow
-SOCKETS, RUNS = 60, 20
+SOCKETS, RUNS = 60, 10
 
 
 def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crowd, streaming):

@@ -57,7 +57,9 @@ def test_a_cut_network_loses_nothing_and_doubles_nothing(agent, chat_over, relay
     expect(runs(page, "completed")).to_have_count(2)
     expect_each_word_once(page)
     expect(page.locator(".said")).to_have_text(["Count.", "And once more."])
-    assert words(second_tab(page)) == words(page)
+    other = second_tab(page)
+    expect(runs(other, "completed")).to_have_count(2)
+    assert words(other) == words(page)
 
 
 def test_a_silent_network_is_noticed_when_the_browser_hears_of_a_change(agent, chat_over, relay, model, name):

@@ -365,6 +365,7 @@ class Hub:
             return
         async with self._lock:
             try:
+                get_channel_layer()  # the first time, its module is loaded: that is not Redis being slow
                 async with asyncio.timeout(_LAYER_TIMEOUT):
                     await self._change_groups(wanted)
             except Exception as error:  # whatever the layer's backend raises

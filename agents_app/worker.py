@@ -69,6 +69,8 @@ class Worker:
         """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
         self.draining = True
         self.wake()
+        for execution in self._executions.values():  # before anything is waited for: none may begin another step
+            execution.hand_back_soon()
         self._housekeeper.stop()
         claiming, *others = self._tasks
         for task in others:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from tests.servers.chat import Chat
@@ -16,6 +18,20 @@ from tests.servers.fake_model_process import FakeModel
 from tests.servers.mortal import Mortal
 from tests.servers.people import Person, invite
 from tests.servers.product import Product
+
+# A machine that is busy with other tests is no reason to fail: these limits are for people who wait.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
+
+
+def pytest_configure() -> None:
+    """On PostgreSQL: a test is one transaction, which may compute for long, and its threads may wait for long."""
+    options = settings.DATABASES["default"].get("OPTIONS", {})
+    if "pool" in options:
+        options["options"] = options["options"].replace("session_timeout=5000", "session_timeout=600000")
+        options["pool"] |= {"timeout": 60, "reconnect_timeout": 60}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -150,6 +166,8 @@ def open_page(open_lasting_page: Callable[..., Any]) -> Iterator[Callable[..., A
 
     yield open_one
     for page in pages:
+        if not page.is_closed():
+            page.unroute_all(behavior="ignoreErrors")  # a handler at work would fail the next test
         page.context.close()
 
 

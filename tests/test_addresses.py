@@ -55,7 +55,7 @@ def network(site) -> Network:
 
 def get(url: str, names: Names, network: Network, *, allow_private=False, method="GET", **options) -> httpx2.Response:
     async def ask() -> httpx2.Response:
-        opened = guarded_client(allow_private=allow_private, timeout=5, resolve=names, network=network)
+        opened = guarded_client(allow_private=allow_private, timeout=30, resolve=names, network=network)
         async with opened as client:
             return await client.request(method, url, **options)
 
@@ -192,7 +192,7 @@ def test_private_addresses_may_be_allowed(address, network):
 
 def test_this_very_machine_by_its_real_name(site):
     async def ask(*, allow_private: bool) -> str:
-        async with guarded_client(allow_private=allow_private, timeout=5) as client:
+        async with guarded_client(allow_private=allow_private, timeout=30) as client:
             return (await client.get(f"http://localhost:{site.port}/")).text
 
     assert asyncio.run(ask(allow_private=True)) == "hello"
@@ -302,7 +302,7 @@ def test_https_names_the_host_and_checks_its_certificate(tmp_path, host, is_thei
             network = Network(server.sockets[0].getsockname()[1])
             trusted = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
             opened = guarded_client(
-                allow_private=False, timeout=5, resolve=Names([PUBLIC]), network=network, ssl_context=trusted
+                allow_private=False, timeout=30, resolve=Names([PUBLIC]), network=network, ssl_context=trusted
             )
             async with opened as client:
                 return (await client.get(f"https://{host}/")).text

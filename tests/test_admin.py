@@ -212,7 +212,8 @@ def test_a_remote_server_is_added(admin_client):
     assert (server.headers, server.args, server.tool_timeouts) == ({"Authorization": "Bearer secret"}, [], {})
 
 
-def test_servers_are_checked_by_an_action(admin_client):
+def test_servers_are_checked_by_an_action(admin_client, monkeypatch):
+    monkeypatch.setattr(servers_admin, "CHECK_PATIENCE", 60)
     good = McpServer.objects.create(name="good", **COMMAND)
     bad = McpServer.objects.create(name="bad", command="/no/such/program")
     page = act(admin_client, McpServer, "check_now", good, bad).content.decode()

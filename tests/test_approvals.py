@@ -116,8 +116,10 @@ def test_approved_for_the_rest_of_the_run(waiting, product, name):
     assert [frame["data"]["tool_call_id"] for frame in chat.fold.of_type("approval_required")] == ["call_1", "call_3"]
 
 
-def test_what_nobody_answers_is_denied_in_the_end(waiting, product, model, name):
-    chat, _ = waiting(agent_fields=CAREFUL | {"approval_timeout": 1})
+def test_what_nobody_answers_is_denied_in_the_end(agent, open_chat, product, model, name):
+    who = agent([note(name, id="call_1")], [{"text": FINAL}], **CAREFUL, approval_timeout=1)
+    chat = open_chat(name, after=0)
+    chat.say("do it", agent_name=who)
     resolved = chat.until("approval_resolved")["data"]
     assert (resolved["approved"], resolved["by"]) == (False, "")
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"

@@ -103,7 +103,7 @@ def test_a_killed_server_costs_nothing_that_was_said(chat, model, name, own_prod
 
     own_product.start()
     expect_connected(page)
-    expect(runs(page, "completed")).to_have_count(2, timeout=30_000)
+    expect(runs(page, "completed")).to_have_count(2, timeout=60_000)
     expect(page.locator(".said")).to_have_text(["Before.", "Meanwhile."])
     expect(text_of(page, "final_answer")).to_have_text(["Half and whole."] * 2)
     expect(text_of(page, "retry")).to_have_count(1)

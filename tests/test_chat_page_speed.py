@@ -20,9 +20,9 @@ def test_of_a_session_of_5000_steps_the_newest_are_shown_first(shared_product, m
     session = long_session.make_long_session(shared_product, model)
     seen = page_measures.open_session(page, f"{shared_product.url}/chat/?session={session}")
     print(f"opened in {seen.opened:.0f} ms, long tasks {seen.long_tasks}, frames {seen.frames[60]:.0f} ms")
-    expect(page.locator(".item")).to_have_count(long_session.ITEMS)
+    expect(page.locator(".item")).to_have_count(long_session.ITEMS, timeout=120_000)
     page.locator("#scroller").evaluate("(scroller) => (scroller.scrollTop = scroller.scrollHeight)")
-    expect(text_of(page, "final_answer").locator("strong")).to_be_visible()
+    expect(text_of(page, "final_answer").locator("strong")).to_be_visible(timeout=120_000)
     order = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
     assert order == sorted(order)
     assert 0 < seen.first_items < 1000

@@ -22,6 +22,8 @@ def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product
         seen = []
         while True:
             frame = json.loads(websocket.recv(60))
+            if frame["type"] == "ping":  # a real model may take its time
+                continue
             seen.append(frame)
             if frame["type"] in ("error", "response", "reasoning_complete"):
                 break
@@ -29,17 +31,23 @@ def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product
     assert seen[-1]["data"]["content"].strip()
 
 
-def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, name):
+def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, model, name):
     who = agent(
         [
             {"reasoning": "let me think"},
-            {"sleep": 0.1},
+            {"wait": f"{name}-thought"},
             {"text": "Hello there", "delay": 0.05},
+            {"wait": f"{name}-answered"},
             {"usage": {"prompt_tokens": 7, "completion_tokens": 5}},
         ]
     )
     chat = open_chat(name, after=0)
-    end = chat.ask("hi", agent_name=who, message_id="m1")
+    chat.say("hi", agent_name=who, message_id="m1")
+    chat.until_text("let me think")
+    model.release(f"{name}-thought")
+    chat.until_text("Hello there")
+    model.release(f"{name}-answered")
+    end = chat.until("reasoning_complete")
     kinds = [frame["type"] for frame in chat.fold.frames]
     assert kinds[0] == "reasoning_start"
     assert kinds[-1] == "reasoning_complete"
@@ -115,7 +123,8 @@ def test_a_tab_that_reconnects_gets_exactly_what_it_missed(agent, open_chat, mod
     whole, leaving = open_chat(name, after=0), open_chat(name, after=0)
     whole.say("hi", agent_name=who)
     for _ in range(cut):
-        leaving.next()
+        if leaving.fold.story() != [("final_answer", "a" * 40)]:  # told in fewer frames than the model's
+            leaving.next()
     leaving.close()
     whole.until_text("a" * 40)
     model.release(name)

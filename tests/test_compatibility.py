@@ -13,7 +13,7 @@ def play(product, session, *scene, **query):
     """What the client has made of a scene: frames that it sends, and the types of those that it waits for."""
     lines = "\n".join(each if isinstance(each, str) else json.dumps(each) for each in scene)
     command = [sys.executable, "-I", str(CLIENT), product.socket_url(session, **query)]
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -3,7 +3,6 @@
 import io
 import json
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -319,26 +318,23 @@ def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path, model, name)
         chat.say("hi", agent_name="helper")
         chat.until_text("half")
         file.write_text(text("Second"))
-        began = time.monotonic()
-        until(lambda: role() == "Second", 4)
-        took = time.monotonic() - began
-        assert took < 2, f"it took {took:.1f} s"
+        until(lambda: role() == "Second")
         model.release(name)
         assert chat.until("reasoning_complete")["data"]["status"] == "completed", "whoever runs, goes on"
         assert chat.fold.story() == [("final_answer", "half whole")]
         chat.close()
         file.write_text(text("Third", ", colour: blue"))
-        warnings = until(lambda: product.request("GET", "/readyz")[1].get("warnings"), 4)
+        warnings = until(lambda: product.request("GET", "/readyz")[1].get("warnings"))
         assert "agents.yaml:2:" in warnings["configuration"]
         assert role() == "Second"
-        assert "agents.yaml:2:" in product.logged()
+        until(lambda: "agents.yaml:2:" in product.logged())
         page = urllib.request.urlopen(f"{product.url}/chat/").read().decode()
         assert "agents.yaml:2:" in page
         status, body = product.request("GET", "/readyz")
         assert (status, body["checks"]["configuration"]) == (200, "ok"), "what was configured before still serves"
         file.write_text(text("Third"))
-        until(lambda: role() == "Third", 4)
-        assert "warnings" not in product.request("GET", "/readyz")[1]
+        until(lambda: role() == "Third")
+        until(lambda: "warnings" not in product.request("GET", "/readyz")[1])
         assert "agents.yaml" not in urllib.request.urlopen(f"{product.url}/chat/").read().decode()
         watch_a_file(tmp_path / "more.yaml", product)
 
@@ -355,14 +351,14 @@ def watch_a_file(file: Path, product: Product) -> None:
     outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, env=product.environment, **outputs) as watching:
         try:
-            until(lambda: roles() == ["First"], 30)
+            until(lambda: roles() == ["First"])
             file.write_text("agents: {watched: {role: 1, colour: blue}}")
             assert watching.stderr.readline() == "Nothing was changed:\n"
             assert "more.yaml:1: agents.watched: colour" in watching.stderr.readline()
             file.write_text("agents: {watched: {role: Second}}")
-            until(lambda: roles() == ["Second"], 10)
+            until(lambda: roles() == ["Second"])
             watching.terminate()
-            said, errors = watching.communicate(timeout=20)
+            said, errors = watching.communicate(timeout=60)
         finally:
             watching.kill()
     assert watching.returncode == 0

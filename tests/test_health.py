@@ -28,6 +28,12 @@ def whole_again(product):
     assert product.request("GET", "/healthz")[0] == 200
 
 
+def only(product, name):
+    """The same where this alone is not ok; a server that is busy may be late with others."""
+    status, wrong = checks(product)
+    return (status, wrong) if set(wrong) == {name} else None
+
+
 @contextlib.contextmanager
 def full_disk(product):
     """No file of the process may grow, as on a full disk: what it writes is refused."""
@@ -41,11 +47,11 @@ def full_disk(product):
 
 
 def test_a_full_disk_and_a_lost_file_are_told_and_so_is_their_end(own_product):
-    assert checks(own_product) == (200, {})
+    whole_again(own_product)
 
     with full_disk(own_product):
-        status, wrong = checks(own_product)
-        assert (status, set(wrong)) == (503, {"disk"})
+        status, wrong = until(lambda: only(own_product, "disk"))
+        assert status == 503
         assert wrong["disk"].startswith("VAR_DIR cannot be written")
         assert own_product.request("GET", "/healthz")[0] == 200
     whole_again(own_product)
@@ -68,14 +74,16 @@ def test_a_scheduler_that_is_stuck_is_told(product, agent, name):
 
     def stuck():
         """Make the task due, then take the only writer's place before the ticker does: it may be quicker."""
-        with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", isolation_level=None)) as lock:
+        with contextlib.closing(
+            sqlite3.connect(product.var_dir / "db.sqlite3", isolation_level=None, timeout=60)
+        ) as lock:
             lock.execute(due, [past, task["id"].replace("-", "")])
             lock.execute("BEGIN IMMEDIATE")
             status, wrong = checks(product)
-            return (status, wrong) if wrong else None
+            return (status, wrong) if set(wrong) == {"scheduler"} else None
 
     status, wrong = until(stuck)
-    assert (status, set(wrong)) == (200, {"scheduler"})
+    assert status == 200
     assert wrong["scheduler"].startswith("Tasks do not fire: one has been due for 3")
     whole_again(product)
     product.request("DELETE", f"/v1/tasks/{task['id']}")

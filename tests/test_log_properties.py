@@ -154,7 +154,7 @@ async def scenario(
         await speaker.act(action)
     speaker.log.add("reasoning_complete", {"status": "completed"})
     await speaker.log.commit(status="completed", finished_at=timezone.now())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await asyncio.gather(*tasks)
     late = Watcher(session_id, [])
     await late.watch()

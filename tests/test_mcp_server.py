@@ -57,7 +57,8 @@ def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, n
             said = result.structured_content
             assert (said["status"], said["result"]) == ("completed", "It is 42.")
             assert said["run_id"] in progress.lines[0]
-            assert progress.lines[1:] == [
+            told = [line for line in progress.lines[1:] if line != "The run goes on."]  # said where it takes long
+            assert told == [
                 f"{who} has begun.", "I calculate.", "Calls calculate.", "calculate has answered.",
             ]  # fmt: skip
             assert progress.numbers == sorted(set(progress.numbers))
@@ -255,7 +256,7 @@ def test_only_who_may_come_in_does_and_sees_what_is_theirs(closed_product, peopl
             assert (await hers.call_tool("get_run", {"run_id": run_id})).content[0].text == "For Ann."
             for tool in ("get_run", "cancel_run"):
                 assert "no run" in (await his.call_tool(tool, {"run_id": run_id})).content[0].text
-            assert (await his.call_tool("get_run", {})).structured_content == {"runs": []}
+            assert run_id not in str((await his.call_tool("get_run", {})).structured_content)
             assert "no such session" in (await his.call_tool("run_agent", asked)).content[0].text
 
     run(story)
@@ -391,7 +392,7 @@ def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent
     def ended(**environment):
         return subprocess.run(
             product.command("mcp"), cwd=ROOT, env=product.environment | environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
     who = agent([{"wait": name}, {"text": "Still here."}])
@@ -411,7 +412,7 @@ def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent
         bridge.stdin.flush()
         assert json.loads(bridge.stdout.readline())["id"] == 0
         model.wait_for_request(who)
-        out, err = bridge.communicate(timeout=30)  # closes stdin
+        out, err = bridge.communicate(timeout=120)  # closes stdin
     assert (bridge.returncode, err) == (0, "")
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in out.splitlines())
     model.release(name)  # what has begun goes on at the server
@@ -432,7 +433,7 @@ def test_the_typescript_client_asks_as_well(product, agent, model, name):
     model.script(slow, [[{"wait": f"{name}-never"}]])
     product.add_agent(slow, model.base_url)
     command = [program("node"), str(NODE_CLIENT), f"{product.url}/mcp", product.token, who, slow, str(FOLDER / "node")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert {"list_agents", "run_agent", "create_task"} <= set(said["tools"])

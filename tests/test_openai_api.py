@@ -1,5 +1,6 @@
 """/v1/chat/completions and /v1/models, as the official client sees them; and the stream byte by byte."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -417,7 +418,7 @@ def test_a_silent_stream_pings(raw, agent, model, name):
     answer = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True}).answer()
     begun = answer.readline() + answer.readline()
     assert b'"role":"assistant"' in begun and begun.endswith(b"\n\n")
-    assert time.monotonic() - asked_at < 12, "a status was waited for too long"
+    assert time.monotonic() - asked_at < 28, "a status was waited for too long"
     assert answer.readline() + answer.readline() == b": ping\n\n"
     model.release(name)
     assert b'"content":"ok"' in answer.read()
@@ -425,8 +426,8 @@ def test_a_silent_stream_pings(raw, agent, model, name):
 
 @pytest.mark.embedded
 @pytest.mark.slow
-def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, open_chat, name):
-    who = agent([{"only_first": 1, "do": [{"text": "word " * 200, "chunk": 5, "delay": 0.06}]}, {"text": "ok"}])
+def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, open_chat, model, name):
+    who = agent([{"only_first": 1, "do": [{"text": "A word"}, {"wait": name}]}, {"text": "ok"}])
     chat = open_chat(name, after=0)
     chat.say("Go on", agent_name=who)
     chat.until("reasoning_delta")
@@ -436,6 +437,7 @@ def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, 
     chat.send("ping", timestamp=1)
     chat.until("pong")
     assert not chat.fold.of_type("reasoning_complete"), "it began only when the other had ended"
+    model.release(name)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "ok"
 
 
@@ -457,7 +459,10 @@ def test_many_open_streams_take_no_threads(own_product, model, name):
             held = [await open_one()]
             before = server.num_threads()
             held += [await open_one() for _ in range(40)]
-            during = server.num_threads()
+            for _ in range(300):  # a thread may live on for a moment
+                if (during := server.num_threads()) < before + 10:
+                    break
+                await asyncio.sleep(0.1)
             model.release(name)
             for stream in held:
                 async for _ in stream:
@@ -695,15 +700,14 @@ def test_a_conversation_that_is_too_long_is_the_clients_fault(client, agent):
 
 
 def test_a_failure_after_the_first_byte_is_said_in_the_stream(client, raw, agent):
-    who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=1)
+    who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
+    meanwhile = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True})
     text = ""
-    with pytest.raises(openai.APIError, match="longer than its 1 seconds") as caught:
+    with pytest.raises(openai.APIError, match="longer than its 5 seconds") as caught:
         for chunk in client.chat.completions.create(model=who, messages=HELLO, stream=True):
             text += chunk.choices[0].delta.content or ""
     assert (text, caught.value.code) == ("I was about to", "timeout")
-    *_, error, done = read_chunks(
-        raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True}).answer()
-    )
+    *_, error, done = read_chunks(meanwhile.answer())
     assert set(json.loads(error.removeprefix("data: "))) == {"error"}
     assert done == "data: [DONE]"
 

@@ -15,10 +15,10 @@ BROKEN = 'data: {"error": {"message": "I am out of words.", "code": "invalid_req
 AGENTS = {
     "plain": [{"reasoning": "They greet me."}, {"text": "Hello, you."}],
     "bad": [{"status": 400, "body": {"error": {"message": "I do not like it.", "code": "odd"}}}],
-    "late": [{"text": "I was about to"}, {"sleep": 0.5}, {"raw": BROKEN}],
+    "late": [{"text": "I was about to"}, {"sleep": 4}, {"raw": BROKEN}],
     "endless": [{"text": "One"}, {"wait": "never"}],
     "structured": [{"text": '{"answer": 42}'}],
-    "long": [{"reasoning": "Hm."}, {"text": LONG, "delay": 0.01}],
+    "long": [{"reasoning": "Hm."}, {"text": LONG, "delay": 0.05}],
 }
 HELLO = {"text": "Hello, you.", "thought": "They greet me.", "finish": "stop", "tokens": [1, 5]}
 CHAT = {

@@ -133,8 +133,8 @@ def test_a_client_that_was_cut_off_gets_exactly_the_rest(client, agent, model, n
 
 
 def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client, agent, model, name):
-    said = [{"reasoning": "Hm. " * 9, "delay": 0.002}, {"text": "I shall calculate. " * 9, "delay": 0.002}]
-    who = agent([*said, {"wait": name}, SUM], [{"text": LONG, "delay": 0.002}], builtin_tools=["calculate"])
+    said = [{"reasoning": "Hm. " * 9, "delay": 0.01}, {"text": "I shall calculate. " * 9, "delay": 0.01}]
+    who = agent([*said, {"wait": name}, SUM], [{"text": LONG, "delay": 0.01}], builtin_tools=["calculate"])
     live = []
     for event in client.responses.create(model=who, input="Hello", stream=True):
         live.append(event)
@@ -143,7 +143,7 @@ def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client,
     rising(live)
     whole, thought = texts(live), "Hm. " * 9
     assert whole == "I shall calculate. " * 9 + LONG
-    assert len(live) > 30, "the stream came in too few pieces to say anything"
+    assert len(live) > 25, "the stream came in too few pieces to say anything"
     for position, event in enumerate(live[:-1]):
         kept = live[: position + 1]
         rest = list(client.responses.retrieve(live[0].response.id, stream=True, starting_after=event.sequence_number))
@@ -208,8 +208,10 @@ def test_a_response_can_be_cancelled(client, agent, model, name):
     who = agent([{"text": "I go on"}, {"wait": "never"}])
     begun = client.responses.create(model=who, input="Hello", background=True)
     model.wait_for_request(who)
-    assert client.responses.cancel(begun.id).status == "cancelled"
+    assert client.responses.cancel(begun.id).status in ("in_progress", "cancelled")  # the end is not waited for long
     model.wait_for_abort(who)
+    *_, last = client.responses.retrieve(begun.id, stream=True)
+    assert last.response.status == "cancelled"
     assert client.responses.cancel(begun.id).status == "cancelled"
 
 
@@ -276,7 +278,7 @@ def test_a_failure_in_the_background_is_kept(client, agent):
 
 
 def test_a_failure_after_the_first_byte_ends_the_stream(client, agent):
-    who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=1)
+    who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
     with client.responses.stream(model=who, input="Hello") as stream:
         *_, last = rising(list(stream))
     assert (last.type, last.response.output_text) == ("response.failed", "I was about to")

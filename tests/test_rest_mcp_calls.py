@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import threading
-import time
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.guard import wait_for_the_end_of
+from tests.servers.mortal import until
 from tests.servers.product import Product
 from tests.servers.simple_mcp_server import COMMAND, PIXEL
 
@@ -58,11 +58,14 @@ def events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict]]:
             yield kind, json.loads(text)
 
 
-def until_exists(file: Path, timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not file.exists():
-        assert time.monotonic() < deadline, f"{file} never came"
-        time.sleep(0.01)
+def until_exists(file: Path) -> None:
+    until(file.exists)
+
+
+def until_cancelled(folder: Path) -> None:
+    """`wait` was told; or, where a busy machine did not let it answer in time, its process was ended."""
+    process = Path("/proc") / (folder / "started").read_text()
+    until(lambda: (folder / "cancelled").exists() or not process.exists())
 
 
 @pytest.fixture
@@ -197,17 +200,17 @@ def test_a_stream_that_cannot_begin_is_an_answer_in_json(simple):
 def test_a_client_that_goes_away_cancels_the_call(simple, tmp_path, accept):
     with simple.begin("wait", accept=accept, folder=str(tmp_path)):
         until_exists(tmp_path / "started")
-    until_exists(tmp_path / "cancelled")
+    until_cancelled(tmp_path)
     assert simple.call("add", a=2, b=3)[1]["content"] == "5"
 
 
 def test_a_call_ends_after_its_time(product, name, tmp_path):
-    caller = Caller(product, name, tool_timeouts={"wait": 0.5})
+    caller = Caller(product, name, tool_timeouts={"wait": 5})
     caller.check()
     status, answer = caller.call("wait", folder=str(tmp_path))
     assert (status, answer["is_error"]) == (200, True)
-    assert "0.5 seconds" in answer["content"]
-    until_exists(tmp_path / "cancelled")
+    assert "5 seconds" in answer["content"]
+    until_cancelled(tmp_path)
 
 
 def test_calls_go_on_side_by_side(simple, tmp_path):
@@ -234,10 +237,15 @@ def test_no_process_outlives_the_server(own_product, name, tmp_path):
     ]
     ours = [pid for pid in children if str(own_product.var_dir) in str(_folder(pid))]
     assert ours
-    threading.Thread(target=caller.call, args=["wait"], kwargs={"folder": str(tmp_path)}, daemon=True).start()
+
+    def call() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):  # a server that ends may hang up
+            caller.call("wait", folder=str(tmp_path))
+
+    threading.Thread(target=call, daemon=True).start()
     until_exists(tmp_path / "started")
     assert own_product.terminate() == 0
-    wait_for_the_end_of(ours, timeout=1)
+    wait_for_the_end_of(ours, timeout=15)
     assert "Traceback" not in own_product.logged()
 
 

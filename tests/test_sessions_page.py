@@ -71,6 +71,7 @@ def test_a_session_is_renamed_with_the_keyboard(talked, open_chat_page, product,
     session = talked(f"{name} apples")
     page = open_chat_page(session)
     search(page, name)
+    expect(lines(page)).to_have_count(1)
     page.get_by_role("button", name=f"Rename {name} apples").focus()
     page.keyboard.press("Enter")
     page.keyboard.type(f"{name} <b>pears</b>")
@@ -85,6 +86,7 @@ def test_escape_keeps_the_old_title(talked, open_chat_page, product, name):
     session = talked(f"{name} apples")
     page = open_chat_page(session)
     search(page, name)
+    expect(lines(page)).to_have_count(1)
     page.get_by_role("button", name=f"Rename {name} apples").focus()
     page.keyboard.press("Enter")
     page.keyboard.type("no")
@@ -161,8 +163,11 @@ def test_a_long_list_comes_in_pages(open_chat_page, talked, name):
     last = ""
     for number in range(42):
         last = talked(f"{name} {number:02}")
+    talked("Something else")  # the newest, and not among what is found
     page = open_chat_page(last)
+    expect(lines(page).first).to_contain_text("Something else")
     search(page, name)
+    expect(lines(page).first).not_to_contain_text("Something else")
     expect(lines(page)).to_have_count(40)
     page.click("#more-sessions")
 

@@ -1,11 +1,18 @@
 """Who is connected, and a notice to all of them."""
 
+from tests.servers.mortal import until
+
+
+def connections(product, session):
+    """The open sockets on a session. An instance may hear of one a moment after its client."""
+    status, answer = product.request("GET", "/v1/connections")
+    assert status == 200
+    return [connection for connection in answer["data"] if connection["session_id"] == session]
+
 
 def test_the_open_sockets_are_listed(product, open_chat, name):
     open_chat(name, agent_name="writer")
-    status, answer = product.request("GET", "/v1/connections")
-    assert status == 200
-    (mine,) = [connection for connection in answer["data"] if connection["session_id"] == name]
+    (mine,) = until(lambda: connections(product, name))
     assert mine["user"] == "admin"
     assert mine["agent_name"] == "writer"
 
@@ -15,12 +22,13 @@ def test_a_closed_socket_is_not_listed(product, open_chat, name):
     chat.close()
     other.send("ping", timestamp=1)
     other.until("pong")
-    _, answer = product.request("GET", "/v1/connections")
-    assert name not in [connection["session_id"] for connection in answer["data"]]
+    until(lambda: connections(product, f"{name}-other"))
+    until(lambda: not connections(product, name))
 
 
 def test_a_notice_reaches_every_socket(product, open_chat, name):
     chats = [open_chat(name), open_chat(f"{name}-other")]
+    until(lambda: all(connections(product, chat) for chat in (name, f"{name}-other")))
     status, answer = product.request("POST", "/v1/broadcast", {"message": "We restart at noon."})
     assert status == 200
     assert answer["sockets"] >= 2

@@ -14,7 +14,7 @@ def make(product):
     made = []
 
     def make(agent: str, **fields) -> str:
-        wanted = {"task_prompt": "Go.", "schedule_type": "cron", "schedule_value": "0 9 * * *", **fields}
+        wanted = {"task_prompt": "Go.", "schedule_type": "cron", "schedule_value": "0 0 29 2 *", **fields}
         status, task = product.request("POST", "/v1/tasks", {"agent_name": agent, **wanted})
         assert status == 201, task
         made.append(task["id"])
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_said_while_one_types_and_under_its_field(agent, tasks_
 def test_a_task_is_changed(agent, make, tasks_page, product, name):
     task = make(agent([{"text": "Done."}]), name=name)
     page = tasks_page(f"?task={task}")
-    expect(page.get_by_label("When")).to_have_value("0 9 * * *")
+    expect(page.get_by_label("When")).to_have_value("0 0 29 2 *")
     page.locator("[name=schedule_type]").select_option("interval")
     page.get_by_label("When").fill("3600")
     page.locator(".more-fields summary").click()

@@ -46,6 +46,7 @@ def test_a_click_before_the_pages_script_is_there_waits_for_it(sign_in, open_pag
 def test_a_token_is_made_shown_once_used_and_revoked(sign_in, people, name):
     page = sign_in("ann")
     product = people["ann"].product
+    expect(page.locator("#tokens tbody tr")).not_to_have_count(0)  # the scripts have run
     page.locator("#account summary").click()
     expect(page.locator("#account summary")).to_have_text("ann")
     expect(page.get_by_role("link", name="API tokens")).to_have_attribute("aria-current", "page")

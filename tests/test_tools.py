@@ -80,7 +80,8 @@ def test_the_time_can_be_asked_for(ask):
         [{"text": "so late"}],
     )
     told = sorted(results(chat))
-    assert all(time.strftime("%Y-") in each or "-01-01" in each for each in told)
+    years = [str(time.gmtime().tm_year + more) for more in (-1, 0, 1)]
+    assert all(any(year in each for year in years) for each in told)
     assert re.search(r"T\d\d:\d\d:\d\d\+0900 \(Asia/Tokyo\)$", "\n".join(told), re.M)
     assert re.search(r"\+0000 \(UTC\)$", "\n".join(told), re.M)
 
@@ -203,7 +204,7 @@ def test_no_calculation_keeps_the_server_busy_or_reaches_anything_else(ask):
     wrong = [step["arguments"]["expression"] for step in told if not step["is_error"]]
     assert wrong == []
     assert len(told) == len(expressions)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,10 @@ def test_a_chats_frame_begins_a_trace_and_a_failure_is_marked(product, agent, op
     chat.ask("go", agent_name=agent([{"status": 401}]))
     (run,) = product.request("GET", f"/v1/sessions/{name}/runs")[1]["data"]
 
-    spans = by_name(collector.trace_of_run(run["id"], enough=lambda spans: len(spans) == 3))
-    assert spans["chat"].attributes["error.type"] == "model_key_refused"
-    assert spans["invoke_agent"].attributes["error.type"] == "model_key_refused"
-    assert spans["chat"].failed and spans["invoke_agent"].failed
+    spans = {span.name: span for span in collector.trace_of_run(run["id"], enough=lambda spans: len(spans) == 3)}
+    for told in (spans[f"chat {name}"], spans[f"invoke_agent {name}"]):
+        assert told.failed
+        assert told.attributes["error.type"] == "model_key_refused"
 
 
 def test_an_agent_that_asks_another_has_its_run_in_its_own_trace(product, model, agent, collector, name):
@@ -122,7 +122,7 @@ def test_a_collector_that_hangs_does_not_keep_a_server_from_ending():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         environment = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
         done = subprocess.run([sys.executable, "-c", STOP], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert 1.9 < float(done.stdout) < 5, done.stderr  # the exporter alone would try for 10 seconds
+    assert 1.9 < float(done.stdout) < 9, done.stderr  # the exporter alone would try for 10 seconds
 
 
 # Whether anybody asked

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import pytest
 from tests.servers.fake_model_process import FakeModel
 from tests.servers.people import Person, shell
 
-PATIENCE = 20.0  # seconds
-SOON = 6.0  # seconds; the server looks every two
+PATIENCE = 120.0  # seconds
+SOON = 30.0  # seconds; the server looks every two
 HELLO = [{"role": "user", "content": "Hello"}]
 EXPIRE = """
 from django.utils import timezone
@@ -31,15 +32,24 @@ def expire(owner: Person, token: dict) -> None:
     shell(owner.product, f"uid = {token['id']!r}\n{EXPIRE}")
 
 
-def follow_events(person: Person, path: str) -> str:
-    """All that a stream of server-sent events says, up to its end."""
+def follow_events(person: Person, path: str, began: threading.Event) -> str:
+    """All that a stream of server-sent events says, up to its end. `began` is set when the model's word is there."""
     headers = person.headers | {"Accept": "text/event-stream"}
     text, until = "", time.monotonic() + PATIENCE
-    with urllib.request.urlopen(urllib.request.Request(person.product.url + path, headers=headers), timeout=30) as said:
+    with urllib.request.urlopen(urllib.request.Request(person.product.url + path, headers=headers), timeout=60) as said:
         for line in said:
             text += line.decode()
+            if "One" in text:
+                began.set()
             assert time.monotonic() < until, f"it does not end: {text}"
     return text
+
+
+def follow_chat(person: Person, session: str, began: threading.Event) -> int:
+    chat = person.chat(session, after=0)
+    chat.until_text("One")
+    began.set()
+    return chat.close_code()
 
 
 def whole_answer(client: openai.OpenAI, who: str) -> str:
@@ -48,16 +58,23 @@ def whole_answer(client: openai.OpenAI, who: str) -> str:
     return caught.value.code
 
 
-def streamed_answer(client: openai.OpenAI, who: str) -> tuple[str, str | None]:
+def streamed_answer(client: openai.OpenAI, who: str, began: threading.Event) -> tuple[str, str | None]:
     text = ""
     with pytest.raises(openai.APIError) as caught:
         for chunk in client.chat.completions.create(model=who, messages=HELLO, stream=True):
             text += chunk.choices[0].delta.content or ""
+            if text:
+                began.set()
     return text, caught.value.code
 
 
-def streamed_response(client: openai.OpenAI, who: str) -> tuple[str, str]:
-    *_, before, last = client.responses.create(model=who, input="Hello", stream=True)
+def streamed_response(client: openai.OpenAI, who: str, began: threading.Event) -> tuple[str, str]:
+    events = []
+    for event in client.responses.create(model=who, input="Hello", stream=True):
+        events.append(event)
+        if getattr(event, "delta", "") == "One":
+            began.set()
+    *_, before, last = events
     return before.delta, last.code
 
 
@@ -86,16 +103,18 @@ def test_a_token_that_ends_takes_everything_with_it_that_was_opened_with_it(peop
         concurrent.futures.ThreadPoolExecutor(8) as threads,
         letting_go(model, name),
     ):
-        mine = threads.submit(follow_events, ann, f"/v1/runs/{run['id']}/events")
+        began = [threading.Event() for _ in range(6)]
+        mine = threads.submit(follow_events, ann, f"/v1/runs/{run['id']}/events", began[0])
         waiting = {
-            threads.submit(follow_events, robot, f"/v1/sessions/{name}/events"): None,
-            threads.submit(follow_events, robot, f"/v1/runs/{run['id']}/events"): None,
-            threads.submit(lambda: robot.chat(name, after=0).close_code()): 4401,
+            threads.submit(follow_events, robot, f"/v1/sessions/{name}/events", began[1]): None,
+            threads.submit(follow_events, robot, f"/v1/runs/{run['id']}/events", began[2]): None,
+            threads.submit(follow_chat, robot, name, began[3]): 4401,
             threads.submit(whole_answer, client, name): "not_authenticated",
-            threads.submit(streamed_answer, client, name): ("One", "not_authenticated"),
-            threads.submit(streamed_response, client, name): ("One", "not_authenticated"),
+            threads.submit(streamed_answer, client, name, began[4]): ("One", "not_authenticated"),
+            threads.submit(streamed_response, client, name, began[5]): ("One", "not_authenticated"),
         }
         model.wait_for_request(name, count=4)
+        assert all(each.wait(60) for each in began)
         before = time.monotonic()
         end(ann, token)
         ended = time.monotonic()

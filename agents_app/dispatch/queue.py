@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import procrastinate
@@ -96,8 +97,11 @@ async def execute_run(context: procrastinate.JobContext, run_id: str) -> None:
         raise JobAborted from None
 
 
-async def work(concurrency: int, stopping: asyncio.Event) -> None:
-    """Fetch jobs until `stopping` is set; start again where the database was away."""
+async def work(concurrency: int, stopping: asyncio.Event, on_ready: Callable[[], None]) -> None:
+    """Fetch jobs until `stopping` is set; start again where the database was away.
+
+    `on_ready` is called when the database knows this worker: before, no process counts it. And each time anew.
+    """
     rescuer = asyncio.create_task(_rescue_for_ever())
     while not stopping.is_set():
         try:
@@ -105,7 +109,7 @@ async def work(concurrency: int, stopping: asyncio.Event) -> None:
             # so that what this process enqueues goes through Django's connection, in the transaction that it is in.
             app = django_app.with_connector(_connector())
             async with app.open_async():
-                await _fetch(app, concurrency, stopping)
+                await _fetch(app, concurrency, stopping, on_ready)
         except Exception as error:  # whatever the database's driver raises
             logger.warning("The job queue is not to be reached; trying again: %r", error)
             await asyncio.sleep(RETRY_INTERVAL)
@@ -127,7 +131,9 @@ def _connector() -> PsycopgConnector:
     return PsycopgConnector(kwargs=connector_params(), pool_factory=_Pool)
 
 
-async def _fetch(app: procrastinate.App, concurrency: int, stopping: asyncio.Event) -> None:
+async def _fetch(
+    app: procrastinate.App, concurrency: int, stopping: asyncio.Event, on_ready: Callable[[], None]
+) -> None:
     worker = JobWorker(
         app=app,
         queues=[QUEUE],
@@ -141,6 +147,10 @@ async def _fetch(app: procrastinate.App, concurrency: int, stopping: asyncio.Eve
         stalled_worker_timeout=3600,  # a paused worker's row must not vanish at the start of another
     )
     running = asyncio.create_task(worker.run())
+    while worker.worker_id is None and not running.done():
+        await asyncio.sleep(0.01)  # Procrastinate tells nobody
+    if worker.worker_id is not None:
+        on_ready()
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
     worker.stop()

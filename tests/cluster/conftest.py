@@ -6,6 +6,7 @@ import pytest
 
 from tests.cluster.watching import Crowd, FaultyCluster
 from tests.servers.fake_model_process import FakeModel
+from tests.servers.mortal import until
 
 RATE = 20  # tokens a second of one stream
 
@@ -22,6 +23,8 @@ def whole(cluster: FaultyCluster) -> Iterator[FaultyCluster]:
     """The cluster with all of its processes alive, whatever the test before has left."""
     for name, process in cluster.processes.items():
         process.thaw() if process.is_alive else cluster.start(name)
+    for web in cluster.webs:
+        until(lambda web=web: web.request("GET", "/readyz")[0] == 200)
     yield cluster
     for process in cluster.processes.values():
         if process.is_alive:

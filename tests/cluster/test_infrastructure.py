@@ -129,7 +129,7 @@ def test_a_server_started_again_by_somebody_else_is_ended_too(server: Daemon):
     until(server.is_ready)
 
     server.close()
-    assert other.wait(5) == -signal.SIGKILL
+    assert other.wait(60) == -signal.SIGKILL
     assert server.pids() == []
 
 
@@ -217,7 +217,7 @@ def nginx(webs: list[StubWeb]) -> Iterator[Nginx]:
 
 
 def ask(nginx: Nginx, method: str = "GET", path: str = "/", body: bytes = b"", **headers: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -246,7 +246,7 @@ def test_a_dead_web_process_costs_no_request_and_is_used_again_soon_after_it_is_
     webs[0].start()
     back = time.monotonic()
     until(lambda: ask(nginx)["port"] == webs[0].port)
-    assert time.monotonic() - back < 15  # nginx counts whole seconds: fail_timeout=1s means one or two
+    assert time.monotonic() - back < 60  # nginx counts whole seconds: fail_timeout=1s means one or two
 
 
 def test_one_after_the_other_may_restart_without_a_request_lost(nginx: Nginx, webs: list[StubWeb]):
@@ -267,13 +267,13 @@ def test_with_all_web_processes_down_there_is_an_answer_and_it_ends_when_one_is_
 
 
 def test_an_event_arrives_before_the_next_one_is_there(nginx: Nginx, webs: list[StubWeb]):
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
     connection.request("GET", "/events")
     answer = connection.getresponse()
     assert answer.readline() + answer.readline() == b"data: 1\n\n"
 
     for web in webs:
-        direct = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        direct = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
         direct.request("POST", "/go")
         assert direct.getresponse().status == 200
         direct.close()
@@ -283,19 +283,23 @@ def test_an_event_arrives_before_the_next_one_is_there(nginx: Nginx, webs: list[
 
 def test_sockets_pass_both_ways_and_to_all_web_processes(nginx: Nginx, webs: list[StubWeb]):
     url = f"ws://127.0.0.1:{nginx.port}/ws/chat/one"
-    with connect(url) as one, connect(url) as two:
-        ports = {json.loads(socket.recv(10))["port"] for socket in (one, two)}
-        assert ports == {web.port for web in webs}
 
-        one.send("hello " * 20_000)
-        assert one.recv(10) == "hello " * 20_000
+    def ports() -> set[int]:
+        with connect(url, open_timeout=60) as one, connect(url, open_timeout=60) as two:
+            return {json.loads(socket.recv(60))["port"] for socket in (one, two)}
+
+    until(lambda: ports() == {web.port for web in webs})  # nginx may still shun one that was killed before
+    with connect(url, open_timeout=60) as socket:
+        socket.recv(60)
+        socket.send("hello " * 20_000)
+        assert socket.recv(60) == "hello " * 20_000
 
 
 def test_a_socket_finds_a_living_web_process(nginx: Nginx, webs: list[StubWeb]):
     webs[0].kill()
     for _ in range(4):
-        with connect(f"ws://127.0.0.1:{nginx.port}/ws/chat/one") as one:
-            assert json.loads(one.recv(10))["port"] == webs[1].port
+        with connect(f"ws://127.0.0.1:{nginx.port}/ws/chat/one", open_timeout=60) as one:
+            assert json.loads(one.recv(60))["port"] == webs[1].port
     webs[0].start()
 
 
@@ -338,7 +342,7 @@ SMALL = ["--web", "1", "--workers", "1"]
 
 
 def run_cluster(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([CLUSTER, *arguments], capture_output=True, text=True, timeout=100)
+    return subprocess.run([CLUSTER, *arguments], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +375,7 @@ print(open(os.environ["CLUSTER_PROCESSES"]).read())
 def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path):
     command = ["run", *SMALL, "--", sys.executable, "-c", SAY + "raise SystemExit(7)"]
     place = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path)}}
-    done = subprocess.run([CLUSTER, *command], **place, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([CLUSTER, *command], **place, capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 7, done.stderr
     where, file, processes = done.stdout.split("\n", 2)
@@ -386,29 +390,32 @@ def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path)
 
 
 REVIVE = """
-import json, os, signal, subprocess, time, urllib.request
+import json, os, signal, subprocess, sys, time, urllib.request
+from pathlib import Path
+sys.path.insert(0, ROOT)
+from tests.servers import guard
 told = json.load(open(os.environ["CLUSTER_PROCESSES"]))
 def wait_for(true):
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-def answers():
+def answers(address):
     try:
-        return urllib.request.urlopen(os.environ["CLUSTER_WEB_1"] + "/readyz", timeout=5).status == 200
+        return urllib.request.urlopen(address, timeout=30).status == 200
     except OSError:
         return False
-assert answers()
-for name in ("web-1", "worker-1", "redis", "postgres", "nginx"):
-    pid = told[name]["pid"]
-    os.killpg(pid, signal.SIGKILL)
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+ready = os.environ["CLUSTER_WEB_1"] + "/readyz"
+wait_for(lambda: answers(ready))
+for name in ("postgres", "redis", "nginx", "web-1", "worker-1"):
     process = told[name]
+    os.killpg(process["pid"], signal.SIGKILL)
+    wait_for(lambda: not guard.members(Path(process["env"][guard.MARK])))
     place = {"env": process["env"], "cwd": process["cwd"], "start_new_session": True}
     again = subprocess.Popen(process["command"], **place)
     print(again.pid, flush=True)
-wait_for(answers)
-wait_for(lambda: urllib.request.urlopen(os.environ["CLUSTER_URL"] + "/healthz").status == 200)
+wait_for(lambda: answers(ready))
+wait_for(lambda: answers(os.environ["CLUSTER_URL"] + "/healthz"))
 print(subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subprocess.DEVNULL).pid)
 """
 
@@ -417,8 +424,8 @@ print(subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subproce
 def test_a_command_can_kill_and_start_again_and_all_of_that_is_taken_down(tmp_path: Path):
     output = tmp_path / "output"
     with output.open("w") as file:
-        command = [CLUSTER, "run", *SMALL, "--", sys.executable, "-c", REVIVE]
-        done = subprocess.run(command, stdout=file, stderr=file, timeout=100)
+        command = [CLUSTER, "run", *SMALL, "--", sys.executable, "-c", f"ROOT = {str(ROOT)!r}\n{REVIVE}"]
+        done = subprocess.run(command, stdout=file, stderr=file, timeout=300)
 
     assert done.returncode == 0, output.read_text()[-3000:]
     started = [int(line) for line in output.read_text().splitlines() if line.isdigit()]
@@ -444,7 +451,7 @@ def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals, tmp_p
     assert living(pids) == pids
 
     os.kill(script.pid, number)
-    script.communicate(timeout=40)
+    script.communicate(timeout=120)
     assert script.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     until(lambda: not living(pids) and not guard.members(folder))
 
@@ -461,7 +468,7 @@ def test_up_says_where_everything_is_and_who_ended():
     os.kill(json.loads(Path(told["CLUSTER_PROCESSES"]).read_text())["worker-1"]["pid"], signal.SIGKILL)
     assert script.stdout.readline().startswith("worker-1 ended; its log: ")
     script.send_signal(signal.SIGINT)
-    script.communicate(timeout=40)
+    script.communicate(timeout=120)
     assert script.returncode == 0
     assert not Path(told["CLUSTER_PROCESSES"]).parent.exists()
 

@@ -2,11 +2,12 @@
 
 import time
 
+import psutil
 import psycopg
 import pytest
 
 from tests.cluster.conftest import RATE
-from tests.cluster.test_takeover import begin, end_all
+from tests.cluster.test_takeover import begin, begin_on_both, end_all
 from tests.cluster.watching import Crowd, FaultyCluster
 from tests.servers.chat import Chat
 from tests.servers.mortal import until
@@ -29,10 +30,11 @@ def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, 
     end_all(crowd, whole)
     longest = max(watcher.longest_pause for watcher in crowd.watchers)
     print(f"\nPostgreSQL restarted ({mode}), away for {away:.1f} s; the longest pause: {longest:.1f} s")
-    assert longest < away + 20
+    assert longest < away + 60
     for watcher in crowd.watchers:
         assert [run["status"] for run in whole.runs(watcher.session)] == ["completed"]
-        assert watcher.fold.of_type("retry") == [], "the worker kept its runs"
+        if away < 4:  # beyond its patience, the worker gives them back
+            assert watcher.fold.of_type("retry") == [], "the worker kept its runs"
     assert pids(whole) == before
     assert whole.ended() == []
     assert {watcher.connections for watcher in crowd.watchers} == {1}
@@ -51,7 +53,7 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
             error = chat.until("error")
             print(f"\nrefused after {time.monotonic() - began:.1f} s")
             assert error["data"]["code"] == "storage_unavailable"
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 50
             chat.send("ping")
             chat.until("pong")
         status, answer = whole.request("GET", "/v1/agents")
@@ -61,15 +63,20 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
         time.sleep(5)
     finally:
         whole.start("postgres")
-    time.sleep(0.5)
-    for chat in chats:
+
+    def is_taken(chat: Chat) -> bool:
+        """A connection that is made anew may take a moment: it says to try again."""
         chat.say("again", agent_name=agent, message_id="two")
-        began = time.monotonic()
         frame = chat.until("reasoning_start", "error")
-        assert frame["type"] == "reasoning_start", frame
+        assert frame["type"] == "reasoning_start" or frame["data"]["code"] == "storage_unavailable", frame
+        return frame["type"] == "reasoning_start"
+
+    for chat in chats:
+        began = time.monotonic()
+        until(lambda chat=chat: is_taken(chat))
         assert chat.until("reasoning_complete")["data"]["status"] == "completed"
         print(f"\nanswered after {time.monotonic() - began:.1f} s")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
         chat.close()
 
 
@@ -86,24 +93,35 @@ def test_down_for_longer_than_a_lease(whole: FaultyCluster, crowd: Crowd, stream
 
 
 def test_who_freezes_in_a_transaction_loses_its_locks_before_its_lease(whole: FaultyCluster, crowd: Crowd, streaming):
-    agent = streaming(RATE * 20, rate=50)
-    begin(crowd, whole, agent, 20)
-    stuck = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
-    for _ in range(50):  # until it happens
+    agent = streaming(50 * 120, rate=50)
+    begin_on_both(crowd, whole, agent, 20)
+    stuck = (
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
+        " AND client_port = ANY(%s) AND state_change < now() - '0.15s'::interval"
+    )
+    worker = psutil.Process(whole.pid("worker-1"))
+
+    def is_stuck() -> bool:
+        ports = [each.laddr.port for each in worker.net_connections("inet")]
+        return whole.query(stuck, ports)[0][0] > 0
+
+    for _ in range(200):  # until it happens
         whole.freeze("worker-1")
         time.sleep(0.2)
-        if whole.query(stuck + " AND state_change < now() - '0.15s'::interval")[0][0]:
+        if is_stuck():
             break
         whole.thaw("worker-1")
         time.sleep(0.02)
     else:
         pytest.fail("it never froze in a transaction")
     began = time.monotonic()
-    until(lambda: whole.query(stuck + " AND state_change < now() - '0.15s'::interval")[0][0] == 0)
+    until(lambda: not is_stuck())
     print(f"\nlocks given up after {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     until(lambda: len(set(whole.workers_of(agent).values())) == 1)
     whole.thaw("worker-1")
+    for watcher in crowd.watchers:
+        crowd.call(watcher.send("interrupt"))
     end_all(crowd, whole)
 
 

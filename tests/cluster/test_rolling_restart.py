@@ -18,7 +18,7 @@ def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crow
     crowd.wait_for_all(lambda watcher: watcher.is_connected)
     streams = crowd.watchers[:RUNS]
     said = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in streams]
-    runs = {each.result(30) for each in said}
+    runs = {each.result(120) for each in said}
     crowd.wait_for_all(lambda watcher: watcher.fold.story() or watcher not in streams)
     began = time.monotonic()
     for name in ("web-1", "worker-1", "web-2", "worker-2"):
@@ -40,4 +40,4 @@ def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crow
     for what, times in (("without a socket", absences), ("without a token", pauses)):
         print(f"{what}: p50 {percentile(times, 0.5):.2f} s, p99 {percentile(times, 0.99):.2f} s")
     assert len(absences) >= SOCKETS
-    assert max(pauses) < 15, "nobody is left behind; how long it really takes is for the benchmark to say"
+    assert max(pauses) < 60, "nobody is left behind; how long it really takes is for the benchmark to say"

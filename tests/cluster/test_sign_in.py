@@ -1,5 +1,6 @@
 """Signing in where there are many instances: tokens, tickets and limits are the same on all of them."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,9 +36,11 @@ def test_a_ticket_of_one_instance_opens_one_socket_of_any(cluster, name):
 
 def test_requests_are_counted_together_and_nobody_is_refused_while_redis_is_away(cluster):
     codes: list[int] = []
-    while 429 not in codes and len(codes) < 130:  # two minutes' worth: the minute may end in between
+    if time.time() % 60 > 20:
+        time.sleep(60 - time.time() % 60)  # what is counted is counted by the minute
+    while 429 not in codes and len(codes) < 130:
         codes += [web.request("GET", "/v1/sessions")[0] for web in cluster.webs]
-    assert len(codes) < 122, "each instance counted for itself"
+    assert len(codes) < 100, "each instance counted for itself"
     cluster.kill("redis")
     try:
         assert cluster.webs[0].request("GET", "/v1/sessions")[0] == 200

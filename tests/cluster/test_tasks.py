@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.chaos import unfinished
 from tests.cluster.watching import FaultyCluster
 from tests.servers import clocked_manage
 from tests.servers.clocked import account, add_task, get, runs_of
@@ -78,7 +80,13 @@ def test_many_moments_are_fired_once_each(without_workers: Cluster, name: str):
             ticker.close()
     check_accounts(cluster)
     for ticker in tickers:
-        assert "Traceback" not in ticker.log.read_text()
+        assert strange_errors(ticker.log.read_text()) == []
+
+
+def strange_errors(log: str) -> list[str]:
+    """What was raised there, but for a database that has no time, which is tried again."""
+    raised = re.findall(r"^(?:\w+\.)+\w*(?:Error|Timeout|Shutdown|Exception)\b.*", log, re.MULTILINE)
+    return [line for line in raised if not re.search(r"OperationalError|PoolTimeout|IdleInTransaction|Admin", line)]
 
 
 def fired(cluster: Cluster) -> int:
@@ -112,12 +120,13 @@ def test_workers_that_die_fire_nothing_twice_and_lose_nothing(whole: FaultyClust
     tasks = [add_task(whole, name, overlap="allow", misfire="all", misfire_limit=100) for _ in range(10)]
     for victim in ("worker-1", "worker-2", "worker-1"):
         before = get(whole, f"/v1/tasks/{tasks[0]['id']}")["total_runs"]
-        until(lambda before=before: get(whole, f"/v1/tasks/{tasks[0]['id']}")["total_runs"] >= before + 3, 30)
+        until(lambda before=before: get(whole, f"/v1/tasks/{tasks[0]['id']}")["total_runs"] >= before + 3, 90)
         whole.kill(victim)
         whole.start(victim)
     for task in tasks:
-        whole.request("POST", f"/v1/tasks/{task['id']}/disable")
-    until(lambda: all(run["status"] == "completed" for task in tasks for run in runs_of(whole, task)), 60)
+        assert whole.request("POST", f"/v1/tasks/{task['id']}/disable")[0] == 200
+    until(lambda: unfinished(whole) == [], 240)
+    assert {run["status"] for task in tasks for run in runs_of(whole, task)} == {"completed"}
     for task in tasks:
         ran, skipped = account(whole, task, 1)
         assert ran >= 9

@@ -27,8 +27,8 @@ RESEND = 3.0  # seconds after which a message that was not seen in the log is se
 class Watcher:
     """One browser tab: it folds what it hears, and comes back with its cursor when its socket dies."""
 
-    def __init__(self, url: str, session: str) -> None:
-        self.url, self.session = url, session
+    def __init__(self, url: str, session: str, patience: float) -> None:
+        self.url, self.session, self.patience = url, session, patience
         self.fold = Fold()
         self.errors: list[Frame] = []  # of the socket
         self.close_codes: list[int] = []
@@ -59,7 +59,13 @@ class Watcher:
 
     async def _follow(self) -> None:
         address = f"{self.url}/ws/chat/{self.session}?after={self.fold.cursor}"
-        options = {"max_size": None, "open_timeout": 5, "ping_interval": 4, "ping_timeout": 8, "close_timeout": 1}
+        options = {
+            "max_size": None,
+            "open_timeout": 20,
+            "ping_interval": 4,
+            "ping_timeout": self.patience,
+            "close_timeout": 1,
+        }
         async with connect(address, compression=None, proxy=None, **options) as socket:
             try:
                 async for text in socket:
@@ -170,18 +176,18 @@ class Crowd:
     def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float = 60) -> Any:
         return self.begin(coroutine).result(timeout)
 
-    def watch(self, url: str, session: str) -> Watcher:
-        """A watcher that follows from now on until the end."""
-        watcher = self.call(self._new(url.replace("http", "ws", 1), session))
+    def watch(self, url: str, session: str, patience: float = 60) -> Watcher:
+        """A watcher that follows from now on until the end; after `patience` without an answer, it comes anew."""
+        watcher = self.call(self._new(url.replace("http", "ws", 1), session, patience))
         self.watchers.append(watcher)
         return watcher
 
-    async def _new(self, url: str, session: str) -> Watcher:
-        watcher = Watcher(url, session)
+    async def _new(self, url: str, session: str, patience: float) -> Watcher:
+        watcher = Watcher(url, session, patience)
         self._tasks = [*getattr(self, "_tasks", ()), asyncio.create_task(watcher.watch())]
         return watcher
 
-    def wait_for_all(self, true: Callable[[Watcher], Any], timeout: float = 60) -> None:
+    def wait_for_all(self, true: Callable[[Watcher], Any], timeout: float = 180) -> None:
         """Wait until it is true of every watcher; fails at once where one has seen a gap."""
         deadline = time.monotonic() + timeout
         while not all(true(watcher) for watcher in self.watchers):

@@ -17,7 +17,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-TIMEOUT = 15_000
+TIMEOUT = 30_000
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from typing import Any
 
 import jsonschema
@@ -57,11 +58,13 @@ class Fold:
 
 
 class Chat:
-    """A socket on a session. Every wait has an end."""
+    """A socket on a session. Every wait ends after `timeout` seconds."""
 
-    def __init__(self, url: str, *, cursor: int | None = None, timeout: float = 20, **options: Any) -> None:
+    def __init__(self, url: str, *, cursor: int | None = None, timeout: float = 60, **options: Any) -> None:
         self._stack = contextlib.ExitStack()
-        self.socket = self._stack.enter_context(connect(url, max_size=None, open_timeout=timeout, **options))
+        # A test that does not read for a while is no dead client: it sends no pings that it would not hear answered.
+        options = {"ping_interval": None, "max_size": None, "open_timeout": timeout, **options}
+        self.socket = self._stack.enter_context(connect(url, **options))
         self.timeout = timeout
         self.others: list[Frame] = []
         self.connected = self._read()
@@ -78,15 +81,16 @@ class Chat:
     def say(self, message: str, **payload: Any) -> None:
         self.send("chat", message=message, **payload)
 
-    def _read(self) -> Frame:
-        frame = json.loads(self.socket.recv(self.timeout))
+    def _read(self, deadline: float | None = None) -> Frame:
+        left = self.timeout if deadline is None else max(deadline - time.monotonic(), 0)
+        frame = json.loads(self.socket.recv(left))
         _SERVER_FRAMES.validate(frame)
         return frame
 
-    def next(self) -> Frame:
+    def next(self, deadline: float | None = None) -> Frame:
         """The next frame, of the log or of the socket; a frame of the log is folded."""
         while True:
-            frame = self._read()
+            frame = self._read(deadline)
             if "seq" not in frame:
                 self.others.append(frame)
                 return frame
@@ -95,8 +99,9 @@ class Chat:
 
     def until(self, *kinds: str) -> Frame:
         """Read up to and with the first frame of one of these types."""
+        deadline = time.monotonic() + self.timeout
         while True:
-            frame = self.next()
+            frame = self.next(deadline)
             if frame["type"] in kinds:
                 return frame
 
@@ -107,14 +112,16 @@ class Chat:
 
     def until_text(self, text: str) -> None:
         """Read until some step holds this text."""
+        deadline = time.monotonic() + self.timeout
         while not any(text in content for _, content in self.fold.story()):
-            self.next()
+            self.next(deadline)
 
     def close_code(self) -> int:
         """Read until the server closes; its code."""
+        deadline = time.monotonic() + self.timeout
         try:
             while True:
-                frame = self._read()
+                frame = self._read(deadline)
                 if "seq" in frame:
                     self.fold.take(frame)
                 else:

@@ -14,7 +14,7 @@ def say(page: Page, message: str) -> None:
 
 
 def expect_connected(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", "connected", timeout=30_000)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "connected", timeout=60_000)
 
 
 def runs(page: Page, status: str) -> Locator:

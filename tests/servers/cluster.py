@@ -129,7 +129,7 @@ class Cluster:
         """kill -9, to it and its children."""
         self.processes[name].kill()
 
-    def stop(self, name: str, timeout: float = 20) -> int | None:
+    def stop(self, name: str, timeout: float = 60) -> int | None:
         """SIGTERM; returns the exit status."""
         return self.processes[name].stop(timeout)
 
@@ -139,7 +139,7 @@ class Cluster:
     def thaw(self, name: str) -> None:
         self.processes[name].thaw()
 
-    def start(self, name: str, timeout: float = 60) -> None:
+    def start(self, name: str, timeout: float = 180) -> None:
         """Start again what was stopped or killed; returns when it is ready."""
         self.processes[name].start(timeout)
         self._write_processes()

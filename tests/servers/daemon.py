@@ -22,9 +22,13 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that stays free while its server is down: the kernel gives none of these to clients."""
+    """A port that stays free while its server is down: the kernel gives none of these to clients.
+
+    Each of pytest's processes has ports of its own.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
     while True:
-        port = random.randrange(12_000, 32_000)
+        port = random.randrange(12_000 + process, 32_000, 8)
         if port not in _given and not is_open(port):
             _given.add(port)
             return port
@@ -80,7 +84,7 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 180) -> None:
         """Start it and return when it is ready."""
         self.spawn()
         self.wait_until_ready(timeout)
@@ -104,7 +108,7 @@ class Daemon:
         """Its environment, with the mark by which all that belongs to it is found."""
         return self.environment() | {guard.MARK: str(self.folder)}
 
-    def wait_until_ready(self, timeout: float = 60) -> None:
+    def wait_until_ready(self, timeout: float = 180) -> None:
         deadline = time.monotonic() + timeout
         while not self.is_ready():
             if not self.is_alive or time.monotonic() > deadline:
@@ -152,7 +156,7 @@ class Daemon:
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
-    def stop(self, timeout: float = 20) -> int | None:
+    def stop(self, timeout: float = 60) -> int | None:
         """End it in an orderly way; returns its exit status, or None where it did not run."""
         if not self.is_alive:
             return None
@@ -165,7 +169,7 @@ class Daemon:
             os.kill(self.pid, self.stop_signal)
             self.thaw()
 
-    def end_stop(self, timeout: float = 20) -> int | None:
+    def end_stop(self, timeout: float = 60) -> int | None:
         """Wait for the end; kill what does not end in time."""
         if self.process is None:
             return None

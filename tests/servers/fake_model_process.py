@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
 # The server answers a long-poll itself; the socket only has to outlast it.
-GRACE = 10
+GRACE = 60
 # A proxy from the environment must never see what goes to 127.0.0.1.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -63,11 +63,11 @@ class FakeModel:
         """List the requests so far, oldest first."""
         return self._find(name, count=0, timeout=0)
 
-    def wait_for_request(self, name: str, count: int = 1, timeout: float = 10) -> list[dict[str, Any]]:
+    def wait_for_request(self, name: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
         """Wait until the model was asked `count` times."""
         return self._find(name, count=count, timeout=timeout)
 
-    def wait_for_abort(self, name: str, count: int = 1, timeout: float = 10) -> list[dict[str, Any]]:
+    def wait_for_abort(self, name: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
         """Wait until `count` clients hung up before the end of their answer."""
         return self._find(name, count=count, timeout=timeout, aborted=1)
 

@@ -5,6 +5,7 @@ hook for this: what surrounds a point is wrapped here, before the server starts.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-DOOM, EFFECTS = "DOOM_FILE", "EFFECTS_FILE"
+DOOM, EFFECTS, GRACE = "DOOM_FILE", "EFFECTS_FILE", "GRACE_FILE"
 
 # Where one can die: the thread, how the statement that was just executed begins, and a word in it.
 STATEMENTS = {
@@ -66,6 +67,20 @@ def watch_publishing() -> None:
         publish_soon(frames)
 
     live.publish, live.publish_soon = published, published_soon
+
+
+def lend_patience() -> None:
+    """Where a file says so, a stopping worker waits for longer than it would: see `Mortal.give_grace`."""
+    from agents_app import worker
+
+    stop = worker.Worker.stop
+
+    async def stop_patiently(self: worker.Worker) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            worker.GRACE = float(Path(os.environ[GRACE]).read_text())
+        await stop(self)
+
+    worker.Worker.stop = stop_patiently  # type: ignore[method-assign]
 
 
 def add_tools() -> None:
@@ -130,6 +145,7 @@ def main() -> None:
 
     django.setup()
     watch_publishing()
+    lend_patience()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -79,7 +79,7 @@ def sweep(folders: Iterable[Path]) -> None:
             wait_for_the_end_of(pids)
 
 
-def wait_for_the_end_of(pids: Iterable[int], timeout: float = 10) -> None:
+def wait_for_the_end_of(pids: Iterable[int], timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while alive := [pid for pid in pids if _is_alive(pid)]:
         if time.monotonic() > deadline:

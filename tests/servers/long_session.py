@@ -14,7 +14,7 @@ def make_long_session(product: Product, model: FakeModel) -> str:
     calls = [{"tool_call": {"name": "calculate", "arguments": {"expression": f"{n} + 1"}}} for n in range(250)]
     turns = [[{"text": f"Turn {turn}: let me calculate."}, *calls] for turn in range(10)]
     model.script(AGENT, [*turns, [{"text": "All **calculated**."}]])
-    product.add_agent(AGENT, model.base_url, max_iterations=100, builtin_tools=["calculate"])
+    product.add_agent(AGENT, model.base_url, max_iterations=100, timeout=3600, builtin_tools=["calculate"])
     _, run = product.request("POST", f"/v1/agents/{AGENT}/runs", {"message": "Calculate a lot."})
     address = f"{product.url}/v1/runs/{run['run_id']}/events"
     with urllib.request.urlopen(urllib.request.Request(address, headers={"Accept": "text/event-stream"})) as events:

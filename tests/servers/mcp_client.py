@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 MODERN, LEGACY = "2026-07-28", "legacy"
-LONGEST = 60  # seconds
+LONGEST = 240  # seconds
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +74,7 @@ class Raw:
 
     def send(self, method: str, body: Any = None, port: int | None = None, **headers: str) -> http.client.HTTPResponse:
         """The answer to one request, of which the stream may still be going on. `port`: of another instance."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.product.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.product.port, timeout=60)
         named = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(
             method, "/mcp", body if isinstance(body, bytes) else json.dumps(body) if body else None, named

@@ -17,8 +17,12 @@ class Mortal(Product):
     """`manage.py serve` with tools whose effects can be counted, and points where it can be made to die."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.doom_file, self.effects_file = folder / "doom", folder / "effects"
-        files = {faulty_serve.DOOM: str(self.doom_file), faulty_serve.EFFECTS: str(self.effects_file)}
+        self.doom_file, self.effects_file, self.grace_file = folder / "doom", folder / "effects", folder / "grace"
+        files = {
+            faulty_serve.DOOM: str(self.doom_file),
+            faulty_serve.EFFECTS: str(self.effects_file),
+            faulty_serve.GRACE: str(self.grace_file),
+        }
         super().__init__(folder / "var", **files, **environment)
 
     def command(self, *arguments: str) -> list[str]:
@@ -29,12 +33,17 @@ class Mortal(Product):
         assert point in faulty_serve.POINTS
         self.doom_file.write_text(json.dumps({"point": point, "text": text}))
 
-    def wait_for_death(self, timeout: float = 15) -> None:
+    def give_grace(self, seconds: float = 60) -> None:
+        """Let it wait so long for its runs when it stops: for tests that do something meanwhile."""
+        self.grace_file.write_text(str(seconds))
+
+    def wait_for_death(self, timeout: float = 60) -> None:
         assert self.process is not None
         assert self.process.wait(timeout) == -9
 
-    def start(self, timeout: float = 60) -> None:
-        self.doom_file.unlink(missing_ok=True)
+    def start(self, timeout: float = 180) -> None:
+        for file in (self.doom_file, self.grace_file):
+            file.unlink(missing_ok=True)
         super().start(timeout)
 
     @property
@@ -46,7 +55,7 @@ class Mortal(Product):
         lines = self.effects_file.read_text().splitlines() if self.effects_file.exists() else []
         return [line for line in lines if text in line]
 
-    def wait_for_effect(self, text: str, timeout: float = 15) -> None:
+    def wait_for_effect(self, text: str, timeout: float = 60) -> None:
         until(lambda: self.effects(text), timeout)
 
     def get(self, path: str) -> Any:
@@ -71,7 +80,7 @@ class Mortal(Product):
         return fold
 
 
-def until(true: Any, timeout: float = 15) -> Any:
+def until(true: Any, timeout: float = 60) -> Any:
     """Wait for something that nobody can tell us of."""
     deadline = time.monotonic() + timeout
     while not (result := true()):

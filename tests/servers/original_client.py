@@ -11,7 +11,7 @@ import sys
 from websockets.sync.client import connect
 
 STEPS = {"thought", "tool_use", "tool_result", "final_answer", "error"}
-TIMEOUT = 20  # seconds
+TIMEOUT = 60  # seconds
 
 
 class Broken(Exception):

@@ -55,7 +55,7 @@ def echo(arguments: dict, *_: object) -> dict:
 
 
 def slow(arguments: dict, call: object, token: object) -> dict:
-    """Take some seconds, say how far it is, leave a mark at the end; `stubborn` is not to be cancelled."""
+    """Take some seconds, or `until` a file is there; say how far it is, leave a mark; who is `stubborn` goes on."""
     steps = arguments.get("steps", 10)
     note(f"began {arguments.get('mark', '')}")
     for step in range(steps):
@@ -65,6 +65,8 @@ def slow(arguments: dict, call: object, token: object) -> dict:
         time.sleep(arguments["seconds"] / steps)
         if call in _cancelled and not arguments.get("stubborn"):
             raise Cancelled
+        if "until" in arguments and Path(arguments["until"]).exists():
+            break
     note(f"done {arguments.get('mark', '')}")
     return text("done")
 

@@ -122,9 +122,14 @@ def stream(page: Page, address: str, agent: str, *, seconds: float) -> Streamed:
     first = time_to_first_token(page)
     # A promise, not an expectation: Playwright would look at the page again and again meanwhile.
     page.set_default_timeout((seconds + 60) * 1000)
-    page.evaluate("""() => new Promise((done) => new MutationObserver((_, observer) => {
-        if (document.querySelector('.run[data-status="completed"]')) { observer.disconnect(); done(); }
-    }).observe(document, { subtree: true, attributes: true }))""")
+    page.evaluate("""() => new Promise((done) => {
+        const look = () => {
+            if (document.querySelector('.run[data-status="completed"]')) { observer.disconnect(); done(); }
+        };
+        const observer = new MutationObserver(look);
+        observer.observe(document, { subtree: true, attributes: true });
+        look();
+    })""")
     expect(runs(page, "completed")).to_have_count(1)
     return Streamed(first, page.evaluate("measured.longTasks"), before, held(page))
 

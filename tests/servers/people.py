@@ -59,11 +59,11 @@ def close_code(
     url: str, headers: Mapping[str, str], protocols: list[str] | None = None, sent: Sequence[str] = ()
 ) -> int | None:
     """With what the server closes such a socket at once; None where it lets it in. `sent`: frames that do not wait."""
-    with connect(url, additional_headers=headers, subprotocols=protocols) as socket:  # type: ignore[arg-type]
+    with connect(url, additional_headers=headers, subprotocols=protocols, open_timeout=60) as socket:  # type: ignore[arg-type]
         try:
             for frame in sent:
                 socket.send(frame)
-            assert json.loads(socket.recv(20))["type"] == "connected"
+            assert json.loads(socket.recv(60))["type"] == "connected"
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else 1006
     return None

@@ -40,7 +40,7 @@ class PostgreSQL(Daemon):
         """A DATABASE_URL."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 180) -> None:
         is_new = not self.data.exists()
         if is_new:
             self._create_data()
@@ -73,13 +73,13 @@ class PostgreSQL(Daemon):
 
     def is_ready(self) -> bool:
         try:
-            self.connect("postgres").close()
+            self.connect("postgres", connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
 
-    def connect(self, database: str = "agents") -> psycopg.Connection:
-        return psycopg.connect(self.url_of(database), autocommit=True, connect_timeout=2)
+    def connect(self, database: str = "agents", connect_timeout: int = 30) -> psycopg.Connection:
+        return psycopg.connect(self.url_of(database), autocommit=True, connect_timeout=connect_timeout)
 
     def create_database(self, name: str) -> str:
         """Make a database; returns its DATABASE_URL."""

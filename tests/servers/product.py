@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,15 +16,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.servers.daemon import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "Stop with Ctrl+C."
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def copy_migrated_database(var_dir: Path) -> None:
@@ -84,7 +78,7 @@ class Product:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "manage.py", *arguments]
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 180) -> None:
         """Start the server and return when it says that it serves."""
         self.var_dir.mkdir(parents=True, exist_ok=True)
         if self.is_migrated and "DATABASE_URL" not in self.environment:
@@ -128,7 +122,7 @@ class Product:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, timeout: float = 20) -> int:
+    def terminate(self, timeout: float = 60) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -154,7 +148,7 @@ class Product:
             self.url + path, data, {"Content-Type": "application/json"} | named, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=90) as answer:
                 text = answer.read()
                 return answer.status, json.loads(text) if text else None
         except urllib.error.HTTPError as error:

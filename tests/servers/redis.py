@@ -30,7 +30,10 @@ class Redis(Daemon):
         if not is_open(self.port):  # the client would try again by itself, more and more slowly
             return False
         with self.client() as client:
-            return client.ping()
+            try:
+                return client.ping()
+            except redis.RedisError:  # it is just starting, or stopping
+                return False
 
     def client(self) -> redis.Redis:
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5)

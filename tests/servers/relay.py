@@ -32,7 +32,7 @@ class Relay:
         self._loop.close()
 
     def _do(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def cut(self) -> None:
         """End every connection, and let nobody in."""

@@ -43,7 +43,9 @@ def paint(size: int) -> list[Image | str]:
 @server.tool()
 async def wait(folder: str, ctx: Context) -> str:
     """Say that it waits, then wait until a file `go` is there, or it is cancelled."""
-    (Path(folder) / "started").touch()
+    started = Path(folder) / "started.new"
+    started.write_text(str(os.getpid()))
+    started.rename(Path(folder) / "started")
     try:
         for step in range(10_000):
             await ctx.report_progress(step, 10_000, "waiting")

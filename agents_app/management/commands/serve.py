@@ -49,6 +49,7 @@ class Command(BaseCommand):
             endpoints=[_endpoint(host, port)],
             ping_interval=20,
             ping_timeout=180,
+            websocket_handshake_timeout=20,  # a rush after a restart takes longer than daphne's 5 seconds
             websocket_timeout=-1,
             server_name="",
         )

@@ -49,11 +49,13 @@ class Command(BaseCommand):
             raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
-        self.stdout.write(f"The worker is ready: {concurrency} runs at a time. Stop with Ctrl+C.")
-        self.stdout.flush()
-        await queue.work(concurrency, stopping)
+        await queue.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
         await worker.stop()
         await asyncio.to_thread(traces.stop)
+
+    def _say_ready(self, concurrency: int) -> None:
+        self.stdout.write(f"The worker is ready: {concurrency} runs at a time. Stop with Ctrl+C.")
+        self.stdout.flush()
 
 
 def _stop_or_force(stopping: asyncio.Event) -> None:

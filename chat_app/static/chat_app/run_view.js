@@ -125,13 +125,20 @@ export class RunView {
     page["run-trigger"].replaceChildren(
       row.task_id ? link(gettext("a task"), `/tasks/?task=${encodeURIComponent(row.task_id)}`) : triggerName(row.trigger),
     );
-    const session = encodeURIComponent(row.session_id);
-    page["run-session"].replaceChildren(
+    this.#drawSession(encodeURIComponent(row.session_id));
+    page.cancel.hidden = Boolean(row.finished_at);
+    page.player.hidden = !row.finished_at || this.#frames.length < 2;
+  }
+
+  // Drawn once: a link that is replaced again and again loses the keyboard's place, and clicks.
+  #drawSession(session) {
+    const place = this.page["run-session"];
+    if (place.dataset.session === session) return;
+    place.dataset.session = session;
+    place.replaceChildren(
       link(gettext("Open"), `/chat/?session=${session}`), " · ",
       link(gettext("its runs"), `/runs/?session=${session}`),
     ); // prettier-ignore
-    page.cancel.hidden = Boolean(row.finished_at);
-    page.player.hidden = !row.finished_at || this.#frames.length < 2;
   }
 
   #draw() {

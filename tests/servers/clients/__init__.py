@@ -50,7 +50,7 @@ class Client:
 
     def report(self) -> dict[str, Any]:
         """What it was answered, when it has ended."""
-        out, problems = self.process.communicate(timeout=100)
+        out, problems = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, problems[-3000:]
         return json.loads(out.splitlines()[-1])
 

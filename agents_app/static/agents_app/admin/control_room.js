@@ -15,10 +15,12 @@ async function refresh() {
     const answer = await fetch(live.dataset.url, { signal: AbortSignal.timeout(PATIENCE), redirect: "error" });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const text = await answer.text();
+    if (isPaused) return; // meanwhile
     replace(text);
     state.textContent = `Live, as of ${new Date().toLocaleTimeString()}`;
     state.classList.remove("bad");
   } catch {
+    if (isPaused) return;
     state.textContent = "The server does not answer; these numbers are old. Trying again.";
     state.classList.add("bad");
   }

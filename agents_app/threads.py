@@ -9,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
 
 from agents_app import correlation, measures
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+
+# What another try may mend. An internal error: psycopg's word for a transaction that PostgreSQL has ended for idling.
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 
 _one_writer = threading.RLock()
 
@@ -54,7 +57,7 @@ class DatabaseThreads:
         context = correlation.clean_context()
         try:
             return await loop.run_in_executor(self._pool, lambda: context.run(_guarded, work, args, kwargs))
-        except (OperationalError, InterfaceError):
+        except UNAVAILABLE:
             measures.DATABASE_ERRORS.labels(self._name).inc()
             raise
 

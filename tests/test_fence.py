@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import datetime
 import itertools
+import json
 import threading
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection
+from django.db import DataError, IntegrityError, InternalError, OperationalError, connection
 from django.utils import timezone
 
 from agents_app import claims, runs
 from agents_app.engine.events import Delta
-from agents_app.exceptions import Fenced
+from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.log import LogWriter, store
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 
@@ -340,3 +341,63 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
     assert len(lost) == 2
     kinds = Event.objects.filter(session="s").order_by("seq").values_list("type", flat=True)
     assert list(kinds) == ["reasoning_start", "reasoning_delta", "reasoning_complete"]
+
+
+def refusing(monkeypatch, error, times=1):
+    """The next transactions of the log are refused with this error, at their end."""
+    write_transaction, left = store.write_transaction, [error] * times
+
+    @contextlib.contextmanager
+    def refuse():
+        with write_transaction():
+            yield
+            if left:
+                raise left.pop()
+
+    monkeypatch.setattr(store, "write_transaction", refuse)
+    return left
+
+
+def told(run):
+    events = Event.objects.filter(run_id=run.pk, type="reasoning_delta").order_by("seq")
+    return [(json.loads(event.data)["offset"], json.loads(event.data)["content"]) for event in events]
+
+
+def test_after_a_part_that_could_not_be_written_nothing_is(start, monkeypatch):
+    """A worker that goes on for a moment must not say the rest: it would be an answer with a hole."""
+    run = start()
+    (claim,) = claims.claim("one", 1)
+    left = refusing(monkeypatch, DataError("not in this encoding"))
+
+    async def speak():
+        async with writer() as one:
+            log = one.open(run.pk, run.session_id, claim.run.fence)
+            log.delta(Delta(0, "final_answer", 1, 0, "One, "))
+            while left or not log.is_full:
+                await asyncio.sleep(0.01)
+            log.delta(Delta(0, "final_answer", 1, 5, "two, "))
+            log.step(step(run))
+            log.add("warning", {"code": "none"})
+            with pytest.raises(StorageUnavailable):
+                await log.commit()
+
+    asyncio.run(speak())
+    assert told(run) == []
+    assert not run.steps.exists()
+    assert not Event.objects.filter(run_id=run.pk, type="warning").exists()
+
+
+def test_a_transaction_that_the_database_ended_is_written_again(start, monkeypatch):
+    """PostgreSQL ends it where a process was frozen in it, and psycopg calls that an internal error."""
+    run = start()
+    (claim,) = claims.claim("one", 1)
+    refusing(monkeypatch, InternalError("terminating connection due to idle-in-transaction timeout"))
+
+    async def speak():
+        async with writer() as one:
+            log = one.open(run.pk, run.session_id, claim.run.fence)
+            log.delta(Delta(0, "final_answer", 1, 0, "One"))
+            await log.commit()
+
+    asyncio.run(speak())
+    assert told(run) == [(0, "One")]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
@@ -175,6 +175,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ),
     OperationalError: _storage_error,
     InterfaceError: _storage_error,
+    InternalError: _storage_error,
 }
 
 

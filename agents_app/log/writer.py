@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from django.db import InterfaceError, OperationalError
 
 from agents_app import live, measures
 from agents_app.engine.events import Delta
@@ -22,7 +21,7 @@ from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.log import store
 from agents_app.log.store import Entry, Segment, Write, Written
 from agents_app.models import Step
-from agents_app.threads import DatabaseThreads
+from agents_app.threads import UNAVAILABLE, DatabaseThreads
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,10 @@ _FULL = 256 * 1024  # characters of one run that may wait for the writer
 
 
 class RunLog:
-    """What one claimed run says. Everything that it writes is refused once its fence is outdated."""
+    """What one claimed run says. Everything that it writes is refused once its fence is outdated.
+
+    Once a part could not be written, what is said later is dropped, for it would leave a hole: `commit` and `room` tell.
+    """
 
     def __init__(self, writer: "LogWriter", run_id: uuid.UUID, session_id: str, fence: int) -> None:
         self._writer = writer
@@ -54,6 +56,8 @@ class RunLog:
 
     def delta(self, delta: Delta) -> None:
         """Say a piece of a step. Pieces that wait together become one row."""
+        if self._broken:
+            return
         self._size += len(delta.content)
         last = self._entries[-1] if self._entries else None
         if last is not None and last.delta is not None and last.delta.step == delta.step:
@@ -64,11 +68,15 @@ class RunLog:
 
     def add(self, kind: str, data: dict[str, Any], *, replaces: tuple[int, ...] = ()) -> None:
         """Say a whole event; it replaces the deltas of the steps in `replaces`."""
+        if self._broken:
+            return
         self._entries.append(Entry(kind, data=orjson.dumps(data).decode(), replaces=replaces))
         self._writer.wake(self)
 
     def step(self, row: Step) -> None:
         """Write down a step, or its new state, in the same transaction as what was said before it."""
+        if self._broken:
+            return
         self._steps.append(row)
         self._writer.wake(self)
 
@@ -116,9 +124,9 @@ class RunLog:
         return write
 
     def fail(self, error: Exception, waiters: list[asyncio.Future[None]]) -> None:
-        """Nothing of this run will be written any more."""
+        """Nothing of this run will be written any more, nor what it has said meanwhile."""
         self._broken = self._broken or error
-        for waiter in [*waiters, *self._waiters]:
+        for waiter in [*waiters, *self.take().waiters]:
             if not waiter.done():
                 waiter.set_exception(error)
         self._room.set()
@@ -231,7 +239,7 @@ class LogWriter:
         try:
             return await self._write(batch)
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, OperationalError | InterfaceError):
+            if len(batch) > 1 and not isinstance(error, UNAVAILABLE):
                 return [done for write in batch for done in await self._write_or_fail([write])]
             logger.exception("The event log refused a transaction")
             reason = StorageUnavailable("The server could not save the run's progress.")
@@ -248,7 +256,7 @@ class LogWriter:
         while True:
             try:
                 return await self._thread.run(store.write, batch, datetime.datetime.now(datetime.UTC), attempt)
-            except (OperationalError, InterfaceError) as error:
+            except UNAVAILABLE as error:
                 if time.monotonic() > began + self._patience:
                     raise
                 logger.warning("The database refuses the event log; trying again: %r", error)

@@ -76,7 +76,7 @@ def lend_patience() -> None:
     stop = worker.Worker.stop
 
     async def stop_patiently(self: worker.Worker) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, KeyError):  # a cluster has none
             worker.GRACE = float(Path(os.environ[GRACE]).read_text())
         await stop(self)
 

@@ -34,7 +34,7 @@ _FULL = 256 * 1024  # characters of one run that may wait for the writer
 class RunLog:
     """What one claimed run says. Everything that it writes is refused once its fence is outdated.
 
-    Once a part could not be written, what is said later is dropped, for it would leave a hole: `commit` and `room` tell.
+    Once a part could not be written, what is said later is dropped: it would leave a hole. `commit` and `room` tell.
     """
 
     def __init__(self, writer: "LogWriter", run_id: uuid.UUID, session_id: str, fence: int) -> None:

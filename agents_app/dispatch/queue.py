@@ -147,7 +147,7 @@ async def _fetch(
         stalled_worker_timeout=3600,  # a paused worker's row must not vanish at the start of another
     )
     running = asyncio.create_task(worker.run())
-    while worker.worker_id is None and not running.done():
+    while worker.worker_id is None and not running.done() and not stopping.is_set():
         await asyncio.sleep(0.01)  # Procrastinate tells nobody
     if worker.worker_id is not None:
         on_ready()

@@ -410,6 +410,7 @@ wait_for(lambda: answers(ready))
 for name in ("postgres", "redis", "nginx", "web-1", "worker-1"):
     process = told[name]
     os.killpg(process["pid"], signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{process['pid']}"))  # not even as a zombie, which keeps locks of files
     wait_for(lambda: not guard.members(Path(process["env"][guard.MARK])))
     place = {"env": process["env"], "cwd": process["cwd"], "start_new_session": True}
     again = subprocess.Popen(process["command"], **place)

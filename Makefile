@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 # A file's tests share servers and browsers, so a file stays in one process. (pytest-xdist's `loadgroup` does
 # nothing with pytest 9.2: it names groups in a field that pytest does not read any more.)
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target words; do \

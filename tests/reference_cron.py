@@ -2,7 +2,7 @@
 
 import datetime
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 MINUTE = datetime.timedelta(minutes=1)
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -48,7 +48,7 @@ def minutes(zone: zoneinfo.ZoneInfo, start: datetime.datetime, end: datetime.dat
     return shown
 
 
-def run(line: Line, shown: list[int]) -> Iterator[int]:
+def run(line: Line, shown: Sequence[int]) -> Iterator[int]:
     """At which of these minutes cron starts the job; it has started before the first."""
     virtual = shown[0]
     for index, now in enumerate(shown[1:], start=1):

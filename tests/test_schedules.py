@@ -1,8 +1,10 @@
 """Schedules: which moments they name, in every zone, through every change of the clocks."""
 
 import datetime
+import functools
 import random
 import zoneinfo
+from array import array
 from itertools import islice, pairwise
 
 import pytest
@@ -16,6 +18,7 @@ from tests import reference_cron
 
 UTC = datetime.UTC
 ANCHOR = datetime.datetime(2026, 1, 1, tzinfo=UTC)
+THREE_YEARS = (datetime.datetime(2026, 1, 1, tzinfo=UTC), datetime.datetime(2029, 1, 1, tzinfo=UTC))
 TEN_YEARS = (datetime.datetime(2024, 1, 1, tzinfo=UTC), datetime.datetime(2034, 1, 1, tzinfo=UTC))
 HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
 
@@ -123,6 +126,12 @@ def changes_of(zone: zoneinfo.ZoneInfo):
         at, offset = at + DAY, after
 
 
+@functools.cache
+def clock_of(zone: zoneinfo.ZoneInfo, start: datetime.datetime, end: datetime.datetime) -> array:
+    """What the zone's clocks show: the same for each line."""
+    return array("q", reference_cron.minutes(zone, start, end))
+
+
 LINES = [
     "30 2 * * *",
     "0 0 * * *",
@@ -147,7 +156,7 @@ def test_every_change_of_the_clocks_in_ten_years_goes_as_on_debian(zones, line):
             if abs(late - early) >= 3 * HOUR:
                 continue  # Debian gives up there
             start, end = before - 5 * HOUR, before + 5 * HOUR
-            shown = reference_cron.minutes(zone, start, end)
+            shown = clock_of(zone, start, end)
             theirs = [start + n * reference_cron.MINUTE for n in reference_cron.run(schedule, shown)]
             last = end - reference_cron.MINUTE
             assert [due.at for due in schedules.due_between(ours, start + reference_cron.MINUTE, last)] == theirs, zone
@@ -157,9 +166,9 @@ def test_every_change_of_the_clocks_in_ten_years_goes_as_on_debian(zones, line):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["30 2 * * *", "0 0 * * *"])
-def test_a_time_of_the_day_is_due_once_on_each_day_of_ten_years_in_every_zone(zones, line):
+def test_a_time_of_the_day_is_due_once_on_each_day_of_three_years_in_every_zone(zones, line):
     for zone in zones.values():
-        due = schedules.due_between(cron(line, zone.key), *TEN_YEARS)
+        due = schedules.due_between(cron(line, zone.key), *THREE_YEARS)
         days = [each.at.astimezone(zone).date() for each in due]
         for day, following in pairwise(days):
             assert following - day == DAY, f"{zone}: {day} is followed by {following}"

@@ -21,7 +21,7 @@ from tests.servers.product import ROOT, Product
 
 PROGRAM = ROOT / "var/test-tools/schemathesis/bin/schemathesis"
 HOOKS = ROOT / "tests/servers/schemathesis_hooks.py"
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
 NO_LIMITS = {"REQUESTS_PER_MINUTE": "0", "REQUESTS_PER_MINUTE_PER_ADDRESS": "0", "QUEUED_RUNS_PER_USER": "0"}
 # Of {id} and its like in the addresses of a kind of things, most are of something that there is.
 PARAMETERS = {"agents": "name", "models": "name", "providers": "name", "mcp-servers": "name", "responses": "identifier"}

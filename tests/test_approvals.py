@@ -6,6 +6,8 @@ from tests.servers.chat import Chat
 from tests.servers.mortal import back_again, check_whole, until
 from tests.test_crash import tool_results
 
+pytestmark = pytest.mark.slow
+
 FINAL = "That is done."
 
 

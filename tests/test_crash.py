@@ -7,6 +7,8 @@ import pytest
 
 from tests.servers.mortal import back_again, check_whole, until
 
+pytestmark = pytest.mark.slow
+
 FINAL = "The end of the story."
 
 
@@ -248,7 +250,6 @@ def test_a_cancel_that_came_just_before_the_death_still_counts(agent, open_chat,
 # At any moment
 
 
-@pytest.mark.slow
 def test_killed_five_times_at_any_moment(product, model, open_chat, name):
     seed = random.randrange(2**32)
     print(f"seed {seed}")

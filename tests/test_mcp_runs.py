@@ -13,6 +13,8 @@ from tests.servers import own_mcp_server
 from tests.servers.mortal import back_again, check_whole, until
 from tests.test_crash import tool_results
 
+pytestmark = pytest.mark.slow
+
 OWN = str(Path(own_mcp_server.__file__).resolve())
 FINAL = "That is all."
 

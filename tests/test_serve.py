@@ -27,6 +27,8 @@ from tests.servers.daemon import free_port
 from tests.servers.mortal import back_again, check_whole, until
 from tests.servers.product import ROOT, Product
 
+pytestmark = pytest.mark.slow
+
 FINAL = "The end of the story."
 
 
@@ -177,7 +179,6 @@ def test_a_tool_that_hangs_is_cut_off_and_told_as_unknown(product, model, agent,
     assert product.effects(name) == [f"hanging {name}"]
 
 
-@pytest.mark.slow
 def test_even_a_tool_that_does_not_stop_lets_the_server_stop_in_time(product, agent, open_chat, name):
     who = agent([call("stubborn", name)], [{"text": FINAL}], **tools("stubborn"))
     open_chat(name).say("hi", agent_name=who)
@@ -344,7 +345,6 @@ def test_a_port_in_use_is_said_in_a_sentence(tmp_path):
 # How it begins
 
 
-@pytest.mark.slow
 def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
     """It migrates, fills, prints the addresses a password that works, and writes only in VAR_DIR."""
     folders = {each: tmp_path / each for each in ("home", "tmp", "here")}
@@ -574,7 +574,6 @@ class Memory:
         return (self.most - self.before) / 2**20
 
 
-@pytest.mark.slow
 def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product, model, open_chat, name):
     """100 MB of frames for it: 25 answers of 2 MB, in deltas and then whole."""
     answer = "".join(f"{number:08d}" for number in range(250_000))
@@ -601,7 +600,6 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
         assert memory.grown < 90
 
 
-@pytest.mark.slow
 def test_a_client_that_asks_without_reading_costs_no_memory_and_disturbs_nobody(product, agent, open_chat, name):
     who = agent([{"text": FINAL}])
     silent = Silent(product, f"/ws/chat/{name}")

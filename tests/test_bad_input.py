@@ -582,6 +582,7 @@ def hasty_product(tmp_path_factory):
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [locked, full_disk])
 def test_a_database_that_refuses_is_told_and_nothing_is_half_written(hasty_product, open_chat, model, name, trouble):
     model.script(name, [[{"text": "At last"}]])
@@ -607,6 +608,7 @@ def test_a_database_that_refuses_is_told_and_nothing_is_half_written(hasty_produ
     assert [run["status"] for run in runs] == ["completed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [locked, full_disk])
 def test_a_database_that_refuses_for_a_while_costs_a_run_only_time(hasty_product, open_chat, model, name, trouble):
     model.script(name, [[{"text": "before "}, {"wait": name}, {"text": "and after"}]])

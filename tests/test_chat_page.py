@@ -88,6 +88,7 @@ def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, 
     expect(page.locator(".said")).to_have_text(["First?", "Second?"])
 
 
+@pytest.mark.slow
 def test_a_killed_server_costs_nothing_that_was_said(chat, model, name, own_product):
     turn = [{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}]
     model.script(name, [turn])
@@ -113,6 +114,7 @@ def test_a_killed_server_costs_nothing_that_was_said(chat, model, name, own_prod
     assert words(page) == before
 
 
+@pytest.mark.slow
 def test_a_page_left_open_over_a_new_database_begins_anew(chat, model, name, own_product):
     model.script(name, [[{"text": "Remember me."}]])
     own_product.add_agent(name, model.base_url)

@@ -46,6 +46,7 @@ def full_disk(product):
         process.rlimit(psutil.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_lost_file_are_told_and_so_is_their_end(own_product):
     whole_again(own_product)
 

@@ -175,6 +175,7 @@ def _drained(door: http.client.HTTPConnection) -> int:
     return answer.status
 
 
+@pytest.mark.slow
 def test_tickets_that_were_used_or_taken_back(fortress, eve, name):
     _, made = eve.request("POST", "/v1/tokens", {"name": name})
     thief = Person(fortress, "thief", made["token"])

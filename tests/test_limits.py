@@ -145,6 +145,7 @@ def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
     assert people["abe"].request("POST", f"/v1/agents/{name}/runs", {"message": "mine"})[0] == 202
 
 
+@pytest.mark.slow
 def test_who_guesses_passwords_must_wait(tight):
     invite(tight, "xav")
     within_a_quarter_of_an_hour()

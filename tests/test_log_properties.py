@@ -184,6 +184,7 @@ FAULTS = st.lists(st.sampled_from(["pass", "pass", "drop", "double", "hold", "re
 LEAVES = st.lists(st.lists(st.integers(1, 6), max_size=6), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS, faults=FAULTS, leaves=LEAVES)
 def test_every_watcher_folds_to_the_same_story_whatever_happens_to_carriers(monkeypatch, actions, faults, leaves):

@@ -20,6 +20,7 @@ CALCULATES = [
 ]
 
 
+@pytest.mark.slow
 def test_any_agent_is_found_however_many_there_are(product, agent, name):
     who = agent([{"text": "Hello."}], description="Finds what nobody finds.")
     for number in range(201):
@@ -295,6 +296,7 @@ def test_what_is_no_protocol_is_refused_and_the_server_lives(product, speak, ver
     assert product.request("GET", "/v1/runs?limit=1")[1]["data"] == runs
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_a_call_ends_when_its_run_is_stopped_or_its_token_revoked(closed_product, people, model, name):
     boss, ann = people["boss"], people["ann"]

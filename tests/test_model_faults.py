@@ -298,6 +298,7 @@ def test_a_server_that_never_answers_is_ended_by_the_agents_timeout(product, ope
     assert 1000 <= end["data"]["duration_ms"] < 30_000
 
 
+@pytest.mark.slow
 def test_a_model_that_stops_speaking_is_ended_by_the_agents_timeout(agent, open_chat, product, model, name):
     who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=4)
     chat = open_chat(name)

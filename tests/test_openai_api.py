@@ -441,6 +441,7 @@ def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_many_open_streams_take_no_threads(own_product, model, name):
     model.script(name, [[{"text": "One"}, {"wait": name}, {"text": "Two"}]])
@@ -699,6 +700,7 @@ def test_a_conversation_that_is_too_long_is_the_clients_fault(client, agent):
     assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.slow
 def test_a_failure_after_the_first_byte_is_said_in_the_stream(client, raw, agent):
     who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
     meanwhile = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True})
@@ -721,6 +723,7 @@ def test_a_run_that_somebody_else_stops_says_so(client, agent, product):
     assert caught.value.code == "run_cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_a_server_that_stops_cuts_the_stream_so_that_it_does_not_look_whole(own_product, model, name):
     model.script(name, [[{"text": "I go on"}, {"wait": "never"}]])

@@ -132,6 +132,7 @@ def test_a_client_that_was_cut_off_gets_exactly_the_rest(client, agent, model, n
     assert rest[-1].response.output_text == LONG + "The end."
 
 
+@pytest.mark.slow
 def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client, agent, model, name):
     said = [{"reasoning": "Hm. " * 9, "delay": 0.01}, {"text": "I shall calculate. " * 9, "delay": 0.01}]
     who = agent([*said, {"wait": name}, SUM], [{"text": LONG, "delay": 0.01}], builtin_tools=["calculate"])
@@ -277,6 +278,7 @@ def test_a_failure_in_the_background_is_kept(client, agent):
     assert "I do not like it" in last.response.error.message
 
 
+@pytest.mark.slow
 def test_a_failure_after_the_first_byte_ends_the_stream(client, agent):
     who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
     with client.responses.stream(model=who, input="Hello") as stream:

@@ -204,6 +204,7 @@ def test_a_client_that_goes_away_cancels_the_call(simple, tmp_path, accept):
     assert simple.call("add", a=2, b=3)[1]["content"] == "5"
 
 
+@pytest.mark.slow
 def test_a_call_ends_after_its_time(product, name, tmp_path):
     caller = Caller(product, name, tool_timeouts={"wait": 5})
     caller.check()

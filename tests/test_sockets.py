@@ -1,5 +1,7 @@
 """Who is connected, and a notice to all of them."""
 
+import pytest
+
 from tests.servers.mortal import until
 
 
@@ -48,6 +50,7 @@ def test_a_refused_message_is_named_in_the_error(open_chat, name):
     assert chat.until("error")["data"]["message_id"] == "mine"
 
 
+@pytest.mark.slow
 def test_a_session_can_be_renamed_while_its_agent_answers(agent, open_chat, product, name):
     who = agent([{"text": "".join(f"{number} " for number in range(1500)), "delay": 0.001}])
     chat = open_chat(name, after=0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import IntegrityError, InterfaceError, InternalError, OperationalError
+from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
@@ -25,6 +25,7 @@ from agents_app.exceptions import (
     ServerUnavailable,
     StorageUnavailable,
 )
+from agents_app.threads import UNAVAILABLE
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +174,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     IntegrityError: lambda _: _answer(
         409, "It conflicts with something that was saved at the same moment.", Conflict.code
     ),
-    OperationalError: _storage_error,
-    InterfaceError: _storage_error,
-    InternalError: _storage_error,
+    **dict.fromkeys(UNAVAILABLE, _storage_error),
 }
 
 

@@ -107,3 +107,13 @@ def test_readiness_says_which_part_is_gone_and_when_it_is_back(cluster, model, n
     assert web("database_up") == 0
     cluster.start("postgres")
     until_whole(cluster)
+
+
+def test_a_worker_that_says_that_it_is_ready_is_seen_by_all(cluster):
+    until_whole(cluster)
+    for _ in range(3):
+        cluster.kill("worker-1")
+        with cluster.postgres.connect() as connection:
+            connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+        cluster.start("worker-1")
+        assert "worker" not in checks(cluster)[1]

@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def program(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
 
@@ -144,6 +144,66 @@ def test_missing_packages_are_named_to_whoever_may_not_install_them(checkout: Pa
     refused = run(checkout, "scripts/debian-install", "chromium")
     assert refused.returncode == 1
     assert "Run: sudo apt-get install chromium" in refused.stderr
+
+
+# What the tests start, and the Debian package that has it.
+PACKAGES = {
+    "chromium": "chromium",
+    "initdb": "postgresql",
+    "redis-server": "redis-server",
+    "nginx": "nginx-light",
+    "npm": "npm",
+}
+
+
+@pytest.fixture
+def bare(checkout: Path) -> Path:
+    """A checkout on a machine without the programs that tests start; Debian's packages are written down only."""
+    for name in ("bash", "cat", "dirname", "mkdir", "rm", "timeout"):
+        (checkout / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    program(checkout / "scripts/debian-install", f'#!/bin/sh\necho "$@" >{checkout}/packages\n{stand_in("bin/npm")}')
+    program(checkout / ".venv/bin/python", f'#!/bin/sh\nmkdir -p "$3/bin"\n{stand_in("$3/bin/pip")}')
+    script = checkout / "scripts/install-test-tools"
+    program(script, script.read_text().replace(" /usr/", f" {checkout}/usr/"))
+    return checkout
+
+
+def stand_in(path: str) -> str:
+    """A line of a script that makes a program that does nothing."""
+    return f'/usr/bin/ln -sf /usr/bin/true "{path}"\n'
+
+
+def packages_of(folder: Path) -> list[str]:
+    """The Debian packages that `scripts/install-test-tools` asks for there."""
+    (folder / "packages").unlink(missing_ok=True)
+    done = run(folder, "scripts/install-test-tools", path=str(folder / "bin"))
+    assert done.returncode == 0, done.stderr
+    return (folder / "packages").read_text().split() if (folder / "packages").exists() else []
+
+
+def test_a_fresh_machine_gets_the_package_of_each_program_that_tests_start(bare: Path):
+    assert packages_of(bare) == list(PACKAGES.values())
+
+
+@pytest.mark.parametrize("present", PACKAGES)
+def test_a_program_that_is_there_is_not_installed_again(bare: Path, present: str):
+    program(bare / "bin" / present, "#!/bin/sh\n")
+
+    assert packages_of(bare) == [package for name, package in PACKAGES.items() if name != present]
+
+
+def test_programs_that_debian_keeps_outside_path_are_there(bare: Path):
+    program(bare / "usr/sbin/nginx", "#!/bin/sh\n")
+    program(bare / "usr/lib/postgresql/15/bin/initdb", "#!/bin/sh\n")
+
+    assert packages_of(bare) == ["chromium", "redis-server", "npm"]
+
+
+def test_a_machine_that_has_all_programs_asks_for_no_package(bare: Path):
+    for name in PACKAGES:
+        program(bare / "bin" / name, "#!/bin/sh\n")
+
+    assert packages_of(bare) == []
 
 
 def test_constraints_name_versions_and_nothing_else():

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+from tests.servers.daemon import program
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +31,7 @@ def browser() -> Iterator[Callable[..., Page]]:
     failures: list[str] = []
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=program("chromium"), args=ARGUMENTS)
 
         def open_page(*, width: int = 1280, height: int = 800, color_scheme: str = "light") -> Page:
             context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)

@@ -14,8 +14,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from agents_app.log import sql as log_sql
-from agents_app.log.store import _CREATED_AT as CREATED_AT
+from agents_app.database.threads import write_transaction
+from agents_app.event_log import sql as log_sql
+from agents_app.event_log.transaction import _CREATED_AT as CREATED_AT
 from agents_app.models import (
     Agent,
     Approval,
@@ -28,7 +29,6 @@ from agents_app.models import (
     Skip,
     Step,
 )
-from agents_app.threads import write_transaction
 
 _BATCH = 500  # of a transaction: PostgreSQL ends one that idles for seconds
 _DATA = '{"step":1,"type":"thought","content":"' + "word " * 20 + '","iteration":1,"timestamp":1.0}'

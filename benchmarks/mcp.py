@@ -22,7 +22,7 @@ import psutil
 
 from agents_app.engine import mcp
 from agents_app.engine.spec import ServerSpec
-from agents_app.engine.tools import ToolError, ToolsUnavailable
+from agents_app.engine.toolset import ToolError, ToolsUnavailable
 from tests.servers.mcp_servers import Everything, everything
 
 TIMEOUT = 10.0

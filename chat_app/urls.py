@@ -2,13 +2,13 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from chat_app import page_data, views
-from chat_app.accounts import SignInView
-from chat_app.openai_api import chat, models, responses
+from chat_app.openai_api import chat_completions, models, responses
+from chat_app.pages import data, views
+from chat_app.pages.sign_in import SignInView
 
 app_name = "chat_app"
 urlpatterns = [
-    path("v1/chat/completions", chat.completions, name="chat-completions"),
+    path("v1/chat/completions", chat_completions.completions, name="chat-completions"),
     path("v1/models", models.models, name="models"),
     path("v1/models/<str:name>", models.model, name="model"),
     path("v1/responses", responses.collection, name="responses"),
@@ -20,8 +20,8 @@ urlpatterns = [
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/tokens/", views.tokens, name="tokens"),
     path("chat/", views.chat, name="chat"),
-    path("chat/sessions", page_data.SideSessionsView.as_view(), name="sessions"),
-    path("chat/runs/<uuid:pk>/steps", page_data.StepsView.as_view(), name="steps"),
+    path("chat/sessions", data.SideSessionsView.as_view(), name="sessions"),
+    path("chat/runs/<uuid:pk>/steps", data.StepsView.as_view(), name="steps"),
     path("tasks/", views.tasks, name="tasks"),
     path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),

@@ -11,8 +11,10 @@ http = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
-from agents_app import lifecycle, mcp_server, tracking  # noqa: E402
-from chat_app.routing import websocket_urlpatterns  # noqa: E402
+from agents_app import mcp_server  # noqa: E402
+from agents_app.observability import asgi  # noqa: E402
+from agents_app.server import lifecycle  # noqa: E402
+from chat_app.websocket.routing import websocket_urlpatterns  # noqa: E402
 
 
 async def http_or_mcp(scope, receive, send):
@@ -20,7 +22,7 @@ async def http_or_mcp(scope, receive, send):
     await (mcp_server.application if mcp_server.is_ours(scope) else http)(scope, receive, send)
 
 
-router = tracking.tracked(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
+router = asgi.tracked(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
 
 
 async def application(scope, receive, send):

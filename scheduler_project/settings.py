@@ -141,7 +141,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "agents_app.api.middleware.OriginMiddleware",
+    "agents_app.server.middleware.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -241,7 +241,7 @@ SECURE_HSTS_SECONDS = HSTS_SECONDS
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "chat_app.error_pages.csrf_failure"
+CSRF_FAILURE_VIEW = "chat_app.pages.errors.csrf_failure"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/chat/"
 LOGOUT_REDIRECT_URL = LOGIN_URL
@@ -271,7 +271,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "agents_app.api.schema.add_errors",
         "chat_app.openai_api.schema.add_openai",
-        "agents_app.api.docs.add_summaries",
+        "agents_app.api.examples.add_summaries",
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunStatusEnum": "agents_app.models.runs.Run.Status",
@@ -284,11 +284,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "text": {
-            "()": "agents_app.logs.TextFormatter",
+            "()": "agents_app.observability.log_format.TextFormatter",
             "format": "{asctime} {levelname} {name}: {message}",
             "style": "{",
         },
-        "json": {"()": "agents_app.logs.JSONFormatter"},
+        "json": {"()": "agents_app.observability.log_format.JSONFormatter"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

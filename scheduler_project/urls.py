@@ -13,7 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "chat_app.error_pages.bad_request"
-handler403 = "chat_app.error_pages.permission_denied"
-handler404 = "chat_app.error_pages.page_not_found"
-handler500 = "chat_app.error_pages.server_error"
+handler400 = "chat_app.pages.errors.bad_request"
+handler403 = "chat_app.pages.errors.permission_denied"
+handler404 = "chat_app.pages.errors.page_not_found"
+handler500 = "chat_app.pages.errors.server_error"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents_app.engine.addresses import AddressRefused, check_url, guarded_client, is_allowed
+from agents_app.engine.web.guarded_client import AddressRefused, check_url, guarded_client, is_allowed
 from tests.servers.network import Names, Network
 from tests.servers.site import Site
 

@@ -5,8 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents_app import use
-from agents_app.admin import base
+from agents_app.admin import base, usage
 from agents_app.admin.base import CappedPaginator
 from agents_app.models import Event, Run
 from benchmarks import admin_rows
@@ -63,7 +62,7 @@ def test_sums_over_all_runs_read_one_index_and_not_the_runs(cast):
     """An index that has all that is added up: the rows with their prompts and answers are far larger."""
     admin_rows.fill(cast, runs=100, events=100, days=14)
     with CaptureQueriesContext(connection) as queries:
-        assert use.by_day_and_agent(use.since_days(14))
+        assert usage.by_day_and_agent(usage.since_days(14))
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":  # which would read a table as small as this one whole
             cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")

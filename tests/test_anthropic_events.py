@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from agents_app.engine.models.anthropic_events import MessageEvents
-from agents_app.engine.models.base import BlocksPart, EndPart, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.providers.anthropic_stream import MessageEvents
+from agents_app.engine.providers.base import BlocksPart, EndPart, ReasoningPart, TextPart, ToolCallPart, UsagePart
 from agents_app.exceptions import ModelUnavailable
 
 

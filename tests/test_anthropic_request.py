@@ -5,11 +5,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from agents_app.engine.models.anthropic_request import arguments
-from agents_app.engine.models.anthropic_thinking import Abilities, abilities
-from agents_app.engine.models.base import ModelRequest
+from agents_app.engine.providers.anthropic_request import arguments
+from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
+from agents_app.engine.providers.base import ModelRequest
 from agents_app.engine.spec import Message, Parameters, told_call
-from agents_app.engine.tools import Tool
+from agents_app.engine.toolset import Tool
 from tests.servers import anthropic_rules
 from tests.servers.anthropic_rules import FAMILIES, VERSIONS
 

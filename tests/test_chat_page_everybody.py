@@ -7,7 +7,7 @@ import pytest
 from django.utils import translation
 from playwright.sync_api import expect
 
-from chat_app.languages import catalogue
+from chat_app.pages.languages import catalogue
 from tests.servers.accessibility import expect_accessible
 from tests.servers.chat_page import CALCULATION, runs, say, text_of
 from tests.servers.product import ROOT

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from chat_app.markdown import LONGEST_TEXT, to_html
+from chat_app.pages.markdown import LONGEST_TEXT, to_html
 from tests.servers.chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from agents_app import costs
 from agents_app.models import Price, Provider
+from agents_app.runs import pricing
 from tests.servers.mortal import until
 from tests.servers.people import shell
 
@@ -25,17 +25,17 @@ COUNTED = {"prompt_tokens": 1_000, "completion_tokens": 100, "prompt_tokens_deta
     ],
 )
 def test_list_prices_go_by_model_and_by_who_serves_it(kind, base_url, model, cost):
-    assert costs.Tariff(kind, base_url, model).cost(USED) == (cost and Decimal(cost))
+    assert pricing.Tariff(kind, base_url, model).cost(USED) == (cost and Decimal(cost))
 
 
 def test_large_requests_have_their_own_price_but_many_small_ones_have_not():
-    tariff = costs.Tariff("anthropic", "", "claude-sonnet-4-5")
+    tariff = pricing.Tariff("anthropic", "", "claude-sonnet-4-5")
     one, many = ({"input_tokens": 500_000, "requests": requests} for requests in (1, 10))
     assert (tariff.cost(one), tariff.cost(many)) == (Decimal(3), Decimal("1.5"))
 
 
 def test_what_no_provider_can_have_counted_still_fits_its_column():
-    rates = costs.Rates(Decimal(10**7), Decimal(0), Decimal(10**7))
+    rates = pricing.Rates(Decimal(10**7), Decimal(0), Decimal(10**7))
     assert rates.cost({"input_tokens": 10**15, "cached_tokens": 10**16, "output_tokens": 10**15}) == Decimal(10**9)
 
 
@@ -45,7 +45,7 @@ def test_the_price_by_hand_that_fits_best_is_taken():
     other = Provider.objects.create(name="other", base_url="http://other/v1")
 
     def cost(provider, model):
-        return costs.tariff(provider, model).cost({"input_tokens": 1_000_000, "requests": 1})
+        return pricing.tariff(provider, model).cost({"input_tokens": 1_000_000, "requests": 1})
 
     assert (cost(lab, "gpt-4o"), cost(other, "gpt-4o"), cost(None, "gpt-4o")) == (Decimal("2.5"), None, None)
     for provider, model, dollars in ((None, "gpt-*", 4), (None, "gpt-4o", 5), (lab, "*", 6), (lab, "gpt-4*", 7)):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents_app.engine.events import StepDone
-from agents_app.engine.models.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
-from agents_app.engine.models.decoding import ChatChunks, ThinkTags
+from agents_app.engine.providers.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.providers.openai_stream import ChatChunks, ThinkTags
 from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import ModelError, ModelUnavailable
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from agents_app.configuration.reading import KINDS
-from chat_app.frames_schema import SCHEMA
+from agents_app.configuration.parsing import KINDS
+from chat_app.websocket.schema import SCHEMA
 from tests.servers.product import ROOT, Product
 
 DOCS = ROOT / "docs"

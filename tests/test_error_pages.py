@@ -8,7 +8,7 @@ import pytest
 from django.test import RequestFactory
 from playwright.sync_api import expect
 
-from chat_app import error_pages
+from chat_app.pages import errors
 from tests.servers.accessibility import expect_accessible
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Language": "de"}
@@ -46,8 +46,8 @@ def fulfilling(body: str):
 def test_axe_finds_nothing_on_pages_of_failures(product, open_page, scheme):
     page = open_page(color_scheme=scheme, width=360)
     request = RequestFactory().get("/broken", headers={"Accept": "text/html"})
-    failed = error_pages.server_error(request)
-    forbidden = error_pages.permission_denied(request, PermissionError())
+    failed = errors.server_error(request)
+    forbidden = errors.permission_denied(request, PermissionError())
     for path, answer in (("/broken", failed), ("/forbidden", forbidden)):
         page.route(f"**{path}", fulfilling(answer.content.decode()))
     for path, title in (

@@ -11,11 +11,12 @@ import pytest
 from django.db import DataError, IntegrityError, InternalError, OperationalError, connection
 from django.utils import timezone
 
-from agents_app import claims, runs
+from agents_app import runs
 from agents_app.engine.events import Delta
+from agents_app.event_log import LogWriter, transaction
 from agents_app.exceptions import Fenced, StorageUnavailable
-from agents_app.log import LogWriter, store
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
+from agents_app.worker import claims
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -317,7 +318,7 @@ def test_the_words_of_others_are_written_though_one_is_a_zombie(start):
 def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
     run = start()
     (claim,) = claims.claim("one", 1)
-    write_transaction, lost = store.write_transaction, []
+    write_transaction, lost = transaction.write_transaction, []
 
     @contextlib.contextmanager
     def losing_the_answer():
@@ -336,7 +337,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
             log.add("reasoning_complete", {})
             await log.commit(status="completed")
 
-    monkeypatch.setattr(store, "write_transaction", losing_the_answer)
+    monkeypatch.setattr(transaction, "write_transaction", losing_the_answer)
     asyncio.run(say())
     assert len(lost) == 2
     kinds = Event.objects.filter(session="s").order_by("seq").values_list("type", flat=True)
@@ -345,7 +346,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
 
 def refusing(monkeypatch, error, times=1):
     """The next transactions of the log are refused with this error, at their end."""
-    write_transaction, left = store.write_transaction, [error] * times
+    write_transaction, left = transaction.write_transaction, [error] * times
 
     @contextlib.contextmanager
     def refuse():
@@ -354,7 +355,7 @@ def refusing(monkeypatch, error, times=1):
             if left:
                 raise left.pop()
 
-    monkeypatch.setattr(store, "write_transaction", refuse)
+    monkeypatch.setattr(transaction, "write_transaction", refuse)
     return left
 
 

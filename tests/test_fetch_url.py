@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from agents_app.engine import fetch
-from agents_app.engine.addresses import guarded_client
-from agents_app.engine.tools import Call, ToolError, ToolResult, check_arguments
+from agents_app.engine.toolset import Call, ToolError, ToolResult, check_arguments
+from agents_app.engine.web import fetch_url
+from agents_app.engine.web.guarded_client import guarded_client
 from tests.servers.network import Names, Network
 from tests.servers.product import Product
 from tests.servers.site import Site
@@ -34,7 +34,7 @@ def read() -> Fetch:
 
 
 def call(url: str, *, allow_private: bool, time_limit: float = 60, open_client=guarded_client, **arguments):
-    tool = fetch.make_tool(allow_private=allow_private, open_client=open_client, time_limit=time_limit)
+    tool = fetch_url.make_tool(allow_private=allow_private, open_client=open_client, time_limit=time_limit)
     arguments = {"url": url, **arguments}
     check_arguments(tool, arguments)
     return asyncio.run(tool.call(arguments, Call("call_1", lambda text: None)))
@@ -382,7 +382,7 @@ def test_a_server_that_is_not_there_is_an_error(read):
 
 @pytest.mark.slow
 def test_hostile_html_takes_no_more_than_a_moment(site, read):
-    size = fetch.MOST_BYTES
+    size = fetch_url.MOST_BYTES
     for unit in ("<b>", "<div>", "<ul><li>", "<a href=/x>", "<table><tr><td>", "<p><b x=1>", "<img>", "</x>", "<!--"):
         began = time.monotonic()
         read(site.page("/", (unit * (size // len(unit) + 1))[:size], Content_Type="text/html"), time_limit=90)

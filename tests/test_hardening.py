@@ -14,8 +14,8 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents_app.logs import JSONFormatter, TextFormatter, redacted
 from agents_app.models import McpServer, Provider
+from agents_app.observability.log_format import JSONFormatter, TextFormatter, redacted
 from tests.servers.people import close_code
 from tests.servers.product import ROOT
 

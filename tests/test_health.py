@@ -11,7 +11,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from agents_app import health
+from agents_app.server import health
 from tests.servers.mortal import until
 
 FINAL = [{"text": "Done."}]

@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from chat_app import frames
+from chat_app.websocket import frames
 from tests.servers.belongings import Belongings, belongings
 from tests.servers.people import Person, close_code, invite
 

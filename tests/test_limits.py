@@ -14,10 +14,11 @@ from django.db import connection
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
 
-from agents_app import access, admission, counters
+from agents_app.access import counters, origins
+from agents_app.access import limits as admission
 from agents_app.exceptions import RateLimited
 from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
-from agents_app.models.usage import today
+from agents_app.models.token_usage import today
 from tests.servers.people import invite
 from tests.servers.product import Product
 from tests.test_auth import Browser
@@ -238,7 +239,7 @@ def test_an_address_has_only_so_many_requests_whoever_it_says_it_is(robot, setti
 )
 def test_whose_connection_it_is_our_own_proxies_say(settings, proxies, forwarded, expected):
     settings.TRUSTED_PROXIES = proxies
-    assert access.client_address("10.0.0.1", forwarded) == expected
+    assert origins.client_address("10.0.0.1", forwarded) == expected
 
 
 # Runs

@@ -11,11 +11,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents_app import log
+from agents_app import event_log
+from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.events import Delta
-from agents_app.log import following
+from agents_app.event_log import following
 from agents_app.models import Event, Run, Session
-from agents_app.threads import DatabaseThreads
 from tests.servers.chat import Fold
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,7 +67,7 @@ class Story:
 class Speaker:
     """Writes one run's events as the worker does."""
 
-    def __init__(self, run_log: log.RunLog) -> None:
+    def __init__(self, run_log: event_log.RunLog) -> None:
         self.log = run_log
         self.story = Story()
         self.step = 0
@@ -99,7 +99,7 @@ class Speaker:
             await self.log.commit()
         elif kind == "foreign":  # somebody else writes into the session: a queued run that is cancelled
             await database.run(
-                log.record, self.log.session_id, uuid.uuid4(), [("interrupted", {"message": "", "by": ""})]
+                event_log.record, self.log.session_id, uuid.uuid4(), [("interrupted", {"message": "", "by": ""})]
             )
         else:
             await asyncio.sleep(0.004)
@@ -116,7 +116,7 @@ class Watcher:
     async def watch(self) -> None:
         while not self.fold.of_type("reasoning_complete"):
             stay = self.leaves.pop() if self.leaves else 10**9
-            iterator = log.follow(self.session_id, self.fold.cursor)
+            iterator = event_log.follow(self.session_id, self.fold.cursor)
             async for batch in iterator:
                 for frame in batch:
                     self.fold.take(orjson.loads(frame.text))
@@ -145,7 +145,7 @@ async def scenario(
     channel_layers.set("default", HostileLayer(faults))
     session_id = f"s-{uuid.uuid4().hex}"
     run = await database.run(prepare, session_id)
-    writer = log.LogWriter()
+    writer = event_log.LogWriter()
     writer.start()
     speaker = Speaker(writer.open(run.pk, session_id, run.fence))
     watchers = [Watcher(session_id, plan) for plan in leaves]

@@ -20,9 +20,11 @@ import psutil
 import pytest
 
 from agents_app.engine import mcp
-from agents_app.engine.mcp import chatter, live, server
+from agents_app.engine.mcp import calls as live
+from agents_app.engine.mcp import connection
+from agents_app.engine.mcp.transports import stderr_log
 from agents_app.engine.spec import ProcessLimits, ServerSpec
-from agents_app.engine.tools import NAME, Call, Tool, ToolError, ToolResult, ToolsUnavailable
+from agents_app.engine.toolset import NAME, Call, Tool, ToolError, ToolResult, ToolsUnavailable
 from tests.servers import guard, mcp_servers
 from tests.servers.daemon import ROOT, free_port
 from tests.servers.mcp_servers import Everything, odd_http, own
@@ -518,7 +520,7 @@ def test_the_last_words_of_a_server_are_in_its_report(tmp_path):
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.5)
 
     async def story():
         began = time.monotonic()
@@ -565,7 +567,7 @@ def test_a_server_with_a_problem_is_not_started(tmp_path):
 
 
 def test_an_idle_server_is_ended_and_starts_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "IDLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "IDLE_TIMEOUT", 0.2)
     spec = own(tmp_path)
 
     async def story():
@@ -688,7 +690,7 @@ def test_killing_us_kills_our_children(tmp_path):
 
 
 def test_what_a_server_logs_is_in_our_log_within_bounds(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(chatter, "WINDOW", 600)  # all of it falls into one
+    monkeypatch.setattr(stderr_log, "WINDOW", 600)  # all of it falls into one
     caplog.set_level(logging.INFO, "agents_app.mcp")
     spec = own(tmp_path)
 
@@ -771,7 +773,7 @@ def test_an_address_where_nobody_is_says_so(transport):
 
 @pytest.mark.parametrize("transport", ["sse", "streamable_http"])
 def test_an_address_that_never_answers_is_given_up(transport, monkeypatch):
-    monkeypatch.setattr(server, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.5)
     with odd_http() as web:
         report = in_a_loop(lambda: mcp.check(ServerSpec("web", transport, url=web.url("/hang"))))
     assert report.message == "The MCP server 'web' is not available: it did not answer within 0.5 seconds."
@@ -833,7 +835,7 @@ def test_nothing_is_left_of_1000_calls(everything):
 
 
 def test_nothing_is_left_of_100_crashes(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "RESTART_INTERVAL", 0)
+    monkeypatch.setattr(connection, "RESTART_INTERVAL", 0)
     spec = own(tmp_path)
 
     async def story():
@@ -849,7 +851,7 @@ def test_nothing_is_left_of_100_crashes(tmp_path, monkeypatch):
 
 
 def test_nothing_is_left_of_callers_who_go_at_any_moment(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "RESTART_INTERVAL", 0)
+    monkeypatch.setattr(connection, "RESTART_INTERVAL", 0)
     monkeypatch.setattr(live, "CANCEL_GRACE", 0.05)
     dice = random.Random(3)
     spec = own(tmp_path)

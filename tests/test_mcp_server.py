@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
-from agents_app.mcp_server.asking import Place
+from agents_app.mcp_server.requests import Place
 from tests.servers.daemon import ROOT, free_port, program
 from tests.servers.mcp_client import LEGACY, MODERN, Progress, Raw, client, events, run
 from tests.servers.mcp_servers import FOLDER

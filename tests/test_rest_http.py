@@ -13,11 +13,12 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from agents_app import access, health
-from agents_app.api.middleware import OriginMiddleware
+from agents_app.access import origins
+from agents_app.api.security import OriginMiddleware
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.providers import ProviderViewSet
 from agents_app.models import Agent
+from agents_app.server import health
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -213,7 +214,7 @@ def test_a_foreign_host_is_refused(client, host):
     ],
 )
 def test_whose_origin_is_ours(origin, host, allowed):
-    assert access.origin_allowed(origin, host) is allowed
+    assert origins.origin_allowed(origin, host) is allowed
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_whose_origin_is_ours(origin, host, allowed):
     ],
 )
 def test_whose_host_is_ours(host, allowed):
-    assert access.host_allowed(host) is allowed
+    assert origins.host_allowed(host) is allowed
 
 
 # Who is calling

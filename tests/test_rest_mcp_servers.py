@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from agents_app.api.views.servers import McpServerViewSet
+from agents_app.api.views.mcp_servers import McpServerViewSet
 from agents_app.models import Agent, McpServer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import AsyncClient
 from django.utils import timezone
 
-from agents_app import log
+from agents_app import event_log
 from agents_app.models import Agent, Run, Session, Step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
@@ -212,7 +212,7 @@ def test_steps_are_told_in_the_words_of_the_frames(client, agent, admin_user):
 
 def write_log(run_id, *kinds):
     run = Run.objects.get(pk=run_id)
-    numbers = log.record(run.session_id, run.pk, [(kind, {"text": f"{kind} ü"}) for kind in kinds])
+    numbers = event_log.record(run.session_id, run.pk, [(kind, {"text": f"{kind} ü"}) for kind in kinds])
     Run.objects.filter(pk=run_id).update(first_seq=numbers[0], last_seq=numbers[-1])
 
 

@@ -9,7 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from agents_app import log, retention
+from agents_app import event_log
+from agents_app.database.batches import Pace
+from agents_app.maintenance import retention
 from agents_app.models import (
     Agent,
     Approval,
@@ -23,7 +25,6 @@ from agents_app.models import (
     Step,
     TokenUse,
 )
-from agents_app.pace import Pace
 
 pytestmark = pytest.mark.django_db
 
@@ -142,7 +143,7 @@ def test_a_run_that_was_cancelled_in_the_queue_does_not_take_the_one_before_alon
     first, second = session.runs.order_by("number")
     Run.objects.filter(pk=first.pk).update(last_seq=2 * EVENTS)
     Run.objects.filter(pk=second.pk).update(first_seq=EVENTS, last_seq=EVENTS)
-    assert log.prune(days_ago(30)) == 2 * EVENTS
+    assert event_log.prune(days_ago(30)) == 2 * EVENTS
     assert first_event(session) == 2 * EVENTS + 1
 
 
@@ -195,11 +196,11 @@ def test_where_the_database_is_slow_each_transaction_deletes_fewer_rows():
 def test_each_transaction_deletes_a_few_rows_and_others_get_a_turn(django_assert_max_num_queries):
     add_session("s", *[90] * 40)
     turns: list[float] = []
-    assert log.prune(days_ago(30), pace=Pace(10, turns.append)) == 40 * EVENTS
+    assert event_log.prune(days_ago(30), pace=Pace(10, turns.append)) == 40 * EVENTS
     assert len(turns) == 40 * EVENTS / 10
     # Asked again, it does not look at what has gone long ago.
     with django_assert_max_num_queries(2):
-        assert log.prune(days_ago(30)) == 0
+        assert event_log.prune(days_ago(30)) == 0
 
 
 @pytest.mark.parametrize(

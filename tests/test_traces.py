@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from agents_app import traces
+from agents_app.observability import tracing
 from tests.servers.collector import Collector
 from tests.servers.product import ROOT, Product
 
@@ -141,8 +141,8 @@ def test_a_collector_that_hangs_does_not_keep_a_server_from_ending():
     ],
 )
 def test_opentelemetrys_own_variables_ask_for_it(environment, wanted):
-    assert traces.wanted(environment) is wanted
-    assert traces.problem(environment) == ""
+    assert tracing.wanted(environment) is wanted
+    assert tracing.problem(environment) == ""
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_opentelemetrys_own_variables_ask_for_it(environment, wanted):
     ],
 )
 def test_words_that_we_do_not_know_stop_the_start(environment, words):
-    assert words in traces.problem(environment)
+    assert words in tracing.problem(environment)
 
 
 def test_where_nobody_asks_nothing_of_it_is_even_loaded(tmp_path):
     script = (
         "import django, sys; django.setup(); from agents_app import traces; traces.start('x', '1');"
-        "import agents_app.engine.loop, agents_app.metrics;"
+        "import agents_app.engine.loop, agents_app.server.prometheus;"
         # redis-py loads the metrics' half of the SDK by itself, where it is installed
         "sys.exit(any(name.startswith(('opentelemetry.sdk.trace', 'opentelemetry.exporter')) for name in sys.modules))"
     )

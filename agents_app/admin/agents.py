@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from agents_app import use
+from agents_app.admin import usage
 from agents_app.admin.base import JSONForm, OneDefaultAdmin, SecretsAdmin, dollars
 from agents_app.models import Agent, Provider, Run
 
@@ -113,9 +113,9 @@ class AgentAdmin(OneDefaultAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)
-        lately = use.by_agent(use.since_days(_USE_DAYS), user=request.user)
+        lately = usage.by_agent(usage.since_days(_USE_DAYS), user=request.user)
         for agent in page.result_list:
-            agent.lately = lately.get(agent.name, use.NOTHING)
+            agent.lately = lately.get(agent.name, usage.NOTHING)
         return page
 
     @admin.display(description=f"runs in {_USE_DAYS} days")

@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from agents_app import approvals
 from agents_app.admin.base import FastAdmin, OnlyVisible, short
 from agents_app.exceptions import AgentError
 from agents_app.models import Approval
+from agents_app.runs import approvals
 
 
 @admin.register(Approval)

@@ -13,9 +13,9 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from agents_app import situation, sockets, use
-from agents_app.admin import plots
+from agents_app.admin import charts, status, usage
 from agents_app.admin.base import dollars
+from agents_app.live import sockets
 from agents_app.models import Agent
 
 PERIODS = (7, 14, 30, 90)
@@ -39,49 +39,52 @@ def page(request: HttpRequest) -> HttpResponse:
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, PERIODS) else PERIODS[1]
     agent = request.GET.get("agent", "")[:64]
-    used = use.by_day_and_agent(use.since_days(days))
+    used = usage.by_day_and_agent(usage.since_days(days))
     shown = {key: each for key, each in used.items() if agent in ("", key[1])}
     context = {
         **admin.site.each_context(request),
         "title": "Control room",
-        "now": situation.now(),
+        "now": status.now(),
         "days": days,
         "periods": PERIODS,
         "agent": agent,
         "agents": sorted({name for _, name in used} | set(Agent.objects.values_list("name", flat=True)[:200])),
-        "total": use.total(shown.values()),
+        "total": usage.total(shown.values()),
         "plots": [*_per_day(shown, days), _latencies(agent)],
         "by_agent": _largest(_joined(used, 1)),
-        "by_user": _largest(use.by_user(use.since_days(days))),
-        "tasks": situation.next_fires(),
-        "servers": situation.servers(),
+        "by_user": _largest(usage.by_user(usage.since_days(days))),
+        "tasks": status.next_fires(),
+        "servers": status.servers(),
     }
     return TemplateResponse(request, "agents_app/admin/control_room.html", context)
 
 
 def live(request: HttpRequest) -> HttpResponse:
     """The part that changes by the second, for the page to put in place of the old one."""
-    context = {"now": situation.now(), "sockets": len(async_to_sync(sockets.connections)())}
+    context = {"now": status.now(), "sockets": len(async_to_sync(sockets.connections)())}
     return TemplateResponse(request, "agents_app/admin/live.html", context)
 
 
-def _joined(used: dict[tuple[str, str], use.Use], part: int) -> dict[str, use.Use]:
+def _joined(used: dict[tuple[str, str], usage.Use], part: int) -> dict[str, usage.Use]:
     """By the day, or by the agent, alone."""
     keys = {key[part] for key in used}
-    return {name: use.total(each for key, each in used.items() if key[part] == name) for name in keys}
+    return {name: usage.total(each for key, each in used.items() if key[part] == name) for name in keys}
 
 
-def _largest(used: dict[str, use.Use]) -> list[tuple[str, use.Use]]:
+def _largest(used: dict[str, usage.Use]) -> list[tuple[str, usage.Use]]:
     return sorted(used.items(), key=lambda item: (-item[1].cost, -item[1].runs, item[0]))[:_MOST_LINES]
 
 
-def _per_day(used: dict[tuple[str, str], use.Use], days: int) -> list[plots.Plot]:
+def _per_day(used: dict[tuple[str, str], usage.Use], days: int) -> list[charts.Plot]:
     by_day = _joined(used, 0)
-    first = use.since_days(days).date()
+    first = usage.since_days(days).date()
     dates = [first + datetime.timedelta(days=number) for number in range(days)]
     together = 7 if days > _MOST_BARS else 1
     each = [
-        (f"{dates[n]:%d %b}", use.total(by_day.get(date.isoformat(), use.NOTHING) for date in dates[n : n + together]))
+        (
+            f"{dates[n]:%d %b}",
+            usage.total(by_day.get(date.isoformat(), usage.NOTHING) for date in dates[n : n + together]),
+        )
         for n in range(0, days, together)
     ]
     each_week = ", by weeks" if together > 1 else ""
@@ -89,21 +92,21 @@ def _per_day(used: dict[tuple[str, str], use.Use], days: int) -> list[plots.Plot
     tokens = [(name, (day.input_tokens, day.output_tokens)) for name, day in each]
     cost = [(name, (float(day.cost),)) for name, day in each]
     return [
-        plots.stacked("runs", f"Runs that ended{each_week}", runs, ("completed", "failed", "cancelled"), _count),
-        plots.stacked("tokens", f"Tokens{each_week}", tokens, ("input", "output"), _count),
-        plots.stacked("cost", f"Cost in US dollars{each_week}", cost, ("cost",), dollars),
+        charts.stacked("runs", f"Runs that ended{each_week}", runs, ("completed", "failed", "cancelled"), _count),
+        charts.stacked("tokens", f"Tokens{each_week}", tokens, ("input", "output"), _count),
+        charts.stacked("cost", f"Cost in US dollars{each_week}", cost, ("cost",), dollars),
     ]
 
 
-def _latencies(agent: str) -> plots.Plot:
-    found = use.latencies(agent)
+def _latencies(agent: str) -> charts.Plot:
+    found = usage.latencies(agent)
     columns = [
         (f"{what} p{percent}", (values.get(percent, 0.0),))
         for what, values in (("wait", found.waited), ("run", found.took))
-        for percent in use.PERCENTILES
+        for percent in usage.PERCENTILES
     ]
     title = f"Latency of the newest {found.sample:,} completed runs"
-    return plots.stacked("latency", title, columns, ("seconds",), lambda seconds: f"{seconds:.3g}")
+    return charts.stacked("latency", title, columns, ("seconds",), lambda seconds: f"{seconds:.3g}")
 
 
 def _count(number: float) -> str:

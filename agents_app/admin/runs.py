@@ -12,10 +12,11 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from agents_app import approvals, runs
+from agents_app import runs
 from agents_app.admin.base import FastAdmin, Kept, NewestFirst, NewestInline, OnlyVisible, ReadOnly, dollars, short
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+from agents_app.runs import approvals
 
 _SEARCHED = 2000  # of the newest runs or sessions, for words in them
 _MOST_FOUND = 500

@@ -10,12 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from agents_app import scheduler, simulation
+from agents_app import scheduler
 from agents_app.admin.base import FastAdmin, Kept, NewestInline, SecretsAdmin, dollars
+from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentError
 from agents_app.models import Delivery, Postponed, Run, ScheduledTask, Skip
+from agents_app.scheduler import preview
 from agents_app.schedules import BadSchedule, Cron
-from agents_app.threads import write_transaction
 
 _SHOWN = NewestInline.shown
 _FORESEEN = 5
@@ -156,7 +157,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
         """The next moments, in the task's zone, each with what becomes of it."""
         if _schedule(task) is None:
             return "Save it to see them."
-        found, _ = simulation.simulate(task, simulation.usual_duration(task), count=_FORESEEN)
+        found, _ = preview.simulate(task, preview.usual_duration(task), count=_FORESEEN)
         lines = format_html_join(
             "", "<li>{} — {}</li>", ((f"{each.local_time:%a %Y-%m-%d %H:%M:%S %z}", each.message) for each in found)
         )

@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from agents_app import servers
 from agents_app.admin.base import StrictDecoder, short
 from agents_app.exceptions import AgentError
+from agents_app.integrations import mcp_servers
 from agents_app.models import McpServer
 
 _LONGEST_SHOWN = 100_000
@@ -52,7 +52,7 @@ def call_tool(request: HttpRequest, pk: int) -> HttpResponse:
     problem, outcome = "", None
     tools: Sequence[Any] = ()
     try:
-        tools = servers.tools(server)
+        tools = mcp_servers.tools(server)
         form = ToolCallForm(tools, request.POST or None)
         if form.is_valid():
             outcome = _call(request, server, **form.cleaned_data)
@@ -72,9 +72,9 @@ def call_tool(request: HttpRequest, pk: int) -> HttpResponse:
     return TemplateResponse(request, "agents_app/admin/call_tool.html", context)
 
 
-def _call(request: HttpRequest, server: McpServer, *, tool: str, arguments: dict[str, Any]) -> servers.Outcome:
+def _call(request: HttpRequest, server: McpServer, *, tool: str, arguments: dict[str, Any]) -> mcp_servers.Outcome:
     """Write down who calls what, for it may change the world, and call it. The arguments may be secret."""
-    prepared = servers.prepare(server, tool, arguments)
+    prepared = mcp_servers.prepare(server, tool, arguments)
     message = f"Called the tool {tool[:100]}."
     assert request.user.pk is not None
     LogEntry.objects.log_actions(request.user.pk, [server], CHANGE, message, single_object=True)

@@ -8,7 +8,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from agents_app import callers
+from agents_app.access import callers
 
 
 class CallerAuthentication(BaseAuthentication):

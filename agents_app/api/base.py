@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents_app import admission
-from agents_app.access import address_of
+from agents_app.access import limits
+from agents_app.access.origins import address_of
 from agents_app.api import audit
 from agents_app.api.parsers import JSONBody
 from agents_app.api.schema import Schema
@@ -50,10 +50,10 @@ class Limited(APIView):
         Raises:
             RateLimited: too many requests.
         """
-        admission.take_request_from(address_of(request))
+        limits.take_request_from(address_of(request))
         super().initial(request, *args, **kwargs)
         if request.user.is_authenticated:
-            admission.take_request(request.user)
+            limits.take_request(request.user)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)

@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from agents_app import measures
+from agents_app.database.threads import UNAVAILABLE
 from agents_app.exceptions import (
     AgentError,
     Conflict,
@@ -25,7 +25,7 @@ from agents_app.exceptions import (
     ServerUnavailable,
     StorageUnavailable,
 )
-from agents_app.threads import UNAVAILABLE
+from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _protected(error: ProtectedError) -> Response:
 
 
 def _storage_error(error: Exception) -> Response:
-    measures.DATABASE_ERRORS.labels("request").inc()
+    metrics.DATABASE_ERRORS.labels("request").inc()
     logger.error("The database refused a request", exc_info=error)
     return _answer(
         503,
@@ -178,7 +178,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
 }
 
 
-# Outside DRF: Django's own handlers. People get pages: see `chat_app.error_pages`, which the URL configuration names.
+# Outside DRF: Django's own handlers. People get pages: see `chat_app.pages.errors`, which the URL configuration names.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -9,7 +9,8 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from agents_app import log, welcome
+from agents_app import event_log
+from agents_app.access import revocation
 from agents_app.live import Frame
 
 PING = b": ping\n\n"
@@ -38,21 +39,21 @@ async def give_thread_back() -> None:
         executor.shutdown(wait=False)
 
 
-async def batches(session_id: str, after: int, gone: welcome.Gone, *, pause: float) -> AsyncIterator[list[Frame]]:
+async def batches(session_id: str, after: int, gone: revocation.Gone, *, pause: float) -> AsyncIterator[list[Frame]]:
     """What the log says, as it says it; an empty list where it has said nothing for `pause` seconds.
 
     Raises:
         NotWelcome: whoever listens may not any more; see `welcome`.
         SessionNotFound: the session was deleted.
     """
-    async with contextlib.aclosing(log.follow(session_id, after)) as following:  # type: ignore[type-var]
+    async with contextlib.aclosing(event_log.follow(session_id, after)) as following:  # type: ignore[type-var]
         while True:
             batch = asyncio.ensure_future(anext(following))
             try:
                 either: set[asyncio.Future[Any]] = {batch, gone}
                 while not batch.done():
                     done, _ = await asyncio.wait(either, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                    welcome.require_welcome(gone)
+                    revocation.require_welcome(gone)
                     if not done:
                         yield []
                 yield batch.result()

@@ -9,10 +9,10 @@ import orjson
 from django.http import StreamingHttpResponse
 
 from agents_app.api.errors import exception_handler
-from agents_app.api.server_serializers import OutcomeSerializer
+from agents_app.api.serializers.mcp_servers import OutcomeSerializer
 from agents_app.api.streams import PING, PING_INTERVAL, give_thread_back, stream
 from agents_app.exceptions import AgentError
-from agents_app.servers import ToolCall
+from agents_app.integrations.mcp_servers import ToolCall
 
 _MOST_WAITING = 1000  # lines of progress that a slow client may leave unread: what comes then is dropped
 

@@ -4,6 +4,8 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from agents_app.api.views.agents import AgentViewSet
+from agents_app.api.views.info import InfoView, RootView, SchemaView
+from agents_app.api.views.mcp_servers import McpServerViewSet
 from agents_app.api.views.providers import ProviderViewSet
 from agents_app.api.views.runs import (
     ArtifactView,
@@ -12,8 +14,6 @@ from agents_app.api.views.runs import (
     RunViewSet,
     SessionRunsView,
 )
-from agents_app.api.views.server import InfoView, RootView, SchemaView
-from agents_app.api.views.servers import McpServerViewSet
 from agents_app.api.views.sessions import SessionViewSet
 from agents_app.api.views.sockets import BroadcastView, ConnectionsView
 from agents_app.api.views.tasks import TaskDeliveriesView, TaskRunsView, TaskSkipsView, TaskViewSet

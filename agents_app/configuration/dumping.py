@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from agents_app.access import local_administrator
-from agents_app.configuration.plan import NOT_CONFIGURATION, ROWS, SERIALIZERS
-from agents_app.configuration.reading import KINDS
-from agents_app.models.variables import MASK
+from agents_app.access.callers import local_administrator
+from agents_app.configuration.apply import NOT_CONFIGURATION, ROWS, SERIALIZERS
+from agents_app.configuration.parsing import KINDS
+from agents_app.models.env_variables import MASK
 
 
 class _Dumper(yaml.SafeDumper):

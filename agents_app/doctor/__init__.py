@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from agents_app.doctor import deployment, front_door, live_path, services, storage, work
+from agents_app.doctor import deployment, front_door, integrations, live_path, storage, workers
 from agents_app.doctor.findings import Finding, State, broken, one_line, warning
 
 __all__ = ["Finding", "State", "examine"]
@@ -22,12 +22,12 @@ _WITHOUT_TABLES: tuple[Check, ...] = (
 _WITH_TABLES: tuple[Check, ...] = (
     storage.clock,
     storage.stored_secrets,
-    work.workers,
-    work.queue,
-    work.scheduler,
-    work.agents,
-    services.models,
-    services.mcp_servers,
+    workers.workers,
+    workers.queue,
+    workers.scheduler,
+    workers.agents,
+    integrations.models,
+    integrations.mcp_servers,
 )
 
 

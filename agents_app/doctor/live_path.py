@@ -8,9 +8,10 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from agents_app import live, presence
+from agents_app import live
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
 from agents_app.doctor.storage import skewed
+from agents_app.live import processes
 
 _PATIENCE = 3.0  # seconds
 _ROOM = 64 * 1024**2  # bytes that Redis should keep for a subscriber who is slow
@@ -60,16 +61,16 @@ def layer() -> Iterator[Finding]:
     yield from _processes(others)
 
 
-async def _ask() -> tuple[bool, float, list[presence.Process]]:
+async def _ask() -> tuple[bool, float, list[processes.Process]]:
     for _ in range(3):  # each has a second, which a busy machine may need for other things
         began = time.monotonic()
         if await live.hub().answers():
             seconds = time.monotonic() - began
-            return True, seconds, await presence.everybody()
+            return True, seconds, await processes.everybody()
     return False, 0.0, []
 
 
-def _processes(others: list[presence.Process]) -> Iterator[Finding]:
+def _processes(others: list[processes.Process]) -> Iterator[Finding]:
     counts = {role: sum(process.role == role for process in others) for role in ("web", "worker")}
     told = " and ".join(plural(count, f"{role} process", f"{role} processes") for role, count in counts.items())
     if not all(counts.values()):

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
-from agents_app.models import secrets
+from agents_app.models import encryption
 
 OLDEST_POSTGRESQL = 150_000  # as server_version_num says it
 _CROWDED = 0.8  # of PostgreSQL's connections
@@ -147,7 +147,7 @@ def skewed(name: str, whose: str, difference: float, uncertainty: float = 0.0) -
 
 def stored_secrets() -> Iterator[Finding]:
     """Whether SECRET_KEY opens the secrets that are stored."""
-    found = secrets.inspect()
+    found = encryption.inspect()
     if found.lost:
         named = ", ".join(found.lost[:_NAMED]) + (" and more" if len(found.lost) > _NAMED else "")
         yield broken(

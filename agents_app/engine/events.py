@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents_app.engine.tools import Attachment
+from agents_app.engine.toolset import Attachment
 
 THOUGHT = "thought"
 TOOL_USE = "tool_use"

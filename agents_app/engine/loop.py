@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 
-from agents_app.engine import history, watched
+from agents_app.engine import context_window, instrumentation
 from agents_app.engine.events import (
     CUT_SHORT,
     TOOL_RESULT,
@@ -20,9 +20,9 @@ from agents_app.engine.events import (
     ToolsStarting,
     Warned,
 )
-from agents_app.engine.models.base import Model, ModelRequest
+from agents_app.engine.providers.base import Model, ModelRequest
 from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, told_call, told_turn
-from agents_app.engine.tools import Call, ToolError, ToolResult, Toolset, check_arguments
+from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, check_arguments
 from agents_app.engine.turn import TurnReader, parse_arguments
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
 
@@ -110,7 +110,7 @@ class Turns:
     async def _ask(self, reader: TurnReader, shrink: float, *, is_last_try: bool) -> AsyncIterator[Event]:
         request = self._request(shrink)
         self.conversation.usage.requests += 1
-        with watched.model_call(self.spec.model, request, is_last_try=is_last_try) as call:
+        with instrumentation.model_call(self.spec.model, request, is_last_try=is_last_try) as call:
             async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
                 try:
                     async for parts in stream:
@@ -137,7 +137,7 @@ class Turns:
         return ModelRequest(
             model=spec.model.model,
             system_prompt=prompt,
-            messages=history.fitting(spec.model, prompt, self.conversation, answer, shrink),
+            messages=context_window.fitting(spec.model, prompt, self.conversation, answer, shrink),
             tools=self.tools.tools,
             parameters=spec.parameters,
         )
@@ -150,9 +150,9 @@ class Turns:
         usage.output_tokens += reader.usage.output_tokens
         usage.reasoning_tokens += reader.usage.reasoning_tokens
         usage.cached_tokens += reader.usage.cached_tokens
-        size = history.characters(request.messages) + len(request.system_prompt)
+        size = context_window.characters(request.messages) + len(request.system_prompt)
         if not (request.tools or request.parameters.response_format):  # schemas count too, we do not know how much
-            history.learn(self.spec.model, size, reader.usage.input_tokens)
+            context_window.learn(self.spec.model, size, reader.usage.input_tokens)
 
     def _check_answer(self, reader: TurnReader) -> None:
         if reader.answer:
@@ -267,12 +267,12 @@ class Turns:
 
     async def _call(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> None:
         row.started = time.time()
-        with watched.tool_call(use.tool_name, use.tool_call_id, self.tools.server_of(use.tool_name)) as call:
+        with instrumentation.tool_call(use.tool_name, use.tool_call_id, self.tools.server_of(use.tool_name)) as call:
             call.result = await self._outcome(use, row, news, call)
         news.put_nowait(self._result(row, call.result))
 
     async def _outcome(
-        self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]", call: watched.ToolCall
+        self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]", call: instrumentation.ToolCall
     ) -> ToolResult:
         shown = 0
 

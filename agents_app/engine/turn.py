@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from agents_app.engine.events import CUT_SHORT, FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
-from agents_app.engine.models.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
+from agents_app.engine.providers.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
 _LONGEST_ID = 128  # characters of a call's id or name that the ledger has room for
 

@@ -8,12 +8,13 @@ from typing import Any
 from django.db.models import Q
 
 from agents_app import runs
-from agents_app.engine.tools import Tool, ToolError, ToolResult
-from agents_app.mcp_server.asking import Asking, RequestId
+from agents_app.database.errors import storage_errors
+from agents_app.engine.toolset import Tool, ToolError, ToolResult
 from agents_app.mcp_server.database import database
-from agents_app.mcp_server.waiting import Report, Waiting, told
+from agents_app.mcp_server.requests import Asking, RequestId
+from agents_app.mcp_server.run_progress import Report, Waiting, told
 from agents_app.models import Agent, Run
-from agents_app.task_tools import tools_of
+from agents_app.tools.tasks import tools_of
 
 _TASK_TOOLS = (
     "create_task", "list_tasks", "update_task", "enable_task", "disable_task", "delete_task", "run_task", "cancel_run",
@@ -87,7 +88,7 @@ async def _list_agents(asked: Asked, arguments: dict[str, Any]) -> ToolResult:
 
 
 def _agents(user: Any, search: str) -> dict[str, Any]:
-    with runs.storage_errors():
+    with storage_errors():
         known = Agent.objects.visible_to(user).enabled().order_by("name")
         fits = Q(name__icontains=search) | Q(role__icontains=search) | Q(description__icontains=search)
         found = list(known.filter(fits).values("name", "role", "description")[: _LISTED + 1])
@@ -121,7 +122,7 @@ def _find(asked: Asked, arguments: dict[str, Any]) -> Run:
     """
     asking = asked.asking
     assert asking.resumes is not None
-    with runs.storage_errors():
+    with storage_errors():
         known = Run.objects.visible_to(asking.user).filter(session=asking.resumes.chat_session)
         run = known.filter(message_id__startswith=asking.prefix(asked.request_id)).select_related("session").first()
     if run is None:
@@ -137,7 +138,7 @@ async def _get_run(asked: Asked, arguments: dict[str, Any]) -> ToolResult:
 
 
 def _newest(user: Any) -> list[dict[str, Any]]:
-    with runs.storage_errors():
+    with storage_errors():
         newest = Run.objects.filter(session__owner=user).order_by("-created_at")[:_NEWEST]
         return [
             {
@@ -162,7 +163,7 @@ def _run(user: Any, said: str) -> Run:
         run_id = uuid.UUID(said)
     except ValueError:
         run_id = None
-    with runs.storage_errors():
+    with storage_errors():
         run = Run.objects.visible_to(user).select_related("session").filter(pk=run_id).first() if run_id else None
     if run is None:
         raise ToolError(f"There is no run {said[:64]!r}.")

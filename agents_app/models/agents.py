@@ -9,10 +9,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 
-from agents_app.engine.builtin import BUILTIN_TOOLS, PLATFORM_TOOLS
+from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
-from agents_app.models.secrets import EncryptedTextField
-from agents_app.models.servers import McpServer
+from agents_app.models.encryption import EncryptedTextField
+from agents_app.models.mcp_servers import McpServer
 from agents_app.models.validation import (
     HEADER_VALUE,
     validate_base_url,

@@ -16,11 +16,11 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from agents_app import clock, schedules
+from agents_app.database.threads import write_transaction
 from agents_app.models.agents import Agent
-from agents_app.models.firing import Skip
+from agents_app.models.encryption import EncryptedTextField
 from agents_app.models.runs import Run, Session
-from agents_app.models.secrets import EncryptedTextField
-from agents_app.threads import write_transaction
+from agents_app.models.task_outcomes import Skip
 
 LONGEST_PROMPT = 100_000
 SECRET_PREFIX = "whsec_"  # noqa: S105 — what Standard Webhooks' secrets begin with

@@ -4,25 +4,25 @@ import datetime
 
 from django import template
 
-from agents_app import situation
+from agents_app.admin import status
 from agents_app.admin.base import dollars
 
 register = template.Library()
 register.filter("dollars", dollars)
-register.filter("age", situation.age)
+register.filter("age", status.age)
 
 
 @register.filter
 def since(moment: datetime.datetime | None) -> str:
     """How long ago that was."""
-    return situation.age(max(0.0, situation.since(moment))) if moment else "never"
+    return status.age(max(0.0, status.since(moment))) if moment else "never"
 
 
 @register.filter
 def until(moment: datetime.datetime) -> str:
     """How far ahead that is."""
-    seconds = -situation.since(moment)
-    return f"in {situation.age(seconds)}" if seconds > 0 else "now"
+    seconds = -status.since(moment)
+    return f"in {status.age(seconds)}" if seconds > 0 else "now"
 
 
 @register.filter

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from agents_app import runs
-from chat_app.openai_api.reading import Fields, plain_text, refuse
+from chat_app.openai_api.fields import Fields, plain_text, refuse
 
 _ROLES = ("developer", "system", "user", "assistant", "tool")
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}

@@ -9,12 +9,14 @@ from typing import Any
 
 import orjson
 
-from agents_app import runs, welcome
+from agents_app import runs
+from agents_app.access import revocation
+from agents_app.access.callers import Caller
 from agents_app.api.streams import PING_INTERVAL, batches
-from agents_app.callers import Caller
+from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Run
-from chat_app.openai_api.door import RunEndedBadly, database
+from chat_app.openai_api.endpoint import RunEndedBadly, database
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Listener:
         clock = asyncio.get_running_loop().time
         pause = PATIENCE
         due = clock() + pause
-        with welcome.staying(self.caller) as gone:
+        with revocation.staying(self.caller) as gone:
             said = batches(self.run.session_id, after, gone, pause=PATIENCE)
             async with contextlib.aclosing(said):  # type: ignore[type-var]
                 async for batch in said:
@@ -121,7 +123,7 @@ class Listener:
 
 def row(run: Run) -> Run:
     """The run as it is now."""
-    with runs.storage_errors():
+    with storage_errors():
         return Run.objects.select_related("session").get(pk=run.pk)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
-from agents_app import runs
+from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentNotFound
 from agents_app.models import Agent
-from chat_app.openai_api.door import caller, database, endpoint
+from chat_app.openai_api.endpoint import caller, database, endpoint
 
 _OWNER = "aintandem"
 
@@ -29,13 +29,13 @@ model = endpoint(get=one)
 
 def _all(request: Request) -> list[dict[str, Any]]:
     user = caller(request)
-    with runs.storage_errors():
+    with storage_errors():
         return [_model(agent) for agent in Agent.objects.visible_to(user).enabled().order_by("name")]
 
 
 def _one(request: Request, name: str) -> dict[str, Any]:
     user = caller(request)
-    with runs.storage_errors():
+    with storage_errors():
         agents = Agent.objects.visible_to(user).enabled()
         agent = agents.filter(name=name).first() if "\x00" not in name else None
     if agent is None:

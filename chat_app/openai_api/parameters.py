@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from agents_app.models import Agent
-from chat_app.openai_api.reading import Fields, plain_text, refuse
+from chat_app.openai_api.fields import Fields, plain_text, refuse
 
 EFFORTS = tuple(value for value, _ in Agent._meta.get_field("reasoning_effort").choices or ())
 FORMATS = ("text", "json_object", "json_schema")

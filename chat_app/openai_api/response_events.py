@@ -13,7 +13,7 @@ import orjson
 
 from agents_app.models import Run
 from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
-from chat_app.openai_api.speech import ANSWER, THOUGHT, Channel
+from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Channel
 
 Body = dict[str, Any]
 

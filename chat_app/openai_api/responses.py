@@ -9,15 +9,16 @@ from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
 from agents_app import runs
+from agents_app.access.callers import known
 from agents_app.api.streams import PING, give_thread_back, stream
-from agents_app.callers import known
+from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.models import Run
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import Told, of_responses
-from chat_app.openai_api.door import caller, database, endpoint, named
+from chat_app.openai_api.endpoint import caller, database, endpoint, named
+from chat_app.openai_api.fields import Fields, plain_text, refuse
 from chat_app.openai_api.listening import Body, Listener, row
-from chat_app.openai_api.reading import Fields, plain_text, refuse
 from chat_app.openai_api.response_events import Events
 from chat_app.openai_api.response_object import response, run_of
 from chat_app.openai_api.starting import Wanted
@@ -124,7 +125,7 @@ def _conversation(body: Fields) -> Told:
 
 def _previous(user: Any, identifier: str) -> tuple[str, int]:
     """The session of the response that this one follows, and its run's number in it."""
-    with runs.storage_errors():
+    with storage_errors():
         run = run_of(user, identifier)
     return run.session_id, run.number
 
@@ -151,7 +152,7 @@ def _metadata(body: Fields) -> dict[str, str]:
 
 
 def _found(request: Request, identifier: str) -> Run:
-    with runs.storage_errors():
+    with storage_errors():
         return run_of(caller(request), identifier)
 
 
@@ -175,7 +176,7 @@ def _cursor(request: Request) -> int | None:
 
 
 def _told(run: Run) -> dict[str, Any]:
-    with runs.storage_errors():
+    with storage_errors():
         return response(run, run.steps.order_by("index"))
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from agents_app import runs
-from agents_app.api import starting
+from agents_app.api import idempotency
+from agents_app.database.errors import storage_errors
 from agents_app.exceptions import Conflict
 from agents_app.models import Run
 from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
 from chat_app.openai_api.conversation import Told
-from chat_app.openai_api.reading import Fields, plain_text, refuse
+from chat_app.openai_api.fields import Fields, plain_text, refuse
 
 SESSION_HEADER = "X-Session-Id"
 
@@ -75,8 +75,8 @@ def start(request: Request, wanted: Wanted) -> Run:
     """
     named = {"session_id": wanted.session_id} if wanted.session_id else {}
     given = wanted.given or None
-    with runs.storage_errors():
-        run = starting.start(
+    with storage_errors():
+        run = idempotency.start(
             request, agent_name=wanted.model, wanted={"message": wanted.prompt, "given": given, **named}
         )
     if run.given != given:

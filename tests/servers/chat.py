@@ -9,7 +9,7 @@ import jsonschema
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from chat_app.frames_schema import SCHEMA
+from chat_app.websocket.schema import SCHEMA
 
 Frame = dict[str, Any]
 

@@ -24,7 +24,7 @@ def set_up() -> None:
     import django
 
     # The event loop must be daphne's before anything else asks for one.
-    import agents_app.server  # noqa: F401
+    import agents_app.server.daphne.server  # noqa: F401
 
     django.setup()
     from agents_app import clock

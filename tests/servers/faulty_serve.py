@@ -71,7 +71,7 @@ def watch_publishing() -> None:
 
 def lend_patience() -> None:
     """Where a file says so, a stopping worker waits for longer than it would: see `Mortal.give_grace`."""
-    from agents_app import worker
+    from agents_app.worker import worker
 
     stop = worker.Worker.stop
 
@@ -88,7 +88,7 @@ def add_tools() -> None:
 
     `late` writes its line down once a file of that name lies beside those of the effects.
     """
-    from agents_app.engine import builtin, tools
+    from agents_app.engine import builtin_tools, toolset
 
     async def note(arguments: dict[str, Any], call: Any = None) -> str:
         line = str(arguments.get("line"))
@@ -118,7 +118,7 @@ def add_tools() -> None:
 
     calls = {"note": note, "note_again": note, "hang": hang, "stubborn": stubborn, "late": late}
     for name, call in calls.items():
-        _add(builtin.BUILTIN_TOOLS, tools.Tool, name, call, idempotent=name in ("note_again", "stubborn"))
+        _add(builtin_tools.BUILTIN_TOOLS, toolset.Tool, name, call, idempotent=name in ("note_again", "stubborn"))
 
 
 Call = Callable[[dict[str, Any], Any], Awaitable[str]]
@@ -141,7 +141,7 @@ def main() -> None:
     import django
 
     # The event loop must be daphne's before anything else asks for one.
-    import agents_app.server  # noqa: F401
+    import agents_app.server.daphne.server  # noqa: F401
 
     django.setup()
     watch_publishing()

@@ -7,7 +7,7 @@ from tests.servers import clocked_manage
 
 
 async def _tick() -> None:
-    from agents_app.ticker import Ticker
+    from agents_app.scheduler.loop import Ticker
 
     print("The ticker is ready.", flush=True)
     await Ticker().tick_for_ever()

@@ -10,11 +10,11 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app.api import starting
+from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted
 from agents_app.api.permissions import IsAdministratorOrReads
-from agents_app.api.serializers import AcceptedSerializer, AgentSerializer, StartSerializer
+from agents_app.api.serializers.agents import AcceptedSerializer, AgentSerializer, StartSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Agent, McpServer
 from agents_app.models.agents import AgentQuerySet
@@ -54,5 +54,5 @@ class AgentViewSet(CrudViewSet):
         """Start a run in the background. A disabled agent, like an unknown one, is a 404."""
         wanted = StartSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        run = starting.start(request, agent_name=name, wanted=wanted.validated_data)
+        run = idempotency.start(request, agent_name=name, wanted=wanted.validated_data)
         return accepted(request, run)

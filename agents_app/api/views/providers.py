@@ -8,10 +8,10 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import providers
 from agents_app.api.base import CrudViewSet
 from agents_app.api.permissions import IsAdministrator
-from agents_app.api.serializers import ProviderCheckSerializer, ProviderSerializer
+from agents_app.api.serializers.agents import ProviderCheckSerializer, ProviderSerializer
+from agents_app.integrations import providers
 from agents_app.models import Provider
 
 

@@ -12,14 +12,15 @@ from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import approvals, runs
-from agents_app.api import events
-from agents_app.api.approval_serializers import ApprovalSerializer, ApproveSerializer
+from agents_app import runs
+from agents_app.api import event_pages as events
 from agents_app.api.base import JSONView
-from agents_app.api.docs import EVENTS
-from agents_app.api.serializers import RunSerializer, StepSerializer
+from agents_app.api.examples import EVENTS
+from agents_app.api.serializers.agents import RunSerializer, StepSerializer
+from agents_app.api.serializers.approvals import ApprovalSerializer, ApproveSerializer
 from agents_app.exceptions import InvalidRequest
 from agents_app.models import Approval, Artifact, Run, Session, Step
+from agents_app.runs import approvals
 
 # What a browser may show: none of these can hold a script.
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "text/plain"}

@@ -8,10 +8,10 @@ from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 
-from agents_app.api import events
+from agents_app.api import event_pages as events
 from agents_app.api.base import JSONView
-from agents_app.api.docs import EVENTS
-from agents_app.api.serializers import SessionSerializer
+from agents_app.api.examples import EVENTS
+from agents_app.api.serializers.agents import SessionSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Session
 

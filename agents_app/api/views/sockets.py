@@ -6,9 +6,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import sockets
 from agents_app.api.base import JSONView
 from agents_app.api.permissions import IsAdministrator
+from agents_app.live import sockets
 
 
 class ConnectionSerializer(serializers.Serializer):

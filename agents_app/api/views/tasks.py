@@ -14,13 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from agents_app import clock, scheduler, simulation
-from agents_app.api import starting
+from agents_app import clock, scheduler
+from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
 from agents_app.api.links import accepted
 from agents_app.api.pagination import whole_number
-from agents_app.api.serializers import AcceptedSerializer, RunSerializer
-from agents_app.api.serializers_tasks import (
+from agents_app.api.serializers.agents import AcceptedSerializer, RunSerializer
+from agents_app.api.serializers.tasks import (
     DeliverySerializer,
     ScheduleSerializer,
     SimulationSerializer,
@@ -28,10 +28,11 @@ from agents_app.api.serializers_tasks import (
     TaskSerializer,
 )
 from agents_app.api.views.agents import IDEMPOTENCY_KEY
+from agents_app.database.threads import write_transaction
 from agents_app.exceptions import Conflict, InvalidRequest
 from agents_app.models import Delivery, Run, ScheduledTask, Skip
+from agents_app.scheduler import preview as simulation
 from agents_app.schedules import BadSchedule
-from agents_app.threads import write_transaction
 
 MOST_FORESEEN = 1000
 _FLAGS = {"true": True, "false": False}
@@ -74,7 +75,7 @@ class TaskViewSet(CrudViewSet):
     @write_transaction()
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Make a task. The same Idempotency-Key again is the same task."""
-        key = starting.idempotency_mark(request, ".tasks")
+        key = idempotency.idempotency_mark(request, ".tasks")
         mark = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
         known = self.get_queryset().filter(creation_key=key).first() if key else None
         if known is not None and known.creation_mark != mark:
@@ -119,7 +120,7 @@ class TaskViewSet(CrudViewSet):
     def run(self, request: Request, pk: Any) -> Response:
         """Run it once more, now, whatever its schedule says. A disabled task can be run too."""
         task = self.get_object()
-        key = starting.idempotency_mark(request, f".task.{task.pk}")
+        key = idempotency.idempotency_mark(request, f".task.{task.pk}")
         once = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} if key else {}
         return accepted(request, scheduler.run_now(task, trigger=Run.Trigger.API, **once).run)
 

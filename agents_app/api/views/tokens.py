@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.api.base import JSONView
-from agents_app.api.fields import Strict, Text, WholeNumber
+from agents_app.api.serializers.fields import Strict, Text, WholeNumber
 from agents_app.exceptions import Conflict
 from agents_app.models import ApiToken, Ticket
-from agents_app.models.access import TICKET_SECONDS
+from agents_app.models.tokens import TICKET_SECONDS
 
 MOST_TOKENS = 100  # of one user
 LONGEST_DAYS = 3650

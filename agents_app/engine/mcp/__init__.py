@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents_app.engine.mcp.listing import is_allowed
+from agents_app.engine.mcp.tool_names import is_allowed
 from agents_app.engine.spec import JSON, ServerSpec
-from agents_app.engine.tools import Call, Tool, ToolError, ToolResult, ToolSource, ToolsUnavailable
+from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, ToolSource, ToolsUnavailable
 
 if TYPE_CHECKING:
-    from agents_app.engine.mcp.server import Server
+    from agents_app.engine.mcp.connection import Server
 
 __all__ = ["ServerReport", "call_tool", "check", "close_servers", "source"]
 
@@ -96,7 +96,7 @@ async def close_servers() -> None:
 
 def _server(spec: ServerSpec) -> "Server":
     """The one server of that spec, in this event loop."""
-    from agents_app.engine.mcp.server import Server  # the SDK takes a second, which only its users should wait
+    from agents_app.engine.mcp.connection import Server  # the SDK takes a second, which only its users should wait
 
     servers = _of_loops.setdefault(asyncio.get_running_loop(), {})
     if spec not in servers:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from agents_app.engine.spec import JSON
-from agents_app.engine.tools import Attachment, ToolResult
+from agents_app.engine.toolset import Attachment, ToolResult
 
 LONGEST_TEXT = 50_000  # characters that the model is told
 LARGEST_RESULT = 16 * 1024 * 1024  # bytes

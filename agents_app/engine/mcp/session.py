@@ -15,10 +15,10 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher, ReadStream
 from mcp.shared.message import SessionMessage
 from pydantic import TypeAdapter, ValidationError
 
-from agents_app.engine.mcp.http import HttpTransport
-from agents_app.engine.mcp.sse import SseTransport
-from agents_app.engine.mcp.stdio import StdioTransport
-from agents_app.engine.mcp.transport import BROKEN, NOT_DELIVERED, SESSION_LOST, TOO_LARGE, Transport, Unusable
+from agents_app.engine.mcp.transports.base import BROKEN, NOT_DELIVERED, SESSION_LOST, TOO_LARGE, Transport, Unusable
+from agents_app.engine.mcp.transports.sse import SseTransport
+from agents_app.engine.mcp.transports.stdio import StdioTransport
+from agents_app.engine.mcp.transports.streamable_http import HttpTransport
 from agents_app.engine.spec import JSON, ServerSpec
 
 MOST_TOOLS = 1000

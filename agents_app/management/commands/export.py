@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app import portable
+from agents_app.maintenance import transfer
 from agents_app.models import Session
 
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
     def _write(self, ids: list[str], output: Path | None) -> tuple[int, list[str]]:
         if output is None:
-            return portable.export(ids, sys.stdout.buffer)
+            return transfer.export(ids, sys.stdout.buffer)
         part = output.with_name(f"{output.name}.part")
         try:
             with part.open("wb") as file:
@@ -56,4 +56,4 @@ class Command(BaseCommand):
 def _private(file: IO[bytes], ids: list[str]) -> tuple[int, list[str]]:
     """Conversations are nobody else's business."""
     Path(file.name).chmod(0o600)
-    return portable.export(ids, file)
+    return transfer.export(ids, file)

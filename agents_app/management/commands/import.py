@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app import portable
+from agents_app.maintenance import transfer
 
 
 class Command(BaseCommand):
@@ -28,10 +28,10 @@ class Command(BaseCommand):
                 if file == "-":
                     shutil.copyfileobj(sys.stdin.buffer, source)
                     source.seek(0)
-                done = portable.import_sessions(source, owner=owner, dry_run=dry_run)
+                done = transfer.import_sessions(source, owner=owner, dry_run=dry_run)
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-        except portable.Broken as error:
+        except transfer.Broken as error:
             raise CommandError(f"{file}, {error} Nothing was changed.") from None
         would = "would be " if dry_run else ""
         self.stdout.write(f"{len(done.made)} sessions {would}made, {len(done.known)} were here already.")

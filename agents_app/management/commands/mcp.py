@@ -24,7 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, url: str, **options: Any) -> None:
-        from agents_app.mcp_server.stdio import Unreachable, bridge
+        from agents_app.mcp_server.stdio_bridge import Unreachable, bridge
 
         if not url.startswith(("http://", "https://")):
             raise CommandError(f"--url must begin with http:// or https://, not {url!r}.")

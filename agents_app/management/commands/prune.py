@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from agents_app import retention
+from agents_app.maintenance import retention
 from agents_app.models import Session
 
 

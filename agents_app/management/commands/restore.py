@@ -6,7 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app import backups
+from agents_app.maintenance import backups
 
 
 class Command(BaseCommand):

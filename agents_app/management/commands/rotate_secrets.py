@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app.models import secrets
+from agents_app.models import encryption
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, **options: Any) -> None:
-        done = secrets.rotate()
+        done = encryption.rotate()
         self.stdout.write(f"{done.rotated} secrets are encrypted with the present SECRET_KEY.")
         if done.lost:
             listed = "\n".join(f"  {name}" for name in done.lost)

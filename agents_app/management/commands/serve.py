@@ -24,9 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         # First of all: importing daphne's server installs the event loop that everything else finds.
-        from agents_app import configuration, first_data, lifecycle
-        from agents_app.access import is_loopback
-        from agents_app.server import Server
+        from agents_app.access.origins import is_loopback
+        from agents_app.configuration import config_dir, seed
+        from agents_app.server import lifecycle
+        from agents_app.server.daphne.server import Server
 
         if not is_loopback(host) and not settings.AUTH_REQUIRED:
             raise CommandError(
@@ -36,10 +37,10 @@ class Command(BaseCommand):
         if not 1 <= port <= 65535:
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
         _prepare_database()
-        first_data.fill()
-        configuration.service.start()
+        seed.fill()
+        config_dir.start()
         # What services and containers print is kept for long, and read by many.
-        password = first_data.first_password() if settings.EMBEDDED else None
+        password = seed.first_password() if settings.EMBEDDED else None
         hint = _demonstration_hint()
         server = Server(
             import_string(settings.ASGI_APPLICATION),
@@ -71,13 +72,13 @@ class Command(BaseCommand):
 
 def _prepare_database() -> None:
     """Embedded, the database is ours: migrate it. Shared, somebody runs `manage.py migrate`: wait for that."""
-    from agents_app import embedded, waiting
+    from agents_app.database import embedded_lock, readiness
 
     if not settings.EMBEDDED:
-        waiting.for_database()
+        readiness.for_database()
         return
     try:
-        embedded.take_lock()
+        embedded_lock.take()
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
     call_command("migrate", interactive=False, verbosity=0)

@@ -26,32 +26,35 @@ class Command(BaseCommand):
                 "The database is SQLite, and `manage.py serve` executes its runs itself. "
                 "For workers of their own set DATABASE_URL to a PostgreSQL database, and REDIS_URL."
             )
-        from agents_app import waiting
+        from agents_app.database import readiness
 
-        waiting.for_database()
+        readiness.for_database()
         asyncio.run(self._work(concurrency))
 
     async def _work(self, concurrency: int) -> None:
-        from agents_app import live, metrics, presence, traces
-        from agents_app.dispatch import queue
-        from agents_app.worker import Worker
+        from agents_app import live
+        from agents_app.live import processes
+        from agents_app.observability import tracing
+        from agents_app.queue import postgres
+        from agents_app.server import prometheus
+        from agents_app.worker.worker import Worker
 
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, _stop_or_force, stopping)
         live.attach()
-        presence.announce("worker")
-        traces.start("aintandem-worker", settings.VERSION)
+        processes.announce("worker")
+        tracing.start("aintandem-worker", settings.VERSION)
         try:
-            metrics.serve()
+            prometheus.serve()
         except OSError as error:
             raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
-        await queue.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
+        await postgres.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
         await worker.stop()
-        await asyncio.to_thread(traces.stop)
+        await asyncio.to_thread(tracing.stop)
 
     def _say_ready(self, concurrency: int) -> None:
         self.stdout.write(f"The worker is ready: {concurrency} runs at a time. Stop with Ctrl+C.")

@@ -1,0 +1,120 @@
+"""Who is calling: by a token, a ticket, or a browser's session; in the open mode, the local administrator."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError
+from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
+
+from agents_app.access.origins import is_loopback
+from agents_app.exceptions import AgentError
+from agents_app.models import ApiToken, Ticket
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who is known, and what they came with: a token, a browser's session, or neither in the open mode."""
+
+    user: Any
+    token: ApiToken | None = None
+    session_key: str | None = None
+
+    def is_still_welcome(self) -> bool:
+        """Whether the user may still come in, and what they came with was neither revoked nor ended."""
+        if self.token is not None:
+            return ApiToken.objects.valid().filter(pk=self.token.pk).exists()
+        if self.session_key is not None:
+            return of_session(self.session_key) is not None
+        return get_user_model().objects.filter(pk=self.user.pk, is_active=True).exists()
+
+
+def of_request(request: HttpRequest) -> Caller | None:
+    """Who sends a request of HTTP; None where nobody is known, or the token is not good.
+
+    A cookie alone does nothing: other sites' pages make a browser send it. What protects an unsafe method is that
+    (1) browsers name the page's origin in it, the middleware has refused foreign origins, and without an Origin the
+    cookie does not count; (2) bodies are JSON only, which no form of another site can send; (3) the cookie is
+    SameSite=Lax. So there is no CSRF token for scripts to carry. Django's forms (sign in, the admin) keep theirs.
+    """
+    if not settings.AUTH_REQUIRED:
+        return _local(request.META.get("REMOTE_ADDR"))
+    if header := request.headers.get("Authorization"):
+        return of_authorization(header)
+    if request.method not in SAFE_METHODS and "Origin" not in request.headers:
+        return None
+    return Caller(request.user, session_key=request.session.session_key) if request.user.is_authenticated else None
+
+
+def known(request: Any) -> Caller:
+    """Whom DRF has found to send this request, with what they came with."""
+    token = request.auth
+    return Caller(request.user, token, None if token else request.session.session_key)
+
+
+def of_socket(
+    *, address: str | None, authorization: str | None, ticket: str | None, session_key: str | None
+) -> Caller | None:
+    """Who opens a socket. `session_key`: of the cookie, where an Origin that is ours came with it."""
+    if not settings.AUTH_REQUIRED:
+        return _local(address)
+    if authorization:
+        return of_authorization(authorization)
+    if ticket:
+        return _of_ticket(ticket)
+    return of_session(session_key) if session_key else None
+
+
+def of_authorization(header: str) -> Caller | None:
+    """Whose token the header `Authorization: Bearer TOKEN` has in it."""
+    scheme, _, text = header.strip().partition(" ")
+    token = ApiToken.objects.of(text.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        return None
+    with contextlib.suppress(DatabaseError):  # a full disk is no reason to turn somebody away
+        token.mark_used()
+    return Caller(token.user, token)
+
+
+def of_session(key: str) -> Caller | None:
+    """Who has signed in with this session. Django's `get_user` would give it a new key, which no socket can answer."""
+    session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
+    user = get_user_model().objects.filter(pk=session.get(auth.SESSION_KEY), is_active=True).first()
+    if user is None:
+        return None
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    known = session.get(auth.HASH_SESSION_KEY, "")
+    return Caller(user, session_key=key) if any(constant_time_compare(known, each) for each in hashes) else None
+
+
+def _of_ticket(text: str) -> Caller | None:
+    ticket = Ticket.objects.redeem(text)
+    return Caller(ticket.user, ticket.token) if ticket else None
+
+
+def _local(address: str | None) -> Caller | None:
+    """In the open mode, everybody on this machine; whatever the server that runs us listens on."""
+    return Caller(local_administrator()) if not address or is_loopback(address) else None
+
+
+def local_administrator():
+    """The first active superuser: the caller of everything in the open mode.
+
+    Raises:
+        AgentError: there is none yet.
+    """
+    administrators = get_user_model().objects.filter(is_superuser=True, is_active=True)
+    administrator = administrators.order_by("pk").first()
+    if administrator is None:
+        raise AgentError(
+            "There is no administrator yet: run `manage.py serve`, or `manage.py createsuperuser`.",
+            code="no_administrator",
+        )
+    return administrator

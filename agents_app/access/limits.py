@@ -1,0 +1,81 @@
+"""How much anybody may ask for: refused before anything is made of it."""
+
+import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from agents_app.access import counters
+from agents_app.exceptions import RateLimited
+from agents_app.models import Run, TokenUse
+
+RETRY_FULL_QUEUE = 5.0  # seconds
+_BY_ITSELF = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # the server's own doing: no person hurries, none is told
+
+
+def take_request_from(address: str) -> None:
+    """Count a request of an address, before anybody asks who it is.
+
+    Raises:
+        RateLimited: too many.
+    """
+    counters.take("requests from this address", address, limit=settings.REQUESTS_PER_MINUTE_PER_ADDRESS)
+
+
+def take_request(user: Any) -> None:
+    """Count a request of a user.
+
+    Raises:
+        RateLimited: too many.
+    """
+    counters.take("requests", user.pk, limit=settings.REQUESTS_PER_MINUTE)
+
+
+def admit(user: Any, trigger: str) -> None:
+    """Whether `user` may start one more run.
+
+    Raises:
+        RateLimited: too many messages in this minute, too much in the queue, or too many tokens today.
+    """
+    if trigger not in _BY_ITSELF:
+        if settings.AUTH_REQUIRED:  # in the open mode all callers are one user; each socket has a limit of its own
+            counters.take("messages", user.pk, limit=settings.CHAT_RATE_PER_MINUTE)
+        _check_queue(user)
+    _check_tokens(user)
+
+
+# With the condition of the index `run_unfinished` word for word, by which SQLite knows it; a CROSS JOIN keeps its order
+# of tables there. So this costs what waits, and not what there ever was.
+_QUEUED = """
+SELECT COUNT(*), COUNT(CASE WHEN session.owner_id = %s THEN 1 END)
+FROM agents_app_run run CROSS JOIN agents_app_session session
+WHERE run.status IN ('queued', 'running', 'waiting') AND run.status = 'queued' AND session.id = run.session_id
+"""
+
+
+def _check_queue(user: Any) -> None:
+    if settings.QUEUED_RUNS <= 0 and settings.QUEUED_RUNS_PER_USER <= 0:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_QUEUED, [user.pk])
+        in_all, of_user = cursor.fetchone()
+    if 0 < settings.QUEUED_RUNS <= in_all:
+        raise RateLimited("The server is full: too many runs are waiting. Try again.", retry_after=RETRY_FULL_QUEUE)
+    if 0 < settings.QUEUED_RUNS_PER_USER <= of_user:
+        text = f"{settings.QUEUED_RUNS_PER_USER:,} of your runs are waiting already: let some of them end first."
+        raise RateLimited(text, retry_after=RETRY_FULL_QUEUE)
+
+
+def _check_tokens(user: Any) -> None:
+    """The tokens of all of the user's runs that ended today, in UTC; of deleted ones as well."""
+    limit = settings.TOKENS_PER_USER_PER_DAY
+    if limit <= 0:
+        return
+    used = TokenUse.objects.of_today(user)
+    if used >= limit:
+        now = timezone.now().astimezone(datetime.UTC)
+        tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + datetime.timedelta(days=1)
+        text = f"Your runs have used {used:,} tokens today; {limit:,} a day are allowed. It goes on at midnight UTC."
+        raise RateLimited(text, retry_after=(tomorrow - now).total_seconds())

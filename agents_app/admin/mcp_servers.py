@@ -1,0 +1,127 @@
+"""MCP servers in the admin: set up, and tried."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import path
+
+from agents_app.admin.base import JSONForm, SecretsAdmin
+from agents_app.admin.tool_call import call_tool
+from agents_app.integrations import mcp_servers
+from agents_app.models import McpServer
+from agents_app.models.env_variables import MASK, masked, unmasked
+from agents_app.models.mcp_servers import validate_environment
+from agents_app.models.validation import validate_headers
+
+CHECK_PATIENCE = 15.0  # seconds that somebody looks at a page that loads
+_MOST_CHECKS = 20
+
+
+class SecretsField(forms.JSONField):
+    """An object of texts that may be secret: what was typed is not shown again either."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        value = super().bound_data(data, initial)
+        is_object = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+        return masked(value) if is_object else value
+
+
+class McpServerForm(JSONForm):
+    """A secret is typed in and never shown: `***` in its place keeps it."""
+
+    env = SecretsField(
+        required=False,
+        help_text='Its environment beside PATH, HOME and LANG, for example {"API_KEY": "${API_KEY}"}. Encrypted at '
+        f"rest. Values that are not made of variables alone are never shown: {MASK} keeps them.",
+    )
+    headers = SecretsField(
+        required=False,
+        help_text='Sent with each request, for example {"Authorization": "Bearer ${TOKEN}"}. Encrypted at rest. '
+        f"Values that are not made of variables alone are never shown: {MASK} keeps them.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("env", "headers"):
+            self.initial[name] = masked(self.initial.get(name) or {})
+
+    def clean_env(self) -> dict[str, str]:
+        typed = self.cleaned_data["env"] or {}
+        validate_environment(typed)
+        return unmasked(typed, self.instance.env)
+
+    def clean_headers(self) -> dict[str, str]:
+        typed = self.cleaned_data["headers"] or {}
+        validate_headers(typed)
+        return unmasked(typed, self.instance.headers)
+
+
+@admin.register(McpServer)
+class McpServerAdmin(SecretsAdmin):
+    form = McpServerForm
+    change_form_template = "agents_app/admin/mcp_server.html"
+    secrets = {"env", "headers"}
+    list_display = ("name", "transport", "enabled", "works", "checked_at", "tool_count", "agent_count", "updated_at")
+    list_filter = ("transport", "enabled", "check_ok")
+    search_fields = ("name", "description", "command", "url")
+    actions = ("check_now",)
+    readonly_fields = ("checked_at", "check_ok", "check_message", "tools", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "description", "transport", "enabled")}),
+        ("stdio: a command on this machine", {"fields": ("command", "args", "env")}),
+        ("SSE and streamable HTTP: an address", {"fields": ("url", "headers")}),
+        ("Tools", {"fields": ("allowed_tools", "denied_tools", "timeout", "tool_timeouts")}),
+        (
+            "Limits of its processes, where it is stdio",
+            {"fields": ("max_memory_mb", "max_cpu_seconds", "max_processes", "max_open_files")},
+        ),
+        ("Last check", {"fields": ("checked_at", "check_ok", "check_message", "tools")}),
+        ("Times", {"fields": ("created_at", "updated_at")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[McpServer]:
+        return super().get_queryset(request).annotate(agent_count=Count("agents"))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
+        """One that an agent uses is protected, as it is in the API."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        users = {name: server for server in objs for name in server.used_by()}
+        return deleted, counts, needed, [*protected, *(f"Agent {name}: uses {users[name]}" for name in sorted(users))]
+
+    def get_urls(self) -> list[Any]:
+        calling = path("<int:pk>/call", self.admin_site.admin_view(call_tool), name="agents_app_mcpserver_call")
+        return [calling, *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        server = context["original"]
+        context["may_call"] = bool(request.user.is_superuser and server and server.enabled)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(boolean=True, description="works", ordering="check_ok")
+    def works(self, server: McpServer) -> bool | None:
+        return server.check_ok
+
+    @admin.display(description="agents", ordering="agent_count")
+    def agent_count(self, server: Any) -> int:
+        return server.agent_count
+
+    @admin.display(description="tools")
+    def tool_count(self, server: McpServer) -> int:
+        return len(server.tool_names)
+
+    @admin.display(description="its tools")
+    def tools(self, server: McpServer) -> str:
+        return ", ".join(server.tool_names) or "—"
+
+    @admin.action(description="Check now", permissions=["change"])
+    def check_now(self, request: HttpRequest, queryset: QuerySet[McpServer]) -> None:
+        chosen = list(queryset[: _MOST_CHECKS + 1])
+        if len(chosen) > _MOST_CHECKS:
+            messages.error(request, f"Select at most {_MOST_CHECKS}.")
+            return
+        for server, check in zip(chosen, mcp_servers.check(chosen, patience=CHECK_PATIENCE), strict=True):
+            tell = messages.success if check.ok else messages.error
+            tell(request, f"{server}: {check.message}")

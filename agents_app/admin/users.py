@@ -1,0 +1,77 @@
+"""Users, tokens, and who changed what, in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.http import HttpRequest
+
+from agents_app.admin import usage
+from agents_app.admin.base import CappedPaginator, FastAdmin, Kept, ReadOnly, dollars
+from agents_app.models import ApiToken
+
+_USE_DAYS = 30
+
+admin.site.unregister(get_user_model())
+
+
+@admin.register(get_user_model())
+class PersonAdmin(UserAdmin):
+    """A user, and what their runs have used up lately: added up once for the whole list."""
+
+    list_display = (
+        "username",
+        "email",
+        "is_staff",
+        "is_superuser",
+        "is_active",
+        "last_login",
+        "runs",
+        "tokens",
+        "cost",
+    )
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = CappedPaginator
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        used = usage.by_user(usage.since_days(_USE_DAYS)) if request.user.is_superuser else {}
+        for user in page.result_list:
+            user.lately = used.get(user.username, usage.NOTHING)
+        return page
+
+    @admin.display(description=f"runs in {_USE_DAYS} days")
+    def runs(self, user: Any) -> int:
+        return user.lately.runs
+
+    @admin.display(description="tokens")
+    def tokens(self, user: Any) -> str:
+        return f"{user.lately.tokens:,}"
+
+    @admin.display(description="cost")
+    def cost(self, user: Any) -> str:
+        return dollars(user.lately.cost)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnly, FastAdmin):
+    """Everybody's tokens, to look at and to revoke: deleting one does that."""
+
+    list_display = ("name", "user", "token_key", "created", "expiry", "last_used_at")
+    list_filter = ("expiry", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "token_key", "user__username")
+    fields = ("name", "user", "token_key", "created", "expiry", "last_used_at")
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(Kept, FastAdmin):
+    """What was changed in the admin, and by administrators over REST."""
+
+    list_display = ("action_time", "user", "action_flag", "content_type", "object_repr", "change_message")
+    list_filter = ("action_flag", "action_time")
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "change_message", "user__username")

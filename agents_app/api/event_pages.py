@@ -1,0 +1,132 @@
+"""A session's log over HTTP: pages of JSON, or a stream of server-sent events."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.http import HttpResponse, HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.utils.urls import replace_query_param
+
+from agents_app import event_log
+from agents_app.access import callers, revocation
+from agents_app.access.callers import Caller
+from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
+from agents_app.api.streams import PING, PING_INTERVAL, batches, give_thread_back, stream
+from agents_app.event_log import Row
+from agents_app.exceptions import InvalidRequest, NotWelcome, SessionNotFound
+from agents_app.live import Frame
+from agents_app.models import Run, Session
+
+LAST_FRAME = "reasoning_complete"
+_PAGE = 500
+
+
+def session_events(request: Request, session: Session) -> HttpResponseBase:
+    """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
+    after = _cursor(request)
+    if wants_stream(request):
+        return stream(_of_session(session, after, callers.known(request)))
+    limit = limit_of(request)
+    return _page(request, event_log.read(session.pk, after, limit + 1), limit, session)
+
+
+def run_events(request: Request, run: Run) -> HttpResponseBase:
+    """The same of one run; its stream ends after the run's last frame."""
+    before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
+    after = max(_cursor(request), before)
+    if wants_stream(request):
+        caller = callers.known(request)
+        return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
+    limit = limit_of(request)
+    return _page(request, event_log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the client asks for server-sent events."""
+    preferred = request.get_preferred_type(["application/json", "text/event-stream"])
+    return request.method == "GET" and preferred == "text/event-stream"
+
+
+def _cursor(request: Request) -> int:
+    """What the client has: a browser that reconnects says it in `Last-Event-ID`, others in `after`."""
+    last = request.headers.get("Last-Event-ID", "")
+    if last and wants_stream(request):
+        if not (last.isascii() and last.isdecimal() and len(last) < 19):
+            raise InvalidRequest("'Last-Event-ID' must be the id of an event.", param="Last-Event-ID")
+        return int(last)
+    return whole_number(request, "after", 0, least=0, most=LARGEST_SEQ)
+
+
+def _page(request: Request, rows: list[Row], limit: int, session: Session) -> HttpResponse:
+    """The rows as a list. Frames are JSON text already, and are not parsed again."""
+    has_more = len(rows) > limit
+    url = None
+    if has_more:
+        url = replace_query_param(request.build_absolute_uri(), "after", rows[limit - 1].seq)
+    body = {
+        "object": "list",
+        "data": [orjson.Fragment(row.frame) for row in rows[:limit]],
+        "has_more": has_more,
+        "next": url,
+        "pruned_seq": session.pruned_seq,
+    }
+    return HttpResponse(orjson.dumps(body), content_type="application/json")
+
+
+# Streams
+
+
+async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIterator[bytes]:
+    """Everything after the cursor, for as long as the client listens."""
+    start = min(max(after, session.pruned_seq), session.last_seq)
+    yield PING  # so that the client sees at once that the stream is open
+    if start != after:
+        yield _reset(start)
+    async for frames in _batches(session.pk, start, caller):
+        yield b"".join(_event(frame.seq, frame.text) for frame in frames) or PING
+
+
+async def _of_run(run: Run, after: int, caller: Caller) -> AsyncIterator[bytes]:
+    """The frames of a run that goes on, up to its last."""
+    yield PING
+    async for frames in _batches(run.session_id, after, caller):
+        told, ended = [], False
+        for frame in frames:
+            body = orjson.loads(frame.text)
+            if body["run_id"] == str(run.pk):
+                told.append(_event(frame.seq, frame.text))
+                ended = ended or body["type"] == LAST_FRAME
+        yield b"".join(told) or PING
+        if ended:
+            return
+
+
+async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
+    """What the log holds of a run that has ended: the end may have been pruned, so nobody waits for it."""
+    if after < run.session.pruned_seq:
+        yield _reset(run.session.pruned_seq)
+    while rows := await sync_to_async(event_log.read)(run.session_id, after, _PAGE, run_id=run.pk):
+        yield b"".join(_event(row.seq, row.frame) for row in rows)
+        after = rows[-1].seq
+
+
+async def _batches(session_id: str, after: int, caller: Caller) -> AsyncIterator[list[Frame]]:
+    """What the log says, for as long as there is the session and the caller is welcome; empty lists as pings."""
+    await give_thread_back()
+    with revocation.staying(caller) as gone, contextlib.suppress(SessionNotFound, NotWelcome):
+        said = batches(session_id, after, gone, pause=PING_INTERVAL)
+        async with contextlib.aclosing(said):  # type: ignore[type-var]
+            async for frames in said:
+                yield frames
+
+
+def _event(seq: int, frame: str) -> bytes:
+    return f"id: {seq}\nevent: {orjson.loads(frame)['type']}\ndata: {frame}\n\n".encode()
+
+
+def _reset(after: int) -> bytes:
+    """The frame that says that the log cannot continue the cursor, and from where it does."""
+    frame = orjson.dumps({"type": "reset", "data": {"after": after}}).decode()
+    return f"event: reset\ndata: {frame}\n\n".encode()

@@ -1,0 +1,82 @@
+"""Refuse foreign hosts and origins; add the headers that every response has."""
+
+from io import BytesIO
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+
+from agents_app.access.origins import is_cors_origin, origin_allowed
+from agents_app.api.errors import TooLarge, error_response
+from agents_app.observability import asgi, context
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
+_CORS_HEADERS = ", ".join(
+    ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "OpenAI-Beta", "X-Session-Id"]
+    + ["Mcp-Session-Id", "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name"]  # MCP's clients in browsers
+    # What OpenAI's own JavaScript client sends beside.
+    + [f"X-Stainless-{what}" for what in ("Arch", "Lang", "OS", "Package-Version", "Retry-Count", "Runtime",
+       "Runtime-Version", "Timeout", "Helper-Method")]
+)  # fmt: skip
+_CORS_EXPOSED = "Location, Mcp-Session-Id, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
+# Every script and style is a file of ours. Sockets of the page's own host count as 'self'.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def refusal(request: HttpRequest) -> HttpResponse | None:
+    """The answer to those who may not come in; None to all others, whose request is made uniform."""
+    try:
+        host = request.get_host()
+    except DisallowedHost:
+        return error_response(400, "Not a host name of this server: see ALLOWED_HOSTS.", "host_not_allowed")
+    if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
+        return error_response(403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin")
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return HttpResponse(status=204)  # a browser asks for a page of another site: `dressed` says who may
+    if request.path_info.startswith("/v1/"):
+        request.path_info = request.path_info.removesuffix("/")
+        request.path = request.path.removesuffix("/")
+    return _measured(request)
+
+
+def _measured(request: HttpRequest) -> HttpResponse | None:
+    """Refuse a body that is too long; give a chunked one its length, without which DRF takes it for empty."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    length = request.META.get("CONTENT_LENGTH") or ""
+    size = int(length) if length.isdecimal() else 0
+    if not length and "Transfer-Encoding" in request.headers:
+        body = request.read(limit + 1)
+        size = len(body)
+        request.META["CONTENT_LENGTH"] = str(size)
+        request._stream, request._read_started = BytesIO(body), False  # type: ignore[attr-defined]
+    return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
+
+
+def dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """The answer with the headers that every answer has, and without a body where none was asked for."""
+    if request.method == "HEAD" and not response.streaming:
+        # daphne drops only the first 64 KB of it: the rest would be taken for the next answer.
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        response.content = b""
+    known = context.current().request_id  # but under a server that is not ours
+    response["x-request-id"] = known or context.request_id(request.headers.get("X-Request-Id", ""))
+    asgi.name(request)
+    response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.path.startswith("/v1/"):
+        response.headers.setdefault("Cache-Control", "no-store")  # it is somebody's own
+    origin = request.headers.get("Origin", "")
+    if is_cors_origin(origin):
+        response["Access-Control-Allow-Origin"] = origin
+        response["Access-Control-Expose-Headers"] = _CORS_EXPOSED
+        if request.method == "OPTIONS":
+            response["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response["Access-Control-Allow-Headers"] = _CORS_HEADERS
+    if settings.CORS_ALLOWED_ORIGINS:
+        patch_vary_headers(response, ["Origin"])
+    return response

@@ -1,0 +1,44 @@
+"""Approvals, as JSON."""
+
+from rest_framework import serializers
+
+from agents_app.api.serializers.fields import Flag, Strict, Text
+from agents_app.models import Approval
+from agents_app.runs import approvals
+
+
+class ApproveSerializer(Strict):
+    """An answer to a call that waits for a person."""
+
+    tool_call_id = Text(
+        max_length=128, required=False, allow_null=True, default=None, help_text="Left out: all that wait in this run."
+    )
+    approved = Flag(help_text="Whether the call may be made.")
+    reason = Text(
+        max_length=approvals.LONGEST_REASON,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="The model reads it.",
+    )
+    for_run = Flag(default=False, help_text="Do not ask about this tool again in this run.")
+
+
+class ApprovalSerializer(serializers.ModelSerializer):
+    """A call that a person is, or was, asked about."""
+
+    class Meta:
+        model = Approval
+        fields = (
+            "tool_call_id",
+            "tool_name",
+            "arguments",
+            "status",
+            "for_run",
+            "reason",
+            "by",
+            "created_at",
+            "expires_at",
+            "answered_at",
+        )
+        read_only_fields = fields

@@ -1,0 +1,168 @@
+"""MCP servers, and calls of their tools, as JSON."""
+
+from base64 import b64encode
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from rest_framework import serializers
+
+from agents_app.api.serializers.agents import Patterns
+from agents_app.api.serializers.fields import Number, Strict, StrictModel, Text
+from agents_app.models import McpServer
+from agents_app.models.env_variables import MASK, masked, unmasked
+from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts
+from agents_app.models.validation import validate_headers
+
+LARGEST_DATA = 1024 * 1024  # bytes of an attachment that are answered
+_SECRETS = ("env", "headers")
+_MASKED = f"Encrypted at rest. Shown are values made of ${{VAR}} alone; others are {MASK!r}, which keeps them if sent."
+
+
+class McpServerSerializer(StrictModel):
+    """A server of tools: a command that is started here, or an address."""
+
+    args = serializers.ListField(
+        child=Text(allow_blank=True),
+        required=False,
+        validators=[validate_arguments],
+        help_text="Of stdio: its arguments. ${VAR} and ${VAR:-default} are replaced when it is used, here and below.",
+    )
+    env = serializers.DictField(
+        child=Text(allow_blank=True),
+        required=False,
+        validators=[validate_environment],
+        help_text=f"Of stdio: its environment, beside PATH, HOME and LANG. {_MASKED}",
+    )
+    headers = serializers.DictField(
+        child=Text(allow_blank=True),
+        required=False,
+        validators=[validate_headers],
+        help_text=f"Of SSE and streamable HTTP: sent with each request. {_MASKED}",
+    )
+    tool_timeouts = serializers.DictField(
+        child=Number(),
+        required=False,
+        validators=[validate_timeouts],
+        help_text="Seconds by tool, where it needs its own.",
+    )
+    allowed_tools = Patterns(help_text="Of its tools that may be used, by its own names; empty: all.")
+    denied_tools = Patterns(help_text="Of its tools that may not be used, by its own names.")
+    tool_names = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Its tools, by its own names, as of the last check."
+    )
+    kept: ClassVar = set(OUTCOME)
+
+    class Meta:
+        model = McpServer
+        fields = (
+            "name",
+            "description",
+            "transport",
+            "command",
+            "args",
+            "env",
+            "url",
+            "headers",
+            "timeout",
+            "tool_timeouts",
+            "allowed_tools",
+            "denied_tools",
+            "max_memory_mb",
+            "max_cpu_seconds",
+            "max_processes",
+            "max_open_files",
+            "enabled",
+            "checked_at",
+            "check_ok",
+            "check_message",
+            "tool_names",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = OUTCOME
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name in _SECRETS:
+            if name in attrs:
+                try:
+                    attrs[name] = unmasked(attrs[name], getattr(self.instance, name, {}))
+                except ValidationError as error:
+                    raise ValidationError({name: error.messages}) from None
+        return super().validate(attrs)
+
+    def to_representation(self, instance: McpServer) -> dict[str, Any]:
+        return super().to_representation(instance) | {name: masked(getattr(instance, name)) for name in _SECRETS}
+
+
+class ServerCheckSerializer(serializers.Serializer):
+    """What came of trying a server. `message` says what is wrong where `ok` is false."""
+
+    ok = serializers.BooleanField()
+    message = serializers.CharField()
+    server_name = serializers.CharField(help_text="As the server calls itself; empty where it did not answer.")
+    server_version = serializers.CharField()
+    protocol_version = serializers.CharField()
+    instructions = serializers.CharField(help_text="What the server says on its use.")
+    tools = serializers.ListField(child=serializers.CharField(), help_text="Its tools, by its own names.")
+    duration_ms = serializers.IntegerField()
+
+
+class ToolSerializer(serializers.Serializer):
+    """A tool of a server."""
+
+    name = serializers.CharField(help_text="What agents and their patterns call it: server__tool.")
+    tool = serializers.CharField(source="own_name", help_text="Its own name: what the server calls it.")
+    description = serializers.CharField()
+    parameters = serializers.DictField(help_text="JSON Schema of its arguments.")
+    read_only = serializers.BooleanField(help_text="It says that it changes nothing.")  # type: ignore[assignment]
+    idempotent = serializers.BooleanField(help_text="It says that a second call changes nothing more.")
+
+
+class ToolListSerializer(serializers.Serializer):
+    """All tools of a server."""
+
+    object = serializers.ChoiceField(["list"])
+    data = ToolSerializer(many=True)  # type: ignore[assignment]
+    has_more = serializers.BooleanField()
+    next = serializers.URLField(allow_null=True)
+
+
+class ToolCallSerializer(Strict):
+    """What a tool is called with."""
+
+    arguments = serializers.DictField(required=False, default=dict, help_text="As the tool's parameters describe them.")
+
+
+class Base64Field(serializers.CharField):
+    """Bytes, where they are not too many."""
+
+    def get_attribute(self, instance: Any) -> Any:
+        data: Any = super().get_attribute(instance)
+        if len(data) > LARGEST_DATA:
+            raise serializers.SkipField
+        return data
+
+    def to_representation(self, value: Any) -> str:
+        return b64encode(value).decode()
+
+
+class AttachmentSerializer(serializers.Serializer):
+    """What a tool returned beside text."""
+
+    kind = serializers.ChoiceField(["text", "image", "audio", "resource", "structured"])
+    media_type = serializers.CharField()
+    size = serializers.SerializerMethodField(help_text="Bytes.")
+    name = serializers.CharField(allow_blank=True)
+    data = Base64Field(required=False, help_text="In base64; left out above 1 MiB.")  # type: ignore[assignment]
+
+    def get_size(self, attachment: Any) -> int:
+        return len(attachment.data)
+
+
+class OutcomeSerializer(serializers.Serializer):
+    """What a call returned."""
+
+    content = serializers.CharField(source="result.content", help_text="What a model would read.")
+    is_error = serializers.BooleanField(source="result.is_error", help_text="Whether the tool says that it failed.")
+    attachments = AttachmentSerializer(source="result.attachments", many=True)
+    duration_ms = serializers.IntegerField()

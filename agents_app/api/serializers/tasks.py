@@ -1,0 +1,192 @@
+"""How tasks are said in JSON: PROTOCOL, section 2."""
+
+from typing import Any, ClassVar
+
+from django.core.validators import MaxLengthValidator
+from rest_framework import serializers
+
+from agents_app.api.serializers.fields import Strict, StrictModel, Text, WholeNumber
+from agents_app.models import Agent, Delivery, Run, ScheduledTask, Session, Skip
+from agents_app.models.tasks import validate_webhook_secret
+from agents_app.schedules import LONGEST_VALUE
+
+
+class AgentNameField(serializers.SlugRelatedField):
+    """An agent that the caller may use, by name."""
+
+    default_error_messages: ClassVar = {
+        "does_not_exist": "There is no enabled agent {value!r}.",
+        "invalid": "Give the name of an agent.",
+    }
+
+    def get_queryset(self) -> Any:
+        return Agent.objects.visible_to(self.context["request"].user).enabled()
+
+    def to_internal_value(self, data: Any) -> Agent:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data[:100])
+
+
+class OwnSessionField(serializers.SlugRelatedField):
+    """A session of the caller, by id."""
+
+    default_error_messages: ClassVar = {
+        "does_not_exist": "There is no session {value!r}.",
+        "invalid": "Give the id of a session.",
+    }
+
+    def get_queryset(self) -> Any:
+        return Session.objects.visible_to(self.context["request"].user)
+
+    def to_internal_value(self, data: Any) -> Session:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data[:200])
+
+
+class ScheduleValueField(Text):
+    """A text; an interval may be given as a number too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        is_number = isinstance(data, int | float) and not isinstance(data, bool)
+        return super().to_internal_value(str(data) if is_number else data)
+
+
+class TaskSerializer(StrictModel):
+    """A prompt for an agent, and when it is given."""
+
+    agent_name = AgentNameField(source="agent", slug_field="name", help_text="Who.")
+    schedule_value = ScheduleValueField(
+        max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
+    )
+    session_id = OwnSessionField(
+        source="kept_session",
+        slug_field="id",
+        queryset=Session.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="Of 'kept': the session. Left out, the first run makes one. To give one means 'kept'.",
+    )
+    webhook_secret = Text(
+        write_only=True,
+        required=False,
+        allow_blank=True,
+        validators=[validate_webhook_secret],
+        help_text="What the webhook is signed with: whsec_ and 24 to 64 random bytes in base64. Never shown.",
+    )
+    last_run_at = serializers.DateTimeField(read_only=True, default=None, allow_null=True)
+    last_status = serializers.ChoiceField(Run.Status.choices, read_only=True, default=None, allow_null=True)
+    last_result = serializers.SerializerMethodField(help_text="The newest run's answer.")
+    last_error = serializers.SerializerMethodField(help_text="Why the newest run failed.")
+    total_runs = serializers.IntegerField(read_only=True, default=0)
+    successful_runs = serializers.IntegerField(read_only=True, default=0)
+    failed_runs = serializers.IntegerField(read_only=True, default=0)
+    skipped_runs = serializers.IntegerField(read_only=True, default=0, help_text="Moments without a run.")
+    kept: ClassVar = {"owner", "webhook_secret", "kept_session"}
+
+    class Meta:
+        model = ScheduledTask
+        fields = (
+            "id",
+            "name",
+            "description",
+            "agent_name",
+            "task_prompt",
+            "schedule_type",
+            "schedule_value",
+            "timezone",
+            "enabled",
+            "misfire",
+            "misfire_grace",
+            "misfire_limit",
+            "overlap",
+            "jitter",
+            "max_retries",
+            "retry_delay",
+            "timeout",
+            "session",
+            "session_id",
+            "webhook_url",
+            "webhook_secret",
+            "next_run_at",
+            "last_run_at",
+            "last_status",
+            "last_result",
+            "last_error",
+            "total_runs",
+            "successful_runs",
+            "failed_runs",
+            "skipped_runs",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = ("next_run_at",)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("kept_session") is not None:
+            attrs.setdefault("session", ScheduledTask.SessionMode.KEPT)
+        attrs = super().validate(attrs)
+        if attrs.get("session") == ScheduledTask.SessionMode.NEW:
+            attrs["kept_session"] = None
+        return attrs
+
+    def get_last_result(self, task: Any) -> str | None:
+        return getattr(task, "last_result", None) or None
+
+    def get_last_error(self, task: Any) -> str | None:
+        return getattr(task, "last_error", None) or None
+
+
+class SkipSerializer(serializers.ModelSerializer):
+    """Moments at which nothing was run, and why."""
+
+    class Meta:
+        model = Skip
+        fields = ("scheduled_for", "until", "count", "reason", "message", "created_at")
+        read_only_fields = fields
+
+
+class DeliverySerializer(serializers.ModelSerializer):
+    """What became of telling the webhook of a run."""
+
+    run_id = serializers.UUIDField()
+
+    class Meta:
+        model = Delivery
+        fields = ("id", "run_id", "status", "attempts", "next_attempt_at", "error", "created_at", "delivered_at")
+        read_only_fields = fields
+
+
+class ForeseenSerializer(serializers.Serializer):
+    """A moment to come, and what will become of it."""
+
+    scheduled_for = serializers.DateTimeField()
+    local_time = serializers.SerializerMethodField(help_text="The same, in the task's zone.")
+    starts_at = serializers.DateTimeField(allow_null=True, help_text="With its jitter, or after the run before.")
+    outcome = serializers.ChoiceField(["runs", "waits", "skipped"])
+    reason = serializers.CharField(help_text="`normal`, `moved_by_daylight_saving`, `overlap` and so on.")
+    message = serializers.CharField(help_text="The same as a sentence.")
+
+    def get_local_time(self, foreseen: Any) -> str:
+        return foreseen.local_time.isoformat()
+
+
+class SimulationSerializer(serializers.Serializer):
+    """What a schedule will do."""
+
+    object = serializers.ChoiceField(["list"])
+    data = ForeseenSerializer(many=True)  # type: ignore[assignment]
+    has_more = serializers.BooleanField()
+    next = serializers.CharField(allow_null=True)
+    enabled = serializers.BooleanField(help_text="Where it is false, nothing of this happens.")
+    duration = serializers.FloatField(help_text="Seconds that a run is taken to last: the median of the last ones.")
+
+
+class ScheduleSerializer(Strict):
+    """A schedule that is not saved."""
+
+    schedule_type = serializers.ChoiceField(ScheduledTask.ScheduleType.choices)
+    schedule_value = ScheduleValueField(validators=[MaxLengthValidator(LONGEST_VALUE)])
+    timezone = Text(default="UTC")
+    count = WholeNumber(default=10, min_value=1, max_value=1000)

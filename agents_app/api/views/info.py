@@ -1,0 +1,99 @@
+"""/, /v1/info and /v1/schema: what this server is."""
+
+from django.conf import settings
+from django.http import HttpResponseBase, HttpResponseRedirect
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app import runs
+from agents_app.api.base import JSONAlways, JSONView, Limited
+from agents_app.api.pagination import LARGEST_LIMIT
+from agents_app.api.serializers.agents import InfoSerializer, RootSerializer
+
+PROTOCOL = 1
+ENDPOINTS = {
+    "chat_completions": "/v1/chat/completions",
+    "models": "/v1/models",
+    "responses": "/v1/responses",
+    "agents": "/v1/agents",
+    "tasks": "/v1/tasks",
+    "websocket": "/ws/chat/{session_id}",
+    "mcp": "/mcp",
+    "runs": "/v1/runs",
+    "sessions": "/v1/sessions",
+    "tokens": "/v1/tokens",
+    "ws_tickets": "/v1/ws-tickets",
+    "providers": "/v1/providers",
+    "mcp_servers": "/v1/mcp-servers",
+    "info": "/v1/info",
+    "schema": "/v1/schema",
+    "docs": "/v1/docs",
+    "health": "/health",
+    "readiness": "/readyz",
+    "chat": "/chat/",
+    "admin": "/admin/",
+}
+
+
+class PublicView(JSONView):
+    """Answered to everybody: it says nothing that is anybody's."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+
+class RootView(PublicView):
+    """The front door: JSON for programs, the chat page for people."""
+
+    @extend_schema(responses=RootSerializer)
+    def get(self, request: Request) -> HttpResponseBase:
+        if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
+            return HttpResponseRedirect("/chat/")
+        return Response(
+            {
+                "name": settings.PRODUCT_NAME,
+                "version": settings.VERSION,
+                "status": "running",
+                "endpoints": ENDPOINTS,
+            }
+        )
+
+
+class InfoView(PublicView):
+    """What this version can do."""
+
+    @extend_schema(responses=InfoSerializer)
+    def get(self, request: Request) -> Response:
+        return Response(
+            {
+                "name": settings.PRODUCT_NAME,
+                "version": settings.VERSION,
+                "protocol": PROTOCOL,
+                "mode": "embedded" if settings.EMBEDDED else "distributed",
+                "auth_required": settings.AUTH_REQUIRED,
+                "capabilities": {
+                    "chat": True,
+                    "reasoning": True,
+                    "builtin_tools": True,
+                    "event_streams": True,
+                    "mcp_servers": True,
+                    "approvals": True,
+                    "tasks": True,
+                    "chat_completions": True,
+                },
+                "limits": {
+                    "message_characters": runs.LONGEST_MESSAGE,
+                    "body_bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+                    "list_items": LARGEST_LIMIT,
+                    "chats_per_minute": settings.CHAT_RATE_PER_MINUTE,
+                },
+            }
+        )
+
+
+class SchemaView(Limited, SpectacularJSONAPIView):
+    """The API as OpenAPI 3.1, in JSON."""
+
+    content_negotiation_class = JSONAlways

@@ -1,0 +1,80 @@
+"""/v1/mcp-servers: where tools come from. For administrators only."""
+
+import dataclasses
+
+from asgiref.sync import async_to_sync
+from django.http import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app.api import tool_calls
+from agents_app.api.base import CrudViewSet
+from agents_app.api.permissions import IsAdministrator
+from agents_app.api.schema import EVENT
+from agents_app.api.serializers.mcp_servers import (
+    McpServerSerializer,
+    OutcomeSerializer,
+    ServerCheckSerializer,
+    ToolCallSerializer,
+    ToolListSerializer,
+    ToolSerializer,
+)
+from agents_app.exceptions import InUse
+from agents_app.integrations import mcp_servers
+from agents_app.models import McpServer
+
+TOOL = OpenApiParameter("tool", str, OpenApiParameter.PATH, description="The tool's own name.")
+
+
+class McpServerViewSet(CrudViewSet):
+    """MCP servers: where tools come from. A secret is only ever written."""
+
+    queryset = McpServer.objects.all()
+    serializer_class = McpServerSerializer
+    permission_classes = (IsAuthenticated, IsAdministrator)
+    lookup_field = "name"
+    lookup_value_regex = "[^/]+"
+    ordering_fields = ("name", "-name", "created_at", "-created_at")
+
+    def perform_destroy(self, server: McpServer) -> None:
+        """One that an agent uses is a 409."""
+        if names := server.used_by():
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise InUse(f"It is in use by: {', '.join(names[:5])}{more}.")
+        server.delete()
+
+    @extend_schema(request=None, responses={200: ServerCheckSerializer})
+    @action(detail=True, methods=["post"])
+    def check(self, request: Request, name: str) -> Response:
+        """Try the server and list its tools. One that does not work is an answer with `ok: false`."""
+        [found] = mcp_servers.check([self.get_object()])
+        return Response(dataclasses.asdict(found))
+
+    @extend_schema(operation_id="mcp_servers_tools_list", responses={200: ToolListSerializer})
+    @action(detail=True)
+    def tools(self, request: Request, name: str) -> Response:
+        """The tools, as they are now. A server that does not answer is a 503, one that is disabled a 409."""
+        found = ToolSerializer(mcp_servers.tools(self.get_object()), many=True)
+        return Response({"object": "list", "data": found.data, "has_more": False, "next": None})
+
+    @extend_schema(
+        request=ToolCallSerializer,
+        parameters=[TOOL],
+        responses={(200, "application/json"): OutcomeSerializer, (200, "text/event-stream"): EVENT},
+    )
+    @action(detail=True, methods=["post"], url_path="tools/(?P<tool>.+)/call")
+    def call_tool(self, request: Request, name: str, tool: str) -> HttpResponseBase:
+        """Call a tool. A client that goes away cancels the call.
+
+        As a stream of server-sent events: `progress` with `text`, as often as the tool says something, then `result`
+        with what is answered in JSON otherwise, or `error`.
+        """
+        wanted = ToolCallSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        call = mcp_servers.prepare(self.get_object(), tool, wanted.validated_data["arguments"])
+        if request.get_preferred_type(["application/json", "text/event-stream"]) == "text/event-stream":
+            return tool_calls.streamed(call)
+        return Response(OutcomeSerializer(async_to_sync(call.make)()).data)

@@ -1,0 +1,165 @@
+"""Items → changes: everything is tried in one transaction, and kept only if all of it can be."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import ProtectedError
+from rest_framework import serializers
+
+from agents_app.access.callers import local_administrator
+from agents_app.api.serializers.agents import AgentSerializer, ProviderSerializer
+from agents_app.api.serializers.mcp_servers import McpServerSerializer
+from agents_app.api.serializers.tasks import TaskSerializer
+from agents_app.configuration.parsing import KINDS, ConfigurationError, Item, Problem
+from agents_app.database.errors import storage_errors
+from agents_app.database.threads import write_transaction
+from agents_app.models import Agent, McpServer, Provider, Run, ScheduledTask
+
+SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
+    "providers": ProviderSerializer,
+    "mcp_servers": McpServerSerializer,
+    "agents": AgentSerializer,
+    "tasks": TaskSerializer,
+}
+ROWS: dict[str, Any] = {"providers": Provider, "mcp_servers": McpServer, "agents": Agent, "tasks": ScheduledTask}
+_LOADING = 0x41494E56  # of PostgreSQL's advisory locks
+NOT_CONFIGURATION = {
+    "id", "created_at", "updated_at", "has_api_key", "checked_at", "check_ok", "check_message", "tool_names",
+    "next_run_at", "last_run_at", "last_status", "last_result", "last_error",
+    "total_runs", "successful_runs", "failed_runs", "skipped_runs",
+}  # fmt: skip
+_SECRET = {"api_key", "webhook_secret", "env", "headers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one row: `+` made, `~` changed, `-` deleted. `fields`: name, before, after."""
+
+    sign: str
+    kind: str
+    name: str
+    fields: tuple[tuple[str, Any, Any], ...] = ()
+
+    def lines(self) -> Iterable[str]:
+        yield f"{self.sign} {self.kind}.{self.name}"
+        for name, before, after in self.fields:
+            if name in _SECRET:
+                yield f"    {name}: (not shown)"
+            elif self.sign == "+":
+                yield f"    {name}: {_short(after)}"
+            else:
+                yield f"    {name}: {_short(before)} → {_short(after)}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was, or would be, changed."""
+
+    changes: list[Change] = field(default_factory=list)
+    unchanged: int = 0
+
+    def __str__(self) -> str:
+        count = {sign: sum(change.sign == sign for change in self.changes) for sign in "+~-"}
+        told = [line for change in self.changes for line in change.lines()]
+        told.append(f"{count['+']} made, {count['~']} changed, {count['-']} deleted, {self.unchanged} as they were.")
+        return "\n".join(told)
+
+
+class _Undo(Exception):
+    """Roll everything back."""
+
+
+def apply(items: list[Item], *, dry_run: bool = False, prune: bool = False) -> Outcome:
+    """Make the rows what the items say, all or none. `prune`: delete the rows of their kinds that nobody mentions.
+
+    Raises:
+        ConfigurationError: something cannot be; nothing was changed.
+    """
+    outcome = Outcome()
+    problems: list[Problem] = []
+    try:
+        with storage_errors(), write_transaction():
+            if connection.vendor == "postgresql":  # several instances may load the same files at the same time
+                connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_LOADING])
+            for item in items:
+                _write(item, outcome, problems)
+            if prune and not problems:
+                _prune(items, outcome, problems)
+            if problems or dry_run:
+                raise _Undo
+    except _Undo:
+        pass
+    if problems:
+        raise ConfigurationError(problems)
+    return outcome
+
+
+def _write(item: Item, outcome: Outcome, problems: list[Problem]) -> None:
+    """Save the row; where that changes nothing, leave it as it was."""
+    known = ROWS[item.kind].objects.filter(name=item.name).first()
+    context = {"request": SimpleNamespace(user=local_administrator(), method="PUT" if known else "POST")}
+    serializer = SERIALIZERS[item.kind](known, data={"name": item.name, **item.fields}, context=context)
+    if not serializer.is_valid():
+        problems += _problems(item, serializer.errors)
+        return
+    before = _said(item.kind, known.pk, context) if known else {}
+    point = transaction.savepoint()
+    row = serializer.save(**({"owner": local_administrator()} if item.kind == "tasks" and known is None else {}))
+    after = _said(item.kind, row.pk, context)
+    changed = tuple(
+        (name, before.get(name), value)
+        for name, value in after.items()
+        if (before.get(name) != value if known else name in item.fields)
+    )
+    if known is not None and not changed:
+        transaction.savepoint_rollback(point)
+        outcome.unchanged += 1
+    else:
+        transaction.savepoint_commit(point)
+        outcome.changes.append(Change("~" if known else "+", item.kind, item.name, changed))
+
+
+def _said(kind: str, pk: Any, context: dict[str, Any]) -> dict[str, Any]:
+    """All that a file could say of the row, secrets included."""
+    row = ROWS[kind].objects.get(pk=pk)
+    said = SERIALIZERS[kind](row, context=context).data
+    told = {name: value for name, value in said.items() if name not in NOT_CONFIGURATION}
+    return told | {name: getattr(row, name) for name in _SECRET if hasattr(row, name)}
+
+
+def _prune(items: list[Item], outcome: Outcome, problems: list[Problem]) -> None:
+    for kind in reversed(KINDS):
+        named = {item.name for item in items if item.kind == kind}
+        if not named:
+            continue
+        for row in ROWS[kind].objects.exclude(name__in=named):
+            name, file = row.name, next(item.file for item in items if item.kind == kind)
+            try:
+                if kind == "agents" and Run.objects.unfinished().filter(agent=row).exists():
+                    raise ProtectedError("unfinished", set(Run.objects.unfinished().filter(agent=row)[:3]))
+                with transaction.atomic():
+                    row.delete()
+            except ProtectedError as error:
+                needed = ", ".join(sorted(f"{o._meta.verbose_name} {str(o)[:60]!r}" for o in error.protected_objects))
+                problems.append(Problem(file, 0, f"{kind}.{name} cannot be deleted: it is needed by {needed}."))
+            else:
+                outcome.changes.append(Change("-", kind, name))
+
+
+def _problems(item: Item, errors: Any, path: str = "") -> Iterable[Problem]:
+    for name, said in errors.items():
+        top = path or name
+        if isinstance(said, dict):
+            yield from _problems(item, {f"{name}.{inner}": what for inner, what in said.items()}, top)
+            continue
+        for message in said if isinstance(said, list) else [said]:
+            where = "" if name in ("non_field_errors", "__all__") else f"{name}: "
+            yield item.problem(f"{item.kind}.{item.name}: {where}{message}", top)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,97 @@
+"""Threads of our own for the database, so that nobody waits behind the one that all async ORM calls share."""
+
+import asyncio
+import contextlib
+import select
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
+
+from agents_app.observability import context as correlation
+from agents_app.observability import metrics
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+# What another try may mend. An internal error: psycopg's word for a transaction that PostgreSQL has ended for idling.
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
+
+_one_writer = threading.RLock()
+
+
+@contextlib.contextmanager
+def write_transaction() -> Iterator[None]:
+    """A transaction that writes. SQLite has room for one: ours take turns here, in order, and wake at once.
+
+    Its own way, trying again after sleeps that grow to 100 ms, made tokens wait behind a burst of new runs.
+    """
+    with _turn() if connection.vendor == "sqlite" else contextlib.nullcontext(), transaction.atomic():
+        yield
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    if not _one_writer.acquire(timeout=settings.DATABASE_TIMEOUT):
+        raise OperationalError("database is locked")
+    try:
+        yield
+    finally:
+        _one_writer.release()
+
+
+class DatabaseThreads:
+    """A few threads, each with a database connection of its own that is given up after an error."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._size = size
+        self._name = name
+        self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work` in one of the threads and wait for what it returns or raises."""
+        loop = asyncio.get_running_loop()
+        context = correlation.clean_context()
+        try:
+            return await loop.run_in_executor(self._pool, lambda: context.run(_guarded, work, args, kwargs))
+        except UNAVAILABLE:
+            metrics.DATABASE_ERRORS.labels(self._name).inc()
+            raise
+
+    async def release(self) -> None:
+        """Give up the threads' connections; the next use makes new ones."""
+        together = threading.Barrier(self._size)  # so that each thread takes one
+        await asyncio.gather(*(self.run(_release, together) for _ in range(self._size)))
+
+    async def close(self) -> None:
+        """End the threads, once they have done what they were given, and their connections with them."""
+        await self.release()
+        self._pool.shutdown(wait=False)
+
+
+def _release(together: threading.Barrier) -> None:
+    together.wait()
+    connection.close()
+
+
+def _guarded(work, args, kwargs):
+    _leave_dead_connection()
+    try:
+        return work(*args, **kwargs)
+    except DatabaseError:
+        if not connection.in_atomic_block:
+            connection.close()
+        raise
+
+
+def _leave_dead_connection() -> None:
+    """Give up a connection that the server has ended while nobody used it: its last words wait to be read."""
+    if connection.vendor == "postgresql" and connection.connection is not None and not connection.in_atomic_block:
+        poll = select.poll()
+        poll.register(connection.connection.fileno(), select.POLLIN)
+        if poll.poll(0) and not connection.is_usable():
+            connection.close()

@@ -1,0 +1,159 @@
+"""The process of a stdio server: how it is started, kept within bounds, and ended with all that it started."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import SubprocessStreamProtocol
+from pathlib import Path
+
+from agents_app.engine.mcp.transports.base import Unusable
+from agents_app.engine.spec import ProcessLimits, ServerSpec
+
+_LAUNCHER = str(Path(__file__).with_name("child.py"))
+_BUFFER = 1024 * 1024
+EXIT_GRACE = 1.5  # seconds from the end of its input to SIGTERM
+TERM_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
+_REAP_GRACE = 1.0  # seconds for the kernel to be done with SIGKILL
+_POLL = 0.02  # seconds
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Tells when the process itself ends, whoever still holds its pipes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_BUFFER, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+        super().process_exited()
+
+
+class Child:
+    """A started process, the head of a group of its own."""
+
+    def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
+        stdin, stdout, stderr = protocol.stdin, protocol.stdout, protocol.stderr
+        assert stdin is not None and stdout is not None and stderr is not None
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.exited = protocol.exited
+        self._transport = transport
+        self._group = transport.get_pid()
+
+    @property
+    def ending(self) -> str:
+        """How it ended, as the end of a sentence."""
+        status = self._transport.get_returncode()
+        if status is None:
+            return "its process closed its output"
+        if status < 0:
+            return f"its process was ended by {_signal_name(-status)}"
+        return f"its process ended with status {status}"
+
+    async def end(self, *, at_once: bool = False) -> None:
+        """End it and its group: by the end of its input (unless `at_once`), then SIGTERM, then SIGKILL.
+
+        However it is interrupted, nothing is left alive.
+        """
+        try:
+            self.stdin.close()
+            if not at_once:
+                await _within(EXIT_GRACE, self.exited.wait())
+            self._signal(signal.SIGTERM)
+            await _within(TERM_GRACE, self._gone())
+        finally:
+            self._signal(signal.SIGKILL)
+            self._transport.close()
+        await _within(_REAP_GRACE, self._gone())
+
+    async def _gone(self) -> None:
+        while not self.exited.is_set() or self._signal(0):
+            await asyncio.sleep(_POLL)
+
+    def _signal(self, number: int) -> bool:
+        """Send it to the whole group. Returns False where there is nobody left."""
+        try:
+            os.killpg(self._group, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+
+async def start(spec: ServerSpec) -> Child:
+    """Start the server's command in its folder.
+
+    Raises:
+        Unusable: the system does not run it.
+    """
+    loop = asyncio.get_running_loop()
+    environment = _environment(spec)
+    try:
+        folder = _folder(spec)
+        _find(spec.command, environment, folder)
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(loop),
+            sys.executable,
+            "-I",
+            "-S",
+            _LAUNCHER,
+            str(os.getpid()),
+            _limits(spec.limits),
+            spec.command,
+            *spec.args,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Unusable(f"its process cannot be started: {error.strerror}") from error
+    return Child(transport, protocol)
+
+
+def _environment(spec: ServerSpec) -> dict[str, str]:
+    language = os.environ.get("LANG", "")
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+        "LANG": "C.UTF-8" if language in ("", "C", "POSIX") else language,
+        **dict(spec.env),
+    }
+
+
+def _folder(spec: ServerSpec) -> str:
+    if not spec.folder:
+        return tempfile.gettempdir()
+    Path(spec.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return spec.folder
+
+
+def _find(command: str, environment: dict[str, str], folder: str) -> None:
+    path = str(Path(folder, command)) if "/" in command else command
+    if shutil.which(path, path=environment["PATH"]) is None:
+        where = "" if "/" in command else " on the PATH"
+        raise Unusable(f"there is no program {command!r}{where}")
+
+
+def _limits(limits: ProcessLimits) -> str:
+    given = {
+        "RLIMIT_DATA": limits.memory,
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_CORE": 0,
+    }
+    return ",".join(f"{name}={value}" for name, value in given.items() if value is not None)
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+async def _within(seconds: float, waiting: "asyncio._CoroutineLike[object]") -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(waiting, seconds)

@@ -1,0 +1,56 @@
+"""Models by provider kind."""
+
+import asyncio
+import importlib
+import sys
+
+from agents_app.engine.providers.base import Model, ModelRequest
+from agents_app.engine.spec import ModelSpec
+from agents_app.exceptions import RunFailed
+
+__all__ = ["Model", "ModelRequest", "close_models", "open_model", "prepare"]
+
+_ANTHROPIC = "agents_app.engine.providers.anthropic"
+
+
+async def open_model(spec: ModelSpec) -> Model:
+    """The model that `spec` describes; connections are shared by equal specs.
+
+    Raises:
+        RunFailed: no provider, or a kind that this version does not speak.
+    """
+    if spec.kind == "openai":
+        from agents_app.engine.providers.openai import OpenAIModel
+
+        return OpenAIModel.shared(spec)
+    if spec.kind == "anthropic":
+        # Loading the SDK takes seconds: in a thread, so that others' tokens flow, and only where it is used.
+        await asyncio.to_thread(importlib.import_module, _ANTHROPIC)
+        from agents_app.engine.providers.anthropic import AnthropicModel
+
+        return AnthropicModel.shared(spec)
+    if spec.kind == "local":
+        from agents_app.engine.providers.local import open_local_model
+
+        return await open_local_model(spec)
+    if not spec.kind:
+        raise RunFailed("No model provider is set up yet. Add one in the admin.", code="no_provider")
+    raise RunFailed(f"This version does not speak to providers of kind {spec.kind!r}.", code="unsupported_provider")
+
+
+async def close_models() -> None:
+    """Close every shared connection."""
+    from agents_app.engine.providers.openai import OpenAIModel
+
+    await OpenAIModel.close_all()
+    if _ANTHROPIC in sys.modules:
+        from agents_app.engine.providers.anthropic import AnthropicModel
+
+        await AnthropicModel.close_all()
+
+
+def prepare() -> None:
+    """Import the SDK now: it takes half a second, which the first run should not wait for."""
+    from agents_app.engine.providers import openai
+
+    openai.prepare()

@@ -1,0 +1,205 @@
+"""From the bytes of a stream of Anthropic's Messages API to parts. Pure: fed with bytes, asks nobody."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agents_app.engine.providers import errors
+from agents_app.engine.providers.base import (
+    BlocksPart,
+    EndPart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    UsagePart,
+    tokens,
+)
+from agents_app.engine.providers.openai_stream import SSELines
+from agents_app.exceptions import ModelError, ModelUnavailable
+
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",  # only tools of the server's own, of which we send none, can pause a turn
+}
+_KEY_ERRORS = {"authentication_error", "permission_error"}
+_PERMANENT_ERRORS = {"invalid_request_error", "not_found_error", "billing_error", "request_too_large"}
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block of the answer: as it began, and the pieces that came since."""
+
+    said: dict[str, Any]
+    position: int = -1  # among the calls, where it is one
+    pieces: list[str] = field(default_factory=list)
+    signature: str = ""
+
+    @property
+    def kind(self) -> str:
+        return self.said["type"]
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether the provider wants it back as it was."""
+        return self.kind not in ("text", "tool_use")
+
+    def whole(self) -> dict[str, Any]:
+        """The block as it is sent back. A call only keeps its place: the turn has it already."""
+        if self.kind == "tool_use":
+            return {"type": "tool_use"}
+        if self.kind == "text":
+            return {"type": "text", "text": "".join(self.pieces)}
+        if self.kind == "thinking":
+            signature = {"signature": self.signature} if self.signature else {}
+            return self.said | {"thinking": "".join(self.pieces)} | signature
+        return self.said
+
+
+class MessageEvents:
+    """Decodes the stream of `POST /v1/messages`. `origin`: who understands the blocks of this answer.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/streaming, and the types of the SDK.
+    """
+
+    def __init__(self, origin: str) -> None:
+        self._lines = SSELines()
+        self._origin = origin
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._usage: dict[str, Any] = {}
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Part]:
+        """The parts in `data`.
+
+        Raises:
+            ModelUnavailable: broken JSON, or an error event that says to try again.
+            ModelError: an error event that does not, or the model declined to answer.
+        """
+        return self._read(self._lines.feed(data))
+
+    def end(self) -> list[Part]:
+        """The parts of a last line that has no end. Raises as `feed` does."""
+        return self._read(self._lines.end())
+
+    def _read(self, payloads: Iterator[bytes]) -> list[Part]:
+        parts: list[Part] = []
+        for payload in payloads:
+            if not payload:
+                continue
+            try:
+                self._event(orjson.loads(payload), parts)
+            except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
+                text = "The model's stream has a broken piece in it."
+                raise ModelUnavailable(text, code="model_bad_stream") from error
+        return parts
+
+    def _event(self, event: dict[str, Any], parts: list[Part]) -> None:
+        match event.get("type"):
+            case "content_block_delta":
+                self._delta(self._blocks[event["index"]], event["delta"], parts)
+            case "content_block_start":
+                self._begin(event["index"], event["content_block"], parts)
+            case "content_block_stop":
+                self._stop(self._blocks[event["index"]], parts)
+            case "message_start":
+                self._count(event["message"].get("usage"))
+            case "message_delta":
+                self._count(event.get("usage"))
+                self._finish(event["delta"], parts)
+            case "message_stop":
+                self.done = True
+            case "error":
+                raise error_in_stream(event.get("error"))
+
+    def _begin(self, index: int, said: dict[str, Any], parts: list[Part]) -> None:
+        block = self._blocks[index] = _Block(said)
+        if block.kind == "tool_use":
+            block.position = self._calls
+            self._calls += 1
+            parts.append(ToolCallPart(block.position, _text(said["id"]), _text(said["name"]), ""))
+        elif block.kind in ("text", "thinking"):
+            self._words(block, said.get(block.kind) or "", parts)
+
+    def _delta(self, block: _Block, delta: dict[str, Any], parts: list[Part]) -> None:
+        match delta["type"]:
+            case "text_delta":
+                self._words(block, delta["text"], parts)
+            case "thinking_delta":
+                self._words(block, delta["thinking"], parts)
+            case "input_json_delta":
+                self._arguments(block, delta["partial_json"], parts)
+            case "signature_delta":
+                block.signature += delta["signature"]
+
+    def _words(self, block: _Block, words: str, parts: list[Part]) -> None:
+        if text := _text(words):
+            block.pieces.append(text)
+            parts.append(TextPart(text) if block.kind == "text" else ReasoningPart(text))
+
+    def _arguments(self, block: _Block, json: str, parts: list[Part]) -> None:
+        if text := _text(json):
+            block.pieces.append(text)
+            parts.append(ToolCallPart(block.position, "", "", text))
+
+    def _stop(self, block: _Block, parts: list[Part]) -> None:
+        if block.kind == "tool_use" and not block.pieces and block.said.get("input"):
+            self._arguments(block, orjson.dumps(block.said["input"]).decode(), parts)  # not streamed, as others do it
+
+    def _finish(self, delta: dict[str, Any], parts: list[Part]) -> None:
+        reason = delta.get("stop_reason")
+        if not reason:
+            return
+        if reason == "refusal":
+            raise _refusal(delta.get("stop_details"))
+        parts.append(self._usage_part())
+        blocks = [self._blocks[index] for index in sorted(self._blocks)]
+        if any(block.is_opaque for block in blocks):
+            parts.append(BlocksPart(self._origin, [block.whole() for block in blocks]))
+        parts.append(EndPart(_REASONS.get(reason, reason)))
+
+    def _count(self, usage: dict[str, Any] | None) -> None:
+        """Take over counts: those of the end are totals, and may leave out what the beginning has said."""
+        self._usage |= {name: count for name, count in (usage or {}).items() if count is not None}
+
+    def _usage_part(self) -> UsagePart:
+        count, details = self._usage.get, self._usage.get("output_tokens_details") or {}
+        cached = tokens(count("cache_read_input_tokens"))
+        return UsagePart(
+            input_tokens=tokens(count("input_tokens")) + tokens(count("cache_creation_input_tokens")) + cached,
+            output_tokens=tokens(count("output_tokens")),
+            reasoning_tokens=tokens(details.get("thinking_tokens")),
+            cached_tokens=cached,
+        )
+
+
+def error_in_stream(error: Any) -> ModelError:
+    """The exception for an `error` event."""
+    detail = error if isinstance(error, dict) else {"message": error}
+    kind, message = str(detail.get("type")), errors.reason(detail)
+    if kind in _KEY_ERRORS:
+        return errors.key_refused()
+    text = f"The model's server broke off with an error: {message}"
+    if kind in _PERMANENT_ERRORS:
+        return ModelError(text)
+    return ModelUnavailable(text, code="model_rate_limited" if kind == "rate_limit_error" else "model_unavailable")
+
+
+def _refusal(details: Any) -> ModelError:
+    explanation = details.get("explanation") if isinstance(details, dict) else None
+    why = f": {explanation}" if isinstance(explanation, str) and explanation.strip() else "."
+    return ModelError(f"The model declined to answer{why}", code="content_filter")
+
+
+def _text(value: Any) -> str:
+    """A text without NUL, which databases refuse."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value.replace("\x00", "") if "\x00" in value else value

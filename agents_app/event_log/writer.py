@@ -1,0 +1,276 @@
+"""Group commit: what all runs of a worker have to say is written in one transaction, then published.
+
+Nobody sees a token that is not in the database. The interval between two transactions adapts: a few milliseconds
+while there is little to do, more as the loop or the writer's thread fills up.
+"""
+
+import asyncio
+import datetime
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agents_app import live
+from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
+from agents_app.engine.events import Delta
+from agents_app.event_log import transaction
+from agents_app.event_log.transaction import Entry, Segment, Write, Written
+from agents_app.exceptions import Fenced, StorageUnavailable
+from agents_app.models import Step
+from agents_app.observability import metrics
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_INTERVAL = 0.002
+LONGEST_INTERVAL = 0.1
+PATIENCE = 10.0  # seconds that a refused transaction is tried again
+_FULL = 256 * 1024  # characters of one run that may wait for the writer
+
+
+class RunLog:
+    """What one claimed run says. Everything that it writes is refused once its fence is outdated.
+
+    Once a part could not be written, what is said later is dropped: it would leave a hole. `commit` and `room` tell.
+    """
+
+    def __init__(self, writer: "LogWriter", run_id: uuid.UUID, session_id: str, fence: int) -> None:
+        self._writer = writer
+        self.run_id = run_id
+        self.session_id = session_id
+        self.fence = fence
+        # Owned by the writer's thread: the delta rows at the end of the session's log that a step may replace.
+        self.segments: list[Segment] = []
+        self.last_seq = 0
+        self._entries: list[Entry] = []
+        self._steps: list[Step] = []
+        self._changes: dict[str, Any] = {}
+        self._then: list[Callable[[], None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._size = 0
+        self._room = asyncio.Event()
+        self._broken: Exception | None = None
+
+    def delta(self, delta: Delta) -> None:
+        """Say a piece of a step. Pieces that wait together become one row."""
+        if self._broken:
+            return
+        self._size += len(delta.content)
+        last = self._entries[-1] if self._entries else None
+        if last is not None and last.delta is not None and last.delta.step == delta.step:
+            last.pieces.append(delta.content)
+        else:
+            self._entries.append(Entry("reasoning_delta", delta=delta, pieces=[delta.content]))
+        self._writer.wake(self)
+
+    def add(self, kind: str, data: dict[str, Any], *, replaces: tuple[int, ...] = ()) -> None:
+        """Say a whole event; it replaces the deltas of the steps in `replaces`."""
+        if self._broken:
+            return
+        self._entries.append(Entry(kind, data=orjson.dumps(data).decode(), replaces=replaces))
+        self._writer.wake(self)
+
+    def step(self, row: Step) -> None:
+        """Write down a step, or its new state, in the same transaction as what was said before it."""
+        if self._broken:
+            return
+        self._steps.append(row)
+        self._writer.wake(self)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that the source should be slowed: see `room`."""
+        return self._size > _FULL or self._broken is not None
+
+    async def room(self) -> None:
+        """Wait until there is room again.
+
+        Raises:
+            Fenced, StorageUnavailable: nothing of this run will be written any more.
+        """
+        while self.is_full:
+            if self._broken:
+                raise self._broken
+            self._room.clear()
+            await self._room.wait()
+
+    async def commit(self, *, then: Callable[[], None] | None = None, **changes: Any) -> None:
+        """Write all that was said, with `changes` to the run's row; return when it is in the database.
+
+        `then` is called in the same transaction, after the changes.
+
+        Raises:
+            Fenced, StorageUnavailable: it is not, and nothing of this run will be written any more.
+        """
+        if self._broken:
+            raise self._broken
+        self._changes |= changes
+        if then is not None:
+            self._then.append(then)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._writer.wake(self)
+        await waiter
+
+    def take(self) -> Write:
+        """Hand over all that waits."""
+        write = Write(self, self._entries, self._steps, self._changes, self._then, self._waiters)
+        self._entries, self._steps, self._changes, self._then, self._waiters = [], [], {}, [], []
+        self._size = 0
+        self._room.set()
+        return write
+
+    def fail(self, error: Exception, waiters: list[asyncio.Future[None]]) -> None:
+        """Nothing of this run will be written any more, nor what it has said meanwhile."""
+        self._broken = self._broken or error
+        for waiter in [*waiters, *self.take().waiters]:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._room.set()
+
+
+@dataclass(slots=True)
+class Interval:
+    """How long to wait between two transactions, from how busy the loop and the writer's thread are."""
+
+    seconds: float = SHORTEST_INTERVAL
+    _since: float = field(default_factory=time.monotonic)
+    _cpu: float = field(default_factory=time.thread_time)
+    _writing: float = 0.0
+
+    def wrote(self, seconds: float) -> None:
+        """Count a transaction; every tenth of a second, adapt."""
+        self._writing += seconds
+        now = time.monotonic()
+        if (span := now - self._since) < 0.1:
+            return
+        cpu = time.thread_time()
+        busy = max(cpu - self._cpu, self._writing) / span
+        self._since, self._cpu, self._writing = now, cpu, 0.0
+        if busy > 0.6:
+            self.seconds = min(max(self.seconds, 0.005) * 1.3, LONGEST_INTERVAL)
+        elif busy < 0.45:
+            self.seconds = max(self.seconds / 1.2, SHORTEST_INTERVAL)
+
+
+class LogWriter:
+    """Writes for all runs of this process, on one thread and one connection."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RunLog, None] = {}
+        self._news = asyncio.Event()
+        self._thread = DatabaseThreads("log-writer", 1)
+        self._task: asyncio.Task[None] | None = None
+        self._patience = PATIENCE
+        self._flushing = asyncio.Lock()  # what a run says is written in the order in which it said it
+        self.interval = Interval()
+        self._waiting_since: float | None = None  # what waits; and what is being written
+        self._writing_since: float | None = None
+
+    def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
+        """The log of a run that this process has claimed."""
+        return RunLog(self, run_id, session_id, fence)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write_for_ever())
+        metrics.watch_log_lag(self._lag)
+
+    async def stop(self) -> None:
+        """Write what waits, then end; a database that refuses now will not be waited for long."""
+        self._patience = 1.0
+        while self._waiting or self._flushing.locked():
+            await self._flush()
+        if self._task:
+            self._task.cancel()
+        await self._thread.close()
+
+    def wake(self, log: RunLog) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._waiting[log] = None
+        self._news.set()
+
+    def _lag(self) -> float:
+        """Seconds for which the oldest event has waited to be written."""
+        since = self._writing_since or self._waiting_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    async def _write_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        not_before = 0.0
+        while True:
+            await self._news.wait()
+            if (pause := not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            not_before = loop.time() + self.interval.seconds
+            try:
+                await self._flush()
+            except Exception:
+                logger.exception("The log's writer failed; it goes on")
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            await self._flush_waiting()
+
+    async def _flush_waiting(self) -> None:
+        self._news.clear()
+        batch = [log.take() for log in self._waiting]
+        self._waiting.clear()
+        self._writing_since, self._waiting_since = self._waiting_since, None
+        if not batch:
+            return
+        began = time.monotonic()
+        written = await self._write_or_fail(batch)
+        took = time.monotonic() - began
+        self.interval.wrote(took)
+        since, self._writing_since = self._writing_since or began, None
+        await live.publish((done.session_id, done.frames) for done in written if done.frames)
+        _answer(batch, written)
+        metrics.FLUSH_SECONDS.observe(took)
+        if events := sum(len(done.frames) for done in written):
+            metrics.FLUSH_EVENTS.observe(events)
+            metrics.TOKEN_AGE.observe(time.monotonic() - since)
+
+    async def _write_or_fail(self, batch: list[Write]) -> list[Written]:
+        """Write the batch. Where that fails for good, write each run's part alone: one must not cost the others."""
+        try:
+            return await self._write(batch)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, UNAVAILABLE):
+                return [done for write in batch for done in await self._write_or_fail([write])]
+            logger.exception("The event log refused a transaction")
+            reason = StorageUnavailable("The server could not save the run's progress.")
+            reason.__cause__ = error
+            for write in batch:
+                write.log.fail(reason, write.waiters)
+            return []
+
+    async def _write(self, batch: list[Write]) -> list[Written]:
+        """Write the batch in one transaction; a database that refuses for a moment is asked again."""
+        began = time.monotonic()
+        pause = 0.05
+        attempt = transaction.Attempt()
+        while True:
+            try:
+                return await self._thread.run(transaction.write, batch, datetime.datetime.now(datetime.UTC), attempt)
+            except UNAVAILABLE as error:
+                if time.monotonic() > began + self._patience:
+                    raise
+                logger.warning("The database refuses the event log; trying again: %r", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def _answer(batch: list[Write], written: list[Written]) -> None:
+    owned = {done.log for done in written}
+    for write in batch:
+        if write.log in owned:
+            for waiter in write.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        else:
+            write.log.fail(Fenced("Another worker has this run now."), write.waiters)

@@ -1,7 +1,0 @@
-"""The event log: the truth that every watcher reads. Layer by layer: rows, store, writer, following."""
-
-from agents_app.log.following import follow
-from agents_app.log.rows import Row, heads, prune, read, record
-from agents_app.log.writer import LogWriter, RunLog
-
-__all__ = ["LogWriter", "Row", "RunLog", "follow", "heads", "prune", "read", "record"]

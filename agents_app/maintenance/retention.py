@@ -1,0 +1,141 @@
+"""Retention: what is old is deleted, a few rows in each transaction, so that nobody waits for it."""
+
+import datetime
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session as WebSession
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.utils import timezone
+
+from agents_app import event_log
+from agents_app.database.batches import Pace
+from agents_app.database.threads import write_transaction
+from agents_app.models import Artifact, Delivery, Run, ScheduledTask, Session, Skip, TokenUse
+
+KINDS = ("events", "artifacts", "runs", "history")
+_RUNS, _ARTIFACTS, _ROWS = 100, 20, 1000  # in one transaction; an artifact may be megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What may go: what is older than `before`, and not of the `keep` newest runs of its session."""
+
+    kind: str
+    before: datetime.datetime
+    keep: int = 0
+    session_id: str | None = None
+    rest: Callable[[float], object] = field(default=time.sleep, compare=False)
+
+
+def by_settings(rest: Callable[[float], object] = time.sleep) -> list[Rule]:
+    """The rules of RETENTION_DAYS_… that are set."""
+    ages = {
+        "events": settings.EVENT_RETENTION_DAYS,
+        "artifacts": settings.ARTIFACT_RETENTION_DAYS,
+        "runs": settings.RUN_RETENTION_DAYS,
+        "history": settings.HISTORY_RETENTION_DAYS,
+    }
+    now, keep = timezone.now(), settings.KEEP_RUNS_PER_SESSION
+    return [Rule(kind, now - datetime.timedelta(days=days), keep, rest=rest) for kind, days in ages.items() if days > 0]
+
+
+def apply(rule: Rule) -> Counter[str]:
+    """Delete what the rule lets go. Returns how many rows of each kind."""
+    return _VERBS[rule.kind](rule)
+
+
+def told(counts: Counter[str]) -> str:
+    """What `apply` has counted, in words."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) + " deleted."
+
+
+def _events(rule: Rule) -> Counter[str]:
+    count = event_log.prune(rule.before, keep=rule.keep, session_id=rule.session_id, pace=Pace(_ROWS, rule.rest))
+    return Counter(events=count)
+
+
+def _artifacts(rule: Rule) -> Counter[str]:
+    """Steps stay, and name what is gone."""
+    rows = Artifact.objects.filter(created_at__lt=rule.before, run__finished_at__lt=rule.before)
+    rows = rows.filter(run__number__lte=F("run__session__run_count") - rule.keep)
+    if rule.session_id is not None:
+        rows = rows.filter(run__session=rule.session_id)
+    return Counter(artifacts=_delete(rows, rule, _ARTIFACTS))
+
+
+def _runs(rule: Rule) -> Counter[str]:
+    """Runs with all that belongs to them, and sessions that have none left.
+
+    A run goes once its events have: from the beginning of its session, so that what stays is the end of a talk.
+    """
+    counts = _events(rule)
+    owing = Delivery.objects.filter(run=OuterRef("pk"), status=Delivery.Status.PENDING)
+    rows = Run.objects.filter(
+        finished_at__lt=rule.before,
+        last_seq__lte=F("session__pruned_seq"),
+        number__lte=F("session__run_count") - rule.keep,
+    ).exclude(Exists(owing))
+    rows = rows.exclude(task__isnull=False, settled=False)  # its task has yet to see how it ended
+    if rule.session_id is not None:
+        rows = rows.filter(session=rule.session_id)
+    counts["runs"] = _delete(rows, rule, _RUNS, first=_let_go_of_children)
+    if rule.session_id is None:
+        counts["sessions"] = _empty_sessions(rule)
+    return counts
+
+
+def _let_go_of_children(ids: list[Any]) -> None:
+    """What an agent asked another for is in a session of its own, and goes in its own time."""
+    Run.objects.filter(parent__in=ids).update(parent=None)
+
+
+def _empty_sessions(rule: Rule) -> int:
+    rows = Session.objects.filter(run_count__gt=0, updated_at__lt=rule.before, last_seq=F("pruned_seq"))
+    rows = rows.exclude(Exists(Run.objects.filter(session=OuterRef("pk"))))
+    rows = rows.exclude(Exists(ScheduledTask.objects.filter(kept_session=OuterRef("pk"))))
+    return _delete(rows, rule, _RUNS)
+
+
+def _history(rule: Rule) -> Counter[str]:
+    """What tells of the past and nothing depends on: of one session there is none."""
+    if rule.session_id is not None:
+        return Counter()
+    told_already = Delivery.objects.exclude(status=Delivery.Status.PENDING)
+    return Counter(
+        {
+            "skips": _delete(Skip.objects.filter(until__lt=rule.before), rule, _ROWS),
+            "webhook deliveries": _delete(told_already.filter(created_at__lt=rule.before), rule, _ROWS),
+            "days of token use": _delete(TokenUse.objects.filter(day__lt=rule.before.date()), rule, _ROWS),
+            "expired sign-ins": _delete(WebSession.objects.filter(expire_date__lt=timezone.now()), rule, _ROWS),
+        }
+    )
+
+
+def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[Any]], None] = lambda ids: None) -> int:
+    """Delete the rows, at most so many in one transaction; `first` is called in it with their ids. Returns how many."""
+    deleted, pace = 0, Pace(most, rule.rest)
+    while True:
+        began, wanted = time.monotonic(), pace.rows
+        with write_transaction():
+            # Others may be about to change a row: whoever is locked, is left for the next time.
+            locked = rows.select_for_update(of=("self",), skip_locked=True).order_by("pk")
+            ids = list(locked.values_list("pk", flat=True)[:wanted])
+            first(ids)
+            rows.model._default_manager.filter(pk__in=ids).delete()
+        deleted += len(ids)
+        if len(ids) < wanted:
+            return deleted
+        pace.worked(time.monotonic() - began)
+
+
+_VERBS: dict[str, Callable[[Rule], Counter[str]]] = {
+    "events": _events,
+    "artifacts": _artifacts,
+    "runs": _runs,
+    "history": _history,
+}

@@ -1,0 +1,93 @@
+"""Sessions → lines of JSON."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+
+from agents_app.maintenance.transfer.columns import FORMAT, VERSION, plain, told
+from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+
+_IN_MEMORY = 16 * 1024**2  # bytes of one session
+_ATTEMPTS = 5
+_ROWS_AT_ONCE = 200
+_PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval), ("artifact", Artifact))
+
+
+class Busy(Exception):
+    """A run of the session is going on: it can be exported when that has ended."""
+
+
+def export(session_ids: Iterable[str], out: IO[bytes]) -> tuple[int, list[str]]:
+    """Write the sessions to `out`. Returns how many, and which were left out because a run of theirs goes on.
+
+    Each is as it was at one moment, without holding anybody up: one that changes meanwhile is read again.
+    """
+    lines = sessions = 0
+    busy = []
+    lines += _write(out, [{"format": FORMAT, "version": VERSION} | _origin()])
+    for session_id in session_ids:
+        try:
+            lines += _export(session_id, out)
+            sessions += 1
+        except Busy:
+            busy.append(session_id)
+        except Session.DoesNotExist:
+            pass  # deleted meanwhile
+    _write(out, [{"end": {"sessions": sessions, "lines": lines}}])
+    return sessions, busy
+
+
+def _origin() -> dict[str, Any]:
+    return {"product": settings.VERSION, "exported_at": timezone.now()}
+
+
+def _export(session_id: str, out: IO[bytes]) -> int:
+    for _ in range(_ATTEMPTS):
+        before = _state(session_id)
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(settings.VAR_DIR)) as spool:
+            lines = _write(spool, _lines(session_id))
+            if _state(session_id) == before:
+                spool.seek(0)
+                shutil.copyfileobj(spool, out)
+                return lines
+    raise Busy(session_id)
+
+
+def _state(session_id: str) -> tuple[Any, ...]:
+    """What changes whenever the session does.
+
+    Raises:
+        Busy: a run goes on.
+        Session.DoesNotExist: it was deleted.
+    """
+    session = Session.objects.get(pk=session_id)
+    if session.runs.unfinished().exists():
+        raise Busy(session_id)
+    return session.last_seq, session.pruned_seq, session.run_count, session.updated_at, session.runs.count()
+
+
+def _lines(session_id: str) -> Iterator[dict[str, Any]]:
+    session = Session.objects.select_related("owner", "agent").get(pk=session_id)
+    owner = session.owner.get_username() if session.owner else None
+    agent = session.agent.name if session.agent else None
+    yield {"session": told("session", session) | {"owner": owner, "agent": agent}}
+    for run in Run.objects.filter(session=session).order_by("number").iterator(_ROWS_AT_ONCE):
+        yield {"run": told("run", run) | {"parent": run.parent_id}}
+        for kind, model in _PARTS:
+            for row in model.objects.filter(run=run).order_by("pk").iterator(_ROWS_AT_ONCE):
+                yield {kind: told(kind, row) | {"run": run.pk}}
+    for event in Event.objects.filter(session=session).order_by("seq").iterator(_ROWS_AT_ONCE):
+        yield {"event": told("event", event) | {"data": orjson.Fragment(event.data)}}
+
+
+def _write(out: IO[bytes], lines: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    for line in lines:
+        out.write(orjson.dumps(line, default=plain, option=orjson.OPT_APPEND_NEWLINE))
+        count += 1
+    return count

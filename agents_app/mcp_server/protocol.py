@@ -1,0 +1,150 @@
+"""The SDK's server, in its stateless mode: one of it for each event loop. Importing it takes a while: see `door`."""
+
+import asyncio
+import contextvars
+import json
+import logging
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import mcp_types as types
+from django.conf import settings
+from mcp import MCPError
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, check_arguments
+from agents_app.exceptions import AgentError, RateLimited
+from agents_app.mcp_server import tools
+from agents_app.mcp_server.requests import Asking
+
+logger = logging.getLogger(__name__)
+
+_ASKING = "mcp.asking"  # the scope's key
+_INSTRUCTIONS = (
+    "Agents of this server do work for you: `list_agents` says who there is, `run_agent` asks one and waits for the "
+    "answer. Name a session_id to go on with a conversation. `create_task` schedules work. A run that takes long, or "
+    "waits for a person's approval, goes on by itself: `get_run` says how it stands."
+)
+
+
+def make_server() -> Server:
+    """The server, as the SDK has it: its name, its tools and how they are called."""
+    return Server(
+        "aintandem",
+        title=settings.PRODUCT_NAME,
+        version=settings.VERSION,
+        instructions=_INSTRUCTIONS,
+        on_list_tools=_list_tools,
+        on_call_tool=_call_tool,
+    )
+
+
+async def _list_tools(context: ServerRequestContext, params: Any) -> types.ListToolsResult:
+    return types.ListToolsResult(tools=[_described(tool) for tool in tools.offered(_asking(context).user)])
+
+
+def _described(tool: Tool) -> types.Tool:
+    hints = types.ToolAnnotations(
+        read_only_hint=tool.read_only, destructive_hint=tool.name == "delete_task", idempotent_hint=tool.idempotent
+    )
+    return types.Tool(name=tool.name, description=tool.description, input_schema=tool.parameters, annotations=hints)
+
+
+async def _call_tool(context: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
+    asking, arguments = _asking(context), params.arguments or {}
+    assert context.request_id is not None
+    asked = tools.Asked(asking, context.request_id, context.session.report_progress)
+    tool = next((tool for tool in tools.offered(asking.user, asked) if tool.name == params.name), None)
+    if tool is None:
+        raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}.")
+    try:
+        _check_texts(arguments)
+        check_arguments(tool, arguments)
+        result = await tool.call(arguments, Call(asking.mark(context.request_id), lambda text: None))
+    except ToolError as error:
+        result = ToolResult(str(error), is_error=True)
+    except RateLimited as error:
+        result = ToolResult(f"{error} Try again after {error.retry_after:.0f} seconds.", is_error=True)
+    except AgentError as error:
+        result = ToolResult(str(error), is_error=True)
+    except Exception:
+        logger.exception("The tool %s failed", params.name)
+        result = ToolResult("The server failed. The failure was logged.", is_error=True)
+    return _result(result if isinstance(result, ToolResult) else ToolResult(result))
+
+
+def _check_texts(arguments: dict[str, Any]) -> None:
+    """See that a database can hold them.
+
+    Raises:
+        ToolError: not a number, half a character, or NUL is among them.
+    """
+    try:
+        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"The arguments are no JSON: {error}.") from None
+    if any("\x00" in text for text in _texts(arguments)):
+        raise ToolError("The arguments must not contain NUL characters.")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            yield from _texts(inner)
+
+
+def _result(result: ToolResult) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(text=result.content)],
+        structured_content=result.details or None,
+        is_error=result.is_error,
+    )
+
+
+def _asking(context: ServerRequestContext) -> Asking:
+    assert context.request is not None
+    return context.request.scope[_ASKING]
+
+
+# Its life
+
+
+class _Running:
+    """The SDK's manager, whose task group one task of its own enters and leaves."""
+
+    def __init__(self) -> None:
+        self.manager = StreamableHTTPSessionManager(make_server(), stateless=True)
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stop = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    async def _run(self) -> None:
+        async with self.manager.run():
+            self.ready.set_result(None)
+            await self.stop.wait()
+
+
+_running: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Running] = weakref.WeakKeyDictionary()
+
+
+async def handle(scope: dict[str, Any], receive: Any, send: Any, asking: Asking) -> None:
+    """Answer one request that the door has let in."""
+    loop = asyncio.get_running_loop()
+    if loop not in _running:
+        _running[loop] = _Running()
+    running = _running[loop]
+    await asyncio.shield(running.ready)
+    await running.manager.handle_request({**scope, _ASKING: asking}, receive, send)
+
+
+async def close() -> None:
+    """End what goes on; clients come back to another instance."""
+    running = _running.pop(asyncio.get_running_loop(), None)
+    if running is not None:
+        running.stop.set()
+        await running.task

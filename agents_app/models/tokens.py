@@ -1,0 +1,101 @@
+"""What callers prove themselves with: API tokens, and tickets of the chat socket."""
+
+import datetime
+import hashlib
+import secrets
+import uuid
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from knox.crypto import hash_token
+from knox.models import AbstractAuthToken, AuthTokenManager
+
+from agents_app.database.threads import write_transaction
+
+TICKET_SECONDS = 60
+_USE_INTERVAL = datetime.timedelta(minutes=1)
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def visible_to(self, user: Any) -> "ApiTokenQuerySet":
+        """One's own: not even an administrator drives somebody else's."""
+        return self.filter(user=user)
+
+    def valid(self) -> "ApiTokenQuerySet":
+        """Neither expired nor of a user who may not come in any more."""
+        unexpired = models.Q(expiry__isnull=True) | models.Q(expiry__gt=timezone.now())
+        return self.filter(unexpired, user__is_active=True)
+
+    def of(self, text: str) -> "ApiToken | None":
+        """The valid token that reads so."""
+        if not text.isascii() or len(text) > 200:
+            return None
+        return self.valid().filter(digest=hash_token(text)).select_related("user").first()
+
+
+class ApiToken(AbstractAuthToken):
+    """A token of a user's programs, kept as its hash. It is what the user is, until it expires or is revoked."""
+
+    uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100, help_text="What it is for.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+
+    objects = AuthTokenManager.from_queryset(ApiTokenQuerySet)()
+
+    class Meta:
+        ordering: ClassVar = ["-created"]
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.token_key}…)"
+
+    def mark_used(self) -> None:
+        """Remember the moment. At most once a minute, so that reading is not writing."""
+        now = timezone.now()
+        if self.last_used_at is None or self.last_used_at < now - _USE_INTERVAL:
+            with write_transaction():
+                ApiToken.objects.filter(pk=self.pk).update(last_used_at=now)
+            self.last_used_at = now
+
+
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    def issue(self, user: Any, token: ApiToken | None) -> str:
+        """A new ticket, good once and for TICKET_SECONDS; its text is nowhere else. Old ones are swept away."""
+        now = timezone.now()
+        text = secrets.token_urlsafe(32)
+        expires_at = now + datetime.timedelta(seconds=TICKET_SECONDS)
+        with write_transaction():
+            self.filter(expires_at__lt=now).delete()
+            self.create(digest=_digest(text), user=user, token=token, expires_at=expires_at)
+        return text
+
+    def redeem(self, text: str) -> "Ticket | None":
+        """The ticket that reads so, if nobody has used it before: of two who try at once, one gets it."""
+        mine = self.filter(digest=_digest(text))
+        with write_transaction():
+            if not mine.filter(used=False, expires_at__gt=timezone.now()).update(used=True):
+                return None
+        return mine.filter(user__is_active=True).select_related("user", "token").first()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Ticket(models.Model):
+    """Lets a page open one chat socket, where it cannot send a token in a header."""
+
+    digest = models.CharField(primary_key=True, max_length=64)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    token = models.ForeignKey(
+        ApiToken, null=True, on_delete=models.CASCADE, related_name="+", help_text="What it was asked for with."
+    )
+    expires_at = models.DateTimeField(db_index=True)
+    used = models.BooleanField(default=False)
+
+    objects = TicketQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.user}, until {self.expires_at:%H:%M:%S}"

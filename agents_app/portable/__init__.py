@@ -1,7 +1,0 @@
-"""Sessions as a file: written line by line, and read again here or in another deployment. See docs/data-care.md."""
-
-from agents_app.portable.exporting import Busy, export
-from agents_app.portable.importing import Imported, import_sessions
-from agents_app.portable.reading import Broken
-
-__all__ = ["Broken", "Busy", "Imported", "export", "import_sessions"]

@@ -1,0 +1,140 @@
+"""Verbs over approvals: ask a person, take the answer, answer for a person who does not come."""
+
+import datetime
+import logging
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from agents_app import event_log
+from agents_app.database.errors import storage_errors
+from agents_app.database.threads import write_transaction
+from agents_app.engine.events import StepDone
+from agents_app.exceptions import AlreadyAnswered, InvalidRequest, NotFound
+from agents_app.models import Approval, Run, Session
+from agents_app.runs import enqueue_next
+
+logger = logging.getLogger(__name__)
+
+LONGEST_REASON = 2000
+_PENDING, _APPROVED, _DENIED = Approval.Status.PENDING, Approval.Status.APPROVED, Approval.Status.DENIED
+
+
+def required_data(row: StepDone, expires_at: datetime.datetime) -> dict[str, Any]:
+    """The data of `approval_required`."""
+    return {
+        "tool_call_id": row.tool_call_id,
+        "tool_name": row.tool_name,
+        "arguments": row.arguments or {},
+        "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
+    }
+
+
+def ask(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:
+    """Write down which calls wait for a person, in the caller's transaction. What is known already stays."""
+    asked = [
+        Approval(
+            run=run,
+            step=row.index,
+            tool_call_id=row.tool_call_id,
+            tool_name=row.tool_name,
+            arguments=row.arguments or {},
+            expires_at=expires_at,
+        )
+        for row in rows
+    ]
+    Approval.objects.bulk_create(asked, ignore_conflicts=True)
+
+
+def settle_parked(run: Run) -> None:
+    """After a run was parked, in the same transaction: let it go on where nothing is waited for any more.
+
+    An answer, or a wish to stop it, may have come while it was on its way here.
+    """
+    stopped = Run.objects.filter(pk=run.pk, cancel_requested=True).exists()
+    if stopped or not Approval.objects.filter(run=run, status=_PENDING).exists():
+        _go_on(run)
+
+
+def answer(
+    run: Run, *, tool_call_id: str | None, approved: bool, reason: str = "", for_run: bool = False, by: str
+) -> None:
+    """Approve or deny a call that waits, or all of the run's where none is named.
+
+    `for_run`: the tool may be called without asking for the rest of the run. Once nothing is waited for, the run goes
+    on, on whichever worker has room.
+
+    Raises:
+        NotFound: no such call waits.
+        AlreadyAnswered: somebody was faster, or it is too late.
+        StorageUnavailable: the database refused; nothing was written.
+    """
+    if len(reason) > LONGEST_REASON:
+        raise InvalidRequest(f"'reason' is longer than {LONGEST_REASON:,} characters.", param="reason")
+    with storage_errors(), write_transaction():
+        _lock(run)
+        waiting = _waiting(run, tool_call_id)
+        if approved and for_run:
+            tools = {approval.tool_name for approval in waiting}
+            waiting = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
+        _write(run, waiting, _APPROVED if approved else _DENIED, reason, by, for_run=approved and for_run)
+
+
+def expire() -> int:
+    """Deny what nobody has answered in time. Returns how many calls that were."""
+    late = Approval.objects.filter(status=_PENDING, expires_at__lte=timezone.now())
+    count = 0
+    for run_id in set(late.values_list("run_id", flat=True)[:100]):
+        with write_transaction():
+            run = Run.objects.get(pk=run_id)
+            _lock(run)
+            expired = list(late.filter(run=run))
+            _write(run, expired, Approval.Status.EXPIRED, "Nobody answered in time.", "")
+            count += len(expired)
+    return count
+
+
+def _lock(run: Run) -> None:
+    Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see log.sql
+    run.refresh_from_db(fields=["status"])
+
+
+def _waiting(run: Run, tool_call_id: str | None) -> list[Approval]:
+    asked = run.approvals.all() if tool_call_id is None else run.approvals.filter(tool_call_id=tool_call_id)
+    known: QuerySet[Approval] = asked.order_by("-created_at", "-step")
+    if waiting := [approval for approval in known if approval.status == _PENDING]:
+        return waiting
+    if not known or tool_call_id is None:
+        raise NotFound("No call of this run waits for approval." if tool_call_id is None else _unknown(tool_call_id))
+    last = known[0]
+    who = f" by {last.by}" if last.by else ""
+    raise AlreadyAnswered(f"This call was {Approval.Status(last.status).value}{who} already.")
+
+
+def _unknown(tool_call_id: str) -> str:
+    return f"No call {tool_call_id[:64]!r} waits for approval here."
+
+
+def _write(
+    run: Run, waiting: list[Approval], status: Approval.Status, reason: str, by: str, *, for_run: bool = False
+) -> None:
+    if not waiting:
+        return
+    ids = [approval.pk for approval in waiting]
+    Approval.objects.filter(pk__in=ids).update(
+        status=status, reason=reason, by=by, for_run=for_run, answered_at=timezone.now()
+    )
+    approved = status == _APPROVED
+    resolved = [
+        {"tool_call_id": a.tool_call_id, "tool_name": a.tool_name, "approved": approved, "reason": reason, "by": by}
+        for a in waiting
+    ]
+    event_log.record(run.session_id, run.pk, [("approval_resolved", data) for data in resolved])
+    if run.status == Run.Status.WAITING and not run.approvals.filter(status=_PENDING).exists():
+        _go_on(run)
+
+
+def _go_on(run: Run) -> None:
+    if Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(status=Run.Status.QUEUED):
+        enqueue_next(run.session_id)

@@ -1,0 +1,119 @@
+"""Whether this process lives, and whether it can do its work."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpResponse, JsonResponse
+
+from agents_app import live, queue, scheduler
+from agents_app.configuration import config_dir as configuration
+from agents_app.observability import metrics
+
+logger = logging.getLogger(__name__)
+
+OK = "ok"
+LATEST_FIRE = 30.0  # seconds after which a task that has not fired is a sign that nobody fires any
+_LEAST_SPACE = 16 * 1024**2  # bytes
+_migrated = False
+
+
+async def alive() -> HttpResponse:
+    """The process answers. No dependency is asked."""
+    return JsonResponse({"status": OK})
+
+
+async def ready() -> HttpResponse:
+    """Each check with `ok` or a sentence; 503 where one is not ok. `warnings`: what a person should see to."""
+    checks = await readiness()
+    is_ready = all(result == OK for result in checks.values())
+    body: dict[str, Any] = {"status": OK if is_ready else "unavailable", "checks": checks}
+    if warnings := await sync_to_async(_warnings)():
+        body["warnings"] = warnings
+    return JsonResponse(body, status=200 if is_ready else 503)
+
+
+async def readiness() -> dict[str, str]:
+    """What work needs, each `ok` or a sentence that says what is wrong."""
+    return {
+        **await sync_to_async(_storage)(),
+        "channel_layer": await _channel_layer(),
+        "disk": await asyncio.to_thread(_disk),
+        "configuration": configuration.problem() if configuration.never_loaded() else OK,
+        "draining": "This process is shutting down." if queue.draining() else OK,
+    }
+
+
+def _storage() -> dict[str, str]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        migrations = _migrations()
+        if migrations == OK:
+            scheduler.overdue()  # asks a table: SQLite answers SELECT 1 when its file is deleted
+        return {"database": OK, "migrations": migrations, "worker": _worker()}
+    except DatabaseError:
+        metrics.DATABASE_ERRORS.labels("probe").inc()
+        logger.exception("The database does not answer")
+        unknown = dict.fromkeys(("migrations", "worker"), "Unknown without the database.")
+        return {"database": "The database does not answer.", **unknown}
+
+
+def _warnings() -> dict[str, str]:
+    """What is wrong although requests are served: to send them elsewhere would not mend it."""
+    warnings = {}
+    if settings.CONFIG_DIR and (problem := configuration.problem()):
+        warnings["configuration"] = problem  # what was configured before still serves
+    with contextlib.suppress(DatabaseError):  # which is among the checks
+        if (late := scheduler.overdue()) >= LATEST_FIRE:
+            warnings["scheduler"] = f"Tasks do not fire: one has been due for {late:.0f} seconds."
+    return warnings
+
+
+def _disk() -> str:
+    """Whether VAR_DIR takes a file, and has room for more."""
+    try:
+        with tempfile.TemporaryFile(dir=settings.VAR_DIR) as file:
+            file.write(b"x" * 4096)
+        room = os.statvfs(settings.VAR_DIR)
+    except OSError as error:
+        return f"VAR_DIR cannot be written: {error.strerror}."
+    free = room.f_bavail * room.f_frsize
+    return OK if free > _LEAST_SPACE else f"VAR_DIR has only {free / 1024**2:.0f} MiB left."
+
+
+def _worker() -> str:
+    return OK if queue.workers_seen() else "No worker is running: nothing would execute a run."
+
+
+def _migrations() -> str:
+    """Asked until they are all applied: this process's code, and so its list, does not change any more."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        if missing:
+            return f"{missing} migrations are not applied: run `manage.py migrate`."
+        _migrated = True
+    return OK
+
+
+async def _channel_layer() -> str:
+    if await live.hub().answers():
+        return OK
+    return "The channel layer does not answer: watchers get their frames late, from the database."
+
+
+PROBES: dict[str, Callable[[], Awaitable[HttpResponse]]] = {
+    "/healthz": alive,
+    "/health": alive,
+    "/readyz": ready,
+}

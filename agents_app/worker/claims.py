@@ -1,0 +1,186 @@
+"""Claims: how a worker takes a run, keeps it, and gives it back. Each is a conditional UPDATE on the run's row."""
+
+import dataclasses
+import datetime
+import logging
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from agents_app import event_log, runs
+from agents_app.database.threads import write_transaction
+from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.event_log.reading import DELTA, uuid_value
+from agents_app.event_log.transaction import Segment
+from agents_app.models import Agent, Event, Provider, Run
+from agents_app.runs import pricing
+from agents_app.runs.pricing import Tariff
+
+logger = logging.getLogger(__name__)
+
+LEASE = datetime.timedelta(seconds=10)
+
+
+@dataclass(slots=True)
+class Claim:
+    """A run that is ours while its fence stands, and all that is needed to go on with it.
+
+    `dangling`: steps that the worker before us began to stream and never finished, with where their deltas are.
+    `is_broken`: what it needs cannot be read; it can only fail.
+    """
+
+    run: Run
+    spec: AgentSpec | None
+    conversation: Conversation
+    dangling: list[int] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    tariff: Tariff | None = None
+    is_broken: bool = False
+
+
+# One statement and by hand, because it is on the way of every run: through the ORM it took 5 ms to put together.
+# Runs of a session go in order, so whatever is unfinished before a run keeps it waiting.
+_CLAIM = """
+UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attempt + 1, worker = %(worker)s,
+    lease_until = %(until)s, started_at = COALESCE(started_at, %(now)s)
+WHERE id IN (
+    SELECT run.id FROM agents_app_run AS run
+    WHERE (run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s)) {others} AND NOT EXISTS (
+        SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
+            AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))
+    ORDER BY run.created_at, run.number LIMIT %(limit)s {locked})
+RETURNING id
+"""
+# SQLite has one writer. On PostgreSQL, what another worker is just taking is passed over.
+_LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE OF run SKIP LOCKED"}
+
+
+_LOCK_SESSIONS = """
+SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
+ORDER BY id FOR UPDATE
+"""
+
+
+def claim(
+    worker: str, limit: int, busy: Collection[uuid.UUID] = (), only: Collection[uuid.UUID] | None = None
+) -> list[Claim]:
+    """Take up to `limit` runs, oldest first, or those of `only`. A run's first claim writes its `reasoning_start`.
+
+    `busy`: what this worker is executing already: it does not take its own run over, however late its lease.
+    """
+    now = timezone.now()
+    parameters = {"worker": worker, "now": _sql(now), "until": _sql(now + LEASE), "limit": limit}
+    others = _condition("AND run.id NOT IN", "busy", busy, parameters) if busy else ""
+    others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
+    with write_transaction():
+        with connection.cursor() as cursor:
+            if only is not None and connection.vendor == "postgresql":
+                cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see log.sql
+            cursor.execute(_CLAIM.format(others=others, locked=_LOCKED[connection.vendor]), parameters)
+            ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
+        if not ids:
+            return []
+        taken = (
+            Run.objects.filter(pk__in=ids)
+            .select_related("session", "agent__provider")
+            .prefetch_related("agent__mcp_servers")
+        )
+        ours = sorted(taken, key=lambda run: (run.created_at, run.number))
+        for run in ours:
+            if run.first_seq is None:
+                _begin(run)
+    default = Provider.objects.default()
+    return [_prepared(run, default) for run in ours]
+
+
+def _condition(words: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
+    named = {f"{name}{i}": uuid_value(pk) for i, pk in enumerate(ids)}
+    parameters.update(named)
+    return f" {words} ({', '.join(f'%({key})s' for key in named)})"
+
+
+def _begin(run: Run) -> None:
+    run.first_seq = event_log.record(run.session_id, run.pk, [("reasoning_start", runs.start_data(run))])[0]
+    Run.objects.filter(pk=run.pk).update(first_seq=run.first_seq)
+
+
+def _sql(moment: datetime.datetime) -> Any:
+    """A moment as the ORM writes it."""
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def _prepared(run: Run, default: Provider | None) -> Claim:
+    try:
+        return _whole(run, default)
+    except DatabaseError:
+        raise
+    except Exception:  # one run that cannot be read must not keep the others from being claimed, again and again
+        logger.exception("Run %s cannot be prepared", run.pk)
+        return Claim(run, None, Conversation(history=[], prompt=run.prompt), is_broken=True)
+
+
+def _whole(run: Run, default: Provider | None) -> Claim:
+    agent: Agent | None = run.agent
+    provider = (agent and agent.provider) or default
+    spec = agent.spec(provider) if agent else None
+    if spec and run.given:
+        spec = _with_given(spec, run.given)
+    if spec and run.task and run.task.timeout:
+        spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, timeout=run.task.timeout))
+    told = runs.conversation(run, spec.model.context_tokens) if spec else runs.conversation(run)
+    prepared = Claim(run, spec, told, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
+    if run.attempt > 1:
+        prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
+    return prepared
+
+
+def _with_given(spec: AgentSpec, given: dict[str, Any]) -> AgentSpec:
+    """The agent with what its caller wants otherwise for this run."""
+    prompt = "\n\n".join(filter(None, [spec.system_prompt, given.get("instructions", "")]))
+    parameters = dict(given.get("parameters", {}))
+    if "stop" in parameters:
+        parameters["stop"] = tuple(parameters["stop"])
+    return dataclasses.replace(
+        spec, system_prompt=prompt, parameters=dataclasses.replace(spec.parameters, **parameters)
+    )
+
+
+def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
+    """The steps whose deltas an earlier worker left, and the rows at the end of the log that hold them."""
+    events = Event.objects.filter(session=run.session_id, seq__gte=run.first_seq)
+    newest_other = events.exclude(type=DELTA).order_by("-seq").values_list("seq", flat=True).first() or 0
+    segments: list[Segment] = []
+    dangling: set[int] = set()
+    deltas = events.filter(run_id=run.pk, type=DELTA).order_by("seq").values_list("first", "seq", "data")
+    for first, seq, data in deltas.iterator():
+        step = orjson.loads(data)["step"]
+        if step < next_index:
+            continue
+        dangling.add(step)
+        if seq > newest_other:
+            segments.append(Segment(step, first, seq))
+    return sorted(dangling), segments
+
+
+def renew(worker: str, ids: list[uuid.UUID]) -> None:
+    """Say that these runs' worker is alive."""
+    ours = Run.objects.filter(pk__in=ids, worker=worker, status=Run.Status.RUNNING)
+    with write_transaction():
+        # In the order in which the writer locks them: see log.sql.
+        locked = list(ours.order_by("session_id").select_for_update(no_key=True).values_list("pk", flat=True))
+        Run.objects.filter(pk__in=locked).update(lease_until=timezone.now() + LEASE)
+
+
+def release_orphans() -> int:
+    """Let every running run be claimed at once: for the embedded engine, which nobody else shares a database with."""
+    return Run.objects.filter(status=Run.Status.RUNNING).update(lease_until=timezone.now() - LEASE)
+
+
+def cancel_requests(ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    """Which of these runs somebody wants stopped: a nudge may have been lost."""
+    return list(Run.objects.filter(pk__in=ids, cancel_requested=True).values_list("pk", flat=True))

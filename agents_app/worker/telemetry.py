@@ -1,0 +1,69 @@
+"""What one execution of a run tells those who watch over the server: log lines, measures and a span."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+
+from agents_app.engine.spec import Usage
+from agents_app.models import Run
+from agents_app.observability import context, metrics, tracing
+
+logger = logging.getLogger("agents_app.worker.execution")
+
+
+class Report:
+    """Of one claimed run, from the claim to its end."""
+
+    def __init__(self, run: Run) -> None:
+        self.has_spoken = False
+        self._run = run
+        self._span = tracing.Span()
+
+    @contextlib.contextmanager
+    def about(self) -> Iterator[None]:
+        """Say of all that this task does that it is about the run."""
+        run = self._run
+        context.bind(
+            request_id=run.request_id, session_id=run.session_id, run_id=str(run.pk), traceparent=run.traceparent
+        )
+        logger.info("Agent %s begins: attempt %d", run.agent_name, run.attempt)
+        with tracing.span(
+            f"invoke_agent {run.agent_name}",
+            gen_ai__operation__name="invoke_agent",
+            gen_ai__agent__name=run.agent_name,
+            gen_ai__conversation__id=run.session_id,
+            aintandem__run__id=str(run.pk),
+            aintandem__run__attempt=run.attempt,
+            aintandem__run__trigger=run.trigger,
+        ) as self._span:
+            yield
+
+    def spoke(self) -> None:
+        """The first token has come."""
+        self.has_spoken = True
+        if self._run.attempt == 1:
+            metrics.FIRST_TOKEN.observe(self._age())
+
+    def ended(self, status: Run.Status, usage: Usage, cost: Decimal | None, *, error_code: str) -> None:
+        """The run's end is in the database."""
+        run = self._run
+        metrics.RUNS_FINISHED.labels(status.value).inc()
+        metrics.RUN_SECONDS.observe(self._age())
+        metrics.COST.inc(float(cost or 0))
+        if status == Run.Status.CANCELLED and run.cancel_requested_at:
+            metrics.CANCEL_SECONDS.observe(metrics.between(run.cancel_requested_at.timestamp(), time.time()))
+        self._span.set(
+            aintandem__run__status=status.value,
+            gen_ai__usage__input_tokens=usage.input_tokens,
+            gen_ai__usage__output_tokens=usage.output_tokens,
+        )
+        if error_code:
+            self._span.fail(error_code)
+        why = f" ({error_code})" if error_code else ""
+        logger.info("Agent %s %s%s after %.3f s", run.agent_name, status.value, why, self._age())
+
+    def _age(self) -> float:
+        """Seconds since the run was accepted."""
+        return metrics.between(self._run.created_at.timestamp(), time.time())

@@ -1,0 +1,163 @@
+"""POST /v1/chat/completions: an agent as a model. Stateless, unless the request names a session."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from django.http import HttpResponseBase, JsonResponse
+from rest_framework.request import Request
+
+from agents_app.access.callers import known
+from agents_app.api.streams import PING, give_thread_back, stream
+from agents_app.database.errors import storage_errors
+from agents_app.exceptions import AgentError, NotWelcome
+from agents_app.models import Run, Step
+from chat_app.openai_api import parameters, starting
+from chat_app.openai_api.conversation import of_chat
+from chat_app.openai_api.endpoint import RunEndedBadly, caller, database, endpoint, failure, named
+from chat_app.openai_api.fields import Fields, refuse
+from chat_app.openai_api.listening import Body, Listener, cut_short
+from chat_app.openai_api.starting import Wanted
+from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Speech
+
+DONE = b"data: [DONE]\n\n"
+_FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
+
+
+async def create(request: Request) -> HttpResponseBase:
+    """Start a run and answer with what becomes of it, whole or as a stream."""
+    body, run, lonely = await database.run(_start, request)
+    listener = Listener(run, known(request), abandons=lonely)
+    await give_thread_back()
+    if not body.flag("stream"):
+        ended = await listener.wait()
+        return named(JsonResponse(await database.run(_completion, ended)), ended)
+    said, rest = await listener.opening()
+    chunks = Chunks(run, with_usage=body.object("stream_options").flag("include_usage"))
+    return named(stream(_stream(listener, chunks, said, rest)), run)
+
+
+completions = endpoint(post=create)
+
+
+def _start(request: Request) -> tuple[Fields, Run, bool]:
+    caller(request)
+    body = Fields(request.data)
+    wanted = _wanted(request, body)
+    run = starting.start(request, wanted)
+    return body, run, wanted.lonely
+
+
+def _wanted(request: Request, body: Fields) -> Wanted:
+    """The request, if it is one that we can do.
+
+    Raises:
+        InvalidRequest: it names the field that is wrong.
+    """
+    model = starting.model_of(body)
+    body.required("messages")
+    if not (messages := body.items("messages")):
+        refuse("messages", "must not be empty.")
+    if body.flag("stream"):
+        body.object("stream_options").flag("include_usage")
+    elif body.get("stream_options") is not None:
+        refuse("stream_options", "is only allowed together with 'stream'.")
+    if (n := body.get("n")) is not None and (n != 1 or isinstance(n, bool)):
+        refuse("n", "must be 1: an agent gives one answer.", "unsupported_value")
+    starting.refuse_tools(body)
+    session_id = starting.session_of(request, body)
+    told = of_chat(messages)
+    prompt = told.prompt("messages")
+    given = starting.give(told, only_new=bool(session_id), parameters=parameters.of_chat(body))
+    return Wanted(model=model, prompt=prompt, session_id=session_id, given=given)
+
+
+# The answer as a whole
+
+
+def _completion(run: Run) -> dict[str, Any]:
+    with storage_errors():
+        thoughts = [step.content for step in run.steps.filter(kind=Step.Kind.THOUGHT).order_by("index")]
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": run.result,
+        "refusal": None,
+        "annotations": [],
+    }
+    if thoughts:
+        message["reasoning_content"] = "\n\n".join(thoughts)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": cut_short(run) or "stop"}
+    return _head(run, "chat.completion") | {"choices": [choice], "usage": _usage(run.usage)}
+
+
+def _head(run: Run, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{run.pk.hex}",
+        "object": kind,
+        "created": int(run.created_at.timestamp()),
+        "model": run.agent_name,
+        "system_fingerprint": None,
+    }
+
+
+def _usage(usage: dict[str, int]) -> dict[str, Any]:
+    asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": answered,
+        "total_tokens": asked + answered,
+        "prompt_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
+        "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
+    }
+
+
+# The answer as a stream
+
+
+class Chunks:
+    """The chunks of one answer: all begin and end alike."""
+
+    def __init__(self, run: Run, *, with_usage: bool) -> None:
+        self._whole = _head(run, "chat.completion.chunk")
+        self._with_usage = with_usage
+        self._begin = b"data: " + orjson.dumps(self._whole)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._end = b"}]" + (b',"usage":null' if with_usage else b"") + b"}\n\n"
+
+    def delta(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        end = b',"logprobs":null,"finish_reason":' + orjson.dumps(reason) + self._end
+        return self._begin + orjson.dumps(delta) + end
+
+    def usage(self, usage: dict[str, int]) -> bytes:
+        """The last chunk of those who asked for it; nothing for others."""
+        return _event(self._whole | {"choices": [], "usage": _usage(usage)}) if self._with_usage else b""
+
+
+def _event(value: Any) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+async def _stream(
+    listener: Listener, chunks: Chunks, said: list[Body], rest: AsyncIterator[list[Body]]
+) -> AsyncIterator[bytes]:
+    """Everything that the run says, and how it ends. What goes wrong from now on is said in the stream."""
+    await give_thread_back()
+    speech = Speech()
+    yield chunks.delta({"role": "assistant", "content": ""}) + _spoken(chunks, speech, said)
+    try:
+        async with contextlib.aclosing(rest):  # type: ignore[type-var]
+            async for bodies in rest:
+                yield _spoken(chunks, speech, bodies) if bodies else PING
+        run = await listener.finished()
+    except RunEndedBadly as error:
+        yield _event({"error": failure(error.run)}) + DONE
+    except AgentError as error:
+        kind = "authentication_error" if isinstance(error, NotWelcome) else "server_error"
+        yield _event({"error": {"message": str(error), "type": kind, "param": None, "code": error.code}}) + DONE
+    else:
+        yield chunks.delta({}, cut_short(run) or "stop") + chunks.usage(run.usage) + DONE
+
+
+def _spoken(chunks: Chunks, speech: Speech, bodies: list[Body]) -> bytes:
+    pieces = (piece for body in bodies for piece in speech.hear(body))
+    return b"".join(chunks.delta({_FIELDS[kind]: text}) for kind, text in pieces)

@@ -1,0 +1,119 @@
+"""The door of these endpoints: who asks, in JSON; and every error as OpenAI's clients know it."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, NotAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents_app.access import limits
+from agents_app.access.origins import address_of
+from agents_app.api.base import JSONView, let_request_go
+from agents_app.api.errors import error_response, exception_handler
+from agents_app.database.errors import storage_errors
+from agents_app.database.threads import DatabaseThreads
+from agents_app.exceptions import AgentError, AgentNotFound, Conflict
+from agents_app.models import Run
+
+database = DatabaseThreads("openai", 2)
+
+Handler = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+_RUN_STATUS = {
+    "agent_not_found": 404,
+    "context_length_exceeded": 400,
+    "run_cancelled": 409,
+    "unsupported_response_format": 400,
+    "model_rate_limited": 503,
+    "model_stream_cut": 503,
+    "model_timeout": 503,
+    "model_unavailable": 503,
+    "model_unreachable": 503,
+}
+
+
+class RunEndedBadly(AgentError):
+    """The run that was asked for has failed or was cancelled: nothing of it was answered yet."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(failure(run)["message"], code=failure(run)["code"])
+        self.run = run
+
+
+def failure(run: Run) -> dict[str, Any]:
+    """Why a run did not complete, as OpenAI says it."""
+    if run.status == Run.Status.CANCELLED:
+        return {"message": "The run was cancelled.", "type": "server_error", "param": None, "code": "run_cancelled"}
+    return {"message": run.error, "type": "server_error", "param": None, "code": run.error_code}
+
+
+def endpoint(**handlers: Handler) -> Handler:
+    """The view of one address, from the handler of each method."""
+
+    @csrf_exempt
+    async def view(request: HttpRequest, **captured: Any) -> HttpResponseBase:
+        asked = JSONView().initialize_request(request)
+        try:
+            method = "get" if request.method == "HEAD" else str(request.method).lower()
+            if method not in handlers:
+                raise MethodNotAllowed(str(request.method))
+            return await handlers[method](asked, **captured)
+        except Exception as error:  # as in DRF: what nobody has an answer to is raised again
+            if isinstance(error, RunEndedBadly):
+                return _ended_badly(error)
+            answer = exception_handler(error, {})
+            if answer is None:
+                raise
+            headers = {"Allow": ", ".join(handlers).upper()} if isinstance(error, MethodNotAllowed) else {}
+            headers |= _headers(answer)
+            return _in_our_words(error, JsonResponse(answer.data, status=answer.status_code, headers=headers))
+        finally:
+            let_request_go(asked)
+
+    return view
+
+
+def caller(request: Request) -> Any:
+    """Who asks.
+
+    Raises:
+        NotAuthenticated, AuthenticationFailed: nobody that we know.
+        RateLimited: too many requests.
+    """
+    with storage_errors():
+        limits.take_request_from(address_of(request))
+        if not request.user.is_authenticated:
+            raise NotAuthenticated()
+        limits.take_request(request.user)
+        return request.user
+
+
+def named(response: HttpResponseBase, run: Run) -> HttpResponseBase:
+    """The answer with the names of what it is about."""
+    response["X-Run-Id"] = str(run.pk)
+    response["X-Session-Id"] = run.session_id
+    return response
+
+
+def _ended_badly(error: RunEndedBadly) -> HttpResponseBase:
+    param = "response_format" if error.code == "unsupported_response_format" else None
+    response = error_response(_RUN_STATUS.get(error.code, 500), str(error), error.code, param=param)
+    response["x-should-retry"] = "false"  # its tools were called, and the server has tried again by itself
+    return named(response, error.run)
+
+
+def _headers(answer: Response) -> dict[str, str]:
+    return {name: value for name, value in answer.items() if name != "Content-Type"}
+
+
+def _in_our_words(error: Exception, response: JsonResponse) -> JsonResponse:
+    if isinstance(error, AgentNotFound):
+        text = f"{error} A model is the name of an agent: see /v1/models."
+        response = error_response(404, text, "model_not_found", param="model")
+    if isinstance(error, MethodNotAllowed | Conflict):
+        response["x-should-retry"] = "false"
+    if isinstance(error, NotAuthenticated | AuthenticationFailed):
+        response["WWW-Authenticate"] = "Bearer"
+    return response

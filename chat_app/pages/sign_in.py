@@ -1,0 +1,63 @@
+"""Signing in and out, for browsers."""
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+
+from agents_app.access import counters
+from agents_app.access.origins import address_of
+from agents_app.exceptions import RateLimited
+from chat_app.pages.languages import translated
+from chat_app.pages.views import frame
+
+QUARTER = 15 * 60  # seconds
+
+
+@method_decorator(translated, name="dispatch")  # type: ignore[arg-type] # it takes any view
+class SignInView(LoginView):
+    """Django's, which after LOGIN_FAILURES in a quarter of an hour, of an address or for a name, asks to wait.
+
+    The password is not looked at then: who guesses learns nothing, and costs no hashing. The limit of a name is
+    higher, or anybody could lock others out at will from one address.
+    """
+
+    template_name = "chat_app/sign_in.html"
+
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        return super().get_context_data(**frame(self.request.user), **context)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Counted before it is known to be one: of many who guess at the same moment, none may slip through.
+        try:
+            for who, limit in self._limits():
+                counters.take("failures to sign in", who, limit=limit, seconds=QUARTER)
+        except RateLimited as limited:
+            return self._refused(limited)
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        for who, limit in self._limits():
+            counters.give_back("failures to sign in", who, limit=limit, seconds=QUARTER)
+        return super().form_valid(form)
+
+    def _limits(self) -> list[tuple[str, int]]:
+        """Who failed, and how often that may happen."""
+        address = address_of(self.request)
+        name = self.request.POST.get("username", "").lower().encode()
+        named = hashlib.sha256(name).hexdigest()
+        return [(f"address-{address}", settings.LOGIN_FAILURES), (f"name-{named}", 10 * settings.LOGIN_FAILURES)]
+
+    def _refused(self, limited: RateLimited) -> HttpResponse:
+        form = self.get_form_class()(self.request)
+        minutes = max(1, round(limited.retry_after / 60))
+        refused = _("Too many failures. Try again in {minutes} minutes.").format(minutes=minutes)
+        context = self.get_context_data(form=form, refused=refused)
+        response = self.render_to_response(context, status=429)
+        response["Retry-After"] = str(max(1, round(limited.retry_after)))
+        return response

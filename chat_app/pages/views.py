@@ -1,0 +1,118 @@
+"""The pages, drawn by their scripts from the API and the frames of the WebSocket; and those frames' schema."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from agents_app.configuration import config_dir as configuration
+from agents_app.models import Agent, Provider, Run
+from chat_app.pages.languages import catalogue, translated
+from chat_app.websocket.schema import SCHEMA
+
+
+@never_cache
+@require_safe
+@translated
+def chat(request: HttpRequest) -> HttpResponse:
+    provider = default_provider()
+    found = {
+        "no_model": provider is None,
+        "demonstration_model": uses_demonstration_model(provider),
+        "examples": examples(),
+        "configuration_problem": configuration.problem(),
+    }
+    return _page(request, "chat", **found)
+
+
+@never_cache
+@require_safe
+@translated
+def tasks(request: HttpRequest) -> HttpResponse:
+    return _page(request, "tasks")
+
+
+@never_cache
+@require_safe
+@translated
+def runs(request: HttpRequest) -> HttpResponse:
+    return _page(request, "runs", statuses=Run.Status.values, triggers=Run.Trigger.values)
+
+
+@never_cache
+@require_safe
+@translated
+def tokens(request: HttpRequest) -> HttpResponse:
+    return _page(request, "tokens")
+
+
+def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
+    """The page, for those who have signed in where that is needed; else the way to sign in."""
+    if settings.AUTH_REQUIRED and not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    return render(request, f"chat_app/{name}.html", {"here": name} | frame(request.user) | context)
+
+
+def frame(user: Any) -> dict[str, Any]:
+    """What is around every page: the menus that this person may use, and the scripts' texts."""
+    is_open = not settings.AUTH_REQUIRED
+    return {
+        "auth_required": settings.AUTH_REQUIRED,
+        "is_member": is_open or user.is_authenticated,
+        "is_administrator": is_open or user.is_staff,
+        "language": get_language(),
+        "catalogue": catalogue(),
+    }
+
+
+def default_provider() -> Provider | None:
+    """Where the default agent's answers come from."""
+    agent = Agent.objects.select_related("provider").default()
+    return (agent and agent.provider) or Provider.objects.default()
+
+
+def uses_demonstration_model(provider: Provider | None) -> bool:
+    """Whether that is the tiny model that comes with the installation."""
+    if provider is None or provider.kind != Provider.Kind.LOCAL:
+        return False
+    return not os.environ.get("LOCAL_MODEL_PATH")
+
+
+def examples() -> list[dict[str, str]]:
+    """What an empty chat proposes to say, and to whom: the agents that a new database has."""
+    return [
+        {
+            "agent": "assistant",
+            "title": _("Ask something"),
+            "message": _("Explain in two sentences what an AI agent is."),
+        },
+        {
+            "agent": "writer",
+            "title": _("Have something written"),
+            "message": _("Write a short, friendly note that thanks a colleague for help."),
+        },
+        {
+            "agent": "developer",
+            "title": _("Have something programmed"),
+            "message": _("Write a Python function that reverses the words of a sentence."),
+        },
+    ]
+
+
+@require_safe
+def frames_schema(request: HttpRequest) -> JsonResponse:
+    """The frames of the socket as JSON Schema."""
+    return JsonResponse(SCHEMA, content_type="application/schema+json")
+
+
+@require_safe
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The API, to read and to try out."""
+    return render(request, "chat_app/api_docs.html")

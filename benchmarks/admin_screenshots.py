@@ -14,11 +14,12 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.servers.browser import browser
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.people import PASSWORD, invite
-from tests.servers.product import ROOT, Product
-from tests.servers.simple_mcp_server import COMMAND
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.fakes.simple_mcp_server import COMMAND
+from tests.harness.pages.browser import browser
+from tests.harness.paths import ROOT
+from tests.harness.people import PASSWORD, invite
+from tests.harness.product import Product
 
 SIZES = {1440: 1000, 360: 740}
 SHOWN = {"control-room-1440-light", "control-room-1440-dark", "control-room-360-light", "run-1440-light"}

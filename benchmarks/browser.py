@@ -14,12 +14,12 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from benchmarks.stream import percentiles
-from tests.servers import page_measures
-from tests.servers.browser import browser
-from tests.servers.chat_page import runs, say
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.long_session import make_long_session
-from tests.servers.product import Product
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.pages import page_measures
+from tests.harness.pages.browser import browser
+from tests.harness.pages.chat_page import runs, say
+from tests.harness.pages.long_session import make_long_session
+from tests.harness.product import Product
 
 
 def first(page: Page, product: Product, model: FakeModel, tries: int) -> None:

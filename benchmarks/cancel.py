@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.stream import percentiles
-from tests.servers import own_mcp_server
-from tests.servers.chat import Chat
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
-from tests.servers.product import Product
+from tests.harness.chat import Chat
+from tests.harness.fakes import own_mcp_server
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
+from tests.harness.product import Product
 
 SLOW = {"steps": 600, "seconds": 60, "stubborn": True}
 

@@ -12,7 +12,7 @@ import time
 
 from tests.cluster import chaos
 from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
-from tests.servers.fake_model_process import FakeModel
+from tests.harness.fakes.fake_model_process import FakeModel
 
 RATE = 10  # tokens a second of one stream: the watchers share the machine
 AGENT = "streaming"

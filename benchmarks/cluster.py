@@ -28,8 +28,8 @@ from benchmarks.stream import (
     profiled,
     show,
 )
-from tests.servers.cluster import Cluster
-from tests.servers.fake_model_process import FakeModel
+from tests.harness.cluster import Cluster
+from tests.harness.fakes.fake_model_process import FakeModel
 
 
 class ClusterBench(Bench):

@@ -23,7 +23,7 @@ import psutil
 from agents_app.engine import mcp
 from agents_app.engine.spec import ServerSpec
 from agents_app.engine.toolset import ToolError, ToolsUnavailable
-from tests.servers.mcp_servers import Everything, everything
+from tests.harness.fakes.mcp_servers import Everything, everything
 
 TIMEOUT = 10.0
 SLOW = "trigger-long-running-operation"

@@ -19,13 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.servers.browser import browser
-from tests.servers.chat import Chat
-from tests.servers.cluster import Cluster
-from tests.servers.collector import Collector, Span
-from tests.servers.daemon import ROOT, free_port
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
+from tests.harness.chat import Chat
+from tests.harness.cluster import Cluster
+from tests.harness.daemon import free_port
+from tests.harness.fakes.collector import Collector, Span
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
+from tests.harness.pages.browser import browser
+from tests.harness.paths import ROOT
 
 IMAGES = ROOT / "docs/images"
 PANELS = (

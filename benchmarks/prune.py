@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from benchmarks.stream import Bench, bench, streams
-from tests.servers.product import ROOT
+from tests.harness.paths import ROOT
 
 SESSIONS, RUNS = 50, 100  # runs of each session
 OLD = "2026-01-01 00:00:00"

@@ -13,11 +13,11 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.servers.browser import browser
-from tests.servers.chat import Chat
-from tests.servers.chat_page import runs, say
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.product import Product
+from tests.harness.chat import Chat
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.pages.browser import browser
+from tests.harness.pages.chat_page import runs, say
+from tests.harness.product import Product
 
 WIDTHS = {360: 740, 768: 1000, 1440: 980}
 SCHEMES = ("light", "dark")

@@ -24,8 +24,8 @@ import orjson
 import psutil
 
 from benchmarks.socket_client import SocketClient
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.product import Product
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.product import Product
 
 RATE = 50
 

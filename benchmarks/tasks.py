@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.servers.clocked import Clocked
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.product import ROOT
+from tests.harness.clocked import Clocked
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.paths import ROOT
 
 AGENT = "timely"
 START = 15  # seconds in which the server starts, before the first task is due

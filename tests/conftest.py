@@ -12,12 +12,12 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from tests.servers.chat import Chat
-from tests.servers.cluster import Cluster
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import Mortal
-from tests.servers.people import Person, invite
-from tests.servers.product import Product
+from tests.harness.chat import Chat
+from tests.harness.cluster import Cluster
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import Mortal
+from tests.harness.people import Person, invite
+from tests.harness.product import Product
 
 # A machine that is busy with other tests is no reason to fail: these limits are for people who wait.
 hypothesis.settings.register_profile(
@@ -148,8 +148,8 @@ def open_chat(product: Product) -> Iterator[Callable[..., Chat]]:
 
 @pytest.fixture(scope="module")
 def open_lasting_page() -> Iterator[Callable[..., Any]]:
-    """A function that opens a page in a real browser, for all tests of a module: see `tests.servers.browser`."""
-    from tests.servers.browser import browser  # Playwright is for those who ask for a page
+    """A function that opens a page in a real browser, for all tests of a module: see `tests.harness.pages.browser`."""
+    from tests.harness.pages.browser import browser  # Playwright is for those who ask for a page
 
     with browser() as opened:
         yield opened
@@ -174,7 +174,7 @@ def open_page(open_lasting_page: Callable[..., Any]) -> Iterator[Callable[..., A
 @pytest.fixture
 def chat(product: Product, open_page: Callable[..., Any]) -> Callable[..., Any]:
     """A function that opens the page of a new session with an agent chosen."""
-    from tests.servers.chat_page import expect_connected
+    from tests.harness.pages.chat_page import expect_connected
 
     def open_chat(agent: str, *, on: Product = product, **options: Any) -> Any:
         page = open_page(**options)

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
-from tests.servers.clocked import add_task
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
+from tests.harness.clocked import add_task
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
 
 LEASE = 10
 AGENT, SCHEDULED, TASKS = "chaotic", "scheduled", 3

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cluster.watching import Crowd, FaultyCluster
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
 
 RATE = 20  # tokens a second of one stream
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.cluster.watching import FaultyCluster
-from tests.servers.chat import Chat
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
+from tests.harness.chat import Chat
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import chaos
 from tests.cluster.watching import FaultyCluster
-from tests.servers.fake_model_process import FakeModel
+from tests.harness.fakes.fake_model_process import FakeModel
 
 pytestmark = pytest.mark.slow
 

@@ -21,13 +21,14 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
-from tests.servers import guard
-from tests.servers.daemon import ROOT, Daemon, free_port, is_open, program
-from tests.servers.mortal import until
-from tests.servers.nginx import Nginx
-from tests.servers.postgres import PostgreSQL
-from tests.servers.redis import Redis
-from tests.servers.stub_web import StubWeb
+from tests.harness import guard
+from tests.harness.daemon import Daemon, free_port, is_open, program
+from tests.harness.fakes.stub_web import StubWeb
+from tests.harness.mortal import until
+from tests.harness.nginx import Nginx
+from tests.harness.paths import ROOT
+from tests.harness.postgres import PostgreSQL
+from tests.harness.redis import Redis
 
 SERVERS: dict[str, Callable[[], Daemon]] = {
     "postgres": PostgreSQL,
@@ -136,8 +137,8 @@ def test_a_server_started_again_by_somebody_else_is_ended_too(server: Daemon):
 def test_nothing_outlives_whoever_started_it_not_even_after_kill_9(tmp_path: Path):
     script = """
 import time
-from tests.servers.postgres import PostgreSQL
-from tests.servers.redis import Redis
+from tests.harness.postgres import PostgreSQL
+from tests.harness.redis import Redis
 with PostgreSQL() as postgres, Redis() as redis:
     print(postgres.folder, redis.folder, flush=True)
     time.sleep(100)
@@ -393,7 +394,7 @@ REVIVE = """
 import json, os, signal, subprocess, sys, time, urllib.request
 from pathlib import Path
 sys.path.insert(0, ROOT)
-from tests.servers import guard
+from tests.harness import guard
 told = json.load(open(os.environ["CLUSTER_PROCESSES"]))
 def wait_for(true):
     deadline = time.monotonic() + 120

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from tests.cluster.watching import FaultyCluster
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mcp_client import Progress, Raw, client, events, run
-from tests.servers.mortal import until
+from tests.harness.clients.mcp_client import Progress, Raw, client, events, run
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.watching import FaultyCluster
-from tests.servers.daemon import ROOT, free_port
-from tests.servers.key_refuser import KeyRefuser
-from tests.servers.mortal import until
-from tests.servers.nginx import Nginx
-from tests.test_data_care import FIRST_RELEASE, FIRST_TABLES
+from tests.harness.daemon import free_port
+from tests.harness.fakes.key_refuser import KeyRefuser
+from tests.harness.mortal import until
+from tests.harness.nginx import Nginx
+from tests.harness.paths import ROOT
+from tests.operations.test_data_care import FIRST_RELEASE, FIRST_TABLES
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import pytest
 from tests.cluster.conftest import RATE
 from tests.cluster.test_takeover import begin, begin_on_both, end_all
 from tests.cluster.watching import Crowd, FaultyCluster
-from tests.servers.chat import Chat
-from tests.servers.mortal import until
+from tests.harness.chat import Chat
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.conftest import RATE
 from tests.cluster.test_takeover import begin, end_all
 from tests.cluster.watching import Crowd, FaultyCluster, percentile
-from tests.servers.mortal import until
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 SLOW = 40.0  # seconds that a watcher may hear nothing while Redis is away

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.cluster import Cluster
-from tests.servers.people import close_code
+from tests.harness.cluster import Cluster
+from tests.harness.people import close_code
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.cluster.conftest import RATE
 from tests.cluster.watching import Crowd, FaultyCluster, check_sessions
-from tests.servers.chat import Chat
-from tests.servers.cluster import Cluster
-from tests.servers.mortal import until
+from tests.harness.chat import Chat
+from tests.harness.cluster import Cluster
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.cluster.chaos import unfinished
 from tests.cluster.watching import FaultyCluster
-from tests.servers import clocked_manage
-from tests.servers.clocked import account, add_task, get, runs_of
-from tests.servers.cluster import Cluster
-from tests.servers.daemon import Daemon
-from tests.servers.fake_model_process import FakeModel
-from tests.servers.mortal import until
+from tests.harness import clocked_manage
+from tests.harness.clocked import account, add_task, get, runs_of
+from tests.harness.cluster import Cluster
+from tests.harness.daemon import Daemon
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.mortal import until
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ class Ticker(Daemon):
         self.clock.write_text(str(ahead))
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "tests.servers.ticking"]
+        return [sys.executable, "-m", "tests.harness.ticking"]
 
     def environment(self) -> dict[str, str]:
         return self.cluster.environment | {clocked_manage.FILE: str(self.clock)}

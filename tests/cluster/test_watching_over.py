@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.servers.chat import Chat
-from tests.servers.cluster import Cluster
-from tests.servers.collector import Collector
-from tests.servers.daemon import free_port
-from tests.servers.mortal import until
-from tests.servers.scrape import Scrape, until_scraped
+from tests.harness.chat import Chat
+from tests.harness.cluster import Cluster
+from tests.harness.daemon import free_port
+from tests.harness.fakes.collector import Collector
+from tests.harness.mortal import until
+from tests.harness.scrape import Scrape, until_scraped
 
 pytestmark = pytest.mark.slow
 FINAL = [{"text": "Done."}]

@@ -15,10 +15,10 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
-from tests.servers import faulty_serve
-from tests.servers.chat import Fold, Frame
-from tests.servers.cluster import Cluster
-from tests.servers.mortal import Mortal, until
+from tests.harness import faulty_serve
+from tests.harness.chat import Fold, Frame
+from tests.harness.cluster import Cluster
+from tests.harness.mortal import Mortal, until
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # before a watcher comes back
 RESEND = 3.0  # seconds after which a message that was not seen in the log is sent again, with its id
@@ -215,7 +215,7 @@ class FaultyCluster(Cluster):
         }
 
     def manage(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tests.servers.faulty_serve", *arguments]
+        return [sys.executable, "-m", "tests.harness.faulty_serve", *arguments]
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the database, which is asked directly."""

@@ -1,0 +1,310 @@
+"""Limits: who goes over one gets a 429 that says when to come back, and nothing is made of the request."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+from django.core.cache import caches
+from django.db import connection
+from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisAway
+
+from agents_app.access import counters, origins
+from agents_app.access import limits as admission
+from agents_app.exceptions import RateLimited
+from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
+from agents_app.models.token_usage import today
+from tests.access.test_auth import Browser
+from tests.harness.people import invite
+from tests.harness.product import Product
+
+
+@pytest.fixture(autouse=True)
+def one_minute(monkeypatch):
+    """In this process, all that a test counts falls into one minute, and nothing was counted before."""
+    now = time.time() // 60 * 60 + 10
+    monkeypatch.setattr(counters, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    for cache in caches.all(initialized_only=False):
+        cache.clear()
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory):
+    """A server with small limits, and who may sign in there."""
+    limits = {
+        "SOCKETS_PER_USER": "3",
+        "CHAT_RATE_PER_MINUTE": "4",
+        "QUEUED_RUNS_PER_USER": "2",
+        "TOKENS_PER_USER_PER_DAY": "1000",
+        "LOGIN_FAILURES": "3",
+        "TRUSTED_PROXIES": "1",
+    }
+    with Product(tmp_path_factory.mktemp("tight") / "var", AUTH_REQUIRED="true", **limits) as product:
+        yield product
+
+
+def within_a_minute() -> None:
+    """Wait for the next minute where this one is nearly over, so that what the server counts counts together."""
+    while time.time() % 60 > 40:
+        time.sleep(0.1)
+
+
+def within_a_quarter_of_an_hour() -> None:
+    """The same for what is counted by the quarter."""
+    while time.time() % 900 > 870:
+        time.sleep(0.1)
+
+
+# On a running server
+
+
+def test_a_user_has_only_so_many_sockets(tight, name):
+    people = invite(tight, "sam", "tom")
+    chats = [people["sam"].chat(name) for _ in range(3)]
+    assert people["sam"].close_code(name) == 4429
+    assert people["tom"].close_code(f"{name}-2") is None
+    chats.pop().close()
+    while people["sam"].close_code(name) is not None:  # the server hears of the end a moment later
+        pass
+    for chat in chats:
+        chat.close()
+
+
+def test_a_users_sockets_share_the_messages_of_a_minute(tight, model, name):
+    people = invite(tight, "boss", "uma", "vic")
+    model.script(name, [[{"text": "yes"}]])
+    people["boss"].add_agent(name, model.base_url)
+    within_a_minute()
+    for number in range(4):
+        chat = people["uma"].chat(f"{name}-{number % 2}")
+        chat.ask("hi", agent_name=name)
+        chat.close()
+    chat = people["uma"].chat(f"{name}-5")
+    chat.say("too much", agent_name=name, message_id="m")
+    refused = chat.until("error")["data"]
+    assert (refused["code"], refused["message_id"]) == ("rate_limited", "m")
+    assert 0 < refused["retry_after"] <= 60
+    chat.close()
+    assert people["uma"].request("GET", f"/v1/sessions/{name}-5")[0] == 404
+
+    status, answer = people["uma"].request("POST", f"/v1/agents/{name}/runs", {"message": "over HTTP"})
+    assert (status, answer["error"]["code"]) == (429, "rate_limited")
+    assert people["vic"].request("POST", f"/v1/agents/{name}/runs", {"message": "mine"})[0] == 202
+
+
+def test_a_user_has_only_so_many_runs_waiting(tight, model, name):
+    people = invite(tight, "boss", "wes")
+    model.script(name, [[{"text": "a"}, {"wait": name}]])
+    people["boss"].add_agent(name, model.base_url)
+    within_a_minute()
+    path, body = f"/v1/agents/{name}/runs", {"message": "hi", "session_id": name}
+    chat = people["wes"].chat(name)
+    chat.say("hi", agent_name=name)
+    chat.until_text("a")
+    for number in range(2):
+        assert people["wes"].request("POST", path, {**body, "message_id": f"m{number}"})[0] == 202
+    status, answer = people["wes"].request("POST", path, {**body, "message_id": "m9"})
+    assert (status, answer["error"]["type"]) == (429, "rate_limit_error")
+    assert "of your runs are waiting" in answer["error"]["message"]
+    assert people["wes"].request("POST", path, {**body, "message_id": "m1"})[0] == 202, "that one was accepted before"
+    assert len(people["wes"].request("GET", f"/v1/sessions/{name}/runs")[1]["data"]) == 3
+    model.release(name)
+    chat.close()
+
+
+def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
+    """Completed, cancelled while a person is asked, and at last refused: what was used stays used."""
+    people = invite(tight, "boss", "zoe", "abe")
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1 + 1"}}}
+    model.script(name, [[{"usage": {"prompt_tokens": 500, "completion_tokens": 99}}, {"text": "yes"}]])
+    model.script(f"{name}-asks", [[{"usage": {"prompt_tokens": 400, "completion_tokens": 1}}, call]])
+    people["boss"].add_agent(name, model.base_url)
+    asks = {"builtin_tools": ["calculate"], "approval_required": ["*"]}
+    people["boss"].add_agent(f"{name}-asks", model.base_url, **asks)
+    zoe = people["zoe"]
+    within_a_minute()
+    for agent in (name, f"{name}-asks"):
+        chat = zoe.chat(agent)
+        chat.say("hi", agent_name=agent)
+        if chat.until("reasoning_complete", "approval_required")["type"] == "approval_required":
+            chat.send("interrupt")
+            assert chat.until("reasoning_complete")["data"]["usage"]["input_tokens"] == 400
+        chat.close()
+        assert zoe.request("DELETE", f"/v1/sessions/{agent}")[0] == 204
+    status, answer = zoe.request("POST", f"/v1/agents/{name}/runs", {"message": "more"})
+    assert (status, "1,000 tokens today" in answer["error"]["message"]) == (429, True)
+    chat = zoe.chat(f"{name}-new")
+    chat.say("more", agent_name=name)
+    refused = chat.until("error")["data"]
+    assert (refused["code"], 0 < refused["retry_after"] <= 86_400) == ("rate_limited", True)
+    chat.close()
+    assert people["abe"].request("POST", f"/v1/agents/{name}/runs", {"message": "mine"})[0] == 202
+
+
+@pytest.mark.slow
+def test_who_guesses_passwords_must_wait(tight):
+    invite(tight, "xav")
+    within_a_quarter_of_an_hour()
+    guesser = Browser(tight)
+    codes = [_post(guesser, "198.51.100.7", "xav", f"guess {number}")[0] for number in range(5)]
+    assert codes[:3] == [200, 200, 200]
+    assert codes[4] == 429
+    status, retry_after = _post(guesser, "198.51.100.7", "xav", "correct horse battery")
+    assert status == 429
+    assert 0 < int(retry_after) <= 900
+    assert _post(Browser(tight), "198.51.100.8", "xav", "correct horse battery")[0] == 200
+
+
+def _post(browser: Browser, address: str, name: str, password: str) -> tuple[int, str]:
+    """Status and Retry-After of an attempt from an address."""
+    page = browser.get("/accounts/login/")
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]
+    fields = {"csrfmiddlewaretoken": token, "username": name, "password": password}
+    headers = {"Origin": browser.product.url, "X-Forwarded-For": f"203.0.113.9, {address}"}
+    data = urllib.parse.urlencode(fields).encode()
+    request = urllib.request.Request(browser.product.url + "/accounts/login/", data, headers)
+    try:
+        with browser.opener.open(request, timeout=30) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Retry-After"]
+
+
+def test_what_is_too_large_is_refused(tight):
+    ann = invite(tight, "yan")["yan"]
+    status, answer = ann.request("POST", "/v1/tokens", {"name": "x" * 1_048_576})
+    assert (status, answer["error"]["code"]) == (413, "request_too_large")
+    status, answer = ann.request("POST", "/v1/agents/assistant/runs", {"message": "x" * 100_001})
+    assert (status, answer["error"]["param"]) == (400, "message")
+
+
+# Requests of a minute
+
+
+@pytest.fixture
+def robot(client, admin_user, settings):
+    """A client with a token, where one has to sign in."""
+    settings.AUTH_REQUIRED = True
+    _, text = ApiToken.objects.create(admin_user, name="x")
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {text}"
+    return client
+
+
+def refused(response) -> dict:
+    assert response.status_code == 429, response.content
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    return json.loads(response.content)["error"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/schema", "/", "/v1/nothing"])
+def test_a_user_has_only_so_many_requests(robot, settings, path):
+    settings.REQUESTS_PER_MINUTE = 5
+    codes = [robot.get(path).status_code for _ in range(5)]
+    if path in ("/", "/v1/nothing"):  # nobody is asked who they are there
+        assert 429 not in [*codes, robot.get(path).status_code]
+        return
+    assert set(codes) == {200}
+    assert refused(robot.get(path))["type"] == "rate_limit_error"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/schema", "/v1/info", "/"])
+def test_an_address_has_only_so_many_requests_whoever_it_says_it_is(robot, settings, path):
+    settings.REQUESTS_PER_MINUTE_PER_ADDRESS = 5
+    codes = [robot.get(path, headers={"Authorization": f"Bearer guess{number}"}).status_code for number in range(5)]
+    assert 429 not in codes
+    refused(robot.get(path))
+    assert robot.get(path, REMOTE_ADDR="10.0.0.9").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        (0, ["1.2.3.4"], "10.0.0.1"),
+        (1, ["1.2.3.4"], "1.2.3.4"),
+        (1, ["6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+        (2, ["6.6.6.6, 1.2.3.4, 10.0.0.2"], "1.2.3.4"),
+        (2, ["1.2.3.4"], "1.2.3.4"),
+        (1, [""], "10.0.0.1"),
+        (1, ["nonsense"], "10.0.0.1"),
+        (1, ["::1"], "::1"),
+    ],
+)
+def test_whose_connection_it_is_our_own_proxies_say(settings, proxies, forwarded, expected):
+    settings.TRUSTED_PROXIES = proxies
+    assert origins.client_address("10.0.0.1", forwarded) == expected
+
+
+# Runs
+
+
+@pytest.fixture
+def waiting(admin_user):
+    """Two runs that wait."""
+    session = Session.objects.create(id="s", owner=admin_user)
+    Agent.objects.create(name="helper")
+    for number in (1, 2):
+        Run.objects.create(session=session, number=number, agent_name="helper", prompt="Hi")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("limit", ["QUEUED_RUNS", "QUEUED_RUNS_PER_USER"])
+def test_a_full_queue_takes_nothing_more(client, settings, waiting, limit):
+    setattr(settings, limit, 3)
+    assert client.post("/v1/agents/helper/runs", {"message": "Hi"}, "application/json").status_code == 202
+    response = client.post("/v1/agents/helper/runs", {"message": "Hi", "session_id": "new"}, "application/json")
+    refused(response)
+    assert Run.objects.count() == 3
+    assert not Session.objects.filter(pk="new").exists()
+
+
+@pytest.mark.django_db
+def test_a_new_day_begins_with_nothing_used(admin_user, settings):
+    settings.TOKENS_PER_USER_PER_DAY = 1000
+    used = TokenUse.objects.create(user=admin_user, day=today(), tokens=1000)
+    for trigger in (Run.Trigger.CHAT, Run.Trigger.SCHEDULE):
+        with pytest.raises(RateLimited) as caught:
+            admission.admit(admin_user, trigger)
+    assert 0 < caught.value.retry_after <= 86_400
+    used.day -= timezone.timedelta(days=1)
+    used.save()
+    admission.admit(admin_user, Run.Trigger.CHAT)
+
+
+@pytest.mark.django_db
+def test_an_agents_question_to_another_one_never_waits_for_room(admin_user, settings, waiting):
+    settings.QUEUED_RUNS = 1
+    admission.admit(admin_user, Run.Trigger.AGENT)
+
+
+# Counting
+
+
+def test_while_redis_is_away_this_process_counts_alone(monkeypatch):
+    def away(*_: object, **__: object) -> None:
+        raise RedisAway("gone")
+
+    monkeypatch.setattr(caches["default"], "add", away)
+    monkeypatch.setattr(counters, "_ask_again_at", 0.0)
+    for _ in range(3):
+        counters.take("things", "me", limit=3)
+    with pytest.raises(RateLimited) as caught:
+        counters.take("things", "me", limit=3)
+    assert 0 < caught.value.retry_after <= 60
+
+
+@pytest.mark.django_db
+def test_counting_what_waits_does_not_read_what_has_ended(admin_user):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL chooses by what there is")
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {admission._QUEUED}", [admin_user.pk])
+        plan = [row[-1] for row in cursor.fetchall()]
+    assert plan[0].endswith(("USING INDEX run_unfinished", "USING INDEX run_by_status (status=?)")), plan

@@ -1,0 +1,73 @@
+"""One of everything that somebody can have, so that whole APIs can be tried on real things."""
+
+import dataclasses
+import json
+import re
+
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.people import Person, shell
+
+_ARTIFACTS = """
+import json
+from agents_app.models import Artifact, Run
+made = {{}}
+for run in {runs!r}:
+    kept = {{"kind": "text", "media_type": "text/plain", "size": {size}, "data": {data!r}}}
+    made[run] = str(Artifact.objects.create(run=Run.objects.get(pk=run), **kept).pk)
+print(json.dumps(made))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Belongings:
+    """What somebody has: by the first part of an address, what its {id} is. Each but the agent says the secret."""
+
+    ids: dict[str, str]
+    secret: str
+
+    def address(self, path: str) -> str:
+        """The address of this person's thing, from a template such as `/v1/runs/{id}`."""
+        kind = path.split("/")[2] if path.startswith("/v1/") else ""
+        return re.sub(r"\{(\w+)\}", lambda found: self.ids.get(found[1], self.ids.get(kind, "none")), path)
+
+
+def belongings(
+    owner: Person, administrator: Person, model: FakeModel, *sessions: str, secret: str, **access: object
+) -> list[Belongings]:
+    """Of each name a session with a run that waits for approval, a token, a task, an artifact and an agent.
+
+    `access`: who may use the agents.
+    """
+    made = [_made(owner, administrator, model, session, secret, access) for session in sessions]
+    script = _ARTIFACTS.format(runs=[ids["runs"] for ids in made], size=len(secret), data=secret.encode())
+    artifacts = json.loads(shell(owner.product, script))
+    return [Belongings(ids | {"artifact": artifacts[ids["runs"]]}, secret) for ids in made]
+
+
+def _made(
+    owner: Person, administrator: Person, model: FakeModel, session: str, secret: str, access: dict[str, object]
+) -> dict[str, str]:
+    asks, answers = f"{session}-asks", f"{session}-answers"
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1 + 1"}}}
+    model.script(asks, [[{"text": secret}, call], [{"text": secret}]])
+    model.script(answers, [[{"text": "Yes."}]])
+    administrator.add_agent(asks, model.base_url, builtin_tools=["calculate"], approval_required=["*"], **access)
+    administrator.add_agent(answers, model.base_url, **access)
+    chat = owner.chat(session, after=0)
+    chat.say(secret, agent_name=asks)
+    asked = chat.until("approval_required")
+    chat.close()
+    _, token = owner.request("POST", "/v1/tokens", {"name": secret})
+    wanted = {"name": secret, "agent_name": answers, "task_prompt": secret, "schedule_type": "interval"}
+    status, task = owner.request("POST", "/v1/tasks", {**wanted, "schedule_value": "86400"})
+    assert status == 201, task
+    return {
+        "sessions": session,
+        "runs": asked["run_id"],
+        "tokens": token["id"],
+        "agents": answers,
+        "models": answers,
+        "responses": f"resp_{asked['run_id'].replace('-', '')}",
+        "tasks": task["id"],
+        "call": asked["data"]["tool_call_id"],
+    }

@@ -1,0 +1,18 @@
+"""Run a command with a PostgreSQL and a Redis of its own: `python -m tests.harness.database_command COMMAND…`"""
+
+import os
+import subprocess
+import sys
+
+from tests.harness.postgres import PostgreSQL
+from tests.harness.redis import Redis
+
+
+def main(command: list[str]) -> int:
+    with PostgreSQL() as postgres, Redis() as redis:
+        settings = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "SECRET_KEY": "for tests"}
+        return subprocess.run(command, env=os.environ | settings, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

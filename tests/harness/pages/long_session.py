@@ -1,0 +1,23 @@
+"""A session of 5,000 steps."""
+
+import urllib.request
+
+from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.product import Product
+
+AGENT = "long-session"
+ITEMS = 10 * (1 + 2 * 250) + 1  # of each turn a thought, and calls with their results; and the answer
+
+
+def make_long_session(product: Product, model: FakeModel) -> str:
+    """The session's id, once it is there."""
+    calls = [{"tool_call": {"name": "calculate", "arguments": {"expression": f"{n} + 1"}}} for n in range(250)]
+    turns = [[{"text": f"Turn {turn}: let me calculate."}, *calls] for turn in range(10)]
+    model.script(AGENT, [*turns, [{"text": "All **calculated**."}]])
+    product.add_agent(AGENT, model.base_url, max_iterations=100, timeout=3600, builtin_tools=["calculate"])
+    _, run = product.request("POST", f"/v1/agents/{AGENT}/runs", {"message": "Calculate a lot."})
+    address = f"{product.url}/v1/runs/{run['run_id']}/events"
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Accept": "text/event-stream"})) as events:
+        ending = next(line for line in events if b'"type":"reasoning_complete"' in line)
+    assert b'"status":"completed"' in ending
+    return run["session_id"]

@@ -1,0 +1,378 @@
+"""Configuration as files: `load_config`, `dump_config` and CONFIG_DIR."""
+
+import io
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agents_app.models import Agent, McpServer, Provider, ScheduledTask
+from tests.harness.chat import Chat
+from tests.harness.mortal import until
+from tests.harness.paths import ROOT
+from tests.harness.product import Product
+
+OURS = """
+providers:
+  lab:
+    base_url: http://localhost:11434/v1
+    api_key: ${LAB_KEY}
+    default_model: small
+    default: true
+mcp_servers:
+  files:
+    command: npx
+    args: [-y, server-files, "${FILES_ROOT:-/srv}"]
+    env: {TOKEN: "${FILES_TOKEN}"}
+agents:
+  helper:
+    role: Helps
+    system_prompt: |
+      You help.
+      Always.
+    provider: lab
+    parameters: {temperature: 0.5, max_tokens: 100}
+    mcp_servers: [files]
+    approval_required: ["files__write*"]
+    default: true
+tasks:
+  report:
+    agent_name: helper
+    task_prompt: Report.
+    schedule_type: cron
+    schedule_value: "0 9 * * *"
+    timezone: Europe/Berlin
+"""
+ORIGINAL = {
+    "llm.yaml": """
+llm:
+  providers:
+    openai: {api_key: "${OPENAI_API_KEY}"}
+    lab: {type: openai, base_url: "http://localhost:8080/v1"}
+  models:
+    fast: {provider: openai, model: gpt-5-mini}
+    own: {provider: lab, model: qwen, temperature: 0.1}
+  default_model: fast
+  generation: {temperature: 0.7, max_tokens: 2000}
+""",
+    "agents.yaml": """
+agents:
+  - name: researcher
+    role: Researcher
+    prompt: You research.
+    model: own
+    mcp_servers: [files]
+  - name: writer
+    instructions: You write.
+    max_tokens: 50
+""",
+    "mcp_servers.yaml": """
+mcp_servers:
+  files: {command: npx, args: ["-y", "server-files"]}
+  web: {type: http, url: "https://example.com/mcp", headers: {Authorization: "Bearer ${WEB_TOKEN}"}}
+""",
+}
+
+
+@pytest.fixture
+def load(tmp_path, admin_user):
+    """Write a file and load it; what the command printed."""
+
+    def play(text: str, *options: str) -> str:
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        said = io.StringIO()
+        call_command("load_config", str(file), *options, stdout=said)
+        return said.getvalue()
+
+    return play
+
+
+@pytest.mark.django_db
+def test_rows_are_made_as_the_file_says(load):
+    said = load(OURS)
+    assert "4 made, 0 changed, 0 deleted, 0 as they were." in said
+    assert "+ agents.helper" in said
+    agent = Agent.objects.get(name="helper")
+    assert (agent.provider.name, agent.temperature, agent.max_tokens, agent.is_default) == ("lab", 0.5, 100, True)
+    assert agent.system_prompt == "You help.\nAlways.\n"
+    assert [server.name for server in agent.mcp_servers.all()] == ["files"]
+    assert Provider.objects.get().api_key_env == "LAB_KEY", "the key itself stays in the environment"
+    assert McpServer.objects.get().args[2] == "${FILES_ROOT:-/srv}", "filled in at each use"
+    assert ScheduledTask.objects.get().timezone == "Europe/Berlin"
+
+
+@pytest.mark.django_db
+def test_the_same_again_changes_nothing(load):
+    load(OURS)
+    stamps = [row.updated_at for row in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())]
+    assert load(OURS).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+    assert [r.updated_at for r in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())] == stamps
+
+
+@pytest.mark.django_db
+def test_a_change_is_said_like_a_diff(load):
+    load(OURS)
+    said = load(OURS.replace("temperature: 0.5", "temperature: 0.9").replace("role: Helps", "role: Serves"))
+    assert "~ agents.helper" in said
+    assert "role: 'Helps' → 'Serves'" in said
+    assert "0.9" in said
+    assert "0 made, 1 changed, 0 deleted, 3 as they were." in said
+
+
+@pytest.mark.django_db
+def test_a_dry_run_changes_nothing(load):
+    assert "Would be: + providers.lab" in load(OURS, "--dry-run")
+    assert not Agent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_prune_deletes_what_no_file_mentions(load):
+    load(OURS)
+    Agent.objects.create(name="stranger")
+    said = load(OURS, "--prune")
+    assert "- agents.stranger" in said
+    assert [agent.name for agent in Agent.objects.all()] == ["helper"]
+    with pytest.raises(CommandError, match=r"agents.helper cannot be deleted: .*task"):
+        load("agents: {other: }", "--prune")
+    ScheduledTask.objects.all().delete()
+    load("agents: {other: }", "--prune")
+    assert [agent.name for agent in Agent.objects.all()] == ["other"]
+    assert Provider.objects.exists(), "a kind that no file has is left alone"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wrong", "line", "words"),
+    [
+        ("role: Helps", 15, "max_iterations"),
+        ("provider: lab", 19, "no provider"),
+        ('schedule_value: "0 9 * * *"', 29, "schedule_value"),
+        ("command: npx", 10, "colour"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wrong, line, words):
+    better = {
+        "role: Helps": "max_iterations: -1",
+        "provider: lab": "provider: nobody",
+        'schedule_value: "0 9 * * *"': 'schedule_value: "0 99 * * *"',
+        "command: npx": "colour: blue",
+    }[wrong]
+    with pytest.raises(CommandError) as failure:
+        load(OURS.replace(wrong, better))
+    assert f"config.yaml:{line}:" in str(failure.value)
+    assert words in str(failure.value)
+    assert not Agent.objects.exists() and not Provider.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("agents: [", "1", "not YAML"),
+        ("- agents", "1", "mapping"),
+        ("agents:\n  a: {role: x}\n  a: {role: y}", "3", "said twice"),
+        ("agents: {a: {role: x}}\n---\nagents: {a: {role: y}}", "3", "said already"),
+        ("gents: {a: {}}", "1", "there are: providers"),
+        ("agents: {a: {role: '${NOT_SET_ANYWHERE}'}}", "1", "NOT_SET_ANYWHERE"),
+        ("agents: 5", "1", "mapping"),
+        ("? [a]\n: b", "1", "a key is a text"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_line(load, text, place, words):
+    with pytest.raises(CommandError) as failure:
+        load(text)
+    assert f"config.yaml:{place}:" in str(failure.value)
+    assert words in str(failure.value)
+
+
+@pytest.mark.django_db
+def test_secrets_are_not_printed(load):
+    text = OURS.replace("${LAB_KEY}", "sk-very-secret").replace("${FILES_TOKEN}", "t0p-secret")
+    said = load(text) + load(text.replace("very", "most"), "--dry-run")
+    assert "secret" not in said
+    assert "api_key: (not shown)" in said
+    assert Provider.objects.get().api_key == "sk-very-secret"
+
+
+@pytest.mark.django_db
+def test_the_three_files_of_the_original_system(tmp_path, admin_user):
+    for name, text in ORIGINAL.items():
+        (tmp_path / name).write_text(text)
+    call_command("load_config", str(tmp_path), stdout=io.StringIO())
+    openai, lab = Provider.objects.get(name="openai"), Provider.objects.get(name="lab")
+    assert (openai.api_key_env, openai.default_model, openai.is_default) == ("OPENAI_API_KEY", "gpt-5-mini", True)
+    assert lab.base_url == "http://localhost:8080/v1"
+    researcher, writer = Agent.objects.get(name="researcher"), Agent.objects.get(name="writer")
+    assert (researcher.provider, researcher.model, researcher.temperature) == (lab, "qwen", 0.1)
+    assert (researcher.system_prompt, researcher.max_tokens) == ("You research.", 2000)
+    assert (writer.provider, writer.model, writer.max_tokens) == (openai, "gpt-5-mini", 50)
+    assert McpServer.objects.get(name="files").transport == "stdio"
+    assert McpServer.objects.get(name="web").transport == "streamable_http"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("llm:\n  providers: {openai: {api_key: x}}\n  modles: {}", 3, "'llm.modles' is not known here"),
+        ("llm: {models: [fast]}", 1, "'llm.models' is a mapping"),
+        ("llm:\n  models:\n    fast: 5", 3, "'llm.models.fast' is a mapping"),
+        ("llm: {generation: hot}", 1, "'llm.generation' is a mapping"),
+        ("llm: {default_model: [fast]}", 1, "the name of a model"),
+        ("llm:\n  models: {fast: {provider: lab, model: m}}\n  default_model: slow", 3, "no 'slow' in llm.models"),
+        ("llm:\n  models:\n    fast: {provider: lab,\n      model: '${NOT_SET_ANYWHERE}'}", 4, "NOT_SET_ANYWHERE"),
+        ("agents:\n  a: {temperature: 1,\n      parameters: [1]}", 2, "temperature"),
+        ("mcp_servers:\n  a: {command: npx, type: [stdio]}", 2, "transport"),
+    ],
+)
+def test_what_is_wrong_with_the_original_files_is_said_with_its_line(load, text, line, words):
+    with pytest.raises(CommandError) as failure:
+        load(text)
+    assert f"config.yaml:{line}:" in str(failure.value), failure.value
+    assert words in str(failure.value)
+    assert not Agent.objects.exists() and not Provider.objects.exists()
+
+
+@pytest.mark.django_db
+def test_of_the_original_files_what_is_not_used_is_named_and_a_model_needs_no_entry(load, caplog, monkeypatch):
+    monkeypatch.delenv("LAB_MODEL", raising=False)
+    load(
+        "llm:\n  providers: {openai: }\n  default_model: '${LAB_MODEL:-gpt-5-mini}'\n"
+        "  generation:\n    temperature: 0.5\n    stream: true\nagents: {a: {role: r}}"
+    )
+    assert "config.yaml:6: 'llm.generation.stream' is not used here." in caplog.text
+    agent = Agent.objects.get()
+    assert (agent.provider.name, agent.model, agent.temperature) == ("openai", "gpt-5-mini", 0.5)
+
+
+@pytest.mark.django_db
+def test_models_of_the_original_files_may_be_chosen_by_a_variable(load, monkeypatch):
+    monkeypatch.setenv("CHOSEN", "slow")
+    load(
+        "llm:\n  providers: {openai: , lab: {base_url: 'http://x/v1'}}\n  models:\n"
+        "    fast: {provider: openai, model: quick}\n"
+        "    slow: {provider: '${WHOSE:-lab}', model: '${MODEL:-thorough}'}\n"
+        "  default_model: ${CHOSEN:-fast}\n"
+        "agents: {one: {role: r}, two: {model: '${SECOND:-fast}'}}"
+    )
+    assert Provider.objects.get(is_default=True).default_model == "thorough"
+    said = {agent.name: (agent.provider.name, agent.model) for agent in Agent.objects.all()}
+    assert said == {"one": ("lab", "thorough"), "two": ("openai", "quick")}
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_makes_the_same_elsewhere(load):
+    load(OURS)
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    for rows in (ScheduledTask, Agent, McpServer, Provider):
+        rows.objects.all().delete()
+    load(dumped.getvalue().replace("TOKEN: ***", "TOKEN: ${FILES_TOKEN}"))
+    again = io.StringIO()
+    call_command("dump_config", stdout=again)
+    assert again.getvalue() == dumped.getvalue()
+    for part in ("report:", "helper:", "files:", "lab:", "0 9 * * *", "files__write*"):
+        assert part in again.getvalue()
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_loads_again(load):
+    load(OURS)
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    assert "You help.\n" in dumped.getvalue()
+    assert load(dumped.getvalue()).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+
+
+@pytest.mark.django_db
+def test_what_is_dumped_holds_no_secret(load):
+    load(OURS.replace("${LAB_KEY}", "sk-very-secret").replace("${FILES_TOKEN}", "t0p-secret"))
+    dumped = io.StringIO()
+    call_command("dump_config", stdout=dumped)
+    assert "secret" not in dumped.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path, model, name):
+    folder = tmp_path / "config"
+    folder.mkdir()
+    file = folder / "agents.yaml"
+    model.script(name, [[{"text": "half"}, {"wait": name}, {"text": " whole"}]])
+    provider = f"providers: {{lab: {{base_url: '{model.base_url}'}}}}\n"
+
+    def text(role: str, more: str = "") -> str:
+        return f"{provider}agents: {{helper: {{role: {role}, provider: lab, model: {name}{more}}}}}"
+
+    file.write_text(text("First"))
+    with Product(tmp_path / "var", CONFIG_DIR=str(folder)) as product:
+
+        def role() -> str:
+            return product.request("GET", "/v1/agents/helper")[1]["role"]
+
+        assert role() == "First"
+        chat = Chat(product.socket_url("s", after=0))
+        chat.say("hi", agent_name="helper")
+        chat.until_text("half")
+        file.write_text(text("Second"))
+        until(lambda: role() == "Second")
+        model.release(name)
+        assert chat.until("reasoning_complete")["data"]["status"] == "completed", "whoever runs, goes on"
+        assert chat.fold.story() == [("final_answer", "half whole")]
+        chat.close()
+        file.write_text(text("Third", ", colour: blue"))
+        warnings = until(lambda: product.request("GET", "/readyz")[1].get("warnings"))
+        assert "agents.yaml:2:" in warnings["configuration"]
+        assert role() == "Second"
+        until(lambda: "agents.yaml:2:" in product.logged())
+        page = urllib.request.urlopen(f"{product.url}/chat/").read().decode()
+        assert "agents.yaml:2:" in page
+        status, body = product.request("GET", "/readyz")
+        assert (status, body["checks"]["configuration"]) == (200, "ok"), "what was configured before still serves"
+        file.write_text(text("Third"))
+        until(lambda: role() == "Third")
+        until(lambda: "warnings" not in product.request("GET", "/readyz")[1])
+        assert "agents.yaml" not in urllib.request.urlopen(f"{product.url}/chat/").read().decode()
+        watch_a_file(tmp_path / "more.yaml", product)
+
+
+def watch_a_file(file: Path, product: Product) -> None:
+    """`load_config --watch`, beside the server."""
+
+    def roles() -> list[str]:
+        agents = product.request("GET", "/v1/agents")[1]["data"]
+        return [agent["role"] for agent in agents if agent["name"] == "watched"]
+
+    file.write_text("agents: {watched: {role: First}}")
+    command = product.command("load_config", str(file), "--watch")
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=product.environment, **outputs) as watching:
+        try:
+            until(lambda: roles() == ["First"])
+            file.write_text("agents: {watched: {role: 1, colour: blue}}")
+            assert watching.stderr.readline() == "Nothing was changed:\n"
+            assert "more.yaml:1: agents.watched: colour" in watching.stderr.readline()
+            file.write_text("agents: {watched: {role: Second}}")
+            until(lambda: roles() == ["Second"])
+            watching.terminate()
+            said, errors = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
+    assert watching.returncode == 0
+    assert "~ agents.watched" in said
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_a_folder_that_never_loaded_is_not_ready(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "x.yaml").write_text("agents: [")
+    with Product(tmp_path / "var", CONFIG_DIR=str(tmp_path / "config")) as product:
+        status, body = product.request("GET", "/readyz")
+        assert status == 503
+        assert "x.yaml" in json.dumps(body["checks"]["configuration"])

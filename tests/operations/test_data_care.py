@@ -1,0 +1,253 @@
+"""Data outlives its deployment: backup and restore, sessions as a file, and a database of the first release."""
+
+import contextlib
+import io
+import json
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agents_app.models import Agent, Approval, Artifact, Event, Run, Session, Step
+from tests.harness.chat import Chat
+from tests.harness.paths import ROOT
+from tests.harness.people import shell
+from tests.harness.product import Product
+
+FIRST_RELEASE = ROOT / "tests/harness/first_release.sql"
+FIRST_TABLES = """
+from django.core.management import call_command
+for app in ("auth", "admin", "contenttypes", "sessions"):
+    call_command("migrate", app, verbosity=0)
+call_command("migrate", "agents_app", "0001", verbosity=0)
+"""
+FRAMES = ["reasoning_start", "reasoning_step", "reasoning_step", "reasoning_step", "reasoning_complete"]
+
+
+def manage(product: Product, *arguments: str, succeeds: bool = True) -> str:
+    """What a command says, run beside the server."""
+    command = product.command(*arguments)
+    done = subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode == 0) is succeeds, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+def frames(product: Product, session: str) -> list[dict[str, Any]]:
+    """All that a watcher who comes now is told, as far as the log goes."""
+    chat = Chat(product.socket_url(session, after=0))
+    try:
+        while chat.fold.cursor < chat.connected["data"]["last_seq"]:
+            chat.next()
+    finally:
+        chat.close()
+    return chat.fold.frames
+
+
+# Backup and restore
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_product, model, name):
+    model.script(name, [[{"text": "half"}, {"wait": name}, {"text": " whole"}]])
+    own_product.add_agent(name, model.base_url)
+    chat = Chat(own_product.socket_url("old", after=0))
+    chat.say("hi", agent_name=name)
+    chat.until_text("half")
+    file = tmp_path / "backup"
+    assert "secret_key" in manage(own_product, "backup", str(file))
+    assert file.stat().st_mode & 0o077 == 0
+    assert "there already" in manage(own_product, "backup", str(file), succeeds=False)
+    assert "is served already" in manage(own_product, "restore", "--yes", str(file), succeeds=False)
+
+    own_product.kill()
+    chat.close()
+    assert "no backup of ours" in manage(own_product, "restore", "--yes", str(FIRST_RELEASE), succeeds=False)
+    with contextlib.closing(sqlite3.connect(own_product.var_dir / "db.sqlite3")) as database, database:
+        database.execute("UPDATE agents_app_session SET title = 'lost'")
+    assert "Restored" in manage(own_product, "restore", "--yes", str(file))
+    assert (own_product.var_dir / "db.sqlite3.before-restore").exists()
+    own_product.start()
+    model.release(name)
+    chat = Chat(own_product.socket_url("old", after=0))
+    chat.until("reasoning_complete")
+    assert chat.fold.story() == [("final_answer", "half whole")]
+    chat.close()
+    assert own_product.request("GET", "/v1/sessions/old")[1]["title"] == "hi"
+
+
+# An upgrade
+
+
+@pytest.mark.slow
+def test_a_database_of_the_first_release_is_upgraded_and_serves(tmp_path):
+    product = Product(tmp_path / "var")
+    product.var_dir.mkdir()
+    shell(product, FIRST_TABLES)
+    with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database:
+        database.executescript(FIRST_RELEASE.read_text())
+    with product:
+        assert [frame["type"] for frame in frames(product, "first-release")] == FRAMES
+        (run,) = product.request("GET", "/v1/sessions/first-release/runs")[1]["data"]
+        assert (run["result"], run["status"], run["usage"]["output_tokens"]) == ("It is 42.", "completed", 12)
+        steps = product.request("GET", f"/v1/runs/{run['id']}/steps?ordering=index")[1]["data"]
+        assert [step["content"] for step in steps][1:] == ["42", "It is 42."]
+        assert product.request("GET", "/v1/agents/helper")[1]["builtin_tools"] == ["calculate"]
+        assert product.request("GET", "/readyz")[0] == 200
+
+
+# Sessions as a file
+
+
+def export(path: Path, *sessions: str) -> list[dict[str, Any]]:
+    call_command("export", *sessions, output=path, stderr=io.StringIO())
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def import_file(path: Path, **options: Any) -> str:
+    said = io.StringIO()
+    call_command("import", str(path), stdout=said, **options)
+    return said.getvalue()
+
+
+@pytest.mark.slow
+def test_a_session_looks_the_same_in_another_deployment(tmp_path, product, agent, open_chat, own_product, name):
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "6 * 7"}}}
+    who = agent([{"reasoning": "Let me see."}, call], [{"text": "It is 42."}], builtin_tools=["calculate"])
+    open_chat(name).ask("What is 6 * 7?", agent_name=who)
+    open_chat(name).ask("Again?", agent_name=who)
+    file = tmp_path / "sessions.jsonl"
+    manage(product, "export", name, "--output", str(file))
+    assert "1 sessions made, 0 were here already." in manage(own_product, "import", str(file))
+    assert frames(own_product, name) == frames(product, name)
+    for path in (f"/v1/sessions/{name}/runs", f"/v1/sessions/{name}"):
+        here, there = (server.request("GET", path)[1] for server in (own_product, product))
+        assert told(here) == told(there)
+    assert "0 sessions made, 1 were here already." in manage(own_product, "import", str(file))
+    again = tmp_path / "again.jsonl"
+    manage(own_product, "export", "--output", str(again))
+    assert lines_but_the_first(again) == lines_but_the_first(file)
+
+
+def told(answer: Any) -> Any:
+    """Without what each deployment says of itself."""
+    if isinstance(answer, dict):
+        own = ("links", "next", "agent_name", "task_id", "updated_at")
+        return {key: told(value) for key, value in answer.items() if key not in own}
+    return [told(value) for value in answer] if isinstance(answer, list) else answer
+
+
+def lines_but_the_first(path: Path) -> list[Any]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    lines[0]["session"].pop("agent")  # the other deployment has no such agent
+    return lines
+
+
+@pytest.fixture
+def written(tmp_path, admin_user) -> Path:
+    """A file with two sessions, which are here no more."""
+    agent = Agent.objects.create(name="a")
+    for name in ("one", "two"):
+        session = Session.objects.create(pk=name, owner=admin_user, agent=agent, run_count=1, last_seq=4, pruned_seq=1)
+        run = Run.objects.create(
+            session=session, number=1, agent=agent, agent_name="a", prompt="p", status="completed", result="r",
+            message_id="m", first_seq=1, last_seq=4, finished_at="2026-11-23T01:00:00Z", usage={"input_tokens": 3},
+        )  # fmt: skip
+        Step.objects.create(run=run, index=0, iteration=1, kind="final_answer", content="r", started_at=run.created_at)
+        Artifact.objects.create(run=run, kind="file", media_type="x/y", size=3, data=b"\0\1\2")
+        Approval.objects.create(run=run, step=0, tool_call_id="c", tool_name="t", expires_at=run.created_at)
+        for first, seq in ((2, 3), (4, 4)):
+            data = '{"a":[1.5,"\\u0000"]}'
+            at = run.created_at
+            Event.objects.create(
+                session=session, seq=seq, first=first, run_id=run.pk, type="x", data=data, created_at=at
+            )
+    file = tmp_path / "sessions.jsonl"
+    export(file)
+    Session.objects.all().delete()
+    return file
+
+
+@pytest.mark.django_db
+def test_everything_of_a_session_comes_back(tmp_path, written):
+    assert "2 sessions would be made" in import_file(written, dry_run=True)
+    assert not Session.objects.exists()
+    assert "2 sessions made" in import_file(written)
+    assert bytes(Artifact.objects.first().data) == b"\0\1\2"
+    assert Run.objects.first().settled, "no schedule waits for it"
+    again = tmp_path / "again.jsonl"
+    export(again)
+    assert again.read_text().splitlines()[1:] == written.read_text().splitlines()[1:]
+    assert "0 sessions made, 2 were here already" in import_file(written)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ('"format":"aintandem-sessions"', '"format":"x"', 1, "no file of"),
+        ('"version":1', '"version":2', 1, "version 2"),
+        ('{"session":', '{"session" ', 2, "not JSON"),
+        ('{"step":', '{"stride":', 4, "session, run, step"),
+        ('"number":1', '"number":1,"colour":"blue"', 3, "'colour' is not known"),
+        ('"prompt":"p",', "", 3, "'prompt' is missing"),
+        ('"status":"completed"', '"status":"running"', 3, "only those that have ended"),
+        ('"status":"completed"', '"status":"asleep"', 3, "'status'"),
+        ('"prompt":"p"', '"prompt":"\\u0000"', 3, "NUL"),
+        ('"number":1', '"number":99999999999999999999', 3, "'number'"),
+        ('"iteration":1', '"iteration":"first"', 4, "'iteration'"),
+        ('"seq":4,"first":4', '"seq":5,"first":5', 8, "does not follow 3"),
+        ('"last_seq":4,"pruned_seq"', '"last_seq":5,"pruned_seq"', 9, "should end with event 5"),
+        ('"id":"one"', '"id":"a/b"', 2, "'id'"),
+        ('"id":"one"', '"id":"two"', 9, "twice"),
+        ('"owner":"admin"', '"owner":"nobody-here"', 2, "--owner"),
+        ('"sessions":2', '"sessions":3', 16, "should have"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_line_and_changes_nothing(written, old, new, line, words):
+    text = written.read_text()
+    assert old in text
+    written.write_text(text.replace(old, new, 1))
+    with pytest.raises(CommandError) as failure:
+        import_file(written)
+    assert f"line {line}: " in str(failure.value), failure.value
+    assert words in str(failure.value)
+    assert not Session.objects.exists() and not Run.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_file_that_was_cut_off_is_refused(written):
+    lines = written.read_text().splitlines(keepends=True)
+    for count in range(len(lines)):
+        written.write_text("".join(lines[:count]))
+        with pytest.raises(CommandError, match=f"line {count + 1}: .*cut off"):
+            import_file(written)
+    written.write_text("".join([*lines, lines[-1]]))
+    with pytest.raises(CommandError, match="Something follows the end"):
+        import_file(written)
+    assert not Session.objects.exists()
+
+
+@pytest.mark.django_db
+def test_another_session_of_that_name_is_left_alone(written, admin_user):
+    Session.objects.create(pk="two", owner=admin_user)
+    with pytest.raises(CommandError, match="another session 'two'"):
+        import_file(written)
+    assert list(Session.objects.values_list("pk", flat=True)) == ["two"]
+
+
+@pytest.mark.django_db
+def test_a_session_in_which_a_run_goes_on_is_left_out_and_named(tmp_path, written, admin_user):
+    import_file(written, owner="admin")
+    Run.objects.filter(session="two").update(status="running")
+    said = io.StringIO()
+    call_command("export", output=tmp_path / "x", stderr=said)
+    assert "1 sessions exported" in said.getvalue()
+    assert "goes on: two." in said.getvalue()
+    with pytest.raises(CommandError, match="goes on: two"):
+        call_command("export", "two", output=tmp_path / "y", stderr=io.StringIO())
+    with pytest.raises(CommandError, match="no session 'three'"):
+        call_command("export", "three", output=tmp_path / "z")

@@ -1,0 +1,72 @@
+"""Approvals in a real browser: asked, the page loaded anew, the server restarted, and then answered."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.harness.mortal import Mortal
+from tests.harness.pages.chat_page import expect_connected, runs, say, text_of
+
+pytestmark = pytest.mark.slow
+CAREFUL = {"builtin_tools": ["note"], "approval_required": ["note"]}
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    with Mortal(tmp_path_factory.mktemp("mortal")) as server:
+        yield server
+
+
+@pytest.fixture
+def asked(agent, open_page, product, name) -> Page:
+    """A page on which an agent wants to write a line down."""
+    call = {"tool_call": {"name": "note", "arguments": {"line": name}}}
+    who = agent([{"text": "I shall write that down."}, call], [{"text": "Written."}], **CAREFUL)
+    page = open_page()
+    page.goto(f"{product.url}/chat/")
+    expect_connected(page)
+    page.select_option("#agent", who)
+    say(page, "Write it down.")
+    expect(approval(page)).to_have_attribute("data-status", "pending")
+    return page
+
+
+def approval(page: Page):
+    return page.locator('.item[data-type="approval"]')
+
+
+def test_asked_reloaded_restarted_and_approved(asked, product, name):
+    expect(approval(asked).locator(".label")).to_have_text("May note be called?")
+    expect(text_of(asked, "tool_use")).to_contain_text(name)
+    asked.reload()
+    expect_connected(asked)
+    expect(approval(asked)).to_have_attribute("data-status", "pending")
+    product.kill()
+    product.start()
+    expect_connected(asked)
+    assert product.effects(name) == []
+    approval(asked).get_by_role("button", name="Approve", exact=True).click()
+    expect(runs(asked, "completed")).to_have_count(1)
+    expect(approval(asked)).to_have_attribute("data-status", "approved")
+    expect(approval(asked).get_by_role("button")).to_have_count(0)
+    expect(text_of(asked, "tool_result")).to_have_text(f"noted {name}")
+    assert product.effects(name) == [name]
+
+
+def test_denied_with_a_reason(asked, product, model, name):
+    approval(asked).get_by_label("Reason").fill("<b>Not</b> today.")
+    approval(asked).get_by_role("button", name="Deny").click()
+    expect(runs(asked, "completed")).to_have_count(1)
+    expect(approval(asked)).to_have_attribute("data-status", "denied")
+    expect(approval(asked).locator(".reason")).to_have_text("<b>Not</b> today.")
+    assert "<b>Not</b> today." in model.requests(name)[1]["messages"][-1]["content"]
+    assert product.effects(name) == []
+
+
+def test_two_tabs_agree(asked):
+    other = asked.context.new_page()
+    other.goto(asked.url)
+    expect(approval(other)).to_have_attribute("data-status", "pending")
+    approval(other).get_by_role("button", name="Approve for this run").click()
+    for page in (asked, other):
+        expect(runs(page, "completed")).to_have_count(1)
+        expect(approval(page)).to_have_attribute("data-status", "approved")

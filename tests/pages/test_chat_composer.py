@@ -1,0 +1,138 @@
+"""Writing, asking again, copying, exporting: the chat page in a real browser."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, text_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_any_agent_can_be_chosen_however_many_there_are(agent, chat, product, name):
+    first = agent([{"text": "Yes."}])
+    provider = product.request("GET", f"/v1/agents/{first}")[1]["provider"]
+    for number in range(201):  # one more than a page of the list holds
+        body = {"name": f"{name}-{number}", "provider": provider, "model": name}
+        assert product.request("POST", "/v1/agents", body)[0] == 201
+    for one in (first, f"{name}-99"):  # the first and the last by name
+        assert chat(one).locator("#agent").input_value() == one
+
+
+def test_escape_stops_the_agent(agent, chat, model):
+    name = agent([{"text": "For ever and "}, {"wait": "never"}])
+    page = chat(name)
+    say(page, "Go on.")
+    expect(text_of(page, "final_answer")).to_have_text("For ever and ")
+    page.keyboard.press("Escape")
+
+    expect(runs(page, "cancelled")).to_have_count(1)
+    assert model.wait_for_abort(name)
+
+
+def test_arrow_up_takes_up_the_last_message_in_an_empty_field_only(agent, chat):
+    page = chat(agent([{"text": "Yes."}]))
+    say(page, "First")
+    expect(runs(page, "completed")).to_have_count(1)
+    page.fill("#message", "Second")
+    page.press("#message", "ArrowUp")
+    expect(page.locator("#message")).to_have_value("Second")
+    page.fill("#message", "")
+    page.press("#message", "ArrowUp")
+    expect(page.locator("#message")).to_have_value("First")
+    page.keyboard.type(", changed")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".said")).to_have_text(["First", "First, changed"])
+
+
+def test_a_message_is_asked_again(agent, chat, model):
+    who = agent([{"text": "Yes."}])
+    page = chat(who)
+    say(page, "Are you sure?")
+    expect(runs(page, "completed")).to_have_count(1)
+    page.select_option("#agent", "assistant")
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(runs(page, "completed")).to_have_count(2)
+    expect(page.locator(".said")).to_have_text(["Are you sure?", "Are you sure?"])
+    assert len(model.requests(who)) == 2
+
+
+def test_an_answer_is_copied_as_it_was_written(agent, chat, product):
+    page = chat(agent([{"text": "It is **84**."}]))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=product.url)
+    say(page, "Well?")
+    expect(text_of(page, "final_answer").locator("strong")).to_have_text("84")
+    page.evaluate("""() => {
+        const made = document.querySelector(".copy");
+        window.copied = new Promise((done) => new MutationObserver(() => made.textContent === "Copied" && done(true))
+            .observe(made, { childList: true, characterData: true, subtree: true }));
+    }""")
+    page.get_by_role("button", name="Copy").click()
+    assert page.evaluate("copied")  # it says so for a moment only
+    assert page.evaluate("navigator.clipboard.readText()") == "It is **84**."
+
+
+def export(page: Page, kind: str) -> str:
+    page.click("#exports summary")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=kind).click()
+    assert waiting.value.suggested_filename.endswith({"Markdown": ".md", "JSON": ".json"}[kind])
+    return Path(waiting.value.path()).read_text()
+
+
+def test_a_session_is_exported(agent, chat):
+    page = chat(agent(CALCULATION, [{"text": "It is **84**.\n\n```\nfence\n```"}], builtin_tools=["calculate"]))
+    assert page.locator("#exports").is_hidden()
+    say(page, "What is\n12 × (3 + 4)?")
+    expect(runs(page, "completed")).to_have_count(1)
+
+    written = export(page, "Markdown")
+    assert "> What is\n> 12 × (3 + 4)?" in written
+    assert '```json\n{\n  "expression": "12 * (3 + 4)"\n}\n```' in written
+    assert "**calculate answered**\n\n```\n84\n```" in written
+    assert written.endswith("It is **84**.\n\n```\nfence\n```\n")
+    told = json.loads(export(page, "JSON"))
+    (run,) = told["runs"]
+    assert run["message"] == "What is\n12 × (3 + 4)?"
+    assert [item["type"] for item in run["items"]] == ["thought", "tool_use", "tool_result", "final_answer"]
+    assert run["items"][1]["arguments"] == {"expression": "12 * (3 + 4)"}
+    assert run["usage"]["tool_calls"] == 1
+
+
+def test_an_empty_chat_proposes_three_things_to_say(chat, agent, open_page, product):
+    page = open_page()
+    page.goto(f"{product.url}/chat/")
+    expect_connected(page)
+    expect(page.locator(".examples button")).to_have_count(3)
+    expect(page.locator("#agent")).to_be_enabled()
+    example = page.locator(".examples button").nth(1)
+    message = example.get_attribute("data-message")
+    example.click()
+
+    expect(page.locator(".said")).to_have_text(message)
+    expect(page.locator("#agent")).to_have_value("writer")
+    expect(page.locator("#empty")).to_be_hidden()
+    expect(page.locator(".run[data-run]")).to_have_count(1)
+    page.locator("#stop").evaluate("(stop) => stop.click()")  # a quick model may have answered already
+    expect(page.locator(".run")).to_have_attribute("data-status", re.compile("cancelled|completed"))
+
+
+def test_what_is_new_is_told_to_screen_readers_once_and_whole(agent, chat):
+    page = chat(agent([{"text": "It is 84.", "chunk": 2}]))
+    page.evaluate("""() => {
+        window.said = [];
+        const announcer = document.getElementById("announcer");
+        new MutationObserver(() => said.push(announcer.textContent)).observe(announcer, { childList: true });
+    }""")
+    say(page, "Well?")
+    expect(runs(page, "completed")).to_have_count(1)
+    assert page.evaluate("said") == ["Answer: It is 84."]
+
+    page.reload()
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("")

@@ -1,0 +1,59 @@
+"""What makes the chat page quick: it does little at a time and keeps little. `benchmarks.browser` measures times."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.harness.pages import long_session, page_measures
+from tests.harness.pages.chat_page import runs, say, text_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page(open_page):
+    page = open_page()
+    yield page
+    page.close()
+
+
+def test_of_a_session_of_5000_steps_the_newest_are_shown_first(shared_product, model, page):
+    session = long_session.make_long_session(shared_product, model)
+    seen = page_measures.open_session(page, f"{shared_product.url}/chat/?session={session}")
+    print(f"opened in {seen.opened:.0f} ms, long tasks {seen.long_tasks}, frames {seen.frames[60]:.0f} ms")
+    expect(page.locator(".item")).to_have_count(long_session.ITEMS, timeout=120_000)
+    page.locator("#scroller").evaluate("(scroller) => (scroller.scrollTop = scroller.scrollHeight)")
+    expect(text_of(page, "final_answer").locator("strong")).to_be_visible(timeout=120_000)
+    order = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
+    assert order == sorted(order)
+    assert 0 < seen.first_items < 1000
+
+
+def test_a_fast_stream_keeps_nothing(agent, product, page):
+    who = agent(page_measures.prose(200, 8))
+    seen = page_measures.stream(page, f"{product.url}/chat/", who, seconds=8)
+    print(f"first token after {seen.first_token:.0f} ms, long tasks {seen.long_tasks}, {seen.before} → {seen.after}")
+    assert seen.after.megabytes - seen.before.megabytes < 5
+    assert seen.after.nodes - seen.before.nodes < 1000
+
+
+def test_text_that_grows_in_blocks_is_the_text(agent, chat, model, name):
+    """Lines of all lengths, of which some end a block, in pieces that end anywhere."""
+    text = "\n".join("x" * (37 * number % 700) + f" line {number}" for number in range(40))
+    page = chat(agent([{"text": text, "chunk": 13}, {"wait": name}]))
+    say(page, "Go on.")
+    answer = text_of(page, "final_answer")
+    expect(answer).to_contain_text("line 39")
+    assert answer.evaluate("(node) => node.textContent") == text
+    assert answer.locator(".block").count() > 10
+    heights = """(node) => {
+        const plain = node.cloneNode();
+        plain.textContent = node.textContent;
+        node.after(plain);
+        const [one, other] = [node, plain].map((each) => each.getBoundingClientRect().height);
+        plain.remove();
+        return [one, other];
+    }"""
+    one, other = answer.evaluate(heights)
+    assert one == pytest.approx(other, abs=1)
+    model.release(name)
+    expect(runs(page, "completed")).to_have_count(1)

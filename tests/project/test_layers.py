@@ -1,0 +1,194 @@
+"""Imports point one way: the rows of docs/design.md, checked over the syntax trees."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.paths import ROOT
+
+# One row per package. A package imports only packages of rows above its own, and itself.
+ROWS: list[tuple[str, list[str]]] = [
+    ("Words and errors that everything shares.", ["exceptions", "clock"]),
+    ("Watching, and when something is due: pure.", ["observability", "schedules"]),
+    ("Threads, errors and locks of the database.", ["database"]),
+    ("One turn of an agent. No Django.", ["engine"]),
+    ("The rows, and the channel layer.", ["models", "live"]),
+    ("The log, who may, and how a run reaches a worker.", ["event_log", "access", "queue"]),
+    ("Start, cancel, approve and price runs.", ["runs"]),
+    ("Fire tasks, try integrations, keep the data.", ["scheduler", "integrations", "maintenance"]),
+    ("Tools of a run that act on this server.", ["tools"]),
+    ("Claim and execute runs.", ["worker"]),
+    ("REST.", ["api"]),
+    ("Other ways in for administrators and programs.", ["configuration", "mcp_server", "admin", "doctor"]),
+    ("The serving process.", ["server"]),
+    ("Django's entry points.", ["management", "templatetags", "checks", "apps"]),
+]
+CHAT_APP_ROW = len(ROWS)
+PROJECT_ROW = CHAT_APP_ROW + 1
+ROW_OF = {name: row for row, (_, names) in enumerate(ROWS) for name in names}
+
+# Inside the engine modules have an order of their own.
+ENGINE_ORDER = {
+    "agents_app.engine.spec": 0,
+    "agents_app.engine.events": 0,
+    "agents_app.engine.toolset": 0,
+    "agents_app.engine.web": 0,
+    "agents_app.engine.builtin_tools": 1,
+    "agents_app.engine.mcp": 1,
+    "agents_app.engine.providers.base": 2,
+    "agents_app.engine.context_window": 2,
+    "agents_app.engine.instrumentation": 2,
+    "agents_app.engine.providers": 3,
+    "agents_app.engine.turn": 3,
+    "agents_app.engine.loop": 4,
+}
+# What only its owners import.
+OWNERS = {
+    "channels.layers": ["agents_app.live"],
+    "openai": ["agents_app.engine.providers"],
+    "anthropic": ["agents_app.engine.providers"],
+    "xllamacpp": ["agents_app.engine.providers"],
+    "mcp": ["agents_app.engine.mcp", "agents_app.mcp_server"],
+}
+# What a package never imports, although the rows would let it.
+FORBIDDEN = {
+    "chat_app": ["agents_app.engine", "agents_app.worker.worker", "agents_app.tools", "agents_app.queue"],
+    "agents_app.api": ["agents_app.engine", "agents_app.worker.worker", "agents_app.tools"],
+    "agents_app.admin": ["agents_app.engine", "agents_app.worker.worker"],
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in ("agents_app", "chat_app", "scheduler_project"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "migrations" not in path.parts:
+                name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                yield name.removesuffix(".__init__"), path
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Yield what a module imports anywhere in it, except for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def package_of(name: str) -> str | None:
+    """Return the package of a module of ours: a folder or file directly in `agents_app`, else the app itself."""
+    app, _, rest = name.partition(".")
+    if app in ("chat_app", "scheduler_project"):
+        return app
+    inner = rest.split(".")[0]
+    return inner if app == "agents_app" and inner else None
+
+
+def row_of(package: str) -> int:
+    return {"chat_app": CHAT_APP_ROW, "scheduler_project": PROJECT_ROW}.get(package) or ROW_OF[package]
+
+
+MODULES = list(modules())
+each_module = pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
+
+
+def test_each_package_has_a_row():
+    packages = {package_of(name) for name, _ in MODULES} - {None, "chat_app", "scheduler_project"}
+
+    assert packages == set(ROW_OF)
+
+
+@each_module
+def test_a_module_imports_only_rows_above_its_own(name, path):
+    own = package_of(name)
+    for imported in imports(name, path):
+        other = package_of(imported)
+        if own and other and other != own and (own, other) != ("apps", "checks"):  # two files of one subject
+            assert row_of(other) < row_of(own), f"{name} (row {row_of(own)}) imports {imported} (row {row_of(other)})"
+
+
+@each_module
+def test_the_engine_keeps_its_order(name, path):
+    def place(module: str) -> int | None:
+        prefixes = [prefix for prefix in ENGINE_ORDER if within(module, prefix)]
+        return ENGINE_ORDER[max(prefixes, key=len)] if prefixes else None
+
+    own = place(name)
+    for imported in imports(name, path):
+        other = place(imported)
+        if own is not None and other is not None:
+            assert other <= own, f"{name} imports {imported}"
+
+
+@each_module
+def test_only_its_owners_import_a_thing(name, path):
+    for imported in imports(name, path):
+        for thing, owners in OWNERS.items():
+            if within(imported, thing):
+                assert any(within(name, owner) for owner in owners), f"{name} imports {imported}"
+
+
+@each_module
+def test_nobody_imports_what_is_forbidden(name, path):
+    for package, forbidden in FORBIDDEN.items():
+        if within(name, package):
+            for imported in imports(name, path):
+                assert not any(within(imported, other) for other in forbidden), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("package", ["engine", "schedules", "exceptions"])
+def test_these_packages_know_no_django(package):
+    for name, path in MODULES:
+        if within(name, f"agents_app.{package}"):
+            for imported in imports(name, path):
+                assert not imported.startswith(("django", "channels", "rest_framework")), f"{name} imports {imported}"
+
+
+def test_there_is_no_cycle_between_packages():
+    graph: dict[str, set[str]] = {}
+    for name, path in MODULES:
+        own = package_of(name)
+        if own is not None:
+            others = {package_of(imported) for imported in imports(name, path)}
+            graph.setdefault(own, set()).update(other for other in others if other and other != own)
+    # Both are files of one row: Django's application registers the checks.
+    graph["apps"].discard("checks")
+
+    assert_acyclic(graph)
+
+
+def test_there_is_no_cycle_between_modules():
+    names = {name for name, _ in MODULES}
+    graph = {name: {i for i in imports(name, path) if i in names and i != name} for name, path in MODULES}
+    # `from package import module` names the package too: leave out a parent, which only passes the name on.
+    assert_acyclic({name: {i for i in others if not name.startswith(i + ".")} for name, others in graph.items()})
+
+
+def assert_acyclic(graph: dict[str, set[str]]) -> None:
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join([*trail[trail.index(name) :], name])
+        if name not in done:
+            for other in sorted(graph.get(name, ())):
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())

@@ -1,6 +1,6 @@
 """Run as a program, before an MCP server: bounds its own process, then becomes the server's command.
 
-    python -I -S child.py PARENT LIMITS COMMAND [ARGUMENT …]
+    python -I -S launcher.py PARENT LIMITS COMMAND [ARGUMENT …]
 
 PARENT is the process to die with; LIMITS are pairs such as `RLIMIT_DATA=1000000,RLIMIT_CORE=0`. It imports nothing of
 ours: the interpreter is a bare one.

@@ -13,7 +13,7 @@ from pathlib import Path
 from agents_app.engine.mcp.transports.base import Unusable
 from agents_app.engine.spec import ProcessLimits, ServerSpec
 
-_LAUNCHER = str(Path(__file__).with_name("child.py"))
+_LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 _BUFFER = 1024 * 1024
 EXIT_GRACE = 1.5  # seconds from the end of its input to SIGTERM
 TERM_GRACE = 1.0  # seconds from SIGTERM to SIGKILL

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from agents_app.api.schema import EVENT
-from agents_app.api.serializers.agents import EventsSerializer
+from agents_app.api.serializers.sessions import EventsSerializer
 
 EVENTS: dict[str, Any] = {
     "parameters": [

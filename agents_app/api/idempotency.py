@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.utils.crypto import salted_hmac
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from agents_app import runs
@@ -10,6 +11,9 @@ from agents_app.exceptions import Conflict, InvalidRequest
 from agents_app.models import Run
 
 LONGEST_KEY = 255
+HEADER = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
+)
 
 
 def start(request: Request, *, agent_name: str, wanted: dict[str, Any]) -> Run:

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 
 from agents_app.api.permissions import IsAdministrator
-from agents_app.api.serializers.agents import ErrorSerializer
+from agents_app.api.serializers.errors import ErrorSerializer
 
 _WHEN = {
     400: "The request is malformed, or what it asks for makes no sense.",

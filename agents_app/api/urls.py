@@ -12,9 +12,8 @@ from agents_app.api.views.runs import (
     RunApprovalsView,
     RunStepsView,
     RunViewSet,
-    SessionRunsView,
 )
-from agents_app.api.views.sessions import SessionViewSet
+from agents_app.api.views.sessions import SessionRunsView, SessionViewSet
 from agents_app.api.views.sockets import BroadcastView, ConnectionsView
 from agents_app.api.views.tasks import TaskDeliveriesView, TaskRunsView, TaskSkipsView, TaskViewSet
 from agents_app.api.views.tokens import TicketView, TokenViewSet

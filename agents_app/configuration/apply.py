@@ -10,8 +10,9 @@ from django.db.models import ProtectedError
 from rest_framework import serializers
 
 from agents_app.access.callers import local_administrator
-from agents_app.api.serializers.agents import AgentSerializer, ProviderSerializer
+from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.serializers.mcp_servers import McpServerSerializer
+from agents_app.api.serializers.providers import ProviderSerializer
 from agents_app.api.serializers.tasks import TaskSerializer
 from agents_app.configuration.parsing import KINDS, ConfigurationError, Item, Problem
 from agents_app.database.errors import storage_errors

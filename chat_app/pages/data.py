@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.api.base import JSONView
-from agents_app.api.serializers.agents import SessionSerializer
+from agents_app.api.serializers.sessions import SessionSerializer
 from agents_app.exceptions import InvalidRequest
 from agents_app.models import Run, Session, Step
 from chat_app.pages import markdown

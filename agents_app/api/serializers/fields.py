@@ -11,6 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.settings import api_settings
 
 from agents_app.models.agents import make_default
+from agents_app.models.validation import validate_patterns
 
 _LONGEST_NAME = 100
 _MOST_NAMES = 20
@@ -66,6 +67,13 @@ class Choice(serializers.ChoiceField):
             known = ", ".join(repr(choice) for choice in self.choices)
             raise ValidationError(f"Must be one of: {known}.", code="invalid_choice")
         return data
+
+
+class Patterns(serializers.ListField):
+    """Patterns over names of tools."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=Text(), required=False, validators=[validate_patterns], **options)
 
 
 class Strict(serializers.Serializer):

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from agents_app.api.serializers.agents import Patterns
-from agents_app.api.serializers.fields import Number, Strict, StrictModel, Text
+from agents_app.api.serializers.fields import Number, Patterns, Strict, StrictModel, Text
 from agents_app.models import McpServer
 from agents_app.models.env_variables import MASK, masked, unmasked
 from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import Prefetch
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -14,14 +14,11 @@ from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted
 from agents_app.api.permissions import IsAdministratorOrReads
-from agents_app.api.serializers.agents import AcceptedSerializer, AgentSerializer, StartSerializer
+from agents_app.api.serializers.agents import AgentSerializer
+from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Agent, McpServer
 from agents_app.models.agents import AgentQuerySet
-
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
-)
 
 
 class AgentViewSet(CrudViewSet):
@@ -48,7 +45,7 @@ class AgentViewSet(CrudViewSet):
             raise InUse(f"The agent {agent.name!r} has unfinished runs: cancel them first.")
         agent.delete()
 
-    @extend_schema(request=StartSerializer, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_KEY])
+    @extend_schema(request=StartSerializer, responses={202: AcceptedSerializer}, parameters=[idempotency.HEADER])
     @action(detail=True, methods=["post"], url_path="runs", permission_classes=(IsAuthenticated,))
     def start_run(self, request: Request, name: str) -> Response:
         """Start a run in the background. A disabled agent, like an unknown one, is a 404."""

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from agents_app import runs
 from agents_app.api.base import JSONAlways, JSONView, Limited
 from agents_app.api.pagination import LARGEST_LIMIT
-from agents_app.api.serializers.agents import InfoSerializer, RootSerializer
+from agents_app.api.serializers.info import InfoSerializer, RootSerializer
 
 PROTOCOL = 1
 ENDPOINTS = {

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from agents_app.api.base import CrudViewSet
 from agents_app.api.permissions import IsAdministrator
-from agents_app.api.serializers.agents import ProviderCheckSerializer, ProviderSerializer
+from agents_app.api.serializers.providers import ProviderCheckSerializer, ProviderSerializer
 from agents_app.integrations import providers
 from agents_app.models import Provider
 

@@ -13,13 +13,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app import runs
-from agents_app.api import event_pages as events
+from agents_app.api import event_pages
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
-from agents_app.api.serializers.agents import RunSerializer, StepSerializer
 from agents_app.api.serializers.approvals import ApprovalSerializer, ApproveSerializer
+from agents_app.api.serializers.runs import RunSerializer, StepSerializer
 from agents_app.exceptions import InvalidRequest
-from agents_app.models import Approval, Artifact, Run, Session, Step
+from agents_app.models import Approval, Artifact, Run, Step
 from agents_app.runs import approvals
 
 # What a browser may show: none of these can hold a script.
@@ -105,7 +105,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     @action(detail=True)
     def events(self, request: Request, pk: Any):
         """The run's frames: a page of JSON, or a stream of server-sent events that ends with the run."""
-        return events.run_events(request, self.get_object())
+        return event_pages.run_events(request, self.get_object())
 
 
 class RunStepsView(JSONView, ListAPIView):
@@ -151,15 +151,3 @@ class ArtifactView(JSONView):
                 "Cache-Control": "private, max-age=31536000, immutable",
             },
         )
-
-
-class SessionRunsView(JSONView, ListAPIView):
-    """The runs of a session, oldest first."""
-
-    queryset = Run.objects.all()
-    serializer_class = RunSerializer
-    ordering_fields = ("number", "-number")
-
-    def get_queryset(self) -> QuerySet[Run]:
-        session = get_object_or_404(Session.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
-        return super().get_queryset().filter(session=session)

@@ -3,17 +3,20 @@
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
+from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 
-from agents_app.api import event_pages as events
+from agents_app.api import event_pages
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
-from agents_app.api.serializers.agents import SessionSerializer
+from agents_app.api.serializers.runs import RunSerializer
+from agents_app.api.serializers.sessions import SessionSerializer
 from agents_app.exceptions import InUse
-from agents_app.models import Session
+from agents_app.models import Run, Session
 
 
 class SessionViewSet(
@@ -46,4 +49,16 @@ class SessionViewSet(
     @action(detail=True)
     def events(self, request: Request, pk: str):
         """The session's log: a page of JSON, or a stream of server-sent events that stays open."""
-        return events.session_events(request, self.get_object())
+        return event_pages.session_events(request, self.get_object())
+
+
+class SessionRunsView(JSONView, ListAPIView):
+    """The runs of a session, oldest first."""
+
+    queryset = Run.objects.all()
+    serializer_class = RunSerializer
+    ordering_fields = ("number", "-number")
+
+    def get_queryset(self) -> QuerySet[Run]:
+        session = get_object_or_404(Session.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
+        return super().get_queryset().filter(session=session)

@@ -2,38 +2,13 @@
 
 from asgiref.sync import async_to_sync
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.api.base import JSONView
 from agents_app.api.permissions import IsAdministrator
+from agents_app.api.serializers.sockets import ConnectionListSerializer, NoticeSentSerializer, NoticeSerializer
 from agents_app.live import sockets
-
-
-class ConnectionSerializer(serializers.Serializer):
-    id = serializers.CharField()
-    session_id = serializers.CharField()
-    user = serializers.CharField()
-    agent_name = serializers.CharField(allow_null=True)
-    address = serializers.CharField()
-    since = serializers.FloatField(help_text="Seconds since the epoch.")
-    instance = serializers.CharField(help_text="The host and process that holds the socket.")
-
-
-class ConnectionListSerializer(serializers.Serializer):
-    object = serializers.CharField(default="list")
-    data = ConnectionSerializer(many=True)  # type: ignore[assignment]
-    has_more = serializers.BooleanField()
-    next = serializers.CharField(allow_null=True)
-
-
-class NoticeSerializer(serializers.Serializer):
-    message = serializers.CharField(max_length=1000)
-
-
-class NoticeSentSerializer(serializers.Serializer):
-    sockets = serializers.IntegerField()
 
 
 class ConnectionsView(JSONView):

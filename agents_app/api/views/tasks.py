@@ -19,7 +19,7 @@ from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
 from agents_app.api.links import accepted
 from agents_app.api.pagination import whole_number
-from agents_app.api.serializers.agents import AcceptedSerializer, RunSerializer
+from agents_app.api.serializers.runs import AcceptedSerializer, RunSerializer
 from agents_app.api.serializers.tasks import (
     DeliverySerializer,
     ScheduleSerializer,
@@ -27,11 +27,10 @@ from agents_app.api.serializers.tasks import (
     SkipSerializer,
     TaskSerializer,
 )
-from agents_app.api.views.agents import IDEMPOTENCY_KEY
 from agents_app.database.threads import write_transaction
 from agents_app.exceptions import Conflict, InvalidRequest
 from agents_app.models import Delivery, Run, ScheduledTask, Skip
-from agents_app.scheduler import preview as simulation
+from agents_app.scheduler import preview
 from agents_app.schedules import BadSchedule
 
 MOST_FORESEEN = 1000
@@ -71,7 +70,7 @@ class TaskViewSet(CrudViewSet):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 
-    @extend_schema(parameters=[IDEMPOTENCY_KEY])
+    @extend_schema(parameters=[idempotency.HEADER])
     @write_transaction()
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Make a task. The same Idempotency-Key again is the same task."""
@@ -115,7 +114,7 @@ class TaskViewSet(CrudViewSet):
         changed.save()
         return Response(changed.data)
 
-    @extend_schema(request=None, responses={202: AcceptedSerializer}, parameters=[IDEMPOTENCY_KEY])
+    @extend_schema(request=None, responses={202: AcceptedSerializer}, parameters=[idempotency.HEADER])
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: Any) -> Response:
         """Run it once more, now, whatever its schedule says. A disabled task can be run too."""
@@ -140,7 +139,7 @@ class TaskViewSet(CrudViewSet):
         count = whole_number(request, "count", 10, least=1, most=MOST_FORESEEN)
         seconds = whole_number(request, "duration", 0, least=0, most=30 * 86_400)
         given = "duration" in request.query_params
-        duration = datetime.timedelta(seconds=seconds) if given else simulation.usual_duration(task)
+        duration = datetime.timedelta(seconds=seconds) if given else preview.usual_duration(task)
         since, until = _moment(request, "from"), _moment(request, "to")
         return _foreseen(task, duration, count=count, since=since, until=until)
 
@@ -172,7 +171,7 @@ def _moment(request: Request, name: str) -> datetime.datetime | None:
 
 
 def _foreseen(task: ScheduledTask, duration: datetime.timedelta, **how: Any) -> Response:
-    found, has_more = simulation.simulate(task, duration, **how)
+    found, has_more = preview.simulate(task, duration, **how)
     body = {
         "object": "list",
         "data": found,

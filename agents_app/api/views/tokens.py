@@ -5,59 +5,17 @@ from typing import Any, cast
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, viewsets
+from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.api.base import JSONView
-from agents_app.api.serializers.fields import Strict, Text, WholeNumber
+from agents_app.api.serializers.tokens import MakeTokenSerializer, NewTokenSerializer, TicketSerializer, TokenSerializer
 from agents_app.exceptions import Conflict
 from agents_app.models import ApiToken, Ticket
 from agents_app.models.tokens import TICKET_SECONDS
 
 MOST_TOKENS = 100  # of one user
-LONGEST_DAYS = 3650
-
-
-class TokenSerializer(serializers.ModelSerializer):
-    """A token of one's own, without what it reads."""
-
-    id = serializers.UUIDField(source="uid")
-    begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to know it by.")
-    created_at = serializers.DateTimeField(source="created")
-    expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
-
-    class Meta:
-        model = ApiToken
-        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at")
-        read_only_fields = fields
-
-
-class NewTokenSerializer(TokenSerializer):
-    """A token that was made just now: only this answer has it."""
-
-    token = serializers.CharField(help_text="Send it as `Authorization: Bearer TOKEN`. It is never shown again.")
-
-    class Meta:
-        model = ApiToken
-        fields = (*TokenSerializer.Meta.fields, "token")
-        read_only_fields = fields
-
-
-class MakeTokenSerializer(Strict):
-    """What a token is made with."""
-
-    name = Text(max_length=100, help_text="What it is for.")
-    expires_in_days = WholeNumber(
-        min_value=1, max_value=LONGEST_DAYS, allow_null=True, default=None, help_text="Null: it does not expire."
-    )
-
-
-class TicketSerializer(serializers.Serializer):
-    """A ticket for one chat socket."""
-
-    ticket = serializers.CharField(help_text="Offer the subprotocols `agent.v1, ticket.<ticket>`.")
-    expires_in = serializers.IntegerField(help_text="Seconds.")
 
 
 class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):

@@ -1,0 +1,41 @@
+"""Sessions and the events of their logs as JSON."""
+
+from rest_framework import serializers
+
+from agents_app.api.serializers.fields import StrictModel
+from agents_app.models import Session
+
+
+class SessionSerializer(StrictModel):
+    """A conversation. Only its title can be changed."""
+
+    agent_name = serializers.SerializerMethodField(help_text="Who answers where a message names nobody.")
+
+    class Meta:
+        model = Session
+        fields = ("id", "title", "agent_name", "last_seq", "run_count", "created_at", "updated_at")
+        read_only_fields = ("id", "last_seq", "run_count")
+
+    def get_agent_name(self, session: Session) -> str | None:
+        return session.agent.name if session.agent else None
+
+
+class FrameSerializer(serializers.Serializer):
+    """An event of the log, as the socket sends it."""
+
+    type = serializers.CharField()
+    seq = serializers.IntegerField()
+    first = serializers.IntegerField(required=False, help_text="Where it covers more than one number.")
+    run_id = serializers.UUIDField(allow_null=True)
+    timestamp = serializers.FloatField(help_text="Seconds since the epoch.")
+    data = serializers.DictField()  # type: ignore[assignment]
+
+
+class EventsSerializer(serializers.Serializer):
+    """A page of the log."""
+
+    object = serializers.ChoiceField(["list"])
+    data = FrameSerializer(many=True)  # type: ignore[assignment]
+    has_more = serializers.BooleanField()
+    next = serializers.URLField(allow_null=True, help_text="The next page, whole.")
+    pruned_seq = serializers.IntegerField(help_text="Events up to this number were deleted for their age.")

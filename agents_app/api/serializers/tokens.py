@@ -1,0 +1,49 @@
+"""API tokens and tickets as JSON."""
+
+from rest_framework import serializers
+
+from agents_app.api.serializers.fields import Strict, Text, WholeNumber
+from agents_app.models import ApiToken
+
+LONGEST_DAYS = 3650
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    """A token of one's own, without what it reads."""
+
+    id = serializers.UUIDField(source="uid")
+    begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to know it by.")
+    created_at = serializers.DateTimeField(source="created")
+    expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
+
+    class Meta:
+        model = ApiToken
+        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at")
+        read_only_fields = fields
+
+
+class NewTokenSerializer(TokenSerializer):
+    """A token that was made just now: only this answer has it."""
+
+    token = serializers.CharField(help_text="Send it as `Authorization: Bearer TOKEN`. It is never shown again.")
+
+    class Meta:
+        model = ApiToken
+        fields = (*TokenSerializer.Meta.fields, "token")
+        read_only_fields = fields
+
+
+class MakeTokenSerializer(Strict):
+    """What a token is made with."""
+
+    name = Text(max_length=100, help_text="What it is for.")
+    expires_in_days = WholeNumber(
+        min_value=1, max_value=LONGEST_DAYS, allow_null=True, default=None, help_text="Null: it does not expire."
+    )
+
+
+class TicketSerializer(serializers.Serializer):
+    """A ticket for one chat socket."""
+
+    ticket = serializers.CharField(help_text="Offer the subprotocols `agent.v1, ticket.<ticket>`.")
+    expires_in = serializers.IntegerField(help_text="Seconds.")

@@ -12,8 +12,10 @@ from rest_framework.utils.urls import replace_query_param
 from agents_app import event_log
 from agents_app.access import callers, revocation
 from agents_app.access.callers import Caller
+from agents_app.api import sse
 from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
-from agents_app.api.streams import PING, PING_INTERVAL, batches, give_thread_back, stream
+from agents_app.api.sse import PING
+from agents_app.api.streams import PING_INTERVAL, batches, give_thread_back, stream
 from agents_app.event_log import Row
 from agents_app.exceptions import InvalidRequest, NotWelcome, SessionNotFound
 from agents_app.live import Frame
@@ -123,10 +125,9 @@ async def _batches(session_id: str, after: int, caller: Caller) -> AsyncIterator
 
 
 def _event(seq: int, frame: str) -> bytes:
-    return f"id: {seq}\nevent: {orjson.loads(frame)['type']}\ndata: {frame}\n\n".encode()
+    return sse.event(frame.encode(), name=orjson.loads(frame)["type"], event_id=seq)
 
 
 def _reset(after: int) -> bytes:
     """The frame that says that the log cannot continue the cursor, and from where it does."""
-    frame = orjson.dumps({"type": "reset", "data": {"after": after}}).decode()
-    return f"event: reset\ndata: {frame}\n\n".encode()
+    return sse.event(orjson.dumps({"type": "reset", "data": {"after": after}}), name="reset")

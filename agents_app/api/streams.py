@@ -13,7 +13,6 @@ from agents_app import event_log
 from agents_app.access import revocation
 from agents_app.live import Frame
 
-PING = b": ping\n\n"
 PING_INTERVAL = 15.0  # seconds
 
 

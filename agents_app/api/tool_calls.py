@@ -1,7 +1,6 @@
 """A call of a tool as a stream: its progress as it comes, then what it returned."""
 
 import asyncio
-import contextvars
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +9,9 @@ from django.http import StreamingHttpResponse
 
 from agents_app.api.errors import exception_handler
 from agents_app.api.serializers.mcp_servers import OutcomeSerializer
-from agents_app.api.streams import PING, PING_INTERVAL, give_thread_back, stream
+from agents_app.api.sse import PING, event
+from agents_app.api.streams import PING_INTERVAL, give_thread_back, stream
+from agents_app.background import spawn
 from agents_app.exceptions import AgentError
 from agents_app.integrations.mcp_servers import ToolCall
 
@@ -26,10 +27,10 @@ async def _events(call: ToolCall) -> AsyncIterator[bytes]:
     yield PING  # so that the client sees at once that the stream is open
     await give_thread_back()
     news: asyncio.Queue[bytes | None] = asyncio.Queue()
-    calling = asyncio.create_task(_call(call, news), context=contextvars.Context())
+    calling = spawn(_call(call, news))
     try:
-        while (event := await _next(news)) is not None:
-            yield event
+        while (item := await _next(news)) is not None:
+            yield item
         calling.result()
     finally:
         calling.cancel()
@@ -62,4 +63,4 @@ async def _next(news: "asyncio.Queue[bytes | None]") -> bytes | None:
 
 
 def _event(kind: str, data: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data))
+    return event(orjson.dumps(data), name=kind)

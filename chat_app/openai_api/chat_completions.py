@@ -9,7 +9,9 @@ from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
 from agents_app.access.callers import known
-from agents_app.api.streams import PING, give_thread_back, stream
+from agents_app.api import sse
+from agents_app.api.sse import PING
+from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, NotWelcome
 from agents_app.models import Run, Step
@@ -21,7 +23,7 @@ from chat_app.openai_api.listening import Body, Listener, cut_short
 from chat_app.openai_api.starting import Wanted
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Speech
 
-DONE = b"data: [DONE]\n\n"
+DONE = sse.event(b"[DONE]")
 _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 
 
@@ -121,12 +123,12 @@ class Chunks:
     def __init__(self, run: Run, *, with_usage: bool) -> None:
         self._whole = _head(run, "chat.completion.chunk")
         self._with_usage = with_usage
-        self._begin = b"data: " + orjson.dumps(self._whole)[:-1] + b',"choices":[{"index":0,"delta":'
-        self._end = b"}]" + (b',"usage":null' if with_usage else b"") + b"}\n\n"
+        self._begin = orjson.dumps(self._whole)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._end = b"}]" + (b',"usage":null' if with_usage else b"") + b"}"
 
     def delta(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
         end = b',"logprobs":null,"finish_reason":' + orjson.dumps(reason) + self._end
-        return self._begin + orjson.dumps(delta) + end
+        return sse.event(self._begin + orjson.dumps(delta) + end)
 
     def usage(self, usage: dict[str, int]) -> bytes:
         """The last chunk of those who asked for it; nothing for others."""
@@ -134,7 +136,7 @@ class Chunks:
 
 
 def _event(value: Any) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
+    return sse.event(orjson.dumps(value))
 
 
 async def _stream(

@@ -13,6 +13,7 @@ from agents_app import runs
 from agents_app.access import revocation
 from agents_app.access.callers import Caller
 from agents_app.api.streams import PING_INTERVAL, batches
+from agents_app.background import spawn
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Run
@@ -25,7 +26,6 @@ Body = dict[str, Any]
 LAST = "reasoning_complete"
 PATIENCE = 5.0  # seconds that a stream waits for the run's first word, so that an early failure can be a status
 _SPEAKS = {"reasoning_delta", "reasoning_step", "response", "approval_required", LAST}
-_cancelling: set["asyncio.Task[None]"] = set()
 
 
 class Listener:
@@ -46,9 +46,7 @@ class Listener:
     def _left(self) -> None:
         """The request is over, whether it was answered or its client has gone."""
         if not self.ended:
-            task = asyncio.get_running_loop().create_task(_cancel(self.run, self.caller.user.get_username()))
-            _cancelling.add(task)
-            task.add_done_callback(_cancelling.discard)
+            spawn(_cancel(self.run, self.caller.user.get_username()))
 
     def frames(self) -> AsyncIterator[list[Body]]:
         """The run's frames from its first to its last; an empty list where it has said nothing for a while.

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from agents_app.api import sse
 from agents_app.models import Run
 from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Channel
@@ -85,7 +86,7 @@ class Events:
     def error(self, code: str, text: str) -> bytes:
         """Something went wrong that is not the run's."""
         error = {"type": "error", "code": code, "message": text, "param": None, "sequence_number": self._number + 1}
-        return b"event: error\ndata: " + orjson.dumps(error) + b"\n\n"
+        return sse.event(orjson.dumps(error), name="error")
 
     # Texts
 
@@ -181,8 +182,7 @@ class Events:
         if number <= self._after:
             return b""
         self._number = number
-        body = orjson.dumps({"type": kind, "sequence_number": number, **more})
-        return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+        return sse.event(orjson.dumps({"type": kind, "sequence_number": number, **more}), name=kind)
 
 
 def _first(body: Body) -> int:

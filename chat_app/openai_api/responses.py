@@ -10,7 +10,8 @@ from rest_framework.request import Request
 
 from agents_app import runs
 from agents_app.access.callers import known
-from agents_app.api.streams import PING, give_thread_back, stream
+from agents_app.api.sse import PING
+from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.models import Run

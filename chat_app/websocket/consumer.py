@@ -20,6 +20,7 @@ from django.http import parse_cookie
 
 from agents_app import event_log, runs
 from agents_app.access import callers, origins, revocation
+from agents_app.api.protocol import PROTOCOL_VERSION
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
@@ -147,7 +148,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "last_seq": state["last_seq"],
             "runs": state["runs"],
             "heartbeat_interval": HEARTBEAT,
-            "protocol": frames.PROTOCOL_VERSION,
+            "protocol": PROTOCOL_VERSION,
         }
         await self.send(frames.encode("connected", connected))
         self._tasks = (self._spawn(self._beat()),)

@@ -12,7 +12,6 @@ from agents_app.exceptions import AgentError, InvalidMessage, InvalidRequest, Ra
 from agents_app.runs import LONGEST_MESSAGE, LONGEST_MESSAGE_ID
 from agents_app.runs.approvals import LONGEST_REASON
 
-PROTOCOL_VERSION = 1
 _LARGEST_SEQ = 2**63 - 1
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from agents_app.api.protocol import PROTOCOL_VERSION
+
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
@@ -88,7 +90,7 @@ SOCKET_DATA: dict[str, Schema] = {
         last_seq=_COUNT,
         runs={"type": "array", "items": _object(id=_TEXT, status={"enum": ["queued", "running", "waiting"]})},
         heartbeat_interval={"type": "number"},
-        protocol={"const": 1},
+        protocol={"const": PROTOCOL_VERSION},
     ),
     "ping": _object(timestamp=_MOMENT),
     "pong": _object(timestamp=_MOMENT),

@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from agents_app import runs
 from agents_app.api.base import JSONAlways, JSONView, Limited
 from agents_app.api.pagination import LARGEST_LIMIT
+from agents_app.api.protocol import PROTOCOL_VERSION
 from agents_app.api.serializers.info import InfoSerializer, RootSerializer
 
-PROTOCOL = 1
 ENDPOINTS = {
     "chat_completions": "/v1/chat/completions",
     "models": "/v1/models",
@@ -70,7 +70,7 @@ class InfoView(PublicView):
             {
                 "name": settings.PRODUCT_NAME,
                 "version": settings.VERSION,
-                "protocol": PROTOCOL,
+                "protocol": PROTOCOL_VERSION,
                 "mode": "embedded" if settings.EMBEDDED else "distributed",
                 "auth_required": settings.AUTH_REQUIRED,
                 "capabilities": {

@@ -1,16 +1,17 @@
 """The one way to watch a session: late, live and reconnecting are the same code."""
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import AsyncIterator
 
 from django.db import DatabaseError
 
+from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.event_log import reading
-from agents_app.live import Frame, Hub, hub, merged
+from agents_app.live import Frame, hub, merge
 from agents_app.observability import metrics
+from agents_app.per_loop import per_loop
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,6 @@ RETRY_INTERVAL = 0.5
 _IN_FLIGHT = 0.1
 
 _readers = DatabaseThreads("log-reader", 2)
-_watchdogs: dict[int, "asyncio.Task[None]"] = {}
 
 
 async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
@@ -34,21 +34,20 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
         SessionNotFound: the session was deleted meanwhile.
     """
     cursor = after
-    process = hub()
-    _ensure_watchdog(process)
-    async with process.subscribe(session_id) as tail:
+    _watchdog()
+    async with hub().subscribe(session_id) as subscription:
         while True:
             async for frames in _from_log(session_id, cursor):
                 cursor = frames[-1].seq
                 yield frames
-            process.reached(session_id, cursor)
-            while (news := await tail.next()) is not None:
-                taken, whole = _continuing(news, cursor)
+            hub().advance(session_id, cursor)
+            while (batch := await subscription.next()) is not None:
+                taken, whole = _continuing(batch, cursor)
                 if taken:
                     cursor = taken[-1].seq
-                    yield merged(taken)
+                    yield merge(taken)
                 if not whole:
-                    metrics.CARRIERS_LOST.inc()
+                    metrics.BATCHES_LOST.inc()
                     break
 
 
@@ -74,7 +73,7 @@ async def _from_log(session_id: str, cursor: int) -> AsyncIterator[list[Frame]]:
             metrics.GAPS.inc()
             logger.error("Session %s has a gap between %d and %d", session_id, cursor, found[0].first)
         cursor = found[-1].seq
-        yield merged([row.as_frame() for row in found])
+        yield merge([row.as_frame() for row in found])
         if len(found) < CHUNK and sum(len(row.frame) for row in found) <= CHUNK_CHARACTERS:
             return
 
@@ -89,36 +88,37 @@ async def _read(session_id: str, cursor: int) -> list[reading.Row]:
         await asyncio.sleep(RETRY_INTERVAL)
 
 
-def _ensure_watchdog(process: Hub) -> None:
-    loop = asyncio.get_running_loop()
-    running = _watchdogs.get(id(loop))
-    if running is None or running.done():
-        _watchdogs[id(loop)] = loop.create_task(_watch(process), context=contextvars.Context())
-        process.check_for_ever()
+class _Watchdog:
+    """Finds frames that were lost at the end of a session, where no later batch would show the gap.
 
-
-async def _watch(process: Hub) -> None:
-    """Find what was lost at the end of a session, where no later carrier would show the gap.
-
-    While the layer does not answer, this is how watchers get their frames: more often then.
+    While the channel layer fails, watchers get their frames through this alone, so it looks more often.
     """
-    while True:
-        await asyncio.sleep(DEAF_INTERVAL if process.is_deaf else WATCHDOG_INTERVAL)
-        try:
-            if process.watched():
-                await _find_lost(process)
-        except Exception:
-            logger.exception("The watchdog could not read the log; it goes on")
+
+    def __init__(self) -> None:
+        self._hub = hub()
+        self._task = spawn(self._run(), name="log watchdog")
+        self._hub.start_checking()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(DEAF_INTERVAL if self._hub.is_deaf else WATCHDOG_INTERVAL)
+            try:
+                if self._hub.heads():
+                    await self._find_lost()
+            except Exception:
+                logger.exception("The watchdog could not read the log; it continues")
+
+    async def _find_lost(self) -> None:
+        before = self._hub.heads()
+        newest = await _readers.run(reading.heads, before)
+        await asyncio.sleep(_IN_FLIGHT)
+        for session_id, head in self._hub.heads().items():
+            if session_id not in before:
+                continue
+            if newest.get(session_id, 0) < before[session_id]:  # deleted; a new session may have the same id
+                self._hub.end(session_id)
+            elif head < newest.get(session_id, 0):
+                self._hub.mark_lost(session_id)
 
 
-async def _find_lost(process: Hub) -> None:
-    watched = process.watched()
-    newest = await _readers.run(reading.heads, watched)
-    await asyncio.sleep(_IN_FLIGHT)
-    for session_id, head in process.watched().items():
-        if session_id not in watched:
-            continue
-        if newest.get(session_id, 0) < watched[session_id]:  # deleted; perhaps there is a new one of that id
-            process.end(session_id)
-        elif head < newest.get(session_id, 0):
-            process.lose(session_id)
+_watchdog = per_loop(_Watchdog)

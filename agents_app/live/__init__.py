@@ -1,13 +1,15 @@
-"""The channel layer: publish what is committed, and hand it to the watchers of this process."""
+"""The live path: publish committed frames through the channel layer, and hand them to the watchers of this process."""
 
-from agents_app.live.hub import Frame, Hub, attach, hub, merged, now, publish, publish_soon
+from agents_app.live.frames import Frame, merge, now
+from agents_app.live.hub import Hub, hub
+from agents_app.live.publishing import attach, publish, publish_soon
 
 __all__ = [
     "Frame",
     "Hub",
     "attach",
     "hub",
-    "merged",
+    "merge",
     "now",
     "publish",
     "publish_soon",

@@ -1,7 +1,6 @@
-"""The processes of a deployment: each says who it is when one of them, or the doctor, asks through the layer."""
+"""The processes of a deployment: each identifies itself when another process or the doctor asks."""
 
 import asyncio
-import contextvars
 import os
 import socket
 import time
@@ -9,12 +8,13 @@ from dataclasses import asdict, dataclass
 
 from django.conf import settings
 
-from agents_app import live
+from agents_app.background import spawn
+from agents_app.live.hub import hub
 
-_QUESTION = "presence"
-_LISTEN_INTERVAL = 10.0  # seconds; a layer that was away when we came is joined then
+_QUESTION = "processes"
+_LISTEN_INTERVAL = 10.0  # seconds; a layer that was down at the start is joined then
 
-_listening: asyncio.Task[None] | None = None
+_announcement: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,23 @@ class Process:
 
 
 def announce(role: str) -> None:
-    """Let this process answer from now on; once. The running event loop is the one that serves."""
-    global _listening
-    if _listening is None or _listening.done():
-        _listening = asyncio.create_task(_answer_for_ever(role), context=contextvars.Context())
+    """Let this process answer from now on, through the running event loop. Later calls do nothing."""
+    global _announcement
+    if _announcement is None or _announcement.done():
+        _announcement = spawn(_answer_for_ever(role), name="process announcement")
 
 
 async def _answer_for_ever(role: str) -> None:
-    await live.hub().handle(_QUESTION, lambda about: [asdict(_this(role))])
+    await hub().questions.handle(_QUESTION, lambda _: [asdict(_this_process(role))])
     while True:
         await asyncio.sleep(_LISTEN_INTERVAL)
-        await live.hub().listen()
+        await hub().listen()
 
 
-def _this(role: str) -> Process:
+def _this_process(role: str) -> Process:
     return Process(role, socket.gethostname(), os.getpid(), settings.VERSION, time.time())
 
 
-async def everybody() -> list[Process]:
-    """The processes that answer now: none where the layer does not work."""
-    return sorted((Process(**said) for said in await live.hub().ask(_QUESTION)), key=str)
+async def list_running() -> list[Process]:
+    """Return the processes that answer now: none if the channel layer does not work."""
+    return sorted((Process(**row) for row in await hub().questions.ask(_QUESTION)), key=str)

@@ -1,12 +1,11 @@
-"""The sockets of all instances: who is connected, and a notice to everybody."""
+"""The sockets of all instances: list them, and send a notice to all."""
 
-import asyncio
-import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agents_app import live
+from agents_app.live.hub import hub
+from agents_app.per_loop import per_loop
 
 _LIST, _NOTICE = "connections", "notice"
 
@@ -25,16 +24,16 @@ class Connection:
 
 
 class Register:
-    """The sockets of this process. It answers for them when any process asks."""
+    """The sockets of this process. It answers the questions of all processes about them."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[Connection, Callable[[str], None]]] = {}
 
     async def add(self, connection: Connection, notify: Callable[[str], None]) -> None:
-        """Count a socket as connected; `notify` sends a notice to it."""
+        """Register an open socket; `notify` sends a notice to it."""
         if not self._open:
-            await live.hub().handle(_LIST, lambda about: [asdict(known) for known, _ in self._open.values()])
-            await live.hub().handle(_NOTICE, self._notify_all)
+            await hub().questions.handle(_LIST, lambda _: [asdict(connection) for connection, _ in self._open.values()])
+            await hub().questions.handle(_NOTICE, self._notify_all)
         self._open[connection.id] = (connection, notify)
 
     def remove(self, connection_id: str) -> None:
@@ -46,20 +45,15 @@ class Register:
         return [len(self._open)]
 
 
-_registers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Register] = weakref.WeakKeyDictionary()
-
-
-def register() -> Register:
-    """The register of the running event loop."""
-    return _registers.setdefault(asyncio.get_running_loop(), Register())
+register = per_loop(Register)  # the register of the running event loop
 
 
 async def connections() -> list[dict[str, Any]]:
-    """The sockets of all instances, oldest first."""
-    found = await live.hub().ask(_LIST)
-    return sorted(found, key=lambda connection: connection["since"])
+    """Return the sockets of all instances, oldest first."""
+    rows = await hub().questions.ask(_LIST)
+    return sorted(rows, key=lambda connection: connection["since"])
 
 
 async def broadcast(message: str) -> int:
-    """Send a notice to the sockets of all instances. Returns how many there were."""
-    return sum(await live.hub().ask(_NOTICE, message))
+    """Send a notice to the sockets of all instances. Return their number."""
+    return sum(await hub().questions.ask(_NOTICE, message))

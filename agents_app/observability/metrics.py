@@ -53,7 +53,7 @@ TOKEN_AGE = _histogram(
 )
 LOG_LAG = _gauge("log_lag_seconds", "Age of the oldest event that waits to be written; 0 where none does.")
 GAPS = _counter("gaps", "Gaps found in the numbers of a session's log: something was lost. Must stay 0.")
-CARRIERS_LOST = _counter("carriers_lost", "Times that watchers found in the log what did not reach them live.")
+BATCHES_LOST = _counter("carriers_lost", "Times that watchers found in the log what did not reach them live.")
 REDIS_ERRORS = _counter("redis_errors", "What the channel layer or the counters refused.", "operation")
 DATABASE_ERRORS = _counter("database_errors", "What the database refused or did not answer, by who asked.", "operation")
 

@@ -107,7 +107,7 @@ def _migrations() -> str:
 
 
 async def _channel_layer() -> str:
-    if await live.hub().answers():
+    if await live.hub().questions.layer_works():
         return OK
     return "The channel layer does not answer: watchers get their frames late, from the database."
 

@@ -1,7 +1,9 @@
 """The event log: the truth that every watcher reads. Layer by layer: rows, store, writer, following."""
 
 from agents_app.event_log.following import follow
-from agents_app.event_log.reading import Row, heads, prune, read, record
+from agents_app.event_log.pruning import prune
+from agents_app.event_log.reading import Row, heads, read
+from agents_app.event_log.recording import record
 from agents_app.event_log.writer import LogWriter, RunLog
 
 __all__ = ["LogWriter", "Row", "RunLog", "follow", "heads", "prune", "read", "record"]

@@ -1,0 +1,47 @@
+"""Append events in the caller's transaction, outside a worker's run."""
+
+import datetime
+import uuid
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+
+from agents_app import live
+from agents_app.event_log.reading import frame_text
+from agents_app.live import Frame
+
+
+def uuid_value(value: uuid.UUID) -> Any:
+    """A uuid as a parameter of SQL written by hand."""
+    return value if connection.features.has_native_uuid_field else value.hex
+
+
+def advance(session_id: str, count: int) -> int:
+    """Take `count` numbers of the session in the caller's transaction; returns the number before the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE agents_app_session SET last_seq = last_seq + %s WHERE id = %s RETURNING last_seq",
+            [count, session_id],
+        )
+        return cursor.fetchone()[0] - count
+
+
+def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str, Any]]]) -> range:
+    """Append events in the caller's transaction, and publish them once it is committed. Returns their numbers."""
+    at = live.now()
+    run = uuid_value(run_id)
+    created_at = connection.ops.adapt_datetimefield_value(datetime.datetime.fromtimestamp(at, datetime.UTC))
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+        before = advance(session_id, len(events))
+        frames = []
+        for seq, (kind, data) in enumerate(events, start=before + 1):
+            text = orjson.dumps(data).decode()
+            cursor.execute(
+                "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                [session_id, seq, seq, run, kind, text, created_at],
+            )
+            frames.append(Frame(seq, seq, False, frame_text(kind, seq, seq, run_id, at, text)))
+        transaction.on_commit(lambda: live.publish_soon([(session_id, frames)]))
+    return range(before + 1, before + 1 + len(events))

@@ -56,6 +56,10 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         """The tasks that `user` may read and change: one's own; an administrator's are all."""
         return self if user.is_superuser else self.filter(owner=user)
 
+    def lock_for_firing(self) -> "ScheduledTaskQuerySet":
+        """Lock these tasks, and load their agents and owners; leave out those that another process has locked."""
+        return self.select_related("agent", "owner").select_for_update(of=("self",), skip_locked=True)
+
     def with_results(self) -> "ScheduledTaskQuerySet":
         """With what their runs came to: `total_runs`, `last_status` and so on."""
         runs = Run.objects.filter(task=models.OuterRef("pk"))

@@ -15,9 +15,9 @@ from django.utils import timezone
 from agents_app import event_log, runs
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.event_log.batch import Segment
 from agents_app.event_log.reading import DELTA
 from agents_app.event_log.recording import uuid_value
-from agents_app.event_log.transaction import Segment
 from agents_app.models import Agent, Event, Provider, Run
 from agents_app.runs import pricing
 from agents_app.runs.pricing import Tariff

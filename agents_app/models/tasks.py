@@ -19,7 +19,8 @@ from agents_app import clock, schedules
 from agents_app.database.threads import write_transaction
 from agents_app.models.agents import Agent
 from agents_app.models.encryption import EncryptedTextField
-from agents_app.models.runs import Run, Session
+from agents_app.models.runs import Run
+from agents_app.models.sessions import Session
 from agents_app.models.task_outcomes import Skip
 
 LONGEST_PROMPT = 100_000

@@ -20,8 +20,8 @@ from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavai
 from agents_app.models import Run, Step
 from agents_app.runs import approvals, cancel_children, close_approvals, enqueue_next
 from agents_app.runs.frames import approval_data, cancel_events, complete_data, step_data
-from agents_app.tools import ask_agent
 from agents_app.tools.ask_agent import RunChild
+from agents_app.tools.toolset import toolset
 from agents_app.worker import artifacts
 from agents_app.worker.claims import Claim
 from agents_app.worker.telemetry import Report
@@ -129,7 +129,7 @@ class Execution:
     async def _follow_turns(self) -> Answered | Parked:
         assert self.spec is not None
         model = await providers.open_model(self.spec.model)
-        tools = ask_agent.toolset(self.spec, self.run, self._run_child)
+        tools = toolset(self.spec, self.run, self._run_child)
         turns = self._turns = Turns(self.spec, self.conversation, model, tools)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:

@@ -1,6 +1,7 @@
 """Imports point one way: the rows of docs/design.md, checked over the syntax trees."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,8 +69,13 @@ def modules() -> Iterator[tuple[str, Path]]:
                 yield name.removesuffix(".__init__"), path
 
 
-def imports(name: str, path: Path) -> Iterator[str]:
-    """Yield what a module imports anywhere in it, except for type checkers alone."""
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return what a module imports anywhere in it, except for type checkers alone."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     skipped = {
         id(inner)
@@ -78,7 +84,7 @@ def imports(name: str, path: Path) -> Iterator[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if id(node) in skipped:
+        if not isinstance(node, ast.Import | ast.ImportFrom) or id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -117,7 +123,7 @@ def test_each_package_has_a_row():
 @each_module
 def test_a_module_imports_only_rows_above_its_own(name, path):
     own = package_of(name)
-    for imported in imports(name, path):
+    for imported in imports(path):
         other = package_of(imported)
         if own and other and other != own and (own, other) != ("apps", "checks"):  # two files of one subject
             assert row_of(other) < row_of(own), f"{name} (row {row_of(own)}) imports {imported} (row {row_of(other)})"
@@ -130,7 +136,7 @@ def test_the_engine_keeps_its_order(name, path):
         return ENGINE_ORDER[max(prefixes, key=len)] if prefixes else None
 
     own = place(name)
-    for imported in imports(name, path):
+    for imported in imports(path):
         other = place(imported)
         if own is not None and other is not None:
             assert other <= own, f"{name} imports {imported}"
@@ -138,7 +144,7 @@ def test_the_engine_keeps_its_order(name, path):
 
 @each_module
 def test_only_its_owners_import_a_thing(name, path):
-    for imported in imports(name, path):
+    for imported in imports(path):
         for thing, owners in OWNERS.items():
             if within(imported, thing):
                 assert any(within(name, owner) for owner in owners), f"{name} imports {imported}"
@@ -148,7 +154,7 @@ def test_only_its_owners_import_a_thing(name, path):
 def test_nobody_imports_what_is_forbidden(name, path):
     for package, forbidden in FORBIDDEN.items():
         if within(name, package):
-            for imported in imports(name, path):
+            for imported in imports(path):
                 assert not any(within(imported, other) for other in forbidden), f"{name} imports {imported}"
 
 
@@ -156,7 +162,7 @@ def test_nobody_imports_what_is_forbidden(name, path):
 def test_these_packages_know_no_django(package):
     for name, path in MODULES:
         if within(name, f"agents_app.{package}"):
-            for imported in imports(name, path):
+            for imported in imports(path):
                 assert not imported.startswith(("django", "channels", "rest_framework")), f"{name} imports {imported}"
 
 
@@ -165,7 +171,7 @@ def test_there_is_no_cycle_between_packages():
     for name, path in MODULES:
         own = package_of(name)
         if own is not None:
-            others = {package_of(imported) for imported in imports(name, path)}
+            others = {package_of(imported) for imported in imports(path)}
             graph.setdefault(own, set()).update(other for other in others if other and other != own)
     # Both are files of one row: Django's application registers the checks.
     graph["apps"].discard("checks")
@@ -175,7 +181,7 @@ def test_there_is_no_cycle_between_packages():
 
 def test_there_is_no_cycle_between_modules():
     names = {name for name, _ in MODULES}
-    graph = {name: {i for i in imports(name, path) if i in names and i != name} for name, path in MODULES}
+    graph = {name: {i for i in imports(path) if i in names and i != name} for name, path in MODULES}
     # `from package import module` names the package too: leave out a parent, which only passes the name on.
     assert_acyclic({name: {i for i in others if not name.startswith(i + ".")} for name, others in graph.items()})
 

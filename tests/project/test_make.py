@@ -120,6 +120,30 @@ def test_an_environment_whose_python_is_gone_is_made_anew(checkout: Path):
     assert "Creating .venv" not in run(checkout, "make", "install").stdout
 
 
+NO_LIBRARY = """[[ "$2" != "import xllamacpp" ]] || {
+    echo "ImportError: libgomp.so.1: cannot open shared object file: No such file or directory" >&2
+    exit 1
+}
+"""
+
+
+def test_a_library_that_the_default_model_needs_is_installed(checkout: Path):
+    program(checkout / "bin/python3.11", PYTHON + NO_LIBRARY)
+    program(checkout / "scripts/debian-install", f'#!/bin/sh\necho "$@" >>{checkout}/packages\n')
+
+    assert run(checkout, "make", "install").returncode == 0
+    assert (checkout / "packages").read_text() == "libgomp1\n"
+
+
+def test_an_install_without_that_library_says_what_does_not_work(checkout: Path):
+    program(checkout / "bin/python3.11", PYTHON + NO_LIBRARY)
+    program(checkout / "scripts/debian-install", "#!/bin/sh\nexit 1\n")
+
+    done = run(checkout, "make", "install")
+    assert done.returncode == 0
+    assert "the default model cannot answer" in done.stderr
+
+
 def test_an_old_python_is_refused_with_a_sentence(checkout: Path):
     program(checkout / "bin/python3.10", "#!/bin/bash\nexit 1\n")
 

@@ -59,7 +59,13 @@ async def open_local_model(spec: ModelSpec) -> "OpenAIModel":
 
 
 def _start(path: Path) -> tuple[str, str]:
-    import xllamacpp
+    try:
+        import xllamacpp
+    except ImportError as error:  # llama.cpp needs a library that small systems lack
+        raise RunFailed(
+            f"The local model's engine could not be loaded: {error}. On Debian install the package libgomp1.",
+            code="local_model_broken",
+        ) from error
 
     with _lock:
         if path not in _servers:

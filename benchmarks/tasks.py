@@ -45,7 +45,7 @@ import time
 from agents_app import clock, scheduler
 def look():
     began = time.perf_counter()
-    scheduler.pressing(clock.now())
+    scheduler.due_work(clock.now())
     return time.perf_counter() - began
 look()
 print(sorted(look() for _ in range(200))[100] * 1000)

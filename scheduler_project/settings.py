@@ -275,7 +275,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunStatusEnum": "agents_app.models.runs.Run.Status",
-        "ApprovalStatusEnum": "agents_app.models.runs.Approval.Status",
+        "ApprovalStatusEnum": "agents_app.models.approvals.Approval.Status",
     },
 }
 

@@ -133,7 +133,7 @@ BUILTIN_TOOLS: dict[str, Tool] = {
     )
 }
 
-# Built in as well, but they need the database or the settings: `agents_app.tools.ask_agent` makes them for one run.
+# Built in as well, but they need the database or the settings: `agents_app.tools.toolset` makes them for one run.
 _TASK_TOOLS = frozenset(
     {
         "create_task", "list_tasks", "update_task", "enable_task", "disable_task", "delete_task",

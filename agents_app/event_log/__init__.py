@@ -1,4 +1,4 @@
-"""The event log: the truth that every watcher reads. Layer by layer: rows, store, writer, following."""
+"""The event log: what every watcher reads."""
 
 from agents_app.event_log.following import follow
 from agents_app.event_log.pruning import prune

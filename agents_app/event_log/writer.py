@@ -5,13 +5,12 @@ while there is little to do, more as the loop or the writer's thread fills up.
 """
 
 import asyncio
-import datetime
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,7 +18,7 @@ from agents_app import live
 from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine.events import Delta
 from agents_app.event_log import transaction
-from agents_app.event_log.transaction import Entry, Segment, Write, Written
+from agents_app.event_log.batch import Attempt, Entry, Head, InTransaction, Segment, Write, Written
 from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.models import Step
 from agents_app.observability import metrics
@@ -33,30 +32,29 @@ _FULL = 256 * 1024  # characters of one run that may wait for the writer
 
 
 class RunLog:
-    """What one claimed run says. Everything that it writes is refused once its fence is outdated.
+    """The events of one claimed run. All that it writes is refused once its fence is outdated.
 
-    Once a part could not be written, what is said later is dropped: it would leave a hole. `commit` and `room` tell.
+    Once a part could not be written, later events are dropped: they would leave a gap. `commit` and `room` raise then.
     """
 
-    def __init__(self, writer: "LogWriter", run_id: uuid.UUID, session_id: str, fence: int) -> None:
+    def __init__(self, writer: "LogWriter", head: Head) -> None:
         self._writer = writer
-        self.run_id = run_id
-        self.session_id = session_id
-        self.fence = fence
-        # Owned by the writer's thread: the delta rows at the end of the session's log that a step may replace.
-        self.segments: list[Segment] = []
-        self.last_seq = 0
+        self._head = head
         self._entries: list[Entry] = []
         self._steps: list[Step] = []
         self._changes: dict[str, Any] = {}
-        self._then: list[Callable[[], None]] = []
+        self._callbacks: list[InTransaction] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._size = 0
-        self._room = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._broken: Exception | None = None
 
+    @property
+    def session_id(self) -> str:
+        return self._head.session_id
+
     def delta(self, delta: Delta) -> None:
-        """Say a piece of a step. Pieces that wait together become one row."""
+        """Append a piece of a step. Pieces that wait together become one row."""
         if self._broken:
             return
         self._size += len(delta.content)
@@ -68,14 +66,14 @@ class RunLog:
         self._writer.wake(self)
 
     def add(self, kind: str, data: dict[str, Any], *, replaces: tuple[int, ...] = ()) -> None:
-        """Say a whole event; it replaces the deltas of the steps in `replaces`."""
+        """Append a whole event. It replaces the deltas of the steps in `replaces`."""
         if self._broken:
             return
         self._entries.append(Entry(kind, data=orjson.dumps(data).decode(), replaces=replaces))
         self._writer.wake(self)
 
     def step(self, row: Step) -> None:
-        """Write down a step, or its new state, in the same transaction as what was said before it."""
+        """Write the row of a step, in the same transaction as the events before it."""
         if self._broken:
             return
         self._steps.append(row)
@@ -83,54 +81,63 @@ class RunLog:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that the source should be slowed: see `room`."""
+        """Whether so much waits that the source should slow down: see `room`."""
         return self._size > _FULL or self._broken is not None
 
     async def room(self) -> None:
         """Wait until there is room again.
 
         Raises:
-            Fenced, StorageUnavailable: nothing of this run will be written any more.
+            Fenced, StorageUnavailable: nothing more of this run will be written.
         """
         while self.is_full:
             if self._broken:
                 raise self._broken
-            self._room.clear()
-            await self._room.wait()
+            self._has_room.clear()
+            await self._has_room.wait()
 
-    async def commit(self, *, then: Callable[[], None] | None = None, **changes: Any) -> None:
-        """Write all that was said, with `changes` to the run's row; return when it is in the database.
+    async def commit(self, *, then: InTransaction | None = None, **changes: Any) -> None:
+        """Write all that waits, with `changes` to the run's row. Return when it is in the database.
 
-        `then` is called in the same transaction, after the changes.
+        `then` is called on the writer's thread, in the same transaction, after the changes.
 
         Raises:
-            Fenced, StorageUnavailable: it is not, and nothing of this run will be written any more.
+            Fenced, StorageUnavailable: it is not, and nothing more of this run will be written.
         """
         if self._broken:
             raise self._broken
         self._changes |= changes
         if then is not None:
-            self._then.append(then)
+            self._callbacks.append(then)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._writer.wake(self)
         await waiter
 
-    def take(self) -> Write:
+    def take(self) -> "_Part":
         """Hand over all that waits."""
-        write = Write(self, self._entries, self._steps, self._changes, self._then, self._waiters)
-        self._entries, self._steps, self._changes, self._then, self._waiters = [], [], {}, [], []
+        write = Write(self._head, self._entries, self._steps, self._changes, self._callbacks)
+        part = _Part(self, write, self._waiters)
+        self._entries, self._steps, self._changes, self._callbacks, self._waiters = [], [], {}, [], []
         self._size = 0
-        self._room.set()
-        return write
+        self._has_room.set()
+        return part
 
     def fail(self, error: Exception, waiters: list[asyncio.Future[None]]) -> None:
-        """Nothing of this run will be written any more, nor what it has said meanwhile."""
+        """Refuse all that waits and all that comes later."""
         self._broken = self._broken or error
         for waiter in [*waiters, *self.take().waiters]:
             if not waiter.done():
                 waiter.set_exception(error)
-        self._room.set()
+        self._has_room.set()
+
+
+class _Part(NamedTuple):
+    """The part of one run in a batch, and who waits for its commit."""
+
+    log: RunLog
+    write: Write
+    waiters: list[asyncio.Future[None]]
 
 
 @dataclass(slots=True)
@@ -171,9 +178,13 @@ class LogWriter:
         self._waiting_since: float | None = None  # what waits; and what is being written
         self._writing_since: float | None = None
 
-    def open(self, run_id: uuid.UUID, session_id: str, fence: int) -> RunLog:
-        """The log of a run that this process has claimed."""
-        return RunLog(self, run_id, session_id, fence)
+    def open(self, run_id: uuid.UUID, session_id: str, fence: int, segments: Sequence[Segment] = ()) -> RunLog:
+        """Return the log of a run that this process has claimed.
+
+        `segments`: the delta rows that an earlier worker left at the end of the session's log.
+        """
+        last_seq = segments[-1].last if segments else 0
+        return RunLog(self, Head(run_id, session_id, fence, list(segments), last_seq))
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._write_for_ever())
@@ -228,35 +239,36 @@ class LogWriter:
         took = time.monotonic() - began
         self.interval.wrote(took)
         since, self._writing_since = self._writing_since or began, None
-        await live.publish((done.session_id, done.frames) for done in written if done.frames)
+        await live.publish((done.head.session_id, done.frames) for done in written if done.frames)
         _answer(batch, written)
         metrics.FLUSH_SECONDS.observe(took)
         if events := sum(len(done.frames) for done in written):
             metrics.FLUSH_EVENTS.observe(events)
             metrics.TOKEN_AGE.observe(time.monotonic() - since)
 
-    async def _write_or_fail(self, batch: list[Write]) -> list[Written]:
+    async def _write_or_fail(self, batch: list[_Part]) -> list[Written]:
         """Write the batch. Where that fails for good, write each run's part alone: one must not cost the others."""
         try:
             return await self._write(batch)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UNAVAILABLE):
-                return [done for write in batch for done in await self._write_or_fail([write])]
+                return [done for part in batch for done in await self._write_or_fail([part])]
             logger.exception("The event log refused a transaction")
             reason = StorageUnavailable("The server could not save the run's progress.")
             reason.__cause__ = error
-            for write in batch:
-                write.log.fail(reason, write.waiters)
+            for part in batch:
+                part.log.fail(reason, part.waiters)
             return []
 
-    async def _write(self, batch: list[Write]) -> list[Written]:
+    async def _write(self, batch: list[_Part]) -> list[Written]:
         """Write the batch in one transaction; a database that refuses for a moment is asked again."""
         began = time.monotonic()
         pause = 0.05
-        attempt = transaction.Attempt()
+        attempt = Attempt()
+        writes = [part.write for part in batch]
         while True:
             try:
-                return await self._thread.run(transaction.write, batch, datetime.datetime.now(datetime.UTC), attempt)
+                return await self._thread.run(transaction.write, writes, attempt)
             except UNAVAILABLE as error:
                 if time.monotonic() > began + self._patience:
                     raise
@@ -265,12 +277,12 @@ class LogWriter:
             pause = min(pause * 2, 1.0)
 
 
-def _answer(batch: list[Write], written: list[Written]) -> None:
-    owned = {done.log for done in written}
-    for write in batch:
-        if write.log in owned:
-            for waiter in write.waiters:
+def _answer(batch: list[_Part], written: list[Written]) -> None:
+    owned = {done.head for done in written}
+    for part in batch:
+        if part.write.head in owned:
+            for waiter in part.waiters:
                 if not waiter.done():
                     waiter.set_result(None)
         else:
-            write.log.fail(Fenced("Another worker has this run now."), write.waiters)
+            part.log.fail(Fenced("Another worker has this run now."), part.waiters)

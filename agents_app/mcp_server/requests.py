@@ -16,7 +16,7 @@ from django.core.signing import BadSignature, Signer
 from django.utils.crypto import salted_hmac
 
 from agents_app.access.callers import Caller
-from agents_app.models.runs import SESSION_ID
+from agents_app.models.sessions import SESSION_ID
 
 _SALT = "agents_app.mcp_server"
 _FRESH = 20  # bytes

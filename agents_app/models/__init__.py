@@ -1,11 +1,14 @@
 """The rows. One file for each group of nouns; see DESIGN's section on data."""
 
 from agents_app.models.agents import Agent, Provider
+from agents_app.models.approvals import Approval
 from agents_app.models.chores import Chore
 from agents_app.models.events import Event
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prices import Price
-from agents_app.models.runs import Approval, Artifact, Run, Session, Step
+from agents_app.models.runs import Run
+from agents_app.models.sessions import Session
+from agents_app.models.steps import Artifact, Step
 from agents_app.models.task_outcomes import Delivery, Postponed, Skip
 from agents_app.models.tasks import ScheduledTask
 from agents_app.models.token_usage import TokenUse

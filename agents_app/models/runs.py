@@ -1,64 +1,15 @@
-"""What happens: sessions, the runs in them, and the steps of a run."""
+"""Runs: prompts that agents answer."""
 
 import uuid
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.conf import settings
-from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
 from agents_app.models.agents import Agent
+from agents_app.models.sessions import Session
 
 COST_PLACES = 10  # decimals of a US dollar: a token may cost a ten-millionth
-# Not '.' and '..': clients take these for folders, so that no address could name the session.
-SESSION_ID = r"\A(?!\.{1,2}\Z)[A-Za-z0-9_.:-]{1,128}\Z"
-SESSION_ID_RULE = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : - and neither '.' nor '..'"
-
-
-class SessionQuerySet(models.QuerySet["Session"]):
-    def visible_to(self, user) -> "SessionQuerySet":
-        """The sessions that `user` may read and drive: one's own; an administrator's are all."""
-        return self if user.is_superuser else self.filter(owner=user)
-
-
-class Session(models.Model):
-    """A conversation: its log counts 1, 2, 3 …, and every watcher reads the same."""
-
-    id = models.CharField(primary_key=True, max_length=128, validators=[RegexValidator(SESSION_ID)])
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
-    agent = models.ForeignKey(
-        Agent,
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="+",
-        help_text="Who answers where a message names nobody.",
-    )
-    title = models.CharField(max_length=200, blank=True)
-    last_seq = models.BigIntegerField(default=0, help_text="The number of the newest event.")
-    pruned_seq = models.BigIntegerField(default=0, help_text="Events up to this number were pruned.")
-    run_count = models.BigIntegerField(default=0, help_text="The number of the newest run.")
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    _COUNTED: ClassVar = {"last_seq", "pruned_seq", "run_count"}
-
-    objects = SessionQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["-created_at", "id"]
-        indexes: ClassVar = [models.Index(fields=["-created_at", "id"], name="session_newest")]
-
-    def __str__(self) -> str:
-        return self.title or self.id
-
-    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Save it; but of one that there is, unless they are named, not its log's numbers, which go on meanwhile."""
-        if update_fields is None and not self._state.adding:
-            fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
-            update_fields = [name for name in fields if name not in self._COUNTED]
-        super().save(*args, update_fields=update_fields, **kwargs)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -75,10 +26,6 @@ class RunQuerySet(models.QuerySet["Run"]):
             session=models.OuterRef("session"), number__lt=models.OuterRef("number")
         )
         return self.filter(~models.Exists(ahead), status=Run.Status.QUEUED)
-
-    def owned(self, run_id: uuid.UUID, fence: int) -> "RunQuerySet":
-        """The run, if `fence` still is its fence: what a worker's every write goes through."""
-        return self.filter(pk=run_id, fence=fence, status=Run.Status.RUNNING)
 
 
 class Run(models.Model):
@@ -227,121 +174,3 @@ class OfRunQuerySet(models.QuerySet):
     def visible_to(self, user):
         """Those of the runs that `user` may see."""
         return self if user.is_superuser else self.filter(run__session__owner=user)
-
-
-class StepQuerySet(OfRunQuerySet):
-    def in_order(self) -> "StepQuerySet":
-        return self.order_by("run__number", "index")
-
-
-class Step(models.Model):
-    """A finished thought, tool call, tool result or answer: the checkpoint that a run goes on from.
-
-    A `tool_result` row is written as *started* before the tool is called: the tool ledger.
-    """
-
-    class Kind(models.TextChoices):
-        THOUGHT = "thought"
-        TOOL_USE = "tool_use"
-        TOOL_RESULT = "tool_result"
-        FINAL_ANSWER = "final_answer"
-        ERROR = "error"
-
-    class Status(models.TextChoices):
-        PENDING = "pending"  # a person is asked first
-        STARTED = "started"
-        FINISHED = "finished"
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
-    index = models.PositiveIntegerField()
-    iteration = models.PositiveIntegerField(help_text="The model turn that it belongs to: 1, 2, 3 …")
-    kind = models.CharField(max_length=16, choices=Kind)
-    status = models.CharField(max_length=16, choices=Status, default=Status.FINISHED)
-    content = models.TextField(blank=True)
-    tool_call_id = models.CharField(max_length=128, blank=True)
-    tool_name = models.CharField(max_length=128, blank=True)
-    arguments = models.JSONField(null=True, blank=True)
-    is_error = models.BooleanField(default=False)
-    provider_data = models.JSONField(default=dict, blank=True, help_text="What the model's API wants back as it was.")
-    attachments = models.JSONField(default=list, blank=True, help_text="What the tool returned beside text: artifacts.")
-    usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to and with this step.")
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True, blank=True)
-
-    objects = StepQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["run", "index"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["run", "index"], name="step_index_in_run"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.index} {self.kind} {self.tool_name}".rstrip()
-
-    @property
-    def duration_ms(self) -> int | None:
-        """Milliseconds from start to end; None while it goes on."""
-        if self.finished_at is None:
-            return None
-        return round((self.finished_at - self.started_at).total_seconds() * 1000)
-
-
-class Artifact(models.Model):
-    """What a tool returned and no model reads: an image, a long text, a file. Kept once; a step refers to it."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
-    kind = models.CharField(max_length=16)
-    media_type = models.CharField(max_length=100)
-    name = models.CharField(max_length=200, blank=True)
-    size = models.BigIntegerField(help_text="Bytes.")
-    data = models.BinaryField()
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = OfRunQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["created_at"]
-        indexes: ClassVar = [models.Index(fields=["-created_at"], name="artifact_newest")]
-
-    def __str__(self) -> str:
-        return self.name or f"{self.media_type}, {self.size} bytes"
-
-
-class Approval(models.Model):
-    """A call that a person must approve: asked once, answered once."""
-
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        APPROVED = "approved"
-        DENIED = "denied"
-        EXPIRED = "expired"
-        CANCELLED = "cancelled"
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
-    step = models.PositiveIntegerField(help_text="Index of the step that will hold the result.")
-    tool_call_id = models.CharField(max_length=128)
-    tool_name = models.CharField(max_length=128)
-    arguments = models.JSONField(default=dict)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
-    for_run = models.BooleanField(default=False, help_text="Approved for the rest of the run.")
-    reason = models.TextField(blank=True)
-    by = models.CharField(max_length=150, blank=True, help_text="Who answered; empty where nobody did in time.")
-    expires_at = models.DateTimeField()
-    created_at = models.DateTimeField(auto_now_add=True)
-    answered_at = models.DateTimeField(null=True, blank=True)
-
-    objects = OfRunQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["created_at", "step"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["run", "step"], name="approval_once_per_step"),
-        ]
-        indexes: ClassVar = [
-            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="approval_pending"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.tool_name}: {self.status}"

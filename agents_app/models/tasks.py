@@ -19,7 +19,8 @@ from agents_app import clock, schedules
 from agents_app.database.threads import write_transaction
 from agents_app.models.agents import Agent
 from agents_app.models.encryption import EncryptedTextField
-from agents_app.models.runs import Run, Session
+from agents_app.models.runs import Run
+from agents_app.models.sessions import Session
 from agents_app.models.task_outcomes import Skip
 
 LONGEST_PROMPT = 100_000
@@ -55,6 +56,10 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     def visible_to(self, user) -> "ScheduledTaskQuerySet":
         """The tasks that `user` may read and change: one's own; an administrator's are all."""
         return self if user.is_superuser else self.filter(owner=user)
+
+    def lock_for_firing(self) -> "ScheduledTaskQuerySet":
+        """Lock these tasks, and load their agents and owners; leave out those that another process has locked."""
+        return self.select_related("agent", "owner").select_for_update(of=("self",), skip_locked=True)
 
     def with_results(self) -> "ScheduledTaskQuerySet":
         """With what their runs came to: `total_runs`, `last_status` and so on."""

@@ -1,19 +1,8 @@
 """Runs, from the request to the end: start, cancel, approve and price them."""
 
-from agents_app.runs.starting import (
-    LONGEST_MESSAGE,
-    LONGEST_MESSAGE_ID,
-    Started,
-    cancel,
-    cancel_children,
-    cancel_events,
-    close_approvals,
-    complete_data,
-    conversation,
-    enqueue_next,
-    start,
-    start_data,
-)
+from agents_app.runs.cancelling import cancel, cancel_children, close_approvals
+from agents_app.runs.queueing import enqueue_next
+from agents_app.runs.starting import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, Started, start
 
 __all__ = [
     "LONGEST_MESSAGE",
@@ -21,11 +10,7 @@ __all__ = [
     "Started",
     "cancel",
     "cancel_children",
-    "cancel_events",
     "close_approvals",
-    "complete_data",
-    "conversation",
     "enqueue_next",
     "start",
-    "start_data",
 ]

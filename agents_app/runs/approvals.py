@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -13,22 +12,12 @@ from agents_app.database.threads import write_transaction
 from agents_app.engine.events import StepDone
 from agents_app.exceptions import AlreadyAnswered, InvalidRequest, NotFound
 from agents_app.models import Approval, Run, Session
-from agents_app.runs import enqueue_next
+from agents_app.runs.queueing import enqueue_next
 
 logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 2000
 _PENDING, _APPROVED, _DENIED = Approval.Status.PENDING, Approval.Status.APPROVED, Approval.Status.DENIED
-
-
-def required_data(row: StepDone, expires_at: datetime.datetime) -> dict[str, Any]:
-    """The data of `approval_required`."""
-    return {
-        "tool_call_id": row.tool_call_id,
-        "tool_name": row.tool_name,
-        "arguments": row.arguments or {},
-        "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
-    }
 
 
 def ask(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:

@@ -5,9 +5,13 @@ import contextlib
 import contextvars
 import logging
 
-from agents_app import clock, scheduler
+from agents_app import clock
 from agents_app.database.threads import DatabaseThreads
 from agents_app.scheduler import webhooks
+from agents_app.scheduler.due import due_work
+from agents_app.scheduler.firing import fire_due
+from agents_app.scheduler.postponed import start_postponed
+from agents_app.scheduler.settling import settle
 
 logger = logging.getLogger(__name__)
 
@@ -60,17 +64,17 @@ def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
 
 
 def tick() -> tuple[float, bool]:
-    """One round: settle, start, fire. Returns the seconds to the next, and whether webhooks wait to be told."""
-    pressing = scheduler.pressing(clock.now())
+    """Do one round: settle, start, fire. Returns the seconds to the next, and whether there are webhooks to send."""
+    work = due_work(clock.now())
     more = 0
-    if pressing.ended:
-        more += scheduler.settle(BATCH) == BATCH
-    if pressing.postponed:
-        more += scheduler.start_postponed(BATCH) == BATCH
-    if pressing.due:
-        more += scheduler.fire_due(BATCH)
+    if work.ended:
+        more += settle(BATCH) == BATCH
+    if work.postponed:
+        more += start_postponed(BATCH) == BATCH
+    if work.due:
+        more += fire_due(BATCH)
     if more:
-        return 0.0, pressing.deliveries
-    if pressing.next_at is None:
-        return INTERVAL, pressing.deliveries
-    return min(INTERVAL, max(0.0, (pressing.next_at - clock.now()).total_seconds())), pressing.deliveries
+        return 0.0, work.deliveries
+    if work.next_at is None:
+        return INTERVAL, work.deliveries
+    return min(INTERVAL, max(0.0, (work.next_at - clock.now()).total_seconds())), work.deliveries

@@ -1,4 +1,4 @@
-"""The tools of one run: built-in ones, those of MCP servers, and those that act on this very server."""
+"""`ask_agent`: an agent asks another agent of this server."""
 
 import contextlib
 import uuid
@@ -6,18 +6,12 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.conf import settings
-
 from agents_app import event_log, runs
 from agents_app.database.threads import DatabaseThreads
-from agents_app.engine import mcp
-from agents_app.engine.builtin_tools import builtin_tools
 from agents_app.engine.spec import AgentSpec
-from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, Toolset
-from agents_app.engine.web import fetch_url
+from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult
 from agents_app.exceptions import AgentError, StorageUnavailable
 from agents_app.models import Agent, Run
-from agents_app.tools.tasks import task_tools
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
 _END = '{"type":"reasoning_complete"'
@@ -26,23 +20,9 @@ DEEPEST = 5  # agents that ask agents that ask …
 _database = DatabaseThreads("platform-tools", 1)
 
 
-def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
-    """What the agent may call in this run. `run_child` has this worker execute another run, and waits for it."""
-    fixed = [*builtin_tools(spec.builtin_tools), *task_tools(spec.builtin_tools, run)]
-    if "ask_agent" in spec.builtin_tools:
-        fixed.append(_ask_agent(spec, run, run_child))
-    if "fetch_url" in spec.builtin_tools:
-        fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE))
-    return Toolset(
-        fixed,
-        [mcp.source(server) for server in spec.servers],
-        allowed=spec.allowed_tools,
-        denied=spec.denied_tools,
-        approval=spec.approval_required,
-    )
+def make_tool(spec: AgentSpec, run: Run, run_child: RunChild) -> Tool:
+    """Return the tool for one run. `run_child` has this worker execute another run, and waits for it."""
 
-
-def _ask_agent(spec: AgentSpec, run: Run, run_child: RunChild) -> Tool:
     async def ask(arguments: dict[str, Any], call: Call) -> ToolResult:
         child = await _database.run(_start_child, run, arguments["agent"], arguments["message"], call.id)
         call.progress(f"{child.agent_name} answers in session {child.session_id}.")

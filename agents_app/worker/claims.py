@@ -12,15 +12,17 @@ import orjson
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from agents_app import event_log, runs
+from agents_app import event_log
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.event_log.batch import Segment
 from agents_app.event_log.reading import DELTA
 from agents_app.event_log.recording import uuid_value
-from agents_app.event_log.transaction import Segment
 from agents_app.models import Agent, Event, Provider, Run
 from agents_app.runs import pricing
+from agents_app.runs.frames import start_data
 from agents_app.runs.pricing import Tariff
+from agents_app.worker.conversation import conversation
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ def _condition(words: str, name: str, ids: Collection[uuid.UUID], parameters: di
 
 
 def _begin(run: Run) -> None:
-    run.first_seq = event_log.record(run.session_id, run.pk, [("reasoning_start", runs.start_data(run))])[0]
+    run.first_seq = event_log.record(run.session_id, run.pk, [("reasoning_start", start_data(run))])[0]
     Run.objects.filter(pk=run.pk).update(first_seq=run.first_seq)
 
 
@@ -133,7 +135,7 @@ def _whole(run: Run, default: Provider | None) -> Claim:
         spec = _with_given(spec, run.given)
     if spec and run.task and run.task.timeout:
         spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, timeout=run.task.timeout))
-    told = runs.conversation(run, spec.model.context_tokens) if spec else runs.conversation(run)
+    told = conversation(run, spec.model.context_tokens) if spec else conversation(run)
     prepared = Claim(run, spec, told, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)

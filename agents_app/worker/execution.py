@@ -18,9 +18,10 @@ from agents_app.engine.loop import Turns
 from agents_app.event_log import RunLog
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.models import Run, Step
-from agents_app.runs import approvals, cancel_children, cancel_events, close_approvals, complete_data, enqueue_next
-from agents_app.tools import ask_agent
+from agents_app.runs import approvals, cancel_children, close_approvals, enqueue_next
+from agents_app.runs.frames import approval_data, cancel_events, complete_data, step_data
 from agents_app.tools.ask_agent import RunChild
+from agents_app.tools.toolset import toolset
 from agents_app.worker import artifacts
 from agents_app.worker.claims import Claim
 from agents_app.worker.telemetry import Report
@@ -128,7 +129,7 @@ class Execution:
     async def _follow_turns(self) -> Answered | Parked:
         assert self.spec is not None
         model = await providers.open_model(self.spec.model)
-        tools = ask_agent.toolset(self.spec, self.run, self._run_child)
+        tools = toolset(self.spec, self.run, self._run_child)
         turns = self._turns = Turns(self.spec, self.conversation, model, tools)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
@@ -178,7 +179,7 @@ class Execution:
         assert self.spec is not None
         expires_at = timezone.now() + datetime.timedelta(seconds=self.spec.limits.approval_timeout)
         for row in event.waiting:
-            self.log.add("approval_required", approvals.required_data(row, expires_at))
+            self.log.add("approval_required", approval_data(row, expires_at))
         await self.log.commit(then=lambda: approvals.ask(self.run, event.waiting, expires_at))
 
     def _keeping(self, step: StepDone) -> Callable[[], None] | None:
@@ -197,7 +198,7 @@ class Execution:
     def _step_done(self, step: StepDone) -> None:
         self._write_step(step, Step.Status.FINISHED)
         if self.run.enable_reasoning:
-            self.log.add("reasoning_step", _step_data(step), replaces=(step.index,))
+            self.log.add("reasoning_step", step_data(step, artifacts.told(step)), replaces=(step.index,))
 
     def _write_step(self, step: StepDone, status: str) -> None:
         self.log.step(
@@ -304,29 +305,6 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nul(inner) for inner in value]
     return value
-
-
-def _step_data(step: StepDone) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "step": step.index,
-        "type": step.type,
-        "content": step.content,
-        "iteration": step.iteration,
-        "timestamp": round(step.finished, 3),
-    }
-    if step.tool_name or step.tool_call_id:
-        data |= {
-            "tool_name": step.tool_name,
-            "tool_call_id": step.tool_call_id,
-            "arguments": step.arguments or {},
-            "is_error": step.is_error,
-            "duration_ms": max(0, round((step.finished - step.started) * 1000)),
-        }
-    if step.attachments:
-        data["attachments"] = artifacts.told(step)
-    if step.details:
-        data |= step.details
-    return data
 
 
 def _moment(seconds: float) -> datetime.datetime:

@@ -154,8 +154,7 @@ class Worker:
             metrics.PICK_UP.observe(metrics.between(run.created_at.timestamp(), time.time()))
         else:
             metrics.RUNS_RESUMED.inc()
-        log = self._writer.open(run.pk, run.session_id, run.fence)
-        log.segments, log.last_seq = claim.segments, claim.segments[-1].last if claim.segments else 0
+        log = self._writer.open(run.pk, run.session_id, run.fence, claim.segments)
         execution = self._executions[run.pk] = Execution(claim, log, self._database, self.run)
         task = asyncio.create_task(execution.execute(), context=contextvars.Context())
         execution.task = task

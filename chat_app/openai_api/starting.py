@@ -10,7 +10,7 @@ from agents_app.api import idempotency
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import Conflict
 from agents_app.models import Run
-from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
+from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from chat_app.openai_api.conversation import Told
 from chat_app.openai_api.fields import Fields, plain_text, refuse
 

@@ -26,7 +26,7 @@ from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.live import sockets
 from agents_app.models import Agent, Run, Session
-from agents_app.models.runs import SESSION_ID, SESSION_ID_RULE
+from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import context, metrics, tracing
 from agents_app.runs import approvals
 from chat_app.websocket import frames

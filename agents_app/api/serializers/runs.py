@@ -6,7 +6,8 @@ from rest_framework import serializers
 from agents_app import runs
 from agents_app.api.serializers.fields import Choice, Flag, Strict, Text
 from agents_app.models import Run, Step
-from agents_app.models.runs import COST_PLACES, SESSION_ID, SESSION_ID_RULE
+from agents_app.models.runs import COST_PLACES
+from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 
 
 class StartSerializer(Strict):

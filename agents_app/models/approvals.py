@@ -1,0 +1,46 @@
+"""Calls of tools that wait for a person."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from agents_app.models.runs import OfRunQuerySet, Run
+
+
+class Approval(models.Model):
+    """A call that a person must approve: asked once, answered once."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        DENIED = "denied"
+        EXPIRED = "expired"
+        CANCELLED = "cancelled"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
+    step = models.PositiveIntegerField(help_text="Index of the step that will hold the result.")
+    tool_call_id = models.CharField(max_length=128)
+    tool_name = models.CharField(max_length=128)
+    arguments = models.JSONField(default=dict)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    for_run = models.BooleanField(default=False, help_text="Approved for the rest of the run.")
+    reason = models.TextField(blank=True)
+    by = models.CharField(max_length=150, blank=True, help_text="Who answered; empty where nobody did in time.")
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OfRunQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["created_at", "step"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "step"], name="approval_once_per_step"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="approval_pending"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool_name}: {self.status}"

@@ -1,0 +1,90 @@
+"""What a run did: its steps, and what its tools returned beside text."""
+
+import uuid
+from collections.abc import Collection
+from typing import ClassVar
+
+from django.db import models
+
+from agents_app.engine.spec import Usage
+from agents_app.models.runs import OfRunQuerySet, Run
+
+
+class Step(models.Model):
+    """A finished thought, tool call, tool result or answer: the checkpoint that a run goes on from.
+
+    A `tool_result` row is written as *started* before the tool is called: the tool ledger.
+    """
+
+    class Kind(models.TextChoices):
+        THOUGHT = "thought"
+        TOOL_USE = "tool_use"
+        TOOL_RESULT = "tool_result"
+        FINAL_ANSWER = "final_answer"
+        ERROR = "error"
+
+    class Status(models.TextChoices):
+        PENDING = "pending"  # a person is asked first
+        STARTED = "started"
+        FINISHED = "finished"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    index = models.PositiveIntegerField()
+    iteration = models.PositiveIntegerField(help_text="The model turn that it belongs to: 1, 2, 3 …")
+    kind = models.CharField(max_length=16, choices=Kind)
+    status = models.CharField(max_length=16, choices=Status, default=Status.FINISHED)
+    content = models.TextField(blank=True)
+    tool_call_id = models.CharField(max_length=128, blank=True)
+    tool_name = models.CharField(max_length=128, blank=True)
+    arguments = models.JSONField(null=True, blank=True)
+    is_error = models.BooleanField(default=False)
+    provider_data = models.JSONField(default=dict, blank=True, help_text="What the model's API wants back as it was.")
+    attachments = models.JSONField(default=list, blank=True, help_text="What the tool returned beside text: artifacts.")
+    usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to and with this step.")
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OfRunQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["run", "index"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "index"], name="step_index_in_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.kind} {self.tool_name}".rstrip()
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from start to end; None while it goes on."""
+        if self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds() * 1000)
+
+
+class Artifact(models.Model):
+    """What a tool returned and no model reads: an image, a long text, a file. Kept once; a step refers to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=16)
+    media_type = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, blank=True)
+    size = models.BigIntegerField(help_text="Bytes.")
+    data = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfRunQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["created_at"]
+        indexes: ClassVar = [models.Index(fields=["-created_at"], name="artifact_newest")]
+
+    def __str__(self) -> str:
+        return self.name or f"{self.media_type}, {self.size} bytes"
+
+
+def usage_of(steps: Collection[Step]) -> Usage:
+    """The newest usage: it only grows, and the step of the highest index is not always the last that was written."""
+    return Usage(**{name: max(step.usage.get(name, 0) for step in steps) for name in Usage().as_dict()})

@@ -1,0 +1,79 @@
+"""Starts the runs of tasks: for a due moment, or by hand."""
+
+import datetime
+import logging
+import secrets
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from agents_app import runs
+from agents_app.database.errors import storage_errors
+from agents_app.database.threads import write_transaction
+from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
+from agents_app.models import Run, ScheduledTask, Session, Skip
+from agents_app.observability import metrics
+from agents_app.scheduler.policies import skip
+
+logger = logging.getLogger(__name__)
+
+_SKIP_REASONS: dict[type[AgentError], str] = {
+    AgentNotFound: Skip.Reason.AGENT_UNAVAILABLE,
+    SessionNotFound: Skip.Reason.SESSION_UNAVAILABLE,
+}
+
+
+def start(
+    task: ScheduledTask, at: datetime.datetime, retry: int = 0, *, previous: datetime.datetime | None = None
+) -> None:
+    """Start the run of a moment. If it cannot be started, record a skip that says why."""
+    if not task.owner.is_active:
+        skip(task, at, Skip.Reason.OWNER_INACTIVE, previous=previous)
+        return
+    try:
+        with transaction.atomic():
+            run = _start_run(task, session_id=_session_id(task), trigger=Run.Trigger.SCHEDULE).run
+            Run.objects.filter(pk=run.pk).update(task=task, scheduled_for=at, retry=retry)
+            transaction.on_commit(metrics.SCHEDULE_FIRES.inc)
+    except IntegrityError:
+        logger.info("Task %s has been fired for %s before", task.pk, at)
+    except StorageUnavailable:
+        raise
+    except AgentError as error:
+        reason = _SKIP_REASONS.get(type(error), Skip.Reason.NOT_STARTED)
+        skip(task, at, reason, str(error), previous=previous)
+
+
+def run_now(
+    task: ScheduledTask, *, trigger: str, message_id: str | None = None, session_id: str | None = None
+) -> runs.Started:
+    """Run the task now, whatever its schedule and overlap policy say. A disabled task can be run too.
+
+    Raises:
+        AgentError: as of `runs.start`; nothing was written.
+    """
+    with storage_errors(), write_transaction():
+        task = ScheduledTask.objects.select_related("agent", "owner").select_for_update(of=("self",)).get(pk=task.pk)
+        if session_id is None or task.session == ScheduledTask.SessionMode.KEPT:
+            session_id = _session_id(task)
+        started = _start_run(task, session_id=session_id, trigger=trigger, message_id=message_id)
+        if started.created:
+            Run.objects.filter(pk=started.run.pk).update(task=task)
+            started.run.task = task
+        return started
+
+
+def _start_run(task: ScheduledTask, **options: Any) -> runs.Started:
+    return runs.start(user=task.owner, message=task.task_prompt, agent_name=task.agent.name, **options)
+
+
+def _session_id(task: ScheduledTask) -> str:
+    """Return the session of the task's next run."""
+    is_kept = task.session == ScheduledTask.SessionMode.KEPT
+    if is_kept and task.kept_session_id:
+        return task.kept_session_id
+    session = Session.objects.create(pk=f"task-{task.pk}-{secrets.token_hex(4)}", owner=task.owner, title=task.name)
+    if is_kept:
+        ScheduledTask.objects.filter(pk=task.pk).update(kept_session=session)
+        task.kept_session = session
+    return session.pk

@@ -1,0 +1,29 @@
+"""The tools of one run: built-in ones, those of MCP servers, and those that act on this server."""
+
+from django.conf import settings
+
+from agents_app.engine import mcp
+from agents_app.engine.builtin_tools import builtin_tools
+from agents_app.engine.spec import AgentSpec
+from agents_app.engine.toolset import Toolset
+from agents_app.engine.web import fetch_url
+from agents_app.models import Run
+from agents_app.tools import ask_agent
+from agents_app.tools.ask_agent import RunChild
+from agents_app.tools.tasks import task_tools
+
+
+def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
+    """What the agent may call in this run. `run_child` has this worker execute another run, and waits for it."""
+    fixed = [*builtin_tools(spec.builtin_tools), *task_tools(spec.builtin_tools, run)]
+    if "ask_agent" in spec.builtin_tools:
+        fixed.append(ask_agent.make_tool(spec, run, run_child))
+    if "fetch_url" in spec.builtin_tools:
+        fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE))
+    return Toolset(
+        fixed,
+        [mcp.source(server) for server in spec.servers],
+        allowed=spec.allowed_tools,
+        denied=spec.denied_tools,
+        approval=spec.approval_required,
+    )

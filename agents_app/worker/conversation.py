@@ -1,0 +1,119 @@
+"""What a run's model is told: the session before it, and the run's own finished steps."""
+
+import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, told_call, told_turn
+from agents_app.models import Approval, Run, Step
+from agents_app.models.steps import usage_of
+
+_REMEMBERED_RUNS = 200
+_MOST_CHARACTERS_OF_A_TOKEN = 6  # as much as the engine's estimate may become
+
+
+def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
+    """What the model is told: the session before this run, and this run's own finished steps.
+
+    `context_tokens`: what the model takes in; of the session, no more is read than might fit.
+    """
+    steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
+    decisions, approved_tools = _decisions(run) if steps else ({}, set())
+    history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
+    rebuilt = Conversation(history=history + _given_messages(run), prompt=run.prompt, approved_tools=approved_tools)
+    _replay(rebuilt, steps, decisions)
+    if steps:
+        rebuilt.next_index = steps[-1].index + 1
+        rebuilt.usage = usage_of(steps)
+    return rebuilt
+
+
+def _decisions(run: Run) -> tuple[dict[int, Decision], set[str]]:
+    """What was said to the run's calls that wait for a person, by step; and the tools approved for the rest of it."""
+    said: dict[int, Decision] = {}
+    for_run: set[str] = set()
+    for approval in run.approvals.exclude(status=Approval.Status.PENDING):
+        approved = approval.status == Approval.Status.APPROVED
+        said[approval.step] = Decision(approved, approval.reason, approval.by)
+        if approved and approval.for_run:
+            for_run.add(approval.tool_name)
+    return said, for_run
+
+
+def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, Decision] = MappingProxyType({})) -> None:
+    """Add the tool rounds of this run. A round whose calls were not all written never happened."""
+    uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
+    for step in steps:
+        if step.kind == Step.Kind.TOOL_USE and "text" in step.provider_data:
+            rebuilt.turns.append(_assistant_turn(step, uses))
+            rebuilt.iteration = step.iteration
+        elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
+            said = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
+            rebuilt.turns.append(said)
+        elif step.kind == Step.Kind.TOOL_RESULT:
+            use = uses[step.iteration, step.tool_call_id]
+            call = ToolCall(use.tool_call_id, use.tool_name, use.content)
+            started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
+            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision))
+
+
+def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
+    calls = [_tool_call(use) for use in uses.values() if use.iteration == first.iteration]
+    return told_turn(first.provider_data, calls)
+
+
+def _tool_call(use: Step) -> ToolCall:
+    return told_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
+
+
+def _recent(run: Run, room: int) -> list[Run]:
+    """The session's finished runs that this one continues, oldest first, as far back as they may fit into `room`."""
+    earlier = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
+    recent: list[Run] = []
+    follows = _followed(run)
+    for each in earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS].iterator(chunk_size=5):
+        if each.number > follows:
+            continue
+        recent.append(each)
+        follows = _followed(each)
+        room -= len(each.prompt) + len(each.result) + sum(len(told.content) for told in _given_messages(each))
+        if room < 0:
+            break
+    return recent[::-1]
+
+
+def _followed(run: Run) -> int:
+    """The number of the run that it continues: the one before it, unless its caller named another."""
+    return (run.given or {}).get("follows", run.number - 1)
+
+
+def _given_messages(run: Run) -> list[Message]:
+    """What its caller told of the conversation before the prompt."""
+    return [
+        Message(
+            told["role"],
+            told["content"],
+            tool_calls=tuple(told_call(c["id"], c["name"], {}, c["arguments"]) for c in told.get("tool_calls", ())),
+            tool_call_id=told.get("tool_call_id", ""),
+        )
+        for told in (run.given or {}).get("messages", ())
+    ]
+
+
+def _history(run: Run, *, room: int) -> list[Message]:
+    """The session's earlier runs as messages, oldest first, with the tool rounds of those that completed."""
+    recent = _recent(run, room)
+    steps: dict[uuid.UUID, list[Step]] = {}
+    kinds = [Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]
+    completed = [r.pk for r in recent if r.status == Run.Status.COMPLETED]
+    for step in Step.objects.filter(run__in=completed, kind__in=kinds).order_by("run", "index"):
+        steps.setdefault(step.run_id, []).append(step)
+    messages: list[Message] = []
+    for earlier_run in recent:
+        told = Conversation(history=[], prompt="")
+        _replay(told, steps.get(earlier_run.pk, []))
+        messages += _given_messages(earlier_run)
+        messages.append(Message("user", earlier_run.prompt))
+        messages += told.turns
+        messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))
+    return messages

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from tests.harness import zygote
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
 from tests.harness.fakes.fake_model_process import FakeModel
@@ -47,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def quick_passwords() -> Iterator[None]:
     """Hashes that cost nothing, in this process: the usual one took a fifth of a second of most tests."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_servers() -> Iterator[None]:
+    """Servers do not import the libraries each by itself."""
+    with zygote.running():
         yield
 
 

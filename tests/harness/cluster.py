@@ -5,17 +5,15 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness import guard
+from tests.harness import guard, zygote
 from tests.harness.daemon import Daemon, free_port
 from tests.harness.nginx import Nginx
-from tests.harness.paths import ROOT
 from tests.harness.postgres import PostgreSQL
 from tests.harness.product import Product, migrated
 from tests.harness.redis import Redis
@@ -57,6 +55,7 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)},
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
             "SECRET_KEY": secrets.token_urlsafe(40),
@@ -105,13 +104,11 @@ class Cluster:
 
     def _run(self, *arguments: str) -> str:
         """What a command prints; its log is named after it."""
-        with self._log(arguments[0]).open("a+") as log:
-            environment = self.environment | {guard.MARK: str(self.postgres.folder)}
-            command = self.manage(*arguments)
-            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
-            if done.returncode:
-                log.seek(0)
-                raise RuntimeError(f"{arguments[0]} failed:\n{(done.stdout + log.read())[-3000:]}")
+        environment = self.environment | {guard.MARK: str(self.postgres.folder)}
+        done = zygote.run(self.manage(*arguments), env=environment)
+        self._log(arguments[0]).write_text(done.stderr)
+        if done.returncode:
+            raise RuntimeError(f"{arguments[0]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
         return done.stdout
 
     def close(self) -> None:

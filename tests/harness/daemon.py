@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness import guard
+from tests.harness import guard, zygote
 from tests.harness.paths import ROOT
 
 # Debian keeps these where no PATH looks.
@@ -61,7 +61,7 @@ class Daemon:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir="/tmp"))
         guard.watch(self.folder)
         self.log = log or self.folder / f"{self.name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None  # as `zygote.start` returns it
         self._log_start = 0
 
     def command(self) -> list[str]:
@@ -94,11 +94,10 @@ class Daemon:
         assert not self.is_alive, f"{self.name} runs already"
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self.process = subprocess.Popen(
+            self.process = zygote.start(
                 self.command(),
                 cwd=self.cwd,
                 env=self.marked_environment(),
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -1,7 +1,6 @@
 """The cast of a server where one has to sign in: an administrator, Ann, Bob, and strangers."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.harness import zygote
 from tests.harness.chat import Chat
-from tests.harness.paths import ROOT
 from tests.harness.product import Product
 
 PASSWORD = "correct horse battery"
@@ -79,5 +78,4 @@ def invite(product: Product, *names: str, group: str = "") -> dict[str, Person]:
 def shell(product: Product, script: str) -> str:
     """What a script prints that runs on the server's data."""
     command = product.command("shell", "--verbosity", "0", "-c", script)
-    done = subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return zygote.run(command, env=product.environment, check=True).stdout.strip()

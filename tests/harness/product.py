@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.harness import zygote
 from tests.harness.daemon import free_port
 from tests.harness.paths import ROOT
 
@@ -59,14 +60,21 @@ class Product:
     token = ""
     is_migrated = True  # begins with a database whose tables are there: that saves each test two seconds of computing
 
+    is_forked = True  # from the zygote, without the start of Python
+
     def __init__(self, var_dir: Path, **environment: str) -> None:
         self.var_dir = var_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = var_dir / "serve.log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "ANTHROPIC_", "DJANGO_"))}
-        self.environment = inherited | {"VAR_DIR": str(var_dir), "CHAT_RATE_PER_MINUTE": "100000"} | environment
-        self.process: subprocess.Popen[str] | None = None
+        ours = {
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "VAR_DIR": str(var_dir),
+            "CHAT_RATE_PER_MINUTE": "100000",
+        }
+        self.environment = inherited | ours | environment
+        self.process: Any = None  # as `zygote.start` returns it
 
     def __enter__(self) -> "Product":
         self.start()
@@ -83,13 +91,12 @@ class Product:
         self.var_dir.mkdir(parents=True, exist_ok=True)
         if self.is_migrated and "DATABASE_URL" not in self.environment:
             copy_migrated_database(self.var_dir)
-        self.process = subprocess.Popen(
+        self.process = zygote.start(
             self.command("serve", "--port", str(self.port)),
-            cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            fork=self.is_forked,
         )
         ready = threading.Event()
         threading.Thread(target=self._copy_output, args=(self.process, ready), daemon=True).start()
@@ -97,8 +104,7 @@ class Product:
             self.stop()
             raise RuntimeError(f"The server did not start:\n{self.log.read_text()[-3000:]}")
 
-    def _copy_output(self, process: "subprocess.Popen[str]", ready: threading.Event) -> None:
-        assert process.stdout is not None
+    def _copy_output(self, process: Any, ready: threading.Event) -> None:
         with self.log.open("a") as log, process.stdout:
             for line in process.stdout:
                 log.write(line)

@@ -18,10 +18,11 @@ from agents_app.models import Run, Step
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
 from chat_app.openai_api.endpoint import RunEndedBadly, caller, database, endpoint, failure, named
-from chat_app.openai_api.fields import Fields, refuse
 from chat_app.openai_api.listening import Body, Listener, cut_short
-from chat_app.openai_api.starting import Wanted
+from chat_app.openai_api.requests import ChatCompletionRequest
+from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Speech
+from chat_app.openai_api.validation import parse, refuse
 
 DONE = sse.event(b"[DONE]")
 _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
@@ -29,50 +30,42 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and answer with what becomes of it, whole or as a stream."""
-    body, run, lonely = await database.run(_start, request)
-    listener = Listener(run, known(request), abandons=lonely)
+    body, run, ephemeral = await database.run(_start, request)
+    listener = Listener(run, known(request), abandons=ephemeral)
     await give_thread_back()
-    if not body.flag("stream"):
+    if not body.stream:
         ended = await listener.wait()
         return named(JsonResponse(await database.run(_completion, ended)), ended)
     said, rest = await listener.opening()
-    chunks = Chunks(run, with_usage=body.object("stream_options").flag("include_usage"))
+    chunks = Chunks(run, with_usage=bool(body.stream_options and body.stream_options.include_usage))
     return named(stream(_stream(listener, chunks, said, rest)), run)
 
 
 completions = endpoint(post=create)
 
 
-def _start(request: Request) -> tuple[Fields, Run, bool]:
+def _start(request: Request) -> tuple[ChatCompletionRequest, Run, bool]:
     caller(request)
-    body = Fields(request.data)
-    wanted = _wanted(request, body)
-    run = starting.start(request, wanted)
-    return body, run, wanted.lonely
+    body = parse(ChatCompletionRequest, request.data)
+    run_request = _run_request(request, body)
+    run = starting.start(request, run_request)
+    return body, run, run_request.ephemeral
 
 
-def _wanted(request: Request, body: Fields) -> Wanted:
-    """The request, if it is one that we can do.
+def _run_request(request: Request, body: ChatCompletionRequest) -> RunRequest:
+    """Return the run that the request asks for.
 
     Raises:
         InvalidRequest: it names the field that is wrong.
     """
-    model = starting.model_of(body)
-    body.required("messages")
-    if not (messages := body.items("messages")):
-        refuse("messages", "must not be empty.")
-    if body.flag("stream"):
-        body.object("stream_options").flag("include_usage")
-    elif body.get("stream_options") is not None:
+    if body.stream_options is not None and not body.stream:
         refuse("stream_options", "is only allowed together with 'stream'.")
-    if (n := body.get("n")) is not None and (n != 1 or isinstance(n, bool)):
-        refuse("n", "must be 1: an agent gives one answer.", "unsupported_value")
     starting.refuse_tools(body)
-    session_id = starting.session_of(request, body)
-    told = of_chat(messages)
-    prompt = told.prompt("messages")
-    given = starting.give(told, only_new=bool(session_id), parameters=parameters.of_chat(body))
-    return Wanted(model=model, prompt=prompt, session_id=session_id, given=given)
+    session_id = starting.session_of(request, body.metadata.session_id if body.metadata else None)
+    conversation = of_chat(body.messages)
+    prompt = conversation.take_prompt("messages")
+    overrides = starting.overrides_of(conversation, only_new=bool(session_id), parameters=parameters.of_chat(body))
+    return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
 
 
 # The answer as a whole

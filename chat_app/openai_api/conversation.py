@@ -1,4 +1,4 @@
-"""What a client says of the conversation, in its roles and parts, as what our runs are given."""
+"""The conversation of a request, in its roles and parts, as the instructions and messages of a run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,23 +6,33 @@ from typing import Any
 import orjson
 
 from agents_app import runs
-from chat_app.openai_api.fields import Fields, plain_text, refuse
+from chat_app.openai_api.requests import (
+    AnyChatMessage,
+    ChatAssistantMessage,
+    ChatToolMessage,
+    Content,
+    ContentPart,
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    InputItem,
+    MessageItem,
+)
+from chat_app.openai_api.validation import MISSING, TOO_LONG, refuse
 
-_ROLES = ("developer", "system", "user", "assistant", "tool")
-_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+_TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 @dataclass(slots=True)
-class Told:
-    """A conversation as it is told, message by message. The last one must be the user's: it becomes the prompt."""
+class Conversation:
+    """A conversation, built message by message. The last one must be the user's: it becomes the prompt."""
 
     instructions: list[str] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
-    _unanswered: dict[str, str] = field(default_factory=dict)  # calls without a result: id and where they were made
+    _pending: dict[str, str] = field(default_factory=dict)  # calls without a result: id → path of their message
     _last: str = ""
 
-    def say(self, role: str, text: str, path: str) -> None:
-        """A message of anybody but a tool."""
+    def add_message(self, role: str, text: str, path: str) -> None:
+        """Add a message of anybody but a tool."""
         if role in ("system", "developer"):
             self.instructions += [text] if text.strip() else []
             return
@@ -30,123 +40,100 @@ class Told:
         self._last = path
         self.messages.append({"role": role, "content": text})
 
-    def call(self, call_id: str, name: str, arguments: str, path: str) -> None:
-        """A call that the last message of the assistant makes."""
+    def add_call(self, call_id: str, name: str, arguments: str, path: str) -> None:
+        """Add a call to the last message of the assistant."""
         if not self.messages or self.messages[-1]["role"] != "assistant" or self._last != path:
             self.messages.append({"role": "assistant", "content": ""})
             self._last = path
         call = {"id": call_id, "name": name, "arguments": _object_text(arguments)}
         self.messages[-1].setdefault("tool_calls", []).append(call)
-        self._unanswered[call_id] = path
+        self._pending[call_id] = path
 
-    def result(self, call_id: str, text: str, path: str, id_path: str) -> None:
-        """What a call has returned."""
-        if self._unanswered.pop(call_id, None) is None:
-            refuse(id_path, "must be the id of a call that was made just before and has no result yet.")
+    def add_result(self, call_id: str, text: str, path: str, id_path: str) -> None:
+        """Add the result of a call."""
+        if self._pending.pop(call_id, None) is None:
+            refuse(id_path, "must be the id of a call in the message before that has no result yet.")
         self._last = path
         self.messages.append({"role": "tool", "content": text, "tool_call_id": call_id})
 
-    def prompt(self, path: str) -> str:
-        """Take off the last message: what is asked."""
+    def take_prompt(self, path: str) -> str:
+        """Remove the last message and return its text."""
         self._require_results(path)
         if not self.messages or self.messages[-1]["role"] != "user":
             refuse(path, "must end with a message of the user: an agent's tools run on the server.")
         text = self.messages.pop()["content"]
         if not text.strip():
             refuse(self._last, "must not be empty.")
-        return plain_text(text, self._last, longest=runs.LONGEST_MESSAGE)
+        if len(text) > runs.LONGEST_MESSAGE:
+            refuse(self._last, f"is longer than {runs.LONGEST_MESSAGE:,} characters.", TOO_LONG)
+        return text
 
     def _require_results(self, path: str) -> None:
-        if self._unanswered:
-            refuse(path, f"has no result of the call {next(iter(self._unanswered))[:100]!r}.")
+        if self._pending:
+            refuse(path, f"has no result for the call {next(iter(self._pending))[:100]!r}.")
 
 
-def of_chat(messages: list[Any], path: str = "messages") -> Told:
-    """A conversation as chat completions tell it."""
-    told = Told()
-    for position, value in enumerate(messages):
-        here = f"{path}[{position}]"
-        message = Fields(value, here)
-        role = message.required("role")
-        if role not in _ROLES:
-            refuse(message.path("role"), f"must be one of: {', '.join(_ROLES)}.")
-        if role == "tool":
-            told.result(
-                plain_text(message.required("tool_call_id"), message.path("tool_call_id"), longest=128),
-                text_of(message.required("content"), message.path("content")),
-                here,
-                message.path("tool_call_id"),
-            )
+def of_chat(messages: list[AnyChatMessage]) -> Conversation:
+    """Return the conversation of a chat completion."""
+    conversation = Conversation()
+    for position, message in enumerate(messages):
+        path = f"messages[{position}]"
+        text = text_of(message.content or "", f"{path}.content")
+        if isinstance(message, ChatToolMessage):
+            conversation.add_result(message.tool_call_id, text, path, f"{path}.tool_call_id")
             continue
-        calls = message.items("tool_calls") if role == "assistant" else []
-        content = message.get("content") if role == "assistant" else message.required("content")
-        told.say(role, text_of(content or "", message.path("content")), here)
-        for number, call in enumerate(calls):
-            _chat_call(told, Fields(call, f"{message.path('tool_calls')}[{number}]"), here)
-    return told
+        conversation.add_message(message.role, text, path)
+        if isinstance(message, ChatAssistantMessage):
+            for call in message.tool_calls or ():
+                conversation.add_call(call.id, call.function.name, call.function.arguments, path)
+    return conversation
 
 
-def _chat_call(told: Told, call: Fields, path: str) -> None:
-    function = call.object("function")
-    told.call(
-        plain_text(call.required("id"), call.path("id"), longest=128, least=1),
-        plain_text(function.required("name"), function.path("name"), longest=128, least=1),
-        plain_text(function.required("arguments"), function.path("arguments")),
-        path,
-    )
-
-
-def of_responses(items: list[Any], path: str = "input") -> Told:
-    """A conversation as the Responses API tells it. Its own reports of what the server did are passed over."""
-    told = Told()
-    turn = ""
-    for position, value in enumerate(items):
-        here = f"{path}[{position}]"
-        item = Fields(value, here)
-        kind = item.get("type") or "message"
-        if kind == "message":
-            role = item.required("role")
-            if role not in _ROLES[:-1]:
-                refuse(item.path("role"), f"must be one of: {', '.join(_ROLES[:-1])}.")
-            told.say(role, text_of(item.required("content"), item.path("content")), here)
-        elif kind == "function_call":
-            turn = turn or here
-            told.call(
-                plain_text(item.required("call_id"), item.path("call_id"), longest=128, least=1),
-                plain_text(item.required("name"), item.path("name"), longest=128, least=1),
-                plain_text(item.required("arguments"), item.path("arguments")),
-                turn,
-            )
+def of_responses(items: list[InputItem]) -> Conversation:
+    """Return the conversation of a response's input. Items that report what the server did are ignored."""
+    conversation = Conversation()
+    turn = ""  # path of the first of the calls that follow each other: they are one message
+    for position, item in enumerate(items):
+        path = f"input[{position}]"
+        if isinstance(item, FunctionCallItem):
+            turn = turn or path
+            conversation.add_call(item.call_id, item.name, item.arguments, turn)
             continue
-        elif kind == "function_call_output":
-            call_id = plain_text(item.required("call_id"), item.path("call_id"), longest=128)
-            told.result(call_id, text_of(item.required("output"), item.path("output")), here, item.path("call_id"))
-        elif kind not in _REPORTS:
-            refuse(item.path("type"), f"{str(kind)[:50]!r} is not supported here.", "unsupported_value")
         turn = ""
-    return told
+        if isinstance(item, MessageItem):
+            conversation.add_message(item.role, text_of(item.content, f"{path}.content"), path)
+        elif isinstance(item, FunctionCallOutputItem):
+            text = text_of(item.output, f"{path}.output")
+            conversation.add_result(item.call_id, text, path, f"{path}.call_id")
+    return conversation
 
 
-_REPORTS = ("reasoning", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response")
+def of_text(text: str) -> Conversation:
+    """Return the conversation that is one message of the user."""
+    conversation = Conversation()
+    conversation.add_message("user", text, "input")
+    return conversation
 
 
-def text_of(content: Any, path: str) -> str:
-    """The text of a content: itself, or that of its parts."""
-    if not isinstance(content, list):
-        return plain_text(content, path)
-    texts = []
-    for position, value in enumerate(content):
-        part = Fields(value, f"{path}[{position}]")
-        kind = plain_text(part.required("type"), part.path("type"))
-        if kind not in _TEXT_PARTS:
-            text = f"is of type {kind[:50]!r}: agents take text only."
-            refuse(f"{path}[{position}]", text, "unsupported_value")
-        texts.append(plain_text(part.required(_TEXT_PARTS[kind]), part.path(_TEXT_PARTS[kind])))
-    return "\n".join(texts)
+def text_of(content: Content, path: str) -> str:
+    """Return the text of a content: itself, or that of its parts."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(_text_of_part(part, f"{path}[{position}]") for position, part in enumerate(content))
+
+
+def _text_of_part(part: ContentPart, path: str) -> str:
+    if part.type not in (*_TEXT_PARTS, "refusal"):
+        refuse(path, f"is of type {part.type[:50]!r}: agents take text only.", "unsupported_value")
+    name = "refusal" if part.type == "refusal" else "text"
+    text: str | None = getattr(part, name)
+    if text is None:
+        refuse(f"{path}.{name}", "is missing.", MISSING)
+    return text
 
 
 def _object_text(arguments: str) -> str:
-    """The arguments, if they are a JSON object, as models insist."""
+    """Return the arguments if they are a JSON object, which models insist on."""
     try:
         return arguments if isinstance(orjson.loads(arguments), dict) else "{}"
     except orjson.JSONDecodeError:

@@ -16,29 +16,29 @@ from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.models import Run
 from chat_app.openai_api import parameters, starting
-from chat_app.openai_api.conversation import Told, of_responses
+from chat_app.openai_api.conversation import of_responses, of_text
 from chat_app.openai_api.endpoint import caller, database, endpoint, named
-from chat_app.openai_api.fields import Fields, plain_text, refuse
 from chat_app.openai_api.listening import Body, Listener, row
+from chat_app.openai_api.requests import ConversationReference, ResponseRequest
 from chat_app.openai_api.response_events import Events
 from chat_app.openai_api.response_object import response, run_of
-from chat_app.openai_api.starting import Wanted
+from chat_app.openai_api.starting import RunRequest
+from chat_app.openai_api.validation import WRONG_TYPE, parse, refuse
 
 _CANCEL_PATIENCE = 2.0  # seconds that a cancel waits for the run's end, to answer with it
-_LONGEST_METADATA = {"keys": 16, "key": 64, "value": 512}
 _LARGEST_NUMBER = 2**62
-_UNASKED = {"background": False, "store": True, "previous_response_id": "", "metadata": {}}
+_DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_response_id": "", "metadata": {}}
 
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and answer with its response: whole, as a stream, or, in the background, as it stands."""
-    body, run, lonely = await database.run(_start, request)
-    listener = Listener(run, known(request), abandons=lonely)
+    body, run, ephemeral = await database.run(_start, request)
+    listener = Listener(run, known(request), abandons=ephemeral)
     await give_thread_back()
-    if body.flag("stream"):
+    if body.stream:
         said, rest = await listener.opening()
         return named(stream(_stream(listener, Events(run), said, rest)), run)
-    if not body.flag("background"):
+    if not body.background:
         run = await listener.wait()
     return named(JsonResponse(await database.run(_told, run)), run)
 
@@ -73,55 +73,47 @@ cancelling = endpoint(post=cancel)
 # Requests
 
 
-def _start(request: Request) -> tuple[Fields, Run, bool]:
+def _start(request: Request) -> tuple[ResponseRequest, Run, bool]:
     user = caller(request)
-    body = Fields(request.data)
-    wanted = _wanted(request, body, user)
-    run = starting.start(request, wanted)
-    return body, run, wanted.lonely and not body.flag("store", default=True) and not body.flag("background")
+    body = parse(ResponseRequest, request.data)
+    run_request = _run_request(request, body, user)
+    run = starting.start(request, run_request)
+    return body, run, run_request.ephemeral and body.store is False and not body.background
 
 
-def _wanted(request: Request, body: Fields, user: Any) -> Wanted:
-    """The request, if it is one that we can do.
+def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunRequest:
+    """Return the run that the request asks for.
 
     Raises:
         InvalidRequest: it names the field that is wrong.
         NotFound: the response that it follows.
     """
-    model = starting.model_of(body)
-    told = _conversation(body)
-    prompt = told.prompt("input")
-    if extra := body.text("instructions", longest=runs.LONGEST_MESSAGE):
-        told.instructions.insert(0, extra)
+    conversation = of_text(body.input) if isinstance(body.input, str) else of_responses(body.input)
+    prompt = conversation.take_prompt("input")
+    if body.instructions:
+        conversation.instructions.insert(0, body.instructions)
     starting.refuse_tools(body)
-    asked: dict[str, Any] = {
-        "background": body.flag("background"),
-        "store": body.flag("store", default=True),
-        "previous_response_id": body.text("previous_response_id"),
-        "metadata": _metadata(body),
+    metadata = body.metadata or {}
+    options: dict[str, Any] = {
+        "background": bool(body.background),
+        "store": body.store is not False,
+        "previous_response_id": body.previous_response_id or "",
+        "metadata": metadata,
     }
-    session_id = starting.session_of(request, body)
-    given = starting.give(
-        told,
+    session_id = starting.session_of(request, metadata.get("session_id"))
+    overrides = starting.overrides_of(
+        conversation,
         only_new=bool(session_id),
         parameters=parameters.of_response(body),
-        response={name: value for name, value in asked.items() if value != _UNASKED[name]},
+        response={name: value for name, value in options.items() if value != _DEFAULTS[name]},
     )
-    if asked["previous_response_id"]:
-        if session_id or body.get("conversation") is not None:
+    if body.previous_response_id:
+        if session_id or body.conversation is not None:
             refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
-        session_id, given["follows"] = _previous(user, asked["previous_response_id"])
-        return Wanted(model=model, prompt=prompt, session_id=session_id, given=given, lonely=True)
-    return Wanted(model=model, prompt=prompt, session_id=session_id or _named_conversation(body), given=given)
-
-
-def _conversation(body: Fields) -> Told:
-    said = body.required("input")
-    if isinstance(said, str):
-        told = Told()
-        told.say("user", plain_text(said, "input"), "input")
-        return told
-    return of_responses(body.items("input"))
+        session_id, overrides["follows"] = _previous(user, body.previous_response_id)
+    else:
+        session_id = session_id or _conversation_session(body.conversation)
+    return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
 
 
 def _previous(user: Any, identifier: str) -> tuple[str, int]:
@@ -131,25 +123,15 @@ def _previous(user: Any, identifier: str) -> tuple[str, int]:
     return run.session_id, run.number
 
 
-def _named_conversation(body: Fields) -> str:
-    """The session that is named as the conversation. Its id is the client's, as everywhere."""
-    named = body.get("conversation")
-    if named is None:
+def _conversation_session(conversation: ConversationReference | str | None) -> str:
+    """Return the session that is named as the conversation. Its id is the client's, as everywhere."""
+    if conversation is None:
         return ""
-    path, named = ("conversation.id", named.get("id")) if isinstance(named, dict) else ("conversation", named)
-    return starting.checked_session(plain_text(named, path), path)
-
-
-def _metadata(body: Fields) -> dict[str, str]:
-    """What the client wants to find again with the response."""
-    found = body.get("metadata")
-    body.object("metadata")
-    if len(found or ()) > _LONGEST_METADATA["keys"]:
-        refuse("metadata", f"has more than {_LONGEST_METADATA['keys']} entries.")
-    for key, value in (found or {}).items():
-        plain_text(key, "metadata", longest=_LONGEST_METADATA["key"])
-        plain_text(value, f"metadata.{key[:64]}", longest=_LONGEST_METADATA["value"])
-    return found or {}
+    if isinstance(conversation, str):
+        return starting.checked_session(conversation, "conversation")
+    if conversation.id is None:
+        refuse("conversation.id", "must be a string.", WRONG_TYPE)
+    return starting.checked_session(conversation.id, "conversation.id")
 
 
 def _found(request: Request, identifier: str) -> Run:
@@ -160,7 +142,7 @@ def _found(request: Request, identifier: str) -> Run:
 def _flag(request: Request, name: str) -> bool:
     value = request.query_params.get(name, "false").lower()
     if value not in ("true", "false"):
-        refuse(name, "must be true or false.", "invalid_type")
+        refuse(name, "must be true or false.", WRONG_TYPE)
     return value == "true"
 
 
@@ -169,7 +151,7 @@ def _cursor(request: Request) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < _LARGEST_NUMBER):
-        refuse("starting_after", "must be the sequence_number of an event.", "invalid_type")
+        refuse("starting_after", "must be the sequence_number of an event.", WRONG_TYPE)
     return int(text)
 
 

@@ -1,9 +1,13 @@
-"""These endpoints in our OpenAPI: what we look at and what we answer. OpenAI's own schema has the rest."""
+"""Describe these endpoints in our OpenAPI: what they read and what they answer. OpenAI's own schema has the rest."""
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from agents_app.api.schema import EVENT, errors
-from chat_app.openai_api.parameters import EFFORTS
+from chat_app.openai_api.requests import ChatCompletionRequest, ResponseRequest
+from chat_app.openai_api.validation import built
 
 JSON = dict[str, Any]
 
@@ -22,47 +26,7 @@ def _object(required: list[str], description: str = "", /, **properties: JSON) -
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": True} | described
 
 
-_JSON_SCHEMA = {
-    "name": _TEXT | {"pattern": "^[A-Za-z0-9_-]{1,64}$"},
-    "description": _or_null(_TEXT | {"maxLength": 1024}),
-    "schema": _or_null(_OBJECT),
-    "strict": _or_null(_FLAG),
-}
-
-
-def _format(description: str, /, **more: JSON) -> JSON:
-    """The form of the answer; `more` is what a schema is told with."""
-    plain = _object(["type"], type={"enum": ["text", "json_object"]})
-    by_schema = _object(["type", next(iter(more))], "", type={"const": "json_schema"}, **more)
-    return _or_null({"anyOf": [plain, by_schema], "description": description})
-
-
-_EFFORT = _or_null({"enum": list(EFFORTS), "description": "How much a model that can think thinks."})
-_PARAMETERS = {
-    "temperature": _or_null(_NUMBER | {"minimum": 0, "maximum": 2}),
-    "top_p": _or_null(_NUMBER | {"minimum": 0, "maximum": 1}),
-    "stop": _or_null({"anyOf": [_TEXT, _STRINGS | {"maxItems": 4}]}),
-    "metadata": _or_null(_OBJECT | {"description": "`session_id` names a session, as `X-Session-Id` does."}),
-    "stream": _or_null(_FLAG),
-}
-_COUNT = _or_null(_WHOLE | {"minimum": 1})
-_MESSAGES = _OBJECTS | {"minItems": 1, "description": "Text only, as strings or parts. The last is the user's."}
-COMPONENTS = {
-    "ChatCompletionRequest": _object(
-        ["model", "messages"],
-        "Other fields of the API are accepted, and not looked at.",
-        model=_TEXT | {"description": "The name of an agent."},
-        messages=_MESSAGES,
-        max_tokens=_COUNT,
-        max_completion_tokens=_COUNT,
-        n=_or_null({"const": 1}),
-        reasoning_effort=_EFFORT,
-        response_format=_format(
-            "The form that the model's answers must have.", json_schema=_object(["name"], "", **_JSON_SCHEMA)
-        ),
-        stream_options=_or_null(_object([], include_usage=_or_null(_FLAG))),
-        **_PARAMETERS,
-    ),
+_ANSWERS = {
     "ChatCompletion": _object(
         ["id", "object", "created", "model", "choices", "usage"],
         id=_TEXT,
@@ -72,21 +36,6 @@ COMPONENTS = {
         choices=_OBJECTS,
         usage=_OBJECT,
         system_fingerprint={"type": "null"},
-    ),
-    "ResponseRequest": _object(
-        ["model", "input"],
-        "Other fields of the API are accepted, and not looked at.",
-        model=_TEXT | {"description": "The name of an agent."},
-        input={"anyOf": [_TEXT, _OBJECTS], "description": "A message of the user, or items that end with one."},
-        instructions=_or_null(_TEXT),
-        previous_response_id=_or_null(_TEXT),
-        conversation=_or_null({"anyOf": [_TEXT, _OBJECT]}),
-        max_output_tokens=_COUNT,
-        reasoning=_or_null(_object([], effort=_EFFORT)),
-        text=_or_null(_object([], format=_format("The form that the model's answers must have.", **_JSON_SCHEMA))),
-        background=_or_null(_FLAG),
-        store=_or_null(_FLAG),
-        **_PARAMETERS,
     ),
     "Response": _object(
         ["id", "object", "created_at", "status", "model", "output", "error", "usage"],
@@ -112,6 +61,24 @@ COMPONENTS = {
         data={"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
     ),
 }
+
+
+_REQUESTS: list[type[BaseModel]] = [ChatCompletionRequest, ResponseRequest]
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """A title of pydantic's is the name of the field once more."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _requests() -> JSON:
+    """Return the schemas of the models that parse requests, with what they consist of."""
+    models: list[tuple[type[BaseModel], Literal["validation"]]] = [(built(model), "validation") for model in _REQUESTS]
+    template = "#/components/schemas/{model}"
+    _, schemas = models_json_schema(models, ref_template=template, schema_generator=_WithoutTitles)
+    return schemas["$defs"]
 
 
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -223,5 +190,5 @@ def add_openai(result: JSON, generator: Any, request: Any, public: bool) -> JSON
     ours = {path: _with_errors(path, operations) for path, operations in PATHS.items()}
     result["paths"] = dict(sorted((result["paths"] | ours).items()))
     schemas = result["components"]["schemas"]
-    result["components"]["schemas"] = dict(sorted((schemas | COMPONENTS).items()))
+    result["components"]["schemas"] = dict(sorted((schemas | _requests() | _ANSWERS).items()))
     return result

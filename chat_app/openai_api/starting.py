@@ -1,4 +1,4 @@
-"""What a request asks for, as a run: the same for chat completions and responses."""
+"""Start the run of a request: the same for chat completions and responses."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,76 +11,74 @@ from agents_app.database.errors import storage_errors
 from agents_app.exceptions import Conflict
 from agents_app.models import Run
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
-from chat_app.openai_api.conversation import Told
-from chat_app.openai_api.fields import Fields, plain_text, refuse
+from chat_app.openai_api.conversation import Conversation
+from chat_app.openai_api.requests import AgentRequest
+from chat_app.openai_api.validation import refuse
 
 SESSION_HEADER = "X-Session-Id"
 
 
 @dataclass(slots=True)
-class Wanted:
-    """A request that was read. `session_id`: where the client keeps its conversation here; else all of it is told.
+class RunRequest:
+    """A run to start. `session_id`: the session that keeps the conversation; else the request has all of it.
 
-    `lonely`: nobody but the client that waits for it will ever ask for the answer.
+    `ephemeral`: nobody but the waiting client can ever ask for the answer.
     """
 
     model: str
     prompt: str
     session_id: str = ""
-    given: dict[str, Any] = field(default_factory=dict)
-    lonely: bool = True
+    overrides: dict[str, Any] = field(default_factory=dict)
+    ephemeral: bool = True
 
 
-def model_of(body: Fields) -> str:
-    return plain_text(body.required("model"), "model", least=1, longest=1000)
-
-
-def session_of(request: Request, body: Fields) -> str:
-    """The session that the request names; empty where it names none."""
+def session_of(request: Request, named: str | None) -> str:
+    """Return the session of the header, else of the metadata; empty if neither names one."""
     if (header := request.headers.get(SESSION_HEADER)) is not None:
         return checked_session(header, SESSION_HEADER)
-    metadata = body.object("metadata")
-    return checked_session(metadata.text("session_id"), "metadata.session_id") if metadata.get("session_id") else ""
+    return checked_session(named, "metadata.session_id") if named else ""
 
 
 def checked_session(session_id: str, path: str) -> str:
-    """The id, if a session can have it."""
+    """Return the id if a session can have it."""
     if not re.match(SESSION_ID, session_id):
         refuse(path, f"{SESSION_ID_RULE}.")
     return session_id
 
 
-def refuse_tools(body: Fields) -> None:
-    """Agents bring their tools with them; a client's own cannot be called, unless it says itself that none may be."""
+def refuse_tools(body: AgentRequest) -> None:
+    """Reject a client's own tools, unless the client says that none may be called: agents have tools of their own."""
+    if body.tool_choice == "none" or body.function_call == "none":
+        return
     for name in ("tools", "functions"):
-        if body.items(name) and body.get("tool_choice") != "none" and body.get("function_call") != "none":
-            refuse(name, "cannot be honoured: an agent calls the tools that it has on the server.", "unsupported_value")
+        if getattr(body, name):
+            refuse(name, "is not supported: an agent calls the tools that it has on the server.", "unsupported_value")
 
 
-def give(told: Told, *, only_new: bool, **more: Any) -> dict[str, Any]:
-    """What a run is given beside its prompt. `only_new`: the session knows the conversation already."""
-    given = {
-        "instructions": "\n\n".join(told.instructions),
-        "messages": [] if only_new else told.messages,
+def overrides_of(conversation: Conversation, *, only_new: bool, **more: Any) -> dict[str, Any]:
+    """Return what a run gets beside its prompt. `only_new`: the session has the conversation already."""
+    overrides = {
+        "instructions": "\n\n".join(conversation.instructions),
+        "messages": [] if only_new else conversation.messages,
         **more,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in overrides.items() if value}
 
 
-def start(request: Request, wanted: Wanted) -> Run:
-    """The run; the same Idempotency-Key with the same request is the same run.
+def start(request: Request, run_request: RunRequest) -> Run:
+    """Start the run; the same Idempotency-Key with the same request is the same run.
 
     Raises:
         AgentNotFound, SessionNotFound, Conflict, InvalidRequest, StorageUnavailable: nothing was started.
     """
-    named = {"session_id": wanted.session_id} if wanted.session_id else {}
-    given = wanted.given or None
+    session = {"session_id": run_request.session_id} if run_request.session_id else {}
+    overrides = run_request.overrides or None
     with storage_errors():
         run = idempotency.start(
-            request, agent_name=wanted.model, wanted={"message": wanted.prompt, "given": given, **named}
+            request, agent_name=run_request.model, wanted={"message": run_request.prompt, "given": overrides, **session}
         )
-    if run.given != given:
+    if run.given != overrides:
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
-    if wanted.session_id or request.headers.get("Idempotency-Key"):
-        wanted.lonely = False
+    if run_request.session_id or request.headers.get("Idempotency-Key"):
+        run_request.ephemeral = False
     return run

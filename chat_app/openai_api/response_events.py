@@ -1,9 +1,4 @@
-"""A run's frames as the events of a response stream.
-
-Their `sequence_number` is derived from the log: `(seq of the frame - seq of the run's first frame) << 17 | place`.
-So it is the same whoever asks, whenever: live, or after a finished step has replaced its deltas. The number of a
-delta also says how much of which item came with it, so that whoever stopped there gets exactly the rest.
-"""
+"""Translate a run's frames into the events of a response stream."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -14,14 +9,10 @@ import orjson
 from agents_app.api import sse
 from agents_app.models import Run
 from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
+from chat_app.openai_api.sequence_number import DONE, SequenceNumber
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Channel
 
 Body = dict[str, Any]
-
-_BITS = 17
-_ADDED, _PART_ADDED, _DELTAS = 0, 1, 4  # places in a frame: deltas count two for each character
-_LONGEST = (1 << (_BITS - 1)) - 16  # characters that a place can tell
-_DONE = (1 << _BITS) - 8
 
 
 @dataclass(slots=True)
@@ -39,14 +30,14 @@ class _Item:
 class Events:
     """The events of one run, as bytes of a stream; of those up to `after`, the client has no need."""
 
-    def __init__(self, run: Run, after: int | None = None) -> None:
+    def __init__(self, run: Run, after: SequenceNumber | None = None) -> None:
         self._run = run
-        self._after = -1 if after is None else after
+        self._after = after
         self._base = 0
         self._count = 0
         self._open: _Item | None = None
         self._calls: dict[str, tuple[int, str, str, str]] = {}
-        self._number = 0
+        self._number = SequenceNumber(0, 0)
 
     def hear(self, body: Body) -> bytes:
         """What this frame brings; nothing for the last one, which `end` tells."""
@@ -80,12 +71,18 @@ class Events:
     def end(self, seq: int, whole: dict[str, Any]) -> bytes:
         """How it ended; `whole` is the response as it is kept."""
         ended = "incomplete" if whole["status"] == "cancelled" else whole["status"]
-        last = self._event(seq, _DONE + 4, f"response.{ended}", response=whole)
+        last = self._event(seq, DONE + 4, f"response.{ended}", response=whole)
         return b"".join(self._close(seq)) + last
 
     def error(self, code: str, text: str) -> bytes:
         """Something went wrong that is not the run's."""
-        error = {"type": "error", "code": code, "message": text, "param": None, "sequence_number": self._number + 1}
+        error = {
+            "type": "error",
+            "code": code,
+            "message": text,
+            "param": None,
+            "sequence_number": self._number.pack() + 1,
+        }
         return sse.event(orjson.dumps(error), name="error")
 
     # Texts
@@ -95,15 +92,12 @@ class Events:
         data = body["data"]
         if self._open and not self._open.discarded and self._open.step == data["step"]:
             return self._open.kind
-        place = self._after & ((1 << _BITS) - 1)
-        if self._is_inside(body) and place >= _DELTAS:
-            return THOUGHT if place & 1 else ANSWER
-        return data["type"]
+        stopped_in = self._after.kind if self._after and self._is_inside(body) else None
+        return stopped_in or data["type"]
 
     def _is_inside(self, body: Body) -> bool:
         """Whether the client has a part of what this frame covers."""
-        stopped = self._base + (self._after >> _BITS)
-        return self._after >= 0 and _first(body) <= stopped < body["seq"]
+        return self._after is not None and _first(body) <= self._base + self._after.frame < body["seq"]
 
     def _text(self, body: Body, kind: str, offset: int) -> Iterator[bytes]:
         data = body["data"]
@@ -115,25 +109,19 @@ class Events:
         item.discarded = False
         before = item.text.length
         new = item.text.say(data["step"], offset, data["content"])
-        if self._is_inside(body) and self._known() > before:
-            new = data["content"][self._known() - offset :]
+        if self._after and self._is_inside(body) and self._after.characters > before:
+            new = data["content"][self._after.characters - offset :]
         if new:
-            end = min(offset + len(data["content"]), _LONGEST)
-            place = _DELTAS + 2 * end + (kind == THOUGHT)
+            number = SequenceNumber.of_delta(body["seq"] - self._base, kind, offset + len(data["content"]))
             name = "response.output_text.delta" if kind == ANSWER else "response.reasoning_text.delta"
-            yield self._event(body["seq"], place, name, **_part(item), delta=new, **_logprobs(kind))
-
-    def _known(self) -> int:
-        """How many characters of the step in which it stopped the client has."""
-        place = self._after & ((1 << _BITS) - 1)
-        return max(0, place - _DELTAS) >> 1
+            yield self._numbered(number, name, **_part(item), delta=new, **_logprobs(kind))
 
     def _begin(self, seq: int, kind: str, step: int) -> Generator[bytes, None, _Item]:
         item = _Item(kind, step, self._next_index(), item_id("msg" if kind == ANSWER else "rs", self._run, step))
         self._open = item
         begun = _text_item(item, None, status="in_progress")
-        yield self._event(seq, _ADDED, "response.output_item.added", output_index=item.index, item=begun)
-        yield self._event(seq, _PART_ADDED, "response.content_part.added", **_part(item), part=_content(item, ""))
+        yield self._event(seq, 0, "response.output_item.added", output_index=item.index, item=begun)
+        yield self._event(seq, 1, "response.content_part.added", **_part(item), part=_content(item, ""))
         return item
 
     def _close(self, seq: int, text: str | None = None, *, commentary: bool = False) -> Iterator[bytes]:
@@ -145,9 +133,9 @@ class Events:
         whole = item.text.text if text is None else text
         name = "response.output_text.done" if item.kind == ANSWER else "response.reasoning_text.done"
         done = _text_item(item, whole, status=status, phase="commentary" if commentary else "final_answer")
-        yield self._event(seq, _DONE, name, **_part(item), text=whole, **_logprobs(item.kind))
-        yield self._event(seq, _DONE + 1, "response.content_part.done", **_part(item), part=_content(item, whole))
-        yield self._event(seq, _DONE + 2, "response.output_item.done", output_index=item.index, item=done)
+        yield self._event(seq, DONE, name, **_part(item), text=whole, **_logprobs(item.kind))
+        yield self._event(seq, DONE + 1, "response.content_part.done", **_part(item), part=_content(item, whole))
+        yield self._event(seq, DONE + 2, "response.output_item.done", output_index=item.index, item=done)
 
     # Tools
 
@@ -159,9 +147,9 @@ class Events:
         where = {"output_index": index, "item_id": identifier}
         begun = call(identifier, data["tool_name"], "", None)
         done = "response.mcp_call_arguments.done"
-        yield self._event(seq, _DONE + 3, "response.output_item.added", output_index=index, item=begun)
-        yield self._event(seq, _DONE + 4, "response.mcp_call.in_progress", **where)
-        yield self._event(seq, _DONE + 5, done, **where, arguments=data["content"])
+        yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=begun)
+        yield self._event(seq, DONE + 4, "response.mcp_call.in_progress", **where)
+        yield self._event(seq, DONE + 5, done, **where, arguments=data["content"])
 
     def _tool_result(self, body: Body) -> Iterator[bytes]:
         seq, data = body["seq"], body["data"]
@@ -178,11 +166,13 @@ class Events:
         return self._count - 1
 
     def _event(self, seq: int, place: int, kind: str, **more: Any) -> bytes:
-        number = (seq - self._base) << _BITS | place
-        if number <= self._after:
+        return self._numbered(SequenceNumber(seq - self._base, place), kind, **more)
+
+    def _numbered(self, number: SequenceNumber, kind: str, **more: Any) -> bytes:
+        if self._after is not None and number <= self._after:
             return b""
         self._number = number
-        return sse.event(orjson.dumps({"type": kind, "sequence_number": number, **more}), name=kind)
+        return sse.event(orjson.dumps({"type": kind, "sequence_number": number.pack(), **more}), name=kind)
 
 
 def _first(body: Body) -> int:

@@ -22,6 +22,7 @@ from chat_app.openai_api.listening import Body, Listener, row
 from chat_app.openai_api.requests import ConversationReference, ResponseRequest
 from chat_app.openai_api.response_events import Events
 from chat_app.openai_api.response_object import response, run_of
+from chat_app.openai_api.sequence_number import SequenceNumber
 from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.validation import WRONG_TYPE, parse, refuse
 
@@ -146,13 +147,13 @@ def _flag(request: Request, name: str) -> bool:
     return value == "true"
 
 
-def _cursor(request: Request) -> int | None:
+def _cursor(request: Request) -> SequenceNumber | None:
     text = request.query_params.get("starting_after")
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < _LARGEST_NUMBER):
         refuse("starting_after", "must be the sequence_number of an event.", WRONG_TYPE)
-    return int(text)
+    return SequenceNumber.unpack(int(text))
 
 
 # Answers

@@ -1,4 +1,5 @@
-"""OpenAI's words for our agents and runs: chat completions, responses, models. An agent's name is a model's id.
+"""The OpenAI-compatible endpoints: chat completions, responses and models. A model's id is an agent's name.
 
-Nobody else knows these words. A request becomes a run (`starting`), the run's frames become chunks or events.
+No other package knows OpenAI's formats. A request is parsed by a typed model (`requests`) and becomes a run
+(`starting`); the run's frames become chunks (`chat_completions`) or events (`response_events`).
 """

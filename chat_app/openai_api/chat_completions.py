@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: an agent as a model. Stateless, unless the request names a session."""
+"""POST /v1/chat/completions: an agent as a model. Stateless unless the request names a session."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -17,11 +17,11 @@ from agents_app.exceptions import AgentError, NotWelcome
 from agents_app.models import Run, Step
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
-from chat_app.openai_api.endpoint import RunEndedBadly, caller, database, endpoint, failure, named
-from chat_app.openai_api.listening import Body, Listener, cut_short
+from chat_app.openai_api.endpoint import RunNotCompleted, add_run_headers, caller, database, endpoint, failure
+from chat_app.openai_api.listening import FrameBody, RunFollower, incomplete_reason
 from chat_app.openai_api.requests import ChatCompletionRequest
 from chat_app.openai_api.starting import RunRequest
-from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Speech
+from chat_app.openai_api.text_stream import ANSWER, THOUGHT, TextStream
 from chat_app.openai_api.validation import parse, refuse
 
 DONE = sse.event(b"[DONE]")
@@ -29,16 +29,16 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 
 
 async def create(request: Request) -> HttpResponseBase:
-    """Start a run and answer with what becomes of it, whole or as a stream."""
+    """Start a run and return its answer, whole or as a stream."""
     body, run, ephemeral = await database.run(_start, request)
-    listener = Listener(run, known(request), abandons=ephemeral)
+    follower = RunFollower(run, known(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if not body.stream:
-        ended = await listener.wait()
-        return named(JsonResponse(await database.run(_completion, ended)), ended)
-    said, rest = await listener.opening()
+        run = await follower.wait()
+        return add_run_headers(JsonResponse(await database.run(_completion, run)), run)
+    opening, rest = await follower.opening()
     chunks = Chunks(run, with_usage=bool(body.stream_options and body.stream_options.include_usage))
-    return named(stream(_stream(listener, chunks, said, rest)), run)
+    return add_run_headers(stream(_stream(follower, chunks, opening, rest)), run)
 
 
 completions = endpoint(post=create)
@@ -82,7 +82,7 @@ def _completion(run: Run) -> dict[str, Any]:
     }
     if thoughts:
         message["reasoning_content"] = "\n\n".join(thoughts)
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": cut_short(run) or "stop"}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": incomplete_reason(run) or "stop"}
     return _head(run, "chat.completion") | {"choices": [choice], "usage": _usage(run.usage)}
 
 
@@ -97,11 +97,11 @@ def _head(run: Run, kind: str) -> dict[str, Any]:
 
 
 def _usage(usage: dict[str, int]) -> dict[str, Any]:
-    asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    prompt, completion = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     return {
-        "prompt_tokens": asked,
-        "completion_tokens": answered,
-        "total_tokens": asked + answered,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
         "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
     }
@@ -111,7 +111,7 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
 
 
 class Chunks:
-    """The chunks of one answer: all begin and end alike."""
+    """The chunks of one answer. All begin and end alike, so these parts are encoded once."""
 
     def __init__(self, run: Run, *, with_usage: bool) -> None:
         self._whole = _head(run, "chat.completion.chunk")
@@ -124,7 +124,7 @@ class Chunks:
         return sse.event(self._begin + orjson.dumps(delta) + end)
 
     def usage(self, usage: dict[str, int]) -> bytes:
-        """The last chunk of those who asked for it; nothing for others."""
+        """Return the usage chunk; nothing if the client did not ask for it."""
         return _event(self._whole | {"choices": [], "usage": _usage(usage)}) if self._with_usage else b""
 
 
@@ -133,26 +133,26 @@ def _event(value: Any) -> bytes:
 
 
 async def _stream(
-    listener: Listener, chunks: Chunks, said: list[Body], rest: AsyncIterator[list[Body]]
+    follower: RunFollower, chunks: Chunks, opening: list[FrameBody], rest: AsyncIterator[list[FrameBody]]
 ) -> AsyncIterator[bytes]:
-    """Everything that the run says, and how it ends. What goes wrong from now on is said in the stream."""
+    """Yield the chunks of the run. An error from now on is a part of the stream."""
     await give_thread_back()
-    speech = Speech()
-    yield chunks.delta({"role": "assistant", "content": ""}) + _spoken(chunks, speech, said)
+    text = TextStream()
+    yield chunks.delta({"role": "assistant", "content": ""}) + _deltas(chunks, text, opening)
     try:
         async with contextlib.aclosing(rest):  # type: ignore[type-var]
             async for bodies in rest:
-                yield _spoken(chunks, speech, bodies) if bodies else PING
-        run = await listener.finished()
-    except RunEndedBadly as error:
+                yield _deltas(chunks, text, bodies) if bodies else PING
+        run = await follower.finished()
+    except RunNotCompleted as error:
         yield _event({"error": failure(error.run)}) + DONE
     except AgentError as error:
         kind = "authentication_error" if isinstance(error, NotWelcome) else "server_error"
         yield _event({"error": {"message": str(error), "type": kind, "param": None, "code": error.code}}) + DONE
     else:
-        yield chunks.delta({}, cut_short(run) or "stop") + chunks.usage(run.usage) + DONE
+        yield chunks.delta({}, incomplete_reason(run) or "stop") + chunks.usage(run.usage) + DONE
 
 
-def _spoken(chunks: Chunks, speech: Speech, bodies: list[Body]) -> bytes:
-    pieces = (piece for body in bodies for piece in speech.hear(body))
-    return b"".join(chunks.delta({_FIELDS[kind]: text}) for kind, text in pieces)
+def _deltas(chunks: Chunks, text: TextStream, bodies: list[FrameBody]) -> bytes:
+    pieces = (piece for body in bodies for piece in text.feed(body))
+    return b"".join(chunks.delta({_FIELDS[kind]: piece}) for kind, piece in pieces)

@@ -1,4 +1,4 @@
-"""The door of these endpoints: who asks, in JSON; and every error as OpenAI's clients know it."""
+"""The view of each endpoint: authentication, JSON, and errors as OpenAI's clients expect them."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -34,8 +34,8 @@ _RUN_STATUS = {
 }
 
 
-class RunEndedBadly(AgentError):
-    """The run that was asked for has failed or was cancelled: nothing of it was answered yet."""
+class RunNotCompleted(AgentError):
+    """The run failed or was cancelled before anything was answered."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(failure(run)["message"], code=failure(run)["code"])
@@ -43,43 +43,43 @@ class RunEndedBadly(AgentError):
 
 
 def failure(run: Run) -> dict[str, Any]:
-    """Why a run did not complete, as OpenAI says it."""
+    """Return why a run did not complete, as OpenAI's error object."""
     if run.status == Run.Status.CANCELLED:
         return {"message": "The run was cancelled.", "type": "server_error", "param": None, "code": "run_cancelled"}
     return {"message": run.error, "type": "server_error", "param": None, "code": run.error_code}
 
 
 def endpoint(**handlers: Handler) -> Handler:
-    """The view of one address, from the handler of each method."""
+    """Return the view of one URL, from the handler of each method."""
 
     @csrf_exempt
     async def view(request: HttpRequest, **captured: Any) -> HttpResponseBase:
-        asked = JSONView().initialize_request(request)
+        drf_request = JSONView().initialize_request(request)
         try:
             method = "get" if request.method == "HEAD" else str(request.method).lower()
             if method not in handlers:
                 raise MethodNotAllowed(str(request.method))
-            return await handlers[method](asked, **captured)
-        except Exception as error:  # as in DRF: what nobody has an answer to is raised again
-            if isinstance(error, RunEndedBadly):
-                return _ended_badly(error)
+            return await handlers[method](drf_request, **captured)
+        except Exception as error:  # as in DRF: an error without an answer is raised again
+            if isinstance(error, RunNotCompleted):
+                return _run_not_completed(error)
             answer = exception_handler(error, {})
             if answer is None:
                 raise
             headers = {"Allow": ", ".join(handlers).upper()} if isinstance(error, MethodNotAllowed) else {}
             headers |= _headers(answer)
-            return _in_our_words(error, JsonResponse(answer.data, status=answer.status_code, headers=headers))
+            return _translated(error, JsonResponse(answer.data, status=answer.status_code, headers=headers))
         finally:
-            let_request_go(asked)
+            let_request_go(drf_request)
 
     return view
 
 
 def caller(request: Request) -> Any:
-    """Who asks.
+    """Return the user that makes the request.
 
     Raises:
-        NotAuthenticated, AuthenticationFailed: nobody that we know.
+        NotAuthenticated, AuthenticationFailed: there is none.
         RateLimited: too many requests.
     """
     with storage_errors():
@@ -90,25 +90,25 @@ def caller(request: Request) -> Any:
         return request.user
 
 
-def named(response: HttpResponseBase, run: Run) -> HttpResponseBase:
-    """The answer with the names of what it is about."""
+def add_run_headers(response: HttpResponseBase, run: Run) -> HttpResponseBase:
+    """Add the ids of the run and its session to the response."""
     response["X-Run-Id"] = str(run.pk)
     response["X-Session-Id"] = run.session_id
     return response
 
 
-def _ended_badly(error: RunEndedBadly) -> HttpResponseBase:
+def _run_not_completed(error: RunNotCompleted) -> HttpResponseBase:
     param = "response_format" if error.code == "unsupported_response_format" else None
     response = error_response(_RUN_STATUS.get(error.code, 500), str(error), error.code, param=param)
-    response["x-should-retry"] = "false"  # its tools were called, and the server has tried again by itself
-    return named(response, error.run)
+    response["x-should-retry"] = "false"  # its tools were called, and the server has retried already
+    return add_run_headers(response, error.run)
 
 
 def _headers(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.items() if name != "Content-Type"}
 
 
-def _in_our_words(error: Exception, response: JsonResponse) -> JsonResponse:
+def _translated(error: Exception, response: JsonResponse) -> JsonResponse:
     if isinstance(error, AgentNotFound):
         text = f"{error} A model is the name of an agent: see /v1/models."
         response = error_response(404, text, "model_not_found", param="model")

@@ -1,4 +1,4 @@
-"""Waiting for a run: its frames as they come, and what becomes of it when the client that asked for it goes away."""
+"""Follow a run to its end, and cancel it if the client that waits for it disconnects."""
 
 import asyncio
 import contextlib
@@ -17,61 +17,65 @@ from agents_app.background import spawn
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Run
-from chat_app.openai_api.endpoint import RunEndedBadly, database
+from chat_app.openai_api.endpoint import RunNotCompleted, database
 
 logger = logging.getLogger(__name__)
 
-Body = dict[str, Any]
+FrameBody = dict[str, Any]
 
-LAST = "reasoning_complete"
-PATIENCE = 5.0  # seconds that a stream waits for the run's first word, so that an early failure can be a status
-_SPEAKS = {"reasoning_delta", "reasoning_step", "response", "approval_required", LAST}
+LAST_FRAME = "reasoning_complete"
+FIRST_TEXT_TIMEOUT = 5.0  # seconds to wait for the first text, so that an early failure can be an HTTP status
+_FIRST_TEXT = {"reasoning_delta", "reasoning_step", "response", "approval_required", LAST_FRAME}
 
 
-class Listener:
-    """One client that waits for one run. `abandons`: if it goes away, nobody wants the answer: the run is stopped.
+class RunFollower:
+    """One client that waits for one run. Must be made in the task of the client's request.
 
-    Made in the task of the client's request.
+    `cancel_on_disconnect`: cancel the run if the client disconnects, because nobody else can read the answer.
     """
 
-    def __init__(self, run: Run, caller: Caller, *, abandons: bool = False) -> None:
+    def __init__(self, run: Run, caller: Caller, *, cancel_on_disconnect: bool = False) -> None:
         self.run = run
         self.caller = caller
         self.ended = False
-        if abandons:
+        if cancel_on_disconnect:
             request = asyncio.current_task()
             assert request is not None
-            request.add_done_callback(lambda _: self._left(), context=contextvars.Context())
+            request.add_done_callback(lambda _: self._on_request_done(), context=contextvars.Context())
 
-    def _left(self) -> None:
-        """The request is over, whether it was answered or its client has gone."""
+    def _on_request_done(self) -> None:
+        """The request was answered, or its client has disconnected."""
         if not self.ended:
             spawn(_cancel(self.run, self.caller.user.get_username()))
 
-    def frames(self) -> AsyncIterator[list[Body]]:
-        """The run's frames from its first to its last; an empty list where it has said nothing for a while.
+    def frames(self) -> AsyncIterator[list[FrameBody]]:
+        """Return the run's frames from its first to its last; an empty list if there was none for a while.
 
         Raises:
             InvalidRequest: they were pruned.
-            SessionNotFound: later, if the session is deleted meanwhile.
-            NotWelcome: later, if the client may not listen any more.
+            SessionNotFound: while iterating, if the session is deleted.
+            NotWelcome: while iterating, if the client's access is revoked.
         """
         run = self.run
         if run.is_finished and run.first_seq is not None and run.session.pruned_seq >= run.first_seq:
-            raise InvalidRequest("What this run said was pruned; ask without 'stream'.", param="stream", code="pruned")
+            raise InvalidRequest(
+                "The events of this run were pruned: repeat the request without 'stream'.",
+                param="stream",
+                code="pruned",
+            )
         return self._frames(run.session.last_seq if run.first_seq is None else run.first_seq - 1)
 
-    async def _frames(self, after: int) -> AsyncIterator[list[Body]]:
-        wanted = str(self.run.pk)
+    async def _frames(self, after: int) -> AsyncIterator[list[FrameBody]]:
+        run_id = str(self.run.pk)
         clock = asyncio.get_running_loop().time
-        pause = PATIENCE
+        pause = FIRST_TEXT_TIMEOUT
         due = clock() + pause
         with revocation.staying(self.caller) as gone:
-            said = batches(self.run.session_id, after, gone, pause=PATIENCE)
-            async with contextlib.aclosing(said):  # type: ignore[type-var]
-                async for batch in said:
-                    bodies = [body for frame in batch if (body := orjson.loads(frame.text))["run_id"] == wanted]
-                    self.ended = self.ended or any(body["type"] == LAST for body in bodies)
+            log = batches(self.run.session_id, after, gone, pause=FIRST_TEXT_TIMEOUT)
+            async with contextlib.aclosing(log):  # type: ignore[type-var]
+                async for batch in log:
+                    bodies = [body for frame in batch if (body := orjson.loads(frame.text))["run_id"] == run_id]
+                    self.ended = self.ended or any(body["type"] == LAST_FRAME for body in bodies)
                     if bodies or clock() >= due:
                         yield bodies
                         pause = pause if bodies else PING_INTERVAL
@@ -79,27 +83,27 @@ class Listener:
                     if self.ended:
                         return
 
-    async def opening(self) -> tuple[list[Body], AsyncIterator[list[Body]]]:
-        """What the run says up to its first word, and the rest. Waits for the word, but not for long.
+    async def opening(self) -> tuple[list[FrameBody], AsyncIterator[list[FrameBody]]]:
+        """Return the frames up to the first text, and the rest. Wait for the text, but not for long.
 
         Raises:
-            RunEndedBadly: it had none.
+            RunNotCompleted: the run ended without any.
         """
         rest = self.frames()
-        said: list[Body] = []
+        opening: list[FrameBody] = []
         async for bodies in rest:
-            said += bodies
+            opening += bodies
             if self.ended:
                 await self.finished()
-            if not bodies or any(body["type"] in _SPEAKS for body in bodies):
+            if not bodies or any(body["type"] in _FIRST_TEXT for body in bodies):
                 break
-        return said, rest
+        return opening, rest
 
     async def wait(self) -> Run:
-        """The run as it has ended.
+        """Wait for the run to end and return it.
 
         Raises:
-            RunEndedBadly: not well.
+            RunNotCompleted: it was cancelled, or failed without an answer.
         """
         if not self.run.is_finished:
             async for _ in self.frames():
@@ -108,25 +112,25 @@ class Listener:
         return await self.finished()
 
     async def finished(self) -> Run:
-        """The row of the ended run.
+        """Return the ended run as it is in the database.
 
         Raises:
-            RunEndedBadly: it was cancelled, or failed with nothing to show for it.
+            RunNotCompleted: it was cancelled, or failed without an answer.
         """
-        run = await database.run(row, self.run)
-        if run.status == Run.Status.CANCELLED or (run.status == Run.Status.FAILED and cut_short(run) is None):
-            raise RunEndedBadly(run)
+        run = await database.run(reload, self.run)
+        if run.status == Run.Status.CANCELLED or (run.status == Run.Status.FAILED and incomplete_reason(run) is None):
+            raise RunNotCompleted(run)
         return run
 
 
-def row(run: Run) -> Run:
-    """The run as it is now."""
+def reload(run: Run) -> Run:
+    """Return the run as it is now."""
     with storage_errors():
         return Run.objects.select_related("session").get(pk=run.pk)
 
 
-def cut_short(run: Run) -> str | None:
-    """Why an answer is not whole, where that is no failure in OpenAI's eyes: `length` or `content_filter`."""
+def incomplete_reason(run: Run) -> str | None:
+    """Return why an answer is cut off, if OpenAI does not count that as a failure: `length` or `content_filter`."""
     if run.error_code == "content_filter":
         return "content_filter"
     return "length" if run.truncated or run.error_code == "max_tokens" else None
@@ -136,4 +140,4 @@ async def _cancel(run: Run, by: str) -> None:
     try:
         await database.run(runs.cancel, run, by=by)
     except AgentError as error:
-        logger.warning("Run %s was abandoned and could not be stopped: %s", run.pk, error)
+        logger.warning("Could not cancel run %s, whose client disconnected: %s", run.pk, error)

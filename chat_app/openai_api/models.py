@@ -1,4 +1,4 @@
-"""GET /v1/models: the agents that the caller may ask, as models."""
+"""GET /v1/models: the agents that the caller may use, as models."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ _OWNER = "aintandem"
 
 
 async def index(request: Request) -> HttpResponseBase:
-    """All of them, by name."""
+    """Return all models, by name."""
     return JsonResponse({"object": "list", "data": await database.run(_all, request)})
 
 
 async def one(request: Request, name: str) -> HttpResponseBase:
-    """One of them."""
+    """Return one model."""
     return JsonResponse(await database.run(_one, request, name))
 
 

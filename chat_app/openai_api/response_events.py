@@ -10,25 +10,25 @@ from agents_app.api import sse
 from agents_app.models import Run
 from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
 from chat_app.openai_api.sequence_number import DONE, SequenceNumber
-from chat_app.openai_api.text_stream import ANSWER, THOUGHT, Channel
+from chat_app.openai_api.text_stream import ANSWER, THOUGHT, GrowingText
 
-Body = dict[str, Any]
+FrameBody = dict[str, Any]
 
 
 @dataclass(slots=True)
 class _Item:
-    """The text that is being streamed."""
+    """The output item whose text is being streamed."""
 
     kind: str
     step: int
     index: int
     identifier: str
-    text: Channel = field(default_factory=Channel)
+    text: GrowingText = field(default_factory=GrowingText)
     discarded: bool = False
 
 
-class Events:
-    """The events of one run, as bytes of a stream; of those up to `after`, the client has no need."""
+class ResponseEvents:
+    """The events of one run as bytes of a stream. The client has those up to `after`."""
 
     def __init__(self, run: Run, after: SequenceNumber | None = None) -> None:
         self._run = run
@@ -39,18 +39,18 @@ class Events:
         self._calls: dict[str, tuple[int, str, str, str]] = {}
         self._number = SequenceNumber(0, 0)
 
-    def hear(self, body: Body) -> bytes:
-        """What this frame brings; nothing for the last one, which `end` tells."""
-        return b"".join(self._heard(body))
+    def feed(self, body: FrameBody) -> bytes:
+        """Return the events of this frame; none for the last one: see `end`."""
+        return b"".join(self._events(body))
 
-    def _heard(self, body: Body) -> Iterator[bytes]:
+    def _events(self, body: FrameBody) -> Iterator[bytes]:
         data = body["data"]
         match body["type"]:
             case "reasoning_start":
                 self._base = body["seq"]
-                begun = response(self._run, status="in_progress")
-                yield self._event(body["seq"], 0, "response.created", response=begun)
-                yield self._event(body["seq"], 1, "response.in_progress", response=begun)
+                running = response(self._run, status="in_progress")
+                yield self._event(body["seq"], 0, "response.created", response=running)
+                yield self._event(body["seq"], 1, "response.in_progress", response=running)
             case "reasoning_delta" if data["type"] in (THOUGHT, ANSWER):
                 yield from self._text(body, data["type"], data["offset"])
             case "reasoning_step" if data["type"] in (THOUGHT, ANSWER):
@@ -69,13 +69,13 @@ class Events:
                 self._open.discarded = True
 
     def end(self, seq: int, whole: dict[str, Any]) -> bytes:
-        """How it ended; `whole` is the response as it is kept."""
-        ended = "incomplete" if whole["status"] == "cancelled" else whole["status"]
-        last = self._event(seq, DONE + 4, f"response.{ended}", response=whole)
+        """Return the last events; `whole` is the response as the database has it."""
+        status = "incomplete" if whole["status"] == "cancelled" else whole["status"]
+        last = self._event(seq, DONE + 4, f"response.{status}", response=whole)
         return b"".join(self._close(seq)) + last
 
     def error(self, code: str, text: str) -> bytes:
-        """Something went wrong that is not the run's."""
+        """Return the event of a failure that is not the run's own."""
         error = {
             "type": "error",
             "code": code,
@@ -87,28 +87,28 @@ class Events:
 
     # Texts
 
-    def _kind(self, body: Body) -> str:
-        """As what a finished step was begun: by us, or by whoever told this client the first half of it."""
+    def _kind(self, body: FrameBody) -> str:
+        """Return the kind as which a finished step was begun, in this stream or in the one that the client resumes."""
         data = body["data"]
         if self._open and not self._open.discarded and self._open.step == data["step"]:
             return self._open.kind
-        stopped_in = self._after.kind if self._after and self._is_inside(body) else None
-        return stopped_in or data["type"]
+        begun = self._after.kind if self._after and self._is_inside(body) else None
+        return begun or data["type"]
 
-    def _is_inside(self, body: Body) -> bool:
-        """Whether the client has a part of what this frame covers."""
+    def _is_inside(self, body: FrameBody) -> bool:
+        """Return whether the client has a part of what this frame covers."""
         return self._after is not None and _first(body) <= self._base + self._after.frame < body["seq"]
 
-    def _text(self, body: Body, kind: str, offset: int) -> Iterator[bytes]:
+    def _text(self, body: FrameBody, kind: str, offset: int) -> Iterator[bytes]:
         data = body["data"]
         item = self._open
         if item is None or (item.kind, item.step) != (kind, data["step"]):
             first = _first(body)
-            yield from self._close(first - 1)  # one that began before a `retry`, and does not begin again
+            yield from self._close(first - 1)  # an item that began before a `retry` and does not begin again
             item = yield from self._begin(first, kind, data["step"])
         item.discarded = False
         before = item.text.length
-        new = item.text.say(data["step"], offset, data["content"])
+        new = item.text.add(data["step"], offset, data["content"])
         if self._after and self._is_inside(body) and self._after.characters > before:
             new = data["content"][self._after.characters - offset :]
         if new:
@@ -119,43 +119,43 @@ class Events:
     def _begin(self, seq: int, kind: str, step: int) -> Generator[bytes, None, _Item]:
         item = _Item(kind, step, self._next_index(), item_id("msg" if kind == ANSWER else "rs", self._run, step))
         self._open = item
-        begun = _text_item(item, None, status="in_progress")
-        yield self._event(seq, 0, "response.output_item.added", output_index=item.index, item=begun)
+        new = _text_item(item, None, status="in_progress")
+        yield self._event(seq, 0, "response.output_item.added", output_index=item.index, item=new)
         yield self._event(seq, 1, "response.content_part.added", **_part(item), part=_content(item, ""))
         return item
 
     def _close(self, seq: int, text: str | None = None, *, commentary: bool = False) -> Iterator[bytes]:
-        """End the open text. Without a `text`, it was cut off."""
+        """End the open item. Without `text`, it was cut off."""
         item, self._open = self._open, None
         if item is None:
             return
         status = "incomplete" if text is None else "completed"
         whole = item.text.text if text is None else text
         name = "response.output_text.done" if item.kind == ANSWER else "response.reasoning_text.done"
-        done = _text_item(item, whole, status=status, phase="commentary" if commentary else "final_answer")
+        finished = _text_item(item, whole, status=status, phase="commentary" if commentary else "final_answer")
         yield self._event(seq, DONE, name, **_part(item), text=whole, **_logprobs(item.kind))
         yield self._event(seq, DONE + 1, "response.content_part.done", **_part(item), part=_content(item, whole))
-        yield self._event(seq, DONE + 2, "response.output_item.done", output_index=item.index, item=done)
+        yield self._event(seq, DONE + 2, "response.output_item.done", output_index=item.index, item=finished)
 
     # Tools
 
-    def _tool_use(self, body: Body) -> Iterator[bytes]:
+    def _tool_use(self, body: FrameBody) -> Iterator[bytes]:
         yield from self._close(body["seq"])
         seq, data, index = body["seq"], body["data"], self._next_index()
         identifier = item_id("mcp", self._run, data["step"])
         self._calls[data["tool_call_id"]] = (index, identifier, data["tool_name"], data["content"])
-        where = {"output_index": index, "item_id": identifier}
-        begun = call(identifier, data["tool_name"], "", None)
+        item = {"output_index": index, "item_id": identifier}
+        new = call(identifier, data["tool_name"], "", None)
         done = "response.mcp_call_arguments.done"
-        yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=begun)
-        yield self._event(seq, DONE + 4, "response.mcp_call.in_progress", **where)
-        yield self._event(seq, DONE + 5, done, **where, arguments=data["content"])
+        yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=new)
+        yield self._event(seq, DONE + 4, "response.mcp_call.in_progress", **item)
+        yield self._event(seq, DONE + 5, done, **item, arguments=data["content"])
 
-    def _tool_result(self, body: Body) -> Iterator[bytes]:
+    def _tool_result(self, body: FrameBody) -> Iterator[bytes]:
         seq, data = body["seq"], body["data"]
-        if (known := self._calls.pop(data["tool_call_id"], None)) is None:
+        if (open_call := self._calls.pop(data["tool_call_id"], None)) is None:
             return
-        index, identifier, tool, arguments = known
+        index, identifier, tool, arguments = open_call
         item = call(identifier, tool, arguments, (data["content"], data["is_error"]))
         name = f"response.mcp_call.{item['status']}"
         yield self._event(seq, 0, name, output_index=index, item_id=identifier)
@@ -175,7 +175,7 @@ class Events:
         return sse.event(orjson.dumps({"type": kind, "sequence_number": number.pack(), **more}), name=kind)
 
 
-def _first(body: Body) -> int:
+def _first(body: FrameBody) -> int:
     return body.get("first") or body["seq"]
 
 

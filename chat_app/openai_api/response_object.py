@@ -1,4 +1,4 @@
-"""A run as a response: what was asked, how it stands, and its steps as output items."""
+"""A run as a response object: its parameters, its status, and its steps as output items."""
 
 import re
 import uuid
@@ -7,7 +7,7 @@ from typing import Any
 
 from agents_app.exceptions import NotFound
 from agents_app.models import Run, Step
-from chat_app.openai_api.listening import cut_short
+from chat_app.openai_api.listening import incomplete_reason
 
 _ID = re.compile(r"resp_([0-9a-f]{32})")
 _STATUS = {
@@ -18,7 +18,7 @@ _STATUS = {
     Run.Status.FAILED: "failed",
     Run.Status.CANCELLED: "cancelled",
 }
-_CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _BUILTIN = "builtin"
 
 
@@ -27,44 +27,44 @@ def response_id(run: Run) -> str:
 
 
 def run_of(user: Any, identifier: str) -> Run:
-    """The run that is known as this response.
+    """Return the run of this response.
 
     Raises:
         NotFound: not there, or not the user's.
     """
-    found = _ID.fullmatch(identifier)
-    mine = Run.objects.visible_to(user).select_related("session")
-    run = mine.filter(pk=uuid.UUID(found[1])).first() if found else None
+    match = _ID.fullmatch(identifier)
+    visible = Run.objects.visible_to(user).select_related("session")
+    run = visible.filter(pk=uuid.UUID(match[1])).first() if match else None
     if run is None:
         raise NotFound(f"There is no response {identifier[:100]!r}.")
     return run
 
 
 def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[str, Any]:
-    """The response object. `status`: where the row does not tell it yet."""
-    given = run.given or {}
-    asked, parameters = given.get("response", {}), given.get("parameters", {})
-    cut = cut_short(run) if run.is_finished else None
-    failed = run.status == Run.Status.FAILED and not cut
+    """Return the response object. `status` overrides the status of the row."""
+    overrides = run.given or {}
+    options, parameters = overrides.get("response", {}), overrides.get("parameters", {})
+    reason = incomplete_reason(run) if run.is_finished else None
+    failed = run.status == Run.Status.FAILED and not reason
     return {
         "id": response_id(run),
         "object": "response",
         "created_at": int(run.created_at.timestamp()),
         "completed_at": int(run.finished_at.timestamp()) if run.finished_at else None,
-        "status": status or ("incomplete" if cut else _STATUS[Run.Status(run.status)]),
-        "background": asked.get("background", False),
+        "status": status or ("incomplete" if reason else _STATUS[Run.Status(run.status)]),
+        "background": options.get("background", False),
         "error": _error(run) if failed else None,
-        "incomplete_details": {"reason": _CUT[cut]} if cut else None,
-        "instructions": given.get("instructions"),
+        "incomplete_details": {"reason": _INCOMPLETE[reason]} if reason else None,
+        "instructions": overrides.get("instructions"),
         "max_output_tokens": parameters.get("max_tokens"),
-        "metadata": asked.get("metadata", {}),
+        "metadata": options.get("metadata", {}),
         "model": run.agent_name,
         "output": list(_items(run, list(steps))),
         "parallel_tool_calls": True,
         "reasoning": {"effort": parameters.get("reasoning_effort"), "summary": None},
-        "previous_response_id": asked.get("previous_response_id"),
+        "previous_response_id": options.get("previous_response_id"),
         "conversation": {"id": run.session_id},
-        "store": asked.get("store", True),
+        "store": options.get("store", True),
         "temperature": parameters.get("temperature"),
         "text": {"format": _format(parameters.get("response_format"))},
         "tool_choice": "auto",
@@ -75,9 +75,9 @@ def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[
     }
 
 
-def _format(kept: dict[str, Any] | None) -> dict[str, Any]:
-    """What the text had to be, in this API's words."""
-    return {"type": kept["type"], **kept.get("json_schema", {})} if kept else {"type": "text"}
+def _format(answer: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the format of the text as this API writes it."""
+    return {"type": answer["type"], **answer.get("json_schema", {})} if answer else {"type": "text"}
 
 
 def _error(run: Run) -> dict[str, Any]:
@@ -86,30 +86,30 @@ def _error(run: Run) -> dict[str, Any]:
 
 
 def _usage(usage: dict[str, int]) -> dict[str, Any]:
-    asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    input_tokens, output_tokens = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     return {
-        "input_tokens": asked,
+        "input_tokens": input_tokens,
         "input_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
-        "output_tokens": answered,
+        "output_tokens": output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
-        "total_tokens": asked + answered,
+        "total_tokens": input_tokens + output_tokens,
     }
 
 
 def _items(run: Run, steps: list[Step]) -> Iterable[dict[str, Any]]:
     results = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_RESULT and s.finished_at}
-    answered = False
+    has_answer = False
     for step in steps:
         if step.kind == Step.Kind.THOUGHT:
             yield reasoning(item_id("rs", run, step.index), step.content)
         elif step.kind == Step.Kind.FINAL_ANSWER:
-            answered = True
+            has_answer = True
             yield message(item_id("msg", run, step.index), step.content)
         elif step.kind == Step.Kind.TOOL_USE:
             result = results.get((step.iteration, step.tool_call_id))
             outcome = (result.content, result.is_error) if result else None
             yield call(item_id("mcp", run, step.index), step.tool_name, step.content, outcome)
-    if run.result and not answered and run.is_finished:
+    if run.result and not has_answer and run.is_finished:
         yield message(item_id("msg", run, len(steps)), run.result, status="incomplete")
 
 
@@ -118,7 +118,7 @@ def item_id(prefix: str, run: Run, step: int) -> str:
 
 
 def reasoning(identifier: str, text: str | None, *, status: str = "completed") -> dict[str, Any]:
-    """A thought. Without a text, one that begins."""
+    """Return a thought. Without text, it has just begun."""
     content = [] if text is None else [{"type": "reasoning_text", "text": text}]
     return {"id": identifier, "type": "reasoning", "summary": [], "content": content, "status": status}
 
@@ -126,16 +126,14 @@ def reasoning(identifier: str, text: str | None, *, status: str = "completed") -
 def message(
     identifier: str, text: str | None, *, status: str = "completed", phase: str | None = "final_answer"
 ) -> dict[str, Any]:
-    """An answer, or what turned out to be said before a tool was called (`commentary`). Without a text, one that
-    begins.
-    """
+    """Return an answer, or text before a tool call (phase `commentary`). Without text, it has just begun."""
     content = [] if text is None else [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     item = {"id": identifier, "type": "message", "role": "assistant", "content": content, "status": status}
     return item | ({"phase": phase} if phase else {})
 
 
 def call(identifier: str, tool: str, arguments: str, outcome: tuple[str, bool] | None) -> dict[str, Any]:
-    """A tool's call. The server makes it, as it would one of an MCP server's: clients have nothing to do for it."""
+    """Return a tool call. It is an MCP call because the server makes it: clients have nothing to do."""
     server, _, name = tool.rpartition("__")
     item: dict[str, Any] = {
         "id": identifier,

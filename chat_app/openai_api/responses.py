@@ -1,4 +1,4 @@
-"""/v1/responses: the same runs in the words of the Responses API. A stream can be left, and followed again later."""
+"""/v1/responses: the same runs as the Responses API. A client can disconnect from a stream and resume it later."""
 
 import asyncio
 import contextlib
@@ -17,53 +17,55 @@ from agents_app.exceptions import AgentError
 from agents_app.models import Run
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_responses, of_text
-from chat_app.openai_api.endpoint import caller, database, endpoint, named
-from chat_app.openai_api.listening import Body, Listener, row
+from chat_app.openai_api.endpoint import add_run_headers, caller, database, endpoint
+from chat_app.openai_api.listening import FrameBody, RunFollower, reload
 from chat_app.openai_api.requests import ConversationReference, ResponseRequest
-from chat_app.openai_api.response_events import Events
+from chat_app.openai_api.response_events import ResponseEvents
 from chat_app.openai_api.response_object import response, run_of
 from chat_app.openai_api.sequence_number import SequenceNumber
 from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.validation import WRONG_TYPE, parse, refuse
 
-_CANCEL_PATIENCE = 2.0  # seconds that a cancel waits for the run's end, to answer with it
+_CANCEL_TIMEOUT = 2.0  # seconds that a cancel waits for the run to end
 _LARGEST_NUMBER = 2**62
 _DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_response_id": "", "metadata": {}}
 
 
 async def create(request: Request) -> HttpResponseBase:
-    """Start a run and answer with its response: whole, as a stream, or, in the background, as it stands."""
+    """Start a run and return its response: whole, as a stream, or, in the background, as it is now."""
     body, run, ephemeral = await database.run(_start, request)
-    listener = Listener(run, known(request), abandons=ephemeral)
+    follower = RunFollower(run, known(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if body.stream:
-        said, rest = await listener.opening()
-        return named(stream(_stream(listener, Events(run), said, rest)), run)
+        opening, rest = await follower.opening()
+        return add_run_headers(stream(_stream(follower, ResponseEvents(run), opening, rest)), run)
     if not body.background:
-        run = await listener.wait()
-    return named(JsonResponse(await database.run(_told, run)), run)
+        run = await follower.wait()
+    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 
 
 async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
-    """The response as it stands; or its stream, from the beginning or after what the client has."""
-    run = await database.run(_found, request, identifier)
+    """Return the response as it is now, or its stream from the beginning or after a sequence number."""
+    run = await database.run(_get, request, identifier)
     if _flag(request, "stream") and request.method == "GET":
         await give_thread_back()
-        listener = Listener(run, known(request))
-        return named(stream(_stream(listener, Events(run, _cursor(request)), [], listener.frames())), run)
-    return named(JsonResponse(await database.run(_told, run)), run)
+        follower = RunFollower(run, known(request))
+        return add_run_headers(
+            stream(_stream(follower, ResponseEvents(run, _cursor(request)), [], follower.frames())), run
+        )
+    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 
 
 async def cancel(request: Request, identifier: str) -> HttpResponseBase:
-    """Stop the run. One that has ended stays as it is."""
-    run = await database.run(_found, request, identifier)
+    """Cancel the run. A run that has ended stays as it is."""
+    run = await database.run(_get, request, identifier)
     await database.run(runs.cancel, run, by=request.user.get_username())
     await give_thread_back()
-    with contextlib.suppress(TimeoutError, AgentError):  # what is answered says how it stands
-        async with asyncio.timeout(_CANCEL_PATIENCE):
-            await Listener(run, known(request)).wait()
-    run = await database.run(row, run)
-    return named(JsonResponse(await database.run(_told, run)), run)
+    with contextlib.suppress(TimeoutError, AgentError):  # the response has the status
+        async with asyncio.timeout(_CANCEL_TIMEOUT):
+            await RunFollower(run, known(request)).wait()
+    run = await database.run(reload, run)
+    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 
 
 collection = endpoint(post=create)
@@ -118,14 +120,14 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
 
 
 def _previous(user: Any, identifier: str) -> tuple[str, int]:
-    """The session of the response that this one follows, and its run's number in it."""
+    """Return the session of the previous response and the number of its run there."""
     with storage_errors():
         run = run_of(user, identifier)
     return run.session_id, run.number
 
 
 def _conversation_session(conversation: ConversationReference | str | None) -> str:
-    """Return the session that is named as the conversation. Its id is the client's, as everywhere."""
+    """Return the session that is add_run_headers as the conversation. Its id is the client's, as everywhere."""
     if conversation is None:
         return ""
     if isinstance(conversation, str):
@@ -135,7 +137,7 @@ def _conversation_session(conversation: ConversationReference | str | None) -> s
     return starting.checked_session(conversation.id, "conversation.id")
 
 
-def _found(request: Request, identifier: str) -> Run:
+def _get(request: Request, identifier: str) -> Run:
     with storage_errors():
         return run_of(caller(request), identifier)
 
@@ -159,24 +161,24 @@ def _cursor(request: Request) -> SequenceNumber | None:
 # Answers
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _describe(run: Run) -> dict[str, Any]:
     with storage_errors():
         return response(run, run.steps.order_by("index"))
 
 
 async def _stream(
-    listener: Listener, events: Events, said: list[Body], rest: AsyncIterator[list[Body]]
+    follower: RunFollower, events: ResponseEvents, opening: list[FrameBody], rest: AsyncIterator[list[FrameBody]]
 ) -> AsyncIterator[bytes]:
-    """Everything that the run says, and how it ends. What goes wrong from now on is said in the stream."""
+    """Yield the events of the run. An error from now on is a part of the stream."""
     await give_thread_back()
-    last = said[-1:]
-    yield b"".join(events.hear(body) for body in said) or PING
+    last = opening[-1:]
+    yield b"".join(events.feed(body) for body in opening) or PING
     try:
         async with contextlib.aclosing(rest):  # type: ignore[type-var]
             async for bodies in rest:
                 last = bodies[-1:] or last
-                yield b"".join(events.hear(body) for body in bodies) or PING
-        run = await database.run(row, listener.run)
-        yield events.end(last[0]["seq"], await database.run(_told, run))
+                yield b"".join(events.feed(body) for body in bodies) or PING
+        run = await database.run(reload, follower.run)
+        yield events.end(last[0]["seq"], await database.run(_describe, run))
     except AgentError as error:
         yield events.error(error.code, str(error))

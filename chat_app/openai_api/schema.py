@@ -67,7 +67,7 @@ _REQUESTS: list[type[BaseModel]] = [ChatCompletionRequest, ResponseRequest]
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    """A title of pydantic's is the name of the field once more."""
+    """Leave titles out: pydantic only repeats the names of fields in them."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -82,8 +82,8 @@ def _requests() -> JSON:
 
 
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-NO_MODEL = {"content": _ERROR, "description": "There is no such model: no agent of that name that one may use."}
-RUN_FAILED = {"content": _ERROR, "description": "The run failed; `x-should-retry: false` where trying again is no use."}
+NO_MODEL = {"content": _ERROR, "description": "The model does not exist: the caller may use no agent of that name."}
+RUN_FAILED = {"content": _ERROR, "description": "The run failed. `x-should-retry: false` if a retry cannot help."}
 
 
 def _parameter(name: str, where: str, schema: JSON, description: str) -> JSON:
@@ -100,13 +100,13 @@ _SESSION = _parameter(
     "X-Session-Id",
     "header",
     _TEXT | {"pattern": r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$"},
-    "The session that keeps the conversation: of the messages, only the user's last one is new.",
+    "The session that keeps the conversation. Only the last message of the user is new.",
 )
-_KEY = _parameter("Idempotency-Key", "header", _TEXT | {"maxLength": 255}, "The same key is the same run.")
-_ID = _parameter("identifier", "path", _TEXT, "The response's id.")
+_KEY = _parameter("Idempotency-Key", "header", _TEXT | {"maxLength": 255}, "The same key returns the same run.")
+_ID = _parameter("identifier", "path", _TEXT, "The id of the response.")
 
 
-def _operation(name: str, description: str, answer: str, *, asks: str = "", streams: bool = False, **more: Any) -> JSON:
+def _operation(name: str, description: str, answer: str, *, body: str = "", streams: bool = False, **more: Any) -> JSON:
     content: JSON = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
     if streams:
         content["text/event-stream"] = {"schema": EVENT}
@@ -118,9 +118,9 @@ def _operation(name: str, description: str, answer: str, *, asks: str = "", stre
         "responses": {"200": {"content": content, "description": ""}},
         **more,
     }
-    if asks:
-        body = {"application/json": {"schema": {"$ref": f"#/components/schemas/{asks}"}}}
-        operation["requestBody"] = {"content": body, "required": True}
+    if body:
+        schema = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
+        operation["requestBody"] = {"content": schema, "required": True}
     return operation
 
 
@@ -128,18 +128,18 @@ PATHS: JSON = {
     "/v1/chat/completions": {
         "post": _operation(
             "chat_completions_create",
-            "An agent as a model: an answer, or with `stream` its chunks and `[DONE]`.",
+            "Run an agent as a model. Return the answer, or its chunks and `[DONE]` if `stream` is set.",
             "ChatCompletion",
-            asks="ChatCompletionRequest",
+            body="ChatCompletionRequest",
             streams=True,
             parameters=[_SESSION, _KEY],
         )
     },
-    "/v1/models": {"get": _operation("models_list", "The enabled agents as models.", "ModelList")},
+    "/v1/models": {"get": _operation("models_list", "List the enabled agents as models.", "ModelList")},
     "/v1/models/{name}": {
         "get": _operation(
             "models_retrieve",
-            "One of them.",
+            "Return one model.",
             "Model",
             parameters=[_parameter("name", "path", _TEXT, "The name of an agent.")],
         )
@@ -147,9 +147,9 @@ PATHS: JSON = {
     "/v1/responses": {
         "post": _operation(
             "responses_create",
-            "The same in the words of the Responses API.",
+            "Run an agent as a model, with the Responses API.",
             "Response",
-            asks="ResponseRequest",
+            body="ResponseRequest",
             streams=True,
             parameters=[_SESSION, _KEY],
         )
@@ -157,36 +157,41 @@ PATHS: JSON = {
     "/v1/responses/{identifier}": {
         "get": _operation(
             "responses_retrieve",
-            "A response as it stands, or with `stream=true` its events, from the beginning or after a number.",
+            "Return a response as it is now, or its events if `stream=true`, from the start or after a number.",
             "Response",
             streams=True,
             parameters=[
                 _ID,
-                _parameter("stream", "query", {"type": "string", "enum": ["true", "false"]}, "As a stream."),
-                _parameter("starting_after", "query", _WHOLE | {"minimum": 0}, "The `sequence_number` to go on from."),
+                _parameter("stream", "query", {"type": "string", "enum": ["true", "false"]}, "Return a stream."),
+                _parameter(
+                    "starting_after",
+                    "query",
+                    _WHOLE | {"minimum": 0},
+                    "The `sequence_number` of the last event that the client has.",
+                ),
             ],
         )
     },
     "/v1/responses/{identifier}/cancel": {
         "post": _operation(
-            "responses_cancel", "Stop it. One that has ended stays as it is.", "Response", parameters=[_ID]
+            "responses_cancel", "Cancel a response. One that has ended stays as it is.", "Response", parameters=[_ID]
         )
     },
 }
 
 
 def _with_errors(path: str, operations: JSON) -> JSON:
-    described = {}
+    with_errors = {}
     for method, operation in operations.items():
-        asks = "requestBody" in operation
-        failures = {"404": NO_MODEL, "500": RUN_FAILED} if asks else {}
-        possible = errors(method, path, body=asks) | failures
-        described[method] = operation | {"responses": operation["responses"] | possible}
-    return described
+        takes_body = "requestBody" in operation
+        failures = {"404": NO_MODEL, "500": RUN_FAILED} if takes_body else {}
+        possible = errors(method, path, body=takes_body) | failures
+        with_errors[method] = operation | {"responses": operation["responses"] | possible}
+    return with_errors
 
 
 def add_openai(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
-    """Add them: a hook of drf-spectacular, which finds only the views of DRF."""
+    """Add these endpoints: a hook of drf-spectacular, which finds only views of DRF."""
     ours = {path: _with_errors(path, operations) for path, operations in PATHS.items()}
     result["paths"] = dict(sorted((result["paths"] | ours).items()))
     schemas = result["components"]["schemas"]

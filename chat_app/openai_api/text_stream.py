@@ -1,4 +1,4 @@
-"""What a run says as text that only ever grows: a chunk that was sent cannot be unsent."""
+"""Turn the frames of a run into text that only grows: a chunk that was sent cannot be taken back."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,11 +7,11 @@ THOUGHT, ANSWER = "thought", "final_answer"
 _BETWEEN = "\n\n"
 
 
-class Channel:
-    """One stream of text, in which steps follow each other.
+class GrowingText:
+    """The text of one kind, step after step.
 
-    A step that begins again after a `retry` goes on where its text was cut, if it says the same again; else the whole
-    of it follows after a blank line.
+    If a step begins again after a `retry` and repeats the text that was sent, only the rest of it is sent. Otherwise
+    all of it is sent, after a blank line.
     """
 
     def __init__(self) -> None:
@@ -19,15 +19,15 @@ class Channel:
         self.length = 0
         self._pieces: list[str] = []
         self._discarded = ""
-        self._has_spoken = False
+        self._has_text = False
 
     @property
     def text(self) -> str:
-        """What is known of the step; `length` is its length."""
+        """The text of the step so far; `length` is its length."""
         return "".join(self._pieces)
 
-    def say(self, step: int, offset: int, content: str) -> str:
-        """What is new of this piece of a step, at `offset` of it; mostly all of it."""
+    def add(self, step: int, offset: int, content: str) -> str:
+        """Return what is new in this piece of a step, which begins at `offset` of it; usually all of it."""
         if step != self.step:
             self.step, self._pieces, self.length = step, [], 0
         new = content[self.length - offset :]
@@ -37,13 +37,13 @@ class Channel:
         self._pieces.append(new)
         self.length += len(new)
         if self._discarded:
-            return self._compared()
-        separator = _BETWEEN if begins and self._has_spoken else ""
-        self._has_spoken = True
+            return self._after_retry()
+        separator = _BETWEEN if begins and self._has_text else ""
+        self._has_text = True
         return separator + new
 
-    def _compared(self) -> str:
-        """What is new after the text that was sent and does not count any more."""
+    def _after_retry(self) -> str:
+        """Return what is new compared with the text that was sent before the retry."""
         text = self.text
         if self._discarded.startswith(text):
             return ""
@@ -52,41 +52,41 @@ class Channel:
         return new
 
     def discard(self, step: int) -> None:
-        """The step begins again."""
+        """Begin the step again."""
         if step == self.step:
             self._discarded = self._discarded or self.text
             self.step = None
 
 
-class Speech:
-    """Thoughts and answers of a run, frame by frame.
+class TextStream:
+    """The thoughts and answers of a run, frame by frame.
 
-    What the model says before it calls a tool is a thought, but that is known only afterwards: it stays where it was
-    sent, among the answers.
+    Text before a tool call is a thought, but only the call shows that it was one. By then it has been sent as part of
+    the answer, and stays there.
     """
 
     def __init__(self) -> None:
-        self._channels = {THOUGHT: Channel(), ANSWER: Channel()}
+        self._texts = {THOUGHT: GrowingText(), ANSWER: GrowingText()}
 
-    def hear(self, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """What this frame brings: pieces of text, each with what it is."""
+    def feed(self, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the new pieces of text of this frame as (kind, text)."""
         data = body["data"]
         match body["type"]:
             case "reasoning_delta":
-                yield from self._say(data["type"], data["step"], data["offset"], data["content"])
+                yield from self._add(data["type"], data["step"], data["offset"], data["content"])
             case "reasoning_step":
-                yield from self._say(self._kind(data), data["step"], 0, data["content"])
+                yield from self._add(self._kind(data), data["step"], 0, data["content"])
             case "response":
-                yield from self._say(ANSWER, 0, 0, data["content"])
+                yield from self._add(ANSWER, 0, 0, data["content"])
             case "retry":
-                for channel in self._channels.values():
-                    channel.discard(data["step"])
+                for text in self._texts.values():
+                    text.discard(data["step"])
 
     def _kind(self, data: dict[str, Any]) -> str:
-        """As what a finished step was begun."""
-        return ANSWER if self._channels[ANSWER].step == data["step"] else data["type"]
+        """Return the kind as which the step was begun."""
+        return ANSWER if self._texts[ANSWER].step == data["step"] else data["type"]
 
-    def _say(self, kind: str, step: int, offset: int, content: str) -> Iterator[tuple[str, str]]:
-        channel = self._channels.get(kind)
-        if channel and (new := channel.say(step, offset, content)):
+    def _add(self, kind: str, step: int, offset: int, content: str) -> Iterator[tuple[str, str]]:
+        growing = self._texts.get(kind)
+        if growing and (new := growing.add(step, offset, content)):
             yield kind, new

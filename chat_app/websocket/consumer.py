@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from django.http import parse_cookie
 
 from agents_app import event_log, runs
-from agents_app.access import callers, origins, revocation
+from agents_app.access import callers, counters, origins, revocation
 from agents_app.api.protocol import PROTOCOL_VERSION
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
@@ -30,7 +30,6 @@ from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import context, metrics, tracing
 from agents_app.runs import approvals
 from chat_app.websocket import frames
-from chat_app.websocket.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +139,6 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         state = await _database.run(_session_state, self.user, self.session_id, self.agent_name)
         if state is None:
             raise Refused(NOT_FOUND, "no such session")
-        self._chats = TokenBucket(settings.CHAT_RATE_PER_MINUTE)
         connected = {
             "session_id": self.session_id,
             "agent_name": state["agent_name"],
@@ -251,11 +249,10 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 await self.send(frames.pong_frame(timestamp))
 
     async def _chat(self, chat: frames.Chat) -> None:
-        if not settings.AUTH_REQUIRED:  # with sign-in, a user's sockets share one limit: see `admission`
-            self._chats.take()
         with tracing.span("chat frame", "server", gen_ai__conversation__id=self.session_id):
             await _database.run(
-                runs.start,
+                _start,
+                self.id,
                 user=self.user,
                 session_id=self.session_id,
                 message=chat.message,
@@ -322,6 +319,13 @@ def _session_state(user: Any, session_id: str, agent_name: str | None) -> dict[s
         }
     except DatabaseError as error:
         raise StorageUnavailable("The database does not answer. Try again.") from error
+
+
+def _start(socket_id: str, **options: Any) -> None:
+    """Start a run. In the open mode all callers are one user, so each socket has a limit of its own."""
+    if not settings.AUTH_REQUIRED:
+        counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
+    runs.start(**options)
 
 
 def _approve(user: Any, session_id: str, said: frames.Approve) -> None:

@@ -22,6 +22,7 @@ from agents_app.models.token_usage import today
 from tests.access.test_auth import Browser
 from tests.harness.people import invite
 from tests.harness.product import Product
+from tests.harness.windows import within_a_minute, within_a_quarter_of_an_hour
 
 
 @pytest.fixture(autouse=True)
@@ -46,18 +47,6 @@ def tight(tmp_path_factory):
     }
     with Product(tmp_path_factory.mktemp("tight") / "var", AUTH_REQUIRED="true", **limits) as product:
         yield product
-
-
-def within_a_minute() -> None:
-    """Wait for the next minute where this one is nearly over, so that what the server counts counts together."""
-    while time.time() % 60 > 40:
-        time.sleep(0.1)
-
-
-def within_a_quarter_of_an_hour() -> None:
-    """The same for what is counted by the quarter."""
-    while time.time() % 900 > 870:
-        time.sleep(0.1)
 
 
 # On a running server

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from tests.harness.chat import Chat
 from tests.harness.product import Product
+from tests.harness.windows import within_a_minute
 
 MIB = 2**20
 EMOJI = "\N{GRINNING FACE}"
@@ -303,6 +304,7 @@ def test_chat_that_is_too_fast_is_told_when_to_come_back(tmp_path, model, name):
     with Product(tmp_path / "var", CHAT_RATE_PER_MINUTE="1") as product:
         product.add_agent(name, model.base_url)
         with contextlib.closing(Chat(product.socket_url(name, agent_name=name))) as chat:
+            within_a_minute()
             assert chat.ask("The only one")["data"]["status"] == "completed"
             for number in range(2):
                 chat.say(f"message {number}")

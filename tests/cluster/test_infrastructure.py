@@ -516,6 +516,20 @@ def test_compose_starts_two_of_each_after_migrating_once():
     assert unchecked == ["migrate", "worker-1", "worker-2"]  # web processes have the image's check
 
 
+def test_the_product_runs_without_privileges_and_within_limits():
+    for name in ("migrate", "web-1", "web-2", "worker-1", "worker-2"):
+        service = shipped("compose.yaml")["services"][name]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["read_only"]
+        assert {"pids_limit", "mem_limit"} <= set(service)
+    for unit in ("aintandem-web@.service", "aintandem-worker@.service"):
+        options = set(shipped(unit).splitlines())
+        assert {"ProtectProc=invisible", "NoNewPrivileges=yes", "UMask=0077"} <= options
+        assert {"MemoryMax", "TasksMax"} <= {option.split("=")[0] for option in options}
+    assert {"limit_conn", "limit_req"} <= set(shipped("nginx.conf").split())
+
+
 def test_compose_has_no_secret_in_it_and_its_example_names_every_variable():
     variables = dict(re.findall(r"\$\{(\w+)(:[?-])", (ROOT / "deploy/compose.yaml").read_text()))
     secrets = {name for name, default in variables.items() if default == ":?"}

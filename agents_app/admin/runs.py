@@ -239,7 +239,7 @@ def _again(run: Run, user: Any) -> Run:
         agent_name=run.agent.name if run.agent else run.agent_name,
         enable_reasoning=run.enable_reasoning,
         trigger=Run.Trigger.ADMIN,
-        given=run.given,
+        overrides=run.overrides,
     )
     return started.run
 

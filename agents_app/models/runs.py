@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from agents_app.models.agents import Agent
+from agents_app.models.overrides import Overrides, OverridesField
 from agents_app.models.sessions import Session
 
 COST_PLACES = 10  # decimals of a US dollar: a token may cost a ten-millionth
@@ -74,8 +75,8 @@ class Run(models.Model):
     enable_reasoning = models.BooleanField(default=True)
     message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
-    given = models.JSONField(
-        null=True, blank=True, help_text="What the caller gave for this run alone; see `runs.start`."
+    overrides = OverridesField(
+        null=True, blank=True, default=Overrides, help_text="Options of this run alone; see `Overrides`."
     )
     result = models.TextField(blank=True)
     truncated = models.BooleanField(default=False, help_text="The answer stopped at the model's limit of length.")

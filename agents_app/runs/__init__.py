@@ -2,11 +2,12 @@
 
 from agents_app.runs.cancelling import cancel, cancel_children, close_approvals
 from agents_app.runs.queueing import enqueue_next
-from agents_app.runs.starting import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, Started, start
+from agents_app.runs.starting import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, Due, Started, start
 
 __all__ = [
     "LONGEST_MESSAGE",
     "LONGEST_MESSAGE_ID",
+    "Due",
     "Started",
     "cancel",
     "cancel_children",

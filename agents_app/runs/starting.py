@@ -1,5 +1,6 @@
 """Start a run: write it and its place in the queue."""
 
+import datetime
 import re
 import secrets
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from agents_app.access import limits
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
-from agents_app.models import Agent, Run, Session
+from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import context, metrics
 from agents_app.runs.cancelling import cancel
@@ -31,6 +33,18 @@ class Started:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A task that starts a run: for the moment `at`, or by hand. `retry` counts the repetitions after a failure.
+
+    A task starts one run for each moment and retry: the INSERT of a second one breaks `run_once_per_due_moment`.
+    """
+
+    task: ScheduledTask
+    at: datetime.datetime | None = None
+    retry: int = 0
+
+
 def start(
     *,
     user: Any,
@@ -42,15 +56,15 @@ def start(
     if_busy: IfBusy = "enqueue",
     trigger: str,
     parent: Run | None = None,
-    given: dict[str, Any] | None = None,
+    due: Due | None = None,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
-    `given`, for this run alone: `instructions` that follow the agent's own; `parameters` instead of the agent's;
-    `messages` of the conversation before the prompt, after those of the session; `follows`, the number of the
-    session's run that this one continues, where that is not the one before it.
+    `due`: the task that starts it, and the moment.
 
     Raises:
+        IntegrityError: the task has started a run for that moment and retry before; nothing was written.
         InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
@@ -70,7 +84,10 @@ def start(
             message_id=message_id or None,
             trigger=trigger,
             parent=parent,
-            given=given,
+            task=due.task if due else None,
+            scheduled_for=due.at if due else None,
+            retry=due.retry if due else 0,
+            overrides=overrides,
         )
         enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)

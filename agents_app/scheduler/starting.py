@@ -12,6 +12,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
 from agents_app.models import Run, ScheduledTask, Session, Skip
+from agents_app.models.overrides import Overrides
 from agents_app.observability import metrics
 from agents_app.scheduler.policies import skip
 
@@ -32,8 +33,8 @@ def start(
         return
     try:
         with transaction.atomic():
-            run = _start_run(task, session_id=_session_id(task), trigger=Run.Trigger.SCHEDULE).run
-            Run.objects.filter(pk=run.pk).update(task=task, scheduled_for=at, retry=retry)
+            due = runs.Due(task, at, retry)
+            _start_run(due, session_id=_session_id(task), trigger=Run.Trigger.SCHEDULE)
             transaction.on_commit(metrics.SCHEDULE_FIRES.inc)
     except IntegrityError:
         logger.info("Task %s has been fired for %s before", task.pk, at)
@@ -56,15 +57,19 @@ def run_now(
         task = ScheduledTask.objects.select_related("agent", "owner").select_for_update(of=("self",)).get(pk=task.pk)
         if session_id is None or task.session == ScheduledTask.SessionMode.KEPT:
             session_id = _session_id(task)
-        started = _start_run(task, session_id=session_id, trigger=trigger, message_id=message_id)
-        if started.created:
-            Run.objects.filter(pk=started.run.pk).update(task=task)
-            started.run.task = task
-        return started
+        return _start_run(runs.Due(task), session_id=session_id, trigger=trigger, message_id=message_id)
 
 
-def _start_run(task: ScheduledTask, **options: Any) -> runs.Started:
-    return runs.start(user=task.owner, message=task.task_prompt, agent_name=task.agent.name, **options)
+def _start_run(due: runs.Due, **options: Any) -> runs.Started:
+    task = due.task
+    return runs.start(
+        user=task.owner,
+        message=task.task_prompt,
+        agent_name=task.agent.name,
+        due=due,
+        overrides=Overrides(timeout=task.timeout),
+        **options,
+    )
 
 
 def _session_id(task: ScheduledTask) -> str:

@@ -19,6 +19,7 @@ from agents_app.event_log.batch import Segment
 from agents_app.event_log.reading import DELTA
 from agents_app.event_log.recording import uuid_value
 from agents_app.models import Agent, Event, Provider, Run
+from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.runs import pricing
 from agents_app.runs.frames import start_data
 from agents_app.runs.pricing import Tariff
@@ -131,10 +132,8 @@ def _whole(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
     provider = (agent and agent.provider) or default
     spec = agent.spec(provider) if agent else None
-    if spec and run.given:
-        spec = _with_given(spec, run.given)
-    if spec and run.task and run.task.timeout:
-        spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, timeout=run.task.timeout))
+    if spec:
+        spec = _with_overrides(spec, run.overrides)
     told = conversation(run, spec.model.context_tokens) if spec else conversation(run)
     prepared = Claim(run, spec, told, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
     if run.attempt > 1:
@@ -142,14 +141,19 @@ def _whole(run: Run, default: Provider | None) -> Claim:
     return prepared
 
 
-def _with_given(spec: AgentSpec, given: dict[str, Any]) -> AgentSpec:
-    """The agent with what its caller wants otherwise for this run."""
-    prompt = "\n\n".join(filter(None, [spec.system_prompt, given.get("instructions", "")]))
-    parameters = dict(given.get("parameters", {}))
+def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
+    if overrides == NO_OVERRIDES:
+        return spec
+    prompt = "\n\n".join(filter(None, [spec.system_prompt, overrides.instructions]))
+    parameters = dict(overrides.parameters)
     if "stop" in parameters:
         parameters["stop"] = tuple(parameters["stop"])
+    limits = dataclasses.replace(spec.limits, timeout=overrides.timeout) if overrides.timeout else spec.limits
     return dataclasses.replace(
-        spec, system_prompt=prompt, parameters=dataclasses.replace(spec.parameters, **parameters)
+        spec,
+        system_prompt=prompt,
+        parameters=dataclasses.replace(spec.parameters, **parameters),
+        limits=limits,
     )
 
 

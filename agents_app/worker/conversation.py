@@ -20,7 +20,7 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
     decisions, approved_tools = _decisions(run) if steps else ({}, set())
     history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
-    rebuilt = Conversation(history=history + _given_messages(run), prompt=run.prompt, approved_tools=approved_tools)
+    rebuilt = Conversation(history=history + _earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
     _replay(rebuilt, steps, decisions)
     if steps:
         rebuilt.next_index = steps[-1].index + 1
@@ -76,7 +76,9 @@ def _recent(run: Run, room: int) -> list[Run]:
             continue
         recent.append(each)
         follows = _followed(each)
-        room -= len(each.prompt) + len(each.result) + sum(len(told.content) for told in _given_messages(each))
+        room -= (
+            len(each.prompt) + len(each.result) + sum(len(message["content"]) for message in each.overrides.messages)
+        )
         if room < 0:
             break
     return recent[::-1]
@@ -84,19 +86,19 @@ def _recent(run: Run, room: int) -> list[Run]:
 
 def _followed(run: Run) -> int:
     """The number of the run that it continues: the one before it, unless its caller named another."""
-    return (run.given or {}).get("follows", run.number - 1)
+    return run.overrides.follows or run.number - 1
 
 
-def _given_messages(run: Run) -> list[Message]:
-    """What its caller told of the conversation before the prompt."""
+def _earlier_messages(run: Run) -> list[Message]:
+    """Return the conversation before the prompt as its caller sent it."""
     return [
         Message(
-            told["role"],
-            told["content"],
-            tool_calls=tuple(told_call(c["id"], c["name"], {}, c["arguments"]) for c in told.get("tool_calls", ())),
-            tool_call_id=told.get("tool_call_id", ""),
+            message["role"],
+            message["content"],
+            tool_calls=tuple(told_call(c["id"], c["name"], {}, c["arguments"]) for c in message.get("tool_calls", ())),
+            tool_call_id=message.get("tool_call_id", ""),
         )
-        for told in (run.given or {}).get("messages", ())
+        for message in run.overrides.messages
     ]
 
 
@@ -112,7 +114,7 @@ def _history(run: Run, *, room: int) -> list[Message]:
     for earlier_run in recent:
         told = Conversation(history=[], prompt="")
         _replay(told, steps.get(earlier_run.pk, []))
-        messages += _given_messages(earlier_run)
+        messages += _earlier_messages(earlier_run)
         messages.append(Message("user", earlier_run.prompt))
         messages += told.turns
         messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))

@@ -1,11 +1,11 @@
 """The conversation of a request, in its roles and parts, as the instructions and messages of a run."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
 from agents_app import runs
+from agents_app.models.overrides import EarlierMessage, MadeCall
 from chat_app.openai_api.requests import (
     AnyChatMessage,
     ChatAssistantMessage,
@@ -27,7 +27,7 @@ class Conversation:
     """A conversation, built message by message. The last one must be the user's: it becomes the prompt."""
 
     instructions: list[str] = field(default_factory=list)
-    messages: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[EarlierMessage] = field(default_factory=list)
     _pending: dict[str, str] = field(default_factory=dict)  # calls without a result: id → path of their message
     _last: str = ""
 
@@ -45,7 +45,7 @@ class Conversation:
         if not self.messages or self.messages[-1]["role"] != "assistant" or self._last != path:
             self.messages.append({"role": "assistant", "content": ""})
             self._last = path
-        call = {"id": call_id, "name": name, "arguments": _object_text(arguments)}
+        call: MadeCall = {"id": call_id, "name": name, "arguments": _object_text(arguments)}
         self.messages[-1].setdefault("tool_calls", []).append(call)
         self._pending[call_id] = path
 

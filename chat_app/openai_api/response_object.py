@@ -42,8 +42,7 @@ def run_of(user: Any, identifier: str) -> Run:
 
 def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[str, Any]:
     """Return the response object. `status` overrides the status of the row."""
-    overrides = run.given or {}
-    options, parameters = overrides.get("response", {}), overrides.get("parameters", {})
+    options, parameters = run.overrides.response, run.overrides.parameters
     reason = incomplete_reason(run) if run.is_finished else None
     failed = run.status == Run.Status.FAILED and not reason
     return {
@@ -55,7 +54,7 @@ def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[
         "background": options.get("background", False),
         "error": _error(run) if failed else None,
         "incomplete_details": {"reason": _INCOMPLETE[reason]} if reason else None,
-        "instructions": overrides.get("instructions"),
+        "instructions": run.overrides.instructions or None,
         "max_output_tokens": parameters.get("max_tokens"),
         "metadata": options.get("metadata", {}),
         "model": run.agent_name,

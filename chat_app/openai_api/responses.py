@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -113,7 +114,8 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
     if body.previous_response_id:
         if session_id or body.conversation is not None:
             refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
-        session_id, overrides["follows"] = _previous(user, body.previous_response_id)
+        session_id, follows = _previous(user, body.previous_response_id)
+        overrides = dataclasses.replace(overrides, follows=follows)
     else:
         session_id = session_id or _conversation_session(body.conversation)
     return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
@@ -127,7 +129,7 @@ def _previous(user: Any, identifier: str) -> tuple[str, int]:
 
 
 def _conversation_session(conversation: ConversationReference | str | None) -> str:
-    """Return the session that is add_run_headers as the conversation. Its id is the client's, as everywhere."""
+    """Return the session that is named as the conversation. Its id is the client's, as everywhere."""
     if conversation is None:
         return ""
     if isinstance(conversation, str):

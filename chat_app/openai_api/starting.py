@@ -1,7 +1,7 @@
 """Start the run of a request: the same for chat completions and responses."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rest_framework.request import Request
@@ -10,6 +10,7 @@ from agents_app.api import idempotency
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import Conflict
 from agents_app.models import Run
+from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from chat_app.openai_api.conversation import Conversation
 from chat_app.openai_api.requests import AgentRequest
@@ -28,7 +29,7 @@ class RunRequest:
     model: str
     prompt: str
     session_id: str = ""
-    overrides: dict[str, Any] = field(default_factory=dict)
+    overrides: Overrides = NO_OVERRIDES
     ephemeral: bool = True
 
 
@@ -55,14 +56,10 @@ def refuse_tools(body: AgentRequest) -> None:
             refuse(name, "is not supported: an agent calls the tools that it has on the server.", "unsupported_value")
 
 
-def overrides_of(conversation: Conversation, *, only_new: bool, **more: Any) -> dict[str, Any]:
-    """Return what a run gets beside its prompt. `only_new`: the session has the conversation already."""
-    overrides = {
-        "instructions": "\n\n".join(conversation.instructions),
-        "messages": [] if only_new else conversation.messages,
-        **more,
-    }
-    return {name: value for name, value in overrides.items() if value}
+def overrides_of(conversation: Conversation, *, only_new: bool, **more: Any) -> Overrides:
+    """Return the options of the run. `only_new`: the session has the conversation already."""
+    messages = () if only_new else tuple(conversation.messages)
+    return Overrides(instructions="\n\n".join(conversation.instructions), messages=messages, **more)
 
 
 def start(request: Request, run_request: RunRequest) -> Run:
@@ -72,12 +69,13 @@ def start(request: Request, run_request: RunRequest) -> Run:
         AgentNotFound, SessionNotFound, Conflict, InvalidRequest, StorageUnavailable: nothing was started.
     """
     session = {"session_id": run_request.session_id} if run_request.session_id else {}
-    overrides = run_request.overrides or None
     with storage_errors():
         run = idempotency.start(
-            request, agent_name=run_request.model, wanted={"message": run_request.prompt, "given": overrides, **session}
+            request,
+            agent_name=run_request.model,
+            wanted={"message": run_request.prompt, "overrides": run_request.overrides, **session},
         )
-    if run.given != overrides:
+    if run.overrides != run_request.overrides:
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     if run_request.session_id or request.headers.get("Idempotency-Key"):
         run_request.ephemeral = False

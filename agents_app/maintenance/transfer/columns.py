@@ -39,7 +39,7 @@ KINDS = {
 
 def told(kind: str, row: models.Model) -> dict[str, Any]:
     """The row's columns, as orjson takes them with `plain`."""
-    return {field.name: getattr(row, field.attname) for field in KINDS[kind].columns()}
+    return {field.name: field.value_from_object(row) for field in KINDS[kind].columns()}
 
 
 def plain(value: object) -> object:

@@ -1,0 +1,84 @@
+"""What a run does otherwise than its agent and its session say: one typed record in one column."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, TypedDict
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+
+class MadeCall(TypedDict):
+    """A call of a tool in a message of the assistant. `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class EarlierMessage(TypedDict):
+    """A message of the conversation before the prompt: of the user, the assistant or a tool."""
+
+    role: str
+    content: str
+    tool_calls: NotRequired[list[MadeCall]]
+    tool_call_id: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Options of one run. Each that is empty leaves the matter to the agent or the session.
+
+    `instructions` follow the agent's own. `parameters` replace the agent's, by name. `messages` are the conversation
+    before the prompt, after those of the session. `follows` is the number of the session's run that this one
+    continues, instead of the one before it. `timeout` is in seconds. `response` is what the Responses API repeats of
+    its request.
+    """
+
+    instructions: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[EarlierMessage, ...] = ()
+    follows: int | None = None
+    timeout: float | None = None
+    response: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Return the options that are set; None if none is."""
+        values = ((each.name, getattr(self, each.name)) for each in dataclasses.fields(self))
+        return {name: list(value) if name == "messages" else value for name, value in values if value} or None
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any] | None) -> "Overrides":
+        """Read what `as_json` returned."""
+        if not value:
+            return NO_OVERRIDES
+        return cls(**{**value, "messages": tuple(value.get("messages", ()))})
+
+
+NO_OVERRIDES = Overrides()
+
+
+class OverridesField(models.JSONField):
+    """A column of `Overrides`; NULL if none is set."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Overrides:
+        return Overrides.from_json(super().from_db_value(value, expression, connection))
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        value = value.as_json() if isinstance(value, Overrides) else value
+        return super().get_db_prep_value(value, connection, prepared)
+
+    def to_python(self, value: Any) -> Overrides:
+        if isinstance(value, Overrides):
+            return value
+        try:
+            return Overrides.from_json(value)
+        except TypeError:
+            raise ValidationError("it is not an object of options that a run can have.") from None
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        super().validate(value.as_json() if isinstance(value, Overrides) else value, model_instance)
+
+    def value_from_object(self, obj: models.Model) -> Any:
+        value = super().value_from_object(obj)
+        return value.as_json() if isinstance(value, Overrides) else value

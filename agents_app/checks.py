@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from agents_app.access.origins import is_loopback
+from agents_app.network import is_loopback
 from agents_app.observability import tracing as traces
 
 

@@ -1,7 +1,6 @@
 """Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
 
 import datetime
-import ipaddress
 import logging
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvError
+
+from agents_app.network import is_loopback
 
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
@@ -35,14 +36,6 @@ def _secret_key(var_dir: Path) -> str:
     return path.read_text()
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _proxy_header(text: str) -> tuple[str, str] | None:
     """X-Forwarded-Proto, or X-Forwarded-Proto:https, as Django wants it."""
     name, _, value = text.partition(":")
@@ -58,7 +51,7 @@ try:
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
     # Nobody has to sign in on a laptop, where only its own programs come in.
-    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not (DATABASE_URL.startswith("sqlite") and _is_loopback(HOST)))
+    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not (DATABASE_URL.startswith("sqlite") and is_loopback(HOST)))
     SECRET_KEY = env.str("SECRET_KEY", "")
     SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])

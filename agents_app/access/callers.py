@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
-from agents_app.access.origins import is_loopback
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
+from agents_app.network import is_loopback
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 

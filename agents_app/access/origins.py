@@ -10,17 +10,6 @@ from django.http.request import split_domain_port, validate_host
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`, or has such an address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
 def client_address(address: str, forwarded_for: Sequence[str]) -> str:
     """Whose connection it is: `address`, or what the first of our own TRUSTED_PROXIES saw, by X-Forwarded-For.
 

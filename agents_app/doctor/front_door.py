@@ -16,11 +16,11 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 
 from agents_app.access.callers import local_administrator
-from agents_app.access.origins import is_loopback
 from agents_app.database.threads import write_transaction
 from agents_app.doctor.findings import Finding, broken, ok, one_line, warning
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Session
+from agents_app.network import is_loopback
 
 _PATIENCE = 10.0  # seconds for an answer
 _FIRST_BYTE = 5.0  # seconds; the server says something at once

@@ -1,10 +1,11 @@
 """What several rows must hold to: headers, addresses, patterns."""
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+
+from agents_app.network import is_metadata
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -29,24 +30,8 @@ def validate_base_url(value: str) -> None:
         raise ValidationError("Give an address such as https://api.openai.com/v1 or http://localhost:11434/v1.")
     if url.username is not None or url.query or url.fragment:
         raise ValidationError("Leave user, password, '?' and '#' out of the address: keys have their own field.")
-    if _keeps_secrets(url.hostname or ""):
+    if is_metadata(url.hostname or ""):
         raise ValidationError("At this address clouds tell a machine its secrets: no server of yours is there.")
-
-
-# Where a cloud's machine asks for its own credentials: no model and no tool is served there.
-_METADATA = [
-    ipaddress.ip_network(text)
-    for text in ("169.254.0.0/16", "fe80::/10", "100.100.100.200/32", "168.63.129.16/32", "fd00:ec2::254/128")
-]
-
-
-def _keeps_secrets(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.rstrip("."))
-    except ValueError:
-        return host.rstrip(".") == "metadata.google.internal"
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in network for network in _METADATA)
 
 
 _MOST_PATTERNS, _LONGEST_PATTERN = 200, 128

@@ -18,10 +18,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from agents_app import queue, scheduler
-from agents_app.access import callers, origins
+from agents_app.access import callers
 from agents_app.api.errors import error_response
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models import Approval, Run
+from agents_app.network import is_loopback
 from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ async def answer(request: HttpRequest) -> HttpResponse:
 
 def _is_neighbour(request: HttpRequest) -> bool:
     """Whether a program of this machine asks, by itself: not a proxy for others, not a page that rebinds its name."""
-    if not origins.is_loopback(request.META.get("REMOTE_ADDR", "")) or "Origin" in request.headers:
+    if not is_loopback(request.META.get("REMOTE_ADDR", "")) or "Origin" in request.headers:
         return False
     if any(name in request.headers for name in _FORWARDED):
         return False

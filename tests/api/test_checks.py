@@ -3,7 +3,7 @@
 import pytest
 from django.core.checks import run_checks
 
-from agents_app.checks import is_loopback
+from agents_app.network import is_loopback
 
 
 def ids():

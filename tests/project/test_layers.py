@@ -11,7 +11,7 @@ from tests.harness.paths import ROOT
 
 # One row per package. A package imports only packages of rows above its own, and itself.
 ROWS: list[tuple[str, list[str]]] = [
-    ("Words and errors that everything shares.", ["exceptions", "clock", "background", "per_loop"]),
+    ("Words and errors that everything shares.", ["exceptions", "clock", "background", "network", "per_loop"]),
     ("Watching, and when something is due: pure.", ["observability", "schedules"]),
     ("Threads, errors and locks of the database.", ["database"]),
     ("One turn of an agent. No Django.", ["engine"]),
@@ -166,7 +166,7 @@ def test_nobody_imports_what_is_forbidden():
     assert violations(is_allowed) == []
 
 
-@pytest.mark.parametrize("package", ["engine", "schedules", "exceptions", "background", "per_loop"])
+@pytest.mark.parametrize("package", ["engine", "schedules", "exceptions", "background", "network", "per_loop"])
 def test_these_packages_know_no_django(package):
     for name, path in MODULES:
         if within(name, f"agents_app.{package}"):

@@ -17,6 +17,8 @@ import httpcore2
 import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
+from agents_app.network import METADATA_NETWORKS, networks
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -25,22 +27,16 @@ class AddressRefused(Exception):
     """A request may not go there; the text says why, for whoever chose the address."""
 
 
-def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(ipaddress.ip_network(text) for text in texts)
-
-
 # Tables of our own (IANA's registries of special purposes): those of `ipaddress` differ between patch releases.
-_PRIVATE = _networks(
+_PRIVATE = networks(
     "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
 )  # fmt: skip
-_NEVER = _networks(
-    # this network, link-local, protocols, documentation, the relay of 6to4, measurements, multicast and reserved
-    "0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
+_NEVER = METADATA_NETWORKS + networks(
+    # this network, protocols, documentation, the relay of 6to4, measurements, multicast and reserved
+    "0.0.0.0/8", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
     "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
     # protocols with Teredo, documentation, 6to4
     "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-    # where clouds tell a machine its secrets, beside 169.254.169.254
-    "100.100.100.200/32", "168.63.129.16/32", "fd00:ec2::254/128",
 )  # fmt: skip
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")

@@ -14,6 +14,7 @@ from agents_app.models import Agent, Provider
 
 ADMIN = "admin"
 _FILLING = 0x41494E55  # of PostgreSQL's advisory locks
+_IN_USE = "in-use"
 OLLAMA = "http://127.0.0.1:11434"
 
 AGENTS = {
@@ -98,21 +99,47 @@ def ensure_administrator() -> None:
     if users.filter(is_superuser=True).exists():
         return
     password = secrets.token_urlsafe(12)
-    path = _password_file()
-    path.touch(mode=0o600)
-    path.write_text(password)
-    users.create_superuser(ADMIN, "", password)
+    _write_private(_password_file(), password)
+    user = users.create_superuser(ADMIN, "", password)
+    _keep_check(user.password, True)
 
 
 def first_password() -> str | None:
-    """The generated password, while it is still in use."""
-    path = _password_file()
+    """Return the generated password while it is still in use.
+
+    Checking a password takes 0.23 s, as it should, so a start uses the result that an earlier one kept for this hash.
+    """
     user = get_user_model().objects.filter(username=ADMIN).first()
+    path = _password_file()
     if user is None or not path.exists():
         return None
     password = path.read_text().strip()
-    return password if user.check_password(password) else None
+    is_in_use = _kept_check(user.password)
+    if is_in_use is None:
+        is_in_use = user.check_password(password)  # may store a new hash, of more iterations
+        _keep_check(user.password, is_in_use)
+    return password if is_in_use else None
+
+
+def _kept_check(password_hash: str) -> bool | None:
+    """Return whether the first password fits this hash; None if that was never checked."""
+    path = _check_file()
+    result, _, checked = path.read_text().partition(" ") if path.exists() else ("", "", "")
+    return result == _IN_USE if checked == password_hash else None
+
+
+def _keep_check(password_hash: str, is_in_use: bool) -> None:
+    _write_private(_check_file(), f"{_IN_USE if is_in_use else 'changed'} {password_hash}")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def _password_file() -> Path:
     return Path(settings.VAR_DIR) / "admin_password"
+
+
+def _check_file() -> Path:
+    return Path(settings.VAR_DIR) / "admin_password_check"

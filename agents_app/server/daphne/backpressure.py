@@ -1,0 +1,67 @@
+"""Wait for slow clients: how much of what we sent is still unread."""
+
+import asyncio
+import time
+from typing import Any
+
+from twisted.internet import tcp
+
+STALLED = 100.0  # seconds that a client may leave its socket unread
+_MOST_UNSENT = 256 * 1024  # bytes
+
+
+class Writable:
+    """Twisted's push producer: tells when a transport's buffer is full, and when it has emptied."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.ready.set()
+
+    def pauseProducing(self) -> None:
+        self.ready.clear()
+
+    def resumeProducing(self) -> None:
+        self.ready.set()
+
+    def stopProducing(self) -> None:
+        self.ready.set()
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unmasked text frame (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + bytes((size,)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    idle = type(transport) is tcp.Server and transport.connected and not transport.disconnecting
+    if idle and not transport.dataBuffer and not transport._tempDataBuffer:
+        try:
+            sent = transport.socket.send(data)
+        except OSError:  # full, or gone: Twisted knows what to do about either
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)
+
+
+async def http_writable(protocol: Any) -> None:
+    """Wait while an HTTP client leaves its response unread; Twisted keeps everything in memory otherwise."""
+    deadline = time.monotonic() + STALLED
+    while _unsent(protocol) > _MOST_UNSENT:
+        if time.monotonic() > deadline:
+            protocol.channel.transport.abortConnection()
+            return
+        await asyncio.sleep(0.05)
+
+
+def _unsent(protocol: Any) -> int:
+    channel = getattr(protocol, "channel", None)
+    transport = getattr(channel, "transport", None)
+    transport = getattr(transport, "_producer", transport)  # HTTPChannel wraps it
+    return len(getattr(transport, "dataBuffer", b"")) + getattr(transport, "_tempDataLen", 0)

@@ -8,67 +8,67 @@ from django.conf import settings
 from django.db import connection
 
 from agents_app.configuration import watching
-from agents_app.configuration.apply import apply
-from agents_app.configuration.parsing import ConfigurationError, read
+from agents_app.configuration.apply import Outcome, apply
+from agents_app.configuration.located import ConfigurationError, Problem
+from agents_app.configuration.parsing import read
 from agents_app.exceptions import AgentError
 
 logger = logging.getLogger(__name__)
 
-_problem = ""
-_loaded = False
-_watcher: threading.Thread | None = None
+
+class ConfigDir:
+    """The folder that CONFIG_DIR names, and how its last load went.
+
+    `problem` says what is wrong with the files, and where; it is empty if nothing is. `is_loaded` says whether they
+    were ever loaded.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.is_loaded = False
+        self._watcher: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Load CONFIG_DIR if it is set, and watch it if CONFIG_WATCH is."""
+        if not settings.CONFIG_DIR or self._watcher is not None:
+            return
+        folder = Path(settings.CONFIG_DIR)
+        loaded = watching.stamp([folder])
+        self._load(folder)
+        self._watcher = threading.Thread(target=self._watch, args=(folder, loaded), name="config-watcher", daemon=True)
+        if settings.CONFIG_WATCH:
+            self._watcher.start()
+
+    def _watch(self, folder: Path, loaded: watching.Stamp) -> None:
+        for stamp in watching.changes([folder]):
+            if stamp != loaded:
+                self._load(folder)
+            loaded = ()
+
+    def _load(self, folder: Path) -> None:
+        """Load the files. If that fails, the configuration stays as it is."""
+        try:
+            outcome = _apply(folder)
+        except (ConfigurationError, AgentError) as error:
+            self.problem = str(error)
+        except Exception:
+            logger.exception("CONFIG_DIR could not be loaded")
+            self.problem = "It could not be loaded (internal error): see the log."
+        else:
+            self.problem, self.is_loaded = "", True
+            if outcome.changes:
+                logger.info("Configuration loaded:\n%s", outcome)
+        finally:
+            connection.close()
+        if self.problem:
+            logger.error("Nothing was changed by CONFIG_DIR:\n%s", self.problem)
 
 
-def start() -> None:
-    """Load CONFIG_DIR, if there is one, and watch it where CONFIG_WATCH says so."""
-    global _watcher
-    if not settings.CONFIG_DIR or _watcher is not None:
-        return
-    folder = Path(settings.CONFIG_DIR)
-    seen = watching.stamp([folder])
-    _load(folder)
-    _watcher = threading.Thread(target=_watch, args=(folder, seen), name="config-watcher", daemon=True)
-    if settings.CONFIG_WATCH:
-        _watcher.start()
+def _apply(folder: Path) -> Outcome:
+    files = watching.expanded([folder])
+    if not folder.is_dir() or not files:
+        raise ConfigurationError([Problem(str(folder), 0, "CONFIG_DIR has no *.yaml files.")])
+    return apply(read(files))
 
 
-def problem() -> str:
-    """What is wrong with the files, and where; empty where nothing is."""
-    return _problem
-
-
-def never_loaded() -> bool:
-    """Whether there is a CONFIG_DIR that could not be loaded even once."""
-    return bool(_problem) and not _loaded
-
-
-def _watch(folder: Path, seen: watching.Stamp) -> None:
-    for stamp in watching.changes([folder]):
-        if stamp != seen:
-            _load(folder)
-        seen = ()
-
-
-def _load(folder: Path) -> None:
-    """Whatever goes wrong, what was configured before stays."""
-    global _problem, _loaded
-    try:
-        files = watching.expanded([folder])
-        if not folder.is_dir() or not files:
-            raise ConfigurationError([])
-        outcome = apply(read(files))
-    except ConfigurationError as error:
-        _problem = str(error) or f"CONFIG_DIR {folder} has no *.yaml files."
-    except AgentError as error:
-        _problem = str(error)
-    except Exception:
-        logger.exception("CONFIG_DIR could not be loaded")
-        _problem = "It could not be loaded (internal error): see the log."
-    else:
-        _problem, _loaded = "", True
-        if outcome.changes:
-            logger.info("Configuration loaded:\n%s", outcome)
-    finally:
-        connection.close()
-    if _problem:
-        logger.error("Nothing was changed by CONFIG_DIR:\n%s", _problem)
+config_dir = ConfigDir()

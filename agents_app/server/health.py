@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 
 from agents_app import live, queue, scheduler
-from agents_app.configuration import config_dir as configuration
+from agents_app.configuration.config_dir import config_dir
 from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 OK = "ok"
 LATEST_FIRE = 30.0  # seconds after which a task that has not fired is a sign that nobody fires any
 _LEAST_SPACE = 16 * 1024**2  # bytes
-_migrated = False
+_is_migrated = threading.Event()  # set once: the migrations that this process knows do not change
 
 
 async def alive() -> HttpResponse:
@@ -47,7 +48,7 @@ async def readiness() -> dict[str, str]:
         **await sync_to_async(_storage)(),
         "channel_layer": await _channel_layer(),
         "disk": await asyncio.to_thread(_disk),
-        "configuration": configuration.problem() if configuration.never_loaded() else OK,
+        "configuration": OK if config_dir.is_loaded else config_dir.problem or OK,
         "draining": "This process is shutting down." if queue.draining() else OK,
     }
 
@@ -70,8 +71,8 @@ def _storage() -> dict[str, str]:
 def _warnings() -> dict[str, str]:
     """What is wrong although requests are served: to send them elsewhere would not mend it."""
     warnings = {}
-    if settings.CONFIG_DIR and (problem := configuration.problem()):
-        warnings["configuration"] = problem  # what was configured before still serves
+    if config_dir.problem:
+        warnings["configuration"] = config_dir.problem  # what was configured before still serves
     with contextlib.suppress(DatabaseError):  # which is among the checks
         if (late := scheduler.overdue()) >= LATEST_FIRE:
             warnings["scheduler"] = f"Tasks do not fire: one has been due for {late:.0f} seconds."
@@ -95,14 +96,12 @@ def _worker() -> str:
 
 
 def _migrations() -> str:
-    """Asked until they are all applied: this process's code, and so its list, does not change any more."""
-    global _migrated
-    if not _migrated:
+    if not _is_migrated.is_set():
         executor = MigrationExecutor(connection)
         missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         if missing:
             return f"{missing} migrations are not applied: run `manage.py migrate`."
-        _migrated = True
+        _is_migrated.set()
     return OK
 
 

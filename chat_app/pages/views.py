@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from agents_app.configuration import config_dir as configuration
+from agents_app.configuration.config_dir import config_dir
 from agents_app.models import Agent, Provider, Run
 from chat_app.pages.languages import catalogue, translated
 from chat_app.websocket.schema import SCHEMA
@@ -27,7 +27,7 @@ def chat(request: HttpRequest) -> HttpResponse:
         "no_model": provider is None,
         "demonstration_model": uses_demonstration_model(provider),
         "examples": examples(),
-        "configuration_problem": configuration.problem(),
+        "configuration_problem": config_dir.problem,
     }
     return _page(request, "chat", **found)
 

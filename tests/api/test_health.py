@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import sqlite3
+import threading
 
 import psutil
 import pytest
@@ -92,7 +93,7 @@ def test_a_scheduler_that_is_stuck_is_told(product, agent, name):
 
 @pytest.mark.django_db
 def test_missing_migrations_are_told(monkeypatch):
-    monkeypatch.setattr(health, "_migrated", False)
+    monkeypatch.setattr(health, "_is_migrated", threading.Event())
     ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("agents_app")
     MigrationRecorder(connection).record_unapplied(app, newest)
     said = Client().get("/readyz").json()["checks"]

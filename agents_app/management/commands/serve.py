@@ -24,7 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         # First of all: importing daphne's server installs the event loop that everything else finds.
-        from agents_app.configuration import config_dir, seed
+        from agents_app.configuration import seed
+        from agents_app.configuration.config_dir import config_dir
         from agents_app.network import is_loopback
         from agents_app.server import lifecycle
         from agents_app.server.daphne.server import Server

@@ -9,7 +9,7 @@ from agents_app.network import is_loopback
 from agents_app.observability import tracing as traces
 
 
-@register
+@register("agents_app")
 def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
     """Without sign-in, every caller is the administrator: nobody else may be able to call."""
     if settings.AUTH_REQUIRED:
@@ -34,7 +34,7 @@ def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("agents_app")
 def debug(app_configs, **kwargs) -> list[CheckMessage]:
     """DEBUG's error pages show settings and local variables."""
     if not settings.DEBUG or is_loopback(settings.HOST):
@@ -48,7 +48,7 @@ def debug(app_configs, **kwargs) -> list[CheckMessage]:
     ]
 
 
-@register
+@register("agents_app")
 def origins(app_configs, **kwargs) -> list[CheckMessage]:
     """An origin is a scheme, a host and maybe a port; anything else would never match."""
     return [
@@ -71,7 +71,7 @@ def _is_origin(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and text.rstrip("/") == bare
 
 
-@register
+@register("agents_app")
 def retention(app_configs, **kwargs) -> list[CheckMessage]:
     """A negative age would prune what is yet to come."""
     kinds = ("EVENT", "ARTIFACT", "RUN", "HISTORY")
@@ -87,7 +87,7 @@ def retention(app_configs, **kwargs) -> list[CheckMessage]:
     ]
 
 
-@register
+@register("agents_app")
 def tracing(app_configs, **kwargs) -> list[CheckMessage]:
     """Traces that somebody asked for in words that we do not know would be missed in silence."""
     problem = traces.problem()

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
 from io import BytesIO
+from types import ModuleType
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +25,7 @@ PATH = "/mcp"
 METHODS = "POST, GET, DELETE"
 SESSION_HEADER = "Mcp-Session-Id"
 
+Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -34,40 +36,43 @@ def is_ours(scope: dict[str, Any]) -> bool:
     return scope["path"].rstrip("/") == PATH
 
 
-async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Answer one request."""
-    request = ASGIRequest(scope, BytesIO())
-    entered = await database.run(_enter, request)
-    if isinstance(entered, HttpResponse):
-        await _send(entered, request, send)
-        return
-    body = await _read(receive)
-    if body is None:
-        await _send(error_response(413, TooLarge.default_detail, TooLarge.default_code), request, send)
-        return
-    answer = await _answer_ourselves(request, entered, body)
-    if answer is not None:
-        await _send(answer, request, send)
-        return
-    headers = dict(dressed(request, HttpResponse()).items())
-    await (await _sdk()).answer(scope, body, receive, send, entered, headers)
+class Application:
+    """The ASGI application at /mcp."""
+
+    def __init__(self) -> None:
+        self._sdk_server: ModuleType | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = ASGIRequest(scope, BytesIO())
+        entered = await database.run(_enter, request)
+        if isinstance(entered, HttpResponse):
+            await _send(entered, request, send)
+            return
+        body = await _read(receive)
+        if body is None:
+            await _send(error_response(413, TooLarge.default_detail, TooLarge.default_code), request, send)
+            return
+        response = await _answer_ourselves(request, entered, body)
+        if response is not None:
+            await _send(response, request, send)
+            return
+        headers = dict(dressed(request, HttpResponse()).items())
+        await (await self._load_sdk_server()).answer(scope, body, receive, send, entered, headers)
+
+    async def close(self) -> None:
+        """End open requests; clients come back to another instance."""
+        if self._sdk_server is not None:
+            await self._sdk_server.close()
+
+    async def _load_sdk_server(self) -> ModuleType:
+        """Import what uses the SDK, which takes a second: the start of a server need not wait for that."""
+        if self._sdk_server is None:
+            self._sdk_server = await asyncio.to_thread(importlib.import_module, "agents_app.mcp_server.resumption")
+        return self._sdk_server
 
 
-_streaming: Any = None
-
-
-async def _sdk() -> Any:
-    """What uses the SDK, which takes a second to import: whoever starts a server need not wait for that."""
-    global _streaming
-    if _streaming is None:
-        _streaming = await asyncio.to_thread(importlib.import_module, "agents_app.mcp_server.resumption")
-    return _streaming
-
-
-async def close() -> None:
-    """End what goes on; clients come back to another instance."""
-    if _streaming is not None:
-        await _streaming.close()
+application = Application()
 
 
 def _enter(request: ASGIRequest) -> Asking | HttpResponse:

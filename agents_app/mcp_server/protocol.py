@@ -1,10 +1,8 @@
 """The SDK's server, in its stateless mode: one of it for each event loop. Importing it takes a while: see `door`."""
 
 import asyncio
-import contextvars
 import json
 import logging
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +13,12 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+from agents_app.background import spawn
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, check_arguments
 from agents_app.exceptions import AgentError, RateLimited
 from agents_app.mcp_server import tools
 from agents_app.mcp_server.requests import Asking
+from agents_app.per_loop import per_loop
 
 logger = logging.getLogger(__name__)
 
@@ -111,40 +111,43 @@ def _asking(context: ServerRequestContext) -> Asking:
     return context.request.scope[_ASKING]
 
 
-# Its life
+# The SDK's manager
 
 
-class _Running:
-    """The SDK's manager, whose task group one task of its own enters and leaves."""
+class _Manager:
+    """The SDK's manager of one event loop. Its task group must be entered and left by one task."""
 
     def __init__(self) -> None:
-        self.manager = StreamableHTTPSessionManager(make_server(), stateless=True)
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.stop = asyncio.Event()
-        self.task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+        self._manager = StreamableHTTPSessionManager(make_server(), stateless=True)
+        self._is_ready = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if self._task is None:
+            self._task = spawn(self._run())
+        await self._is_ready.wait()
+        await self._manager.handle_request(scope, receive, send)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._stop.set()
+            await self._task
 
     async def _run(self) -> None:
-        async with self.manager.run():
-            self.ready.set_result(None)
-            await self.stop.wait()
+        async with self._manager.run():
+            self._is_ready.set()
+            await self._stop.wait()
 
 
-_running: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Running] = weakref.WeakKeyDictionary()
+_manager = per_loop(_Manager)
 
 
 async def handle(scope: dict[str, Any], receive: Any, send: Any, asking: Asking) -> None:
-    """Answer one request that the door has let in."""
-    loop = asyncio.get_running_loop()
-    if loop not in _running:
-        _running[loop] = _Running()
-    running = _running[loop]
-    await asyncio.shield(running.ready)
-    await running.manager.handle_request({**scope, _ASKING: asking}, receive, send)
+    """Answer one request whose caller was admitted."""
+    await _manager().handle({**scope, _ASKING: asking}, receive, send)
 
 
 async def close() -> None:
-    """End what goes on; clients come back to another instance."""
-    running = _running.pop(asyncio.get_running_loop(), None)
-    if running is not None:
-        running.stop.set()
-        await running.task
+    """End open requests; clients come back to another instance."""
+    await _manager().close()

@@ -51,7 +51,6 @@ class Worker:
         """Begin to claim. `alone`: no other worker shares the database, so whatever is running is left behind, and
         the worker looks for runs itself; otherwise it takes those that it is told to run."""
         self._alone = alone
-        await asyncio.to_thread(providers.prepare)
         if alone:
             await self._database.run(claims.release_orphans)
             await self._database.run(heartbeat.forget_all)

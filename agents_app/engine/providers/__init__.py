@@ -10,7 +10,9 @@ from agents_app.exceptions import RunFailed
 
 __all__ = ["Model", "ModelRequest", "close_models", "open_model", "prepare"]
 
+_OPENAI = "agents_app.engine.providers.openai"
 _ANTHROPIC = "agents_app.engine.providers.anthropic"
+_loaded: set[str] = set()
 
 
 async def open_model(spec: ModelSpec) -> Model:
@@ -20,16 +22,17 @@ async def open_model(spec: ModelSpec) -> Model:
         RunFailed: no provider, or a kind that this version does not speak.
     """
     if spec.kind == "openai":
+        await _load(_OPENAI)
         from agents_app.engine.providers.openai import OpenAIModel
 
         return OpenAIModel.shared(spec)
     if spec.kind == "anthropic":
-        # Loading the SDK takes seconds: in a thread, so that others' tokens flow, and only where it is used.
-        await asyncio.to_thread(importlib.import_module, _ANTHROPIC)
+        await _load(_ANTHROPIC)
         from agents_app.engine.providers.anthropic import AnthropicModel
 
         return AnthropicModel.shared(spec)
     if spec.kind == "local":
+        await _load(_OPENAI)
         from agents_app.engine.providers.local import open_local_model
 
         return await open_local_model(spec)
@@ -38,11 +41,19 @@ async def open_model(spec: ModelSpec) -> Model:
     raise RunFailed(f"This version does not speak to providers of kind {spec.kind!r}.", code="unsupported_provider")
 
 
+async def _load(module: str) -> None:
+    """Import a module with an SDK. That takes up to seconds: in a thread, so that others' tokens flow meanwhile."""
+    if module not in _loaded:
+        await asyncio.to_thread(importlib.import_module, module)
+        _loaded.add(module)
+
+
 async def close_models() -> None:
     """Close every shared connection."""
-    from agents_app.engine.providers.openai import OpenAIModel
+    if _OPENAI in sys.modules:
+        from agents_app.engine.providers.openai import OpenAIModel
 
-    await OpenAIModel.close_all()
+        await OpenAIModel.close_all()
     if _ANTHROPIC in sys.modules:
         from agents_app.engine.providers.anthropic import AnthropicModel
 
@@ -50,7 +61,7 @@ async def close_models() -> None:
 
 
 def prepare() -> None:
-    """Import the SDK now: it takes half a second, which the first run should not wait for."""
+    """Import the SDK that most runs use: it takes half a second, which the first of them should not wait for."""
     from agents_app.engine.providers import openai
 
     openai.prepare()

@@ -18,6 +18,9 @@ class Command(BaseCommand):
         "on PostgreSQL, wait for `manage.py migrate`, and leave runs to `manage.py worker`."
     )
 
+    # Django's own look at the code, and load every view for it: `manage.py check` runs those.
+    requires_system_checks = ["agents_app"]
+
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--host", default=settings.HOST, help="Address to listen on (HOST).")
         parser.add_argument("--port", type=int, default=settings.PORT, help="Port to listen on (PORT).")
@@ -27,7 +30,6 @@ class Command(BaseCommand):
         from agents_app.configuration import seed
         from agents_app.configuration.config_dir import config_dir
         from agents_app.network import is_loopback
-        from agents_app.server import lifecycle
         from agents_app.server.daphne.server import Server
 
         if not is_loopback(host) and not settings.AUTH_REQUIRED:
@@ -43,11 +45,12 @@ class Command(BaseCommand):
         # What services and containers print is kept for long, and read by many.
         password = seed.first_password() if settings.EMBEDDED else None
         hint = _demonstration_hint()
+        application = import_string(settings.ASGI_APPLICATION)
         server = Server(
-            import_string(settings.ASGI_APPLICATION),
-            on_start=lifecycle.start,
+            application,
+            on_start=application.process.start,
             on_ready=lambda: self._say_ready(host, port, password, hint),
-            on_stop=lifecycle.stop,
+            on_stop=application.process.stop,
             endpoints=[_endpoint(host, port)],
             ping_interval=20,
             ping_timeout=180,

@@ -3,24 +3,11 @@
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
 from agents_app.access.callers import local_administrator
 from agents_app.configuration.apply import NOT_CONFIGURATION, ROWS, SERIALIZERS
 from agents_app.configuration.parsing import KINDS
+from agents_app.configuration.yaml_files import to_yaml
 from agents_app.models.env_variables import MASK
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, so that prompts can be read."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    style = "|" if "\n" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def dump() -> str:
@@ -29,8 +16,7 @@ def dump() -> str:
     document = {
         kind: {row.name: _fields(kind, row, context) for row in ROWS[kind].objects.order_by("name")} for kind in KINDS
     }
-    written = {kind: rows for kind, rows in document.items() if rows}
-    return yaml.dump(written, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return to_yaml(document)
 
 
 def _fields(kind: str, row: Any, context: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,20 @@ class ConfigurationError(Exception):
 
 
 class Located(dict[str, Any]):
-    """A mapping that knows in which line it and each of its keys begin."""
+    """A mapping that knows the line of each of its keys, and its own."""
 
     line = 0
     lines: dict[str, int]
+
+    @classmethod
+    def empty(cls, line: int) -> Self:
+        """Return an empty mapping that stands in that line."""
+        mapping = cls()
+        mapping.line, mapping.lines = line, {}
+        return mapping
+
+    def without(self, key: str) -> Self:
+        """Return a copy that lacks `key`."""
+        copy = type(self)({name: value for name, value in self.items() if name != key})
+        copy.line, copy.lines = self.line, self.lines
+        return copy

@@ -18,6 +18,7 @@ from agents_app.engine.providers.anthropic_stream import MessageEvents
 from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.spec import ModelSpec
+from agents_app.engine.tls import ssl_context
 from agents_app.exceptions import ModelError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class AnthropicModel(shared_client.SharedModel):
             timeout=shared_client.TIMEOUT,
             open_telemetry=False,
             http_client=anthropic.DefaultAioHttpClient(
-                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=shared_client.ssl_context()
+                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=ssl_context()
             ),
         )
         self._create = self._client.messages.with_streaming_response.create

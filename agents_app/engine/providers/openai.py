@@ -15,12 +15,13 @@ from agents_app.engine.providers import errors, shared_client
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.providers.openai_stream import ChatChunks
 from agents_app.engine.spec import Message, ModelSpec
+from agents_app.engine.tls import ssl_context
 from agents_app.exceptions import ModelError
 
 
 def prepare() -> None:
     """Do now what the SDK puts off until the first request: it would keep the event loop for half a second."""
-    shared_client.ssl_context()
+    ssl_context()
 
 
 class OpenAIModel(shared_client.SharedModel):
@@ -38,7 +39,7 @@ class OpenAIModel(shared_client.SharedModel):
             max_retries=0,
             timeout=shared_client.TIMEOUT,
             http_client=openai.DefaultAioHttpClient(
-                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=shared_client.ssl_context()
+                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=ssl_context()
             ),
         )
         self._create = self._client.chat.completions.with_streaming_response.create

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
-import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar, Self
 
@@ -17,12 +15,6 @@ TIMEOUT = httpx2.Timeout(connect=10.0, read=180.0, write=30.0, pool=30.0)
 LIMITS = httpx2.Limits(max_connections=4000, max_keepalive_connections=200, keepalive_expiry=30.0)
 # Building a request keeps the loop for 1.6 ms: more than a few at once would stall the tokens of all others.
 STARTS_AT_ONCE = 8
-
-
-@functools.cache
-def ssl_context() -> ssl.SSLContext:
-    """One for all clients: reading the certificate authorities takes 20 ms."""
-    return httpx2.create_ssl_context()
 
 
 def require_stream(content_type: str) -> None:

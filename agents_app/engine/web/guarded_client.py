@@ -17,6 +17,7 @@ import httpcore2
 import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
+from agents_app.engine import tls
 from agents_app.network import METADATA_NETWORKS, networks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -192,12 +193,6 @@ class _GuardedTransport(httpx2.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """One for all clients: reading the certificate authorities takes 20 ms."""
-    return httpx2.create_ssl_context()
-
-
 def guarded_client(
     *,
     allow_private: bool,
@@ -212,5 +207,5 @@ def guarded_client(
     A request raises `AddressRefused` beside httpx2's own errors, and reading no more than fits is up to the caller.
     """
     guarded = _GuardedNetwork(network or httpcore2.AnyIOBackend(), resolve, allow_private)
-    transport = _GuardedTransport(guarded, allow_private, ssl_context or _ssl_context())
+    transport = _GuardedTransport(guarded, allow_private, ssl_context or tls.ssl_context())
     return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)

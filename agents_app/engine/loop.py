@@ -32,7 +32,6 @@ MAX_TRIES = 4
 LONGEST_DELAY = 60.0
 TOOL_TIMEOUT = 60.0
 CANCEL_PATIENCE = 1.0  # seconds that a cancelled tool gets to clean up; one that does not stop is left behind
-_MOST_PROGRESS = 64 * 1024  # characters that one call may show while it goes on
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -274,29 +273,29 @@ class Turns:
     async def _outcome(
         self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]", call: instrumentation.ToolCall
     ) -> ToolResult:
-        shown = 0
+        shown, limits = 0, self.spec.limits
 
         def progress(text: str) -> None:
             nonlocal shown
-            if text and not row.finished and shown + len(text) < _MOST_PROGRESS:
+            if text and not row.finished and shown + len(text) < limits.max_progress_characters:
                 news.put_nowait(Delta(row.index, TOOL_RESULT, row.iteration, shown, text + "\n"))
                 shown += len(text) + 1
 
-        limit = TOOL_TIMEOUT
+        timeout = TOOL_TIMEOUT
         try:
             if use.arguments is None:
                 raise ToolError("The arguments are not a JSON object: send one that fits the tool's schema.")
             tool = self.tools.get(use.tool_name)
             check_arguments(tool, use.arguments)
-            limit = tool.timeout or TOOL_TIMEOUT
-            async with asyncio.timeout(limit):
-                result = await tool.call(use.arguments, Call(use.tool_call_id, progress))
+            timeout = tool.timeout or TOOL_TIMEOUT
+            async with asyncio.timeout(timeout):
+                result = await tool.call(use.arguments, Call(use.tool_call_id, progress, limits))
             return result if isinstance(result, ToolResult) else ToolResult(result)
         except ToolError as error:
             return ToolResult(str(error), is_error=True)
         except TimeoutError:
             call.timed_out = True
-            return ToolResult(f"The tool gave no result within {limit:g} seconds.", is_error=True)
+            return ToolResult(f"The tool gave no result within {timeout:g} seconds.", is_error=True)
         except Exception:
             logger.exception("Tool %s failed", use.tool_name)
             return ToolResult("The tool failed with an internal error.", is_error=True)

@@ -36,12 +36,18 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use up. Time-outs are in seconds; tokens count in and out together."""
+    """What one run may use. Time-outs are in seconds; tokens count input and output together.
+
+    `max_result_characters`: of one MCP tool's result, as the model gets it. `max_progress_characters`: of the progress
+    that one call shows.
+    """
 
     max_iterations: int = 20
     timeout: float = 300
     approval_timeout: float = 86_400
     max_total_tokens: int | None = None
+    max_result_characters: int = 50_000
+    max_progress_characters: int = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import jsonschema
 
+from agents_app.engine.spec import Limits
+
 logger = logging.getLogger(__name__)
 
 NAME = r"[A-Za-z0-9_-]{1,64}"  # what every model provider takes as the name of a tool
@@ -38,10 +40,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool, as the tool sees it. `progress` shows a line of text to whoever watches."""
+    """One call of a tool, as the tool sees it. `progress` shows a line of text to watchers; `limits` are the run's."""
 
     id: str
     progress: Callable[[str], None]
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ import psutil
 import pytest
 
 from agents_app.engine import mcp
-from agents_app.engine.mcp import calls as live
 from agents_app.engine.mcp import connection
 from agents_app.engine.mcp.transports import stderr_log
 from agents_app.engine.spec import ProcessLimits, ServerSpec
@@ -291,7 +290,7 @@ def test_each_kind_of_content_finds_its_place(tmp_path):
         "inside",
         "[resource file:///b application/octet-stream, 5 bytes, kept as an attachment]",
         "[link file:///c, see]",
-        "[image image/png, which cannot be read: it is no base64]",
+        "[image image/png, not readable: invalid base64]",
         '{"type": "hologram", "beam": 1}',
     ]
     kept = [(a.kind, a.media_type, a.data, a.name) for a in result.attachments]
@@ -345,7 +344,7 @@ def test_errors_of_a_tool_and_of_the_protocol_are_results(tmp_path):
 def test_garbage_between_messages_does_no_harm(tmp_path, caplog):
     caplog.set_level(logging.INFO, "agents_app.mcp")
     assert in_a_loop(lambda: ask(own(tmp_path), "garbage")).content == "after the garbage"
-    assert "own: (not a message of the protocol) Hello!" in caplog.messages
+    assert "own: (not a protocol message) Hello!" in caplog.messages
 
 
 # Calls at the same time, and cancelled ones
@@ -399,7 +398,7 @@ def test_cancelling_releases_at_once_and_ends_the_work(tmp_path):
 
 
 def test_a_server_that_answers_a_cancelled_call_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "CANCEL_GRACE", 3)
+    monkeypatch.setattr(connection, "CANCEL_GRACE", 3)
     spec = own(tmp_path)
 
     async def story():
@@ -414,7 +413,7 @@ def test_a_server_that_answers_a_cancelled_call_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_call_that_takes_too_long_is_cancelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "CANCEL_GRACE", 30)  # after it the process is ended, whatever it has done by then
+    monkeypatch.setattr(connection, "CANCEL_GRACE", 30)  # after it the process is ended, whatever it has done by then
     spec = own(tmp_path, tool_timeouts=(("slow", 1.5),))
 
     async def story():
@@ -518,7 +517,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path, options, reason):
 
 def test_the_last_words_of_a_server_are_in_its_report(tmp_path):
     report = in_a_loop(lambda: mcp.check(own(tmp_path, "--exit", "7")))
-    assert report.message.endswith("ended with status 7. The last that it wrote: I had rather not")
+    assert report.message.endswith("ended with status 7. The last line that it logged: I had rather not")
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
@@ -743,9 +742,9 @@ def test_secrets_are_neither_on_the_command_line_nor_in_the_log(tmp_path, caplog
     ("path", "reason"),
     [
         ("/html", "answered with text/html, not with MCP"),
-        ("/401", "answered 401 Unauthorized: it wants other credentials"),
+        ("/401", "answered 401 Unauthorized: it requires other credentials"),
         ("/403", "answered 403 Forbidden: the credentials are not enough"),
-        ("/404", "answered 404 Not Found: there is no MCP at this address"),
+        ("/404", "answered 404 Not Found: there is no MCP server at this URL"),
         ("/503", "answered 503 Service Unavailable"),
         ("/elsewhere", "edirect"),
     ],
@@ -854,7 +853,7 @@ def test_nothing_is_left_of_100_crashes(tmp_path, monkeypatch):
 
 def test_nothing_is_left_of_callers_who_go_at_any_moment(tmp_path, monkeypatch):
     monkeypatch.setattr(connection, "RESTART_INTERVAL", 0)
-    monkeypatch.setattr(live, "CANCEL_GRACE", 0.05)
+    monkeypatch.setattr(connection, "CANCEL_GRACE", 0.05)
     dice = random.Random(3)
     spec = own(tmp_path)
 

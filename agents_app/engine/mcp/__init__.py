@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 from agents_app.engine.mcp.tool_names import is_allowed
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, ToolSource, ToolsUnavailable
+from agents_app.per_loop import per_loop
 
 if TYPE_CHECKING:
-    from agents_app.engine.mcp.connection import Server
+    from agents_app.engine.mcp.connection import Connection
 
 __all__ = ["ServerReport", "call_tool", "check", "close_servers", "source"]
 
-_Servers = dict[ServerSpec, "Server"]
-_of_loops: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Servers]" = weakref.WeakKeyDictionary()
+_MAX_NAME = 200  # characters of a report
+_MAX_TEXT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """What a server is like, tried just now. `message` says in a sentence what is wrong, or that nothing is."""
+    """The result of trying a server. `message` is a sentence: what is wrong, or that the server answers.
+
+    Its texts are fit for a database: bounded, and without NUL.
+    """
 
     ok: bool
     message: str
@@ -33,46 +36,54 @@ class ServerReport:
     tools: tuple[Tool, ...] = ()
     duration_ms: int = 0
 
+    @property
+    def tool_names(self) -> list[str]:
+        """The tools by the server's own names."""
+        return [_plain(tool.own_name, _MAX_NAME) for tool in self.tools]
 
+
+@dataclass(slots=True)
 class _Source:
-    def __init__(self, spec: ServerSpec) -> None:
-        self.name = spec.name
-        self._spec = spec
+    """Looks its connection up each time: one that was idle is replaced."""
+
+    name: str
+    spec: ServerSpec
 
     async def tools(self) -> Sequence[Tool]:
-        return await _server(self._spec).tools()
+        return await _connection(self.spec).tools()
 
 
 def source(spec: ServerSpec) -> ToolSource:
-    """The server's tools, for a run."""
-    return _Source(spec)
+    """Return the server's tools, for a run."""
+    return _Source(spec.name, spec)
 
 
 async def check(spec: ServerSpec) -> ServerReport:
-    """Try the server: connect where there is no connection, and list its tools. Never raises for a broken one."""
-    began = time.monotonic()
-    server = _server(spec)
+    """Try the server: connect if there is no connection, and list its tools. A failure is a report too."""
+    started = time.monotonic()
+    connection = _connection(spec)
     try:
-        tools = await server.tools(fresh=True)
+        tools = await connection.tools(fresh=True)
     except ToolsUnavailable as error:
-        said = f" The last that it wrote: {server.last_words}" if server.last_words else ""
-        return ServerReport(False, f"{error}{said}", duration_ms=_since(began))
-    about = server.about
-    assert about is not None
+        line = connection.last_log_line
+        detail = f" The last line that it logged: {line}" if line else ""
+        return ServerReport(False, _plain(f"{error}{detail}", _MAX_TEXT), duration_ms=_ms_since(started))
+    info = connection.info
+    assert info is not None
     return ServerReport(
         ok=True,
-        message=f"{about} answers; it has {len(tools)} tools.",
-        server_name=about.name,
-        server_version=about.version,
-        protocol_version=about.protocol,
-        instructions=about.instructions,
+        message=_plain(f"{info} answers; it has {len(tools)} tools.", _MAX_TEXT),
+        server_name=_plain(info.name, _MAX_NAME),
+        server_version=_plain(info.version, _MAX_NAME),
+        protocol_version=_plain(info.protocol, _MAX_NAME),
+        instructions=_plain(info.instructions, _MAX_TEXT),
         tools=tools,
-        duration_ms=_since(began),
+        duration_ms=_ms_since(started),
     )
 
 
 async def call_tool(spec: ServerSpec, tool: str, arguments: JSON, progress: Callable[[str], None]) -> ToolResult:
-    """Call a tool by the server's own name of it, within its time-out.
+    """Call a tool by the server's own name, within its time-out.
 
     Raises:
         ToolError: the server's settings do not allow the tool, or it took too long.
@@ -80,41 +91,54 @@ async def call_tool(spec: ServerSpec, tool: str, arguments: JSON, progress: Call
     """
     if not is_allowed(spec, tool):
         raise ToolError(f"The tool {tool!r} of the MCP server {spec.name!r} may not be used.")
-    limit = dict(spec.tool_timeouts).get(tool, spec.timeout)
+    timeout = dict(spec.tool_timeouts).get(tool, spec.timeout)
     try:
-        async with asyncio.timeout(limit):
-            return await _server(spec).call(tool, arguments, progress)
+        async with asyncio.timeout(timeout):
+            return await _connection(spec).call(tool, arguments, Call("", progress))
     except TimeoutError:
-        raise ToolError(f"The tool gave no result within {limit:g} seconds.") from None
+        raise ToolError(f"The tool gave no result within {timeout:g} seconds.") from None
 
 
 async def close_servers() -> None:
-    """Close all connections of this event loop; within 5 seconds or so."""
-    servers = _of_loops.pop(asyncio.get_running_loop(), {})
-    await asyncio.gather(*(server.close() for server in servers.values()))
+    """Close all connections of this event loop; takes about 5 seconds at most."""
+    connections = _connections()
+    closing = [connection.close() for connection in connections.values()]
+    connections.clear()
+    await asyncio.gather(*closing)
 
 
-def _server(spec: ServerSpec) -> "Server":
-    """The one server of that spec, in this event loop."""
-    from agents_app.engine.mcp.connection import Server  # the SDK takes a second, which only its users should wait
-
-    servers = _of_loops.setdefault(asyncio.get_running_loop(), {})
-    if spec not in servers:
-        for other in [other for other, server in servers.items() if server.is_idle]:
-            del servers[other]
-        servers[spec] = Server(spec, lambda tool: _caller(spec, tool))
-    return servers[spec]
+def _make_connections() -> "dict[ServerSpec, Connection]":
+    return {}
 
 
-def _caller(spec: ServerSpec, tool: str) -> Callable[[JSON, Call], Awaitable[ToolResult]]:
-    async def call(arguments: dict[str, Any], call: Call) -> ToolResult:
+_connections = per_loop(_make_connections)
+
+
+def _connection(spec: ServerSpec) -> "Connection":
+    """Return the one connection for that spec in this event loop."""
+    from agents_app.engine.mcp.connection import Connection  # the SDK takes a second to import
+
+    connections = _connections()
+    if spec not in connections:
+        for idle in [other for other, connection in connections.items() if connection.is_idle]:
+            del connections[idle]
+        connections[spec] = Connection(spec, lambda tool: _function(spec, tool))
+    return connections[spec]
+
+
+def _function(spec: ServerSpec, tool: str) -> Callable[[JSON, Call], Awaitable[ToolResult]]:
+    async def call_tool(arguments: dict[str, Any], call: Call) -> ToolResult:
         try:
-            return await _server(spec).call(tool, arguments, call.progress)
+            return await _connection(spec).call(tool, arguments, call)
         except ToolsUnavailable as error:
             raise ToolError(str(error)) from None
 
-    return call
+    return call_tool
 
 
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _plain(text: str, max_length: int) -> str:
+    return text.replace("\x00", "\ufffd")[:max_length]
+
+
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

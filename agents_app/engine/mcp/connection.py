@@ -1,217 +1,367 @@
-"""A server as all runs of an event loop share it: connected at its first use, and again after each failure.
+"""The connection to an MCP server that all runs of an event loop share: made at its first use, and after each failure.
 
-The SDK's context managers must be left by the task that entered them: one task owns the connection, and whoever wants
-something of the server puts it into that task's queue.
+The SDK's context managers must be left by the task that entered them: one task owns the connection, and callers put
+requests into that task's queue.
 """
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
-from agents_app.engine.mcp.calls import Call, Listing, Live, Stop, Work, unavailable
-from agents_app.engine.mcp.session import About, Session, opened, transport_to
-from agents_app.engine.mcp.tool_names import Caller, tools_of
-from agents_app.engine.mcp.transports.base import Transport, Unusable
+from agents_app import background
+from agents_app.engine.mcp.redaction import redact
+from agents_app.engine.mcp.results import tool_result
+from agents_app.engine.mcp.session import (
+    NotDelivered,
+    OutcomeUnknown,
+    ServerError,
+    ServerInfo,
+    Session,
+    make_transport,
+    open_session,
+)
+from agents_app.engine.mcp.tool_names import MakeFunction, make_tools
+from agents_app.engine.mcp.transports.base import ConnectFailed, Transport
 from agents_app.engine.spec import JSON, ServerSpec
-from agents_app.engine.toolset import Tool, ToolResult, ToolsUnavailable
+from agents_app.engine.toolset import Call, Tool, ToolResult, ToolsUnavailable
 from agents_app.observability import metrics
 
 logger = logging.getLogger("agents_app.mcp")
 
 IDLE_TIMEOUT = 600.0  # seconds without a call before a connection is closed
 CONNECT_TIMEOUT = 30.0  # npx downloads at its first start
-RESTART_INTERVAL = 1.0  # seconds between two starts of one server; whoever asks meanwhile is told the last failure
+RESTART_INTERVAL = 1.0  # seconds between two starts of one server; requests in between get the last failure
 TIMEOUT_PAUSE = 10.0  # the same after a time-out, which would cost each turn of a model as much again
 CLOSE_TIMEOUT = 4.5
+CANCEL_GRACE = 0.3  # seconds to answer a cancelled call: a server that goes on is stopped half a second after Stop
+_SETTLE_TIMEOUT = 1.0
+_CLOSED = "the connection to it was closed"
 
 
-class Server:
-    """One server, in one event loop."""
+@dataclass(eq=False)
+class ToolRequest:
+    """A call of a tool by the server's own name. To cancel `answer` is to cancel the call."""
 
-    def __init__(self, spec: ServerSpec, caller: Caller) -> None:
-        self.about: About | None = None
+    tool: str
+    arguments: JSON
+    call: Call
+    answer: "asyncio.Future[ToolResult]"
+    is_repeat: bool = False
+
+
+@dataclass(eq=False)
+class ListRequest:
+    """A request for the tools as they are now."""
+
+    answer: "asyncio.Future[tuple[Tool, ...]]"
+
+
+Request = ToolRequest | ListRequest
+
+
+class Connection:
+    """One server, in one event loop. `make_function` makes the function that calls a tool."""
+
+    def __init__(self, spec: ServerSpec, make_function: MakeFunction) -> None:
+        self.info: ServerInfo | None = None
         self._spec = spec
-        self._caller = caller
-        self._works: asyncio.Queue[Work] = asyncio.Queue()
+        self._make_function = make_function
+        self._queue: asyncio.Queue[Request | None] = asyncio.Queue()  # None: look whether the session is over
         self._owner: asyncio.Task[None] | None = None
-        self._live: Live | None = None
         self._transport: Transport | None = None
         self._tools: tuple[Tool, ...] | None = None
-        self._changes = 0  # how often the tools became others
-        self._closing = False
+        self._tool_changes = 0
+        self._is_closing = False
         self._failure = ""
-        self._started = self._repeat_until = -math.inf
+        self._started = self._fail_until = -math.inf
+        # The session that is open now:
+        self._session: Session | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0  # requests
+        self._has_ended = False
+        self._is_doubtful = False  # something went wrong: close the session as soon as no request runs
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is lost with this object."""
-        return (self._owner is None or self._owner.done()) and time.monotonic() > self._repeat_until
+        return (self._owner is None or self._owner.done()) and time.monotonic() > self._fail_until
 
     @property
-    def last_words(self) -> str:
-        """The last that the server wrote beside the protocol."""
-        return self._transport.last_words if self._transport else ""
+    def last_log_line(self) -> str:
+        """The last line that the server wrote to its standard error."""
+        return self._transport.last_log_line if self._transport else ""
 
     async def tools(self, *, fresh: bool = False) -> tuple[Tool, ...]:
-        """The tools as they are now; asked for again only where the server said that they changed, or if `fresh`.
+        """Return the tools; list them again only if the server said that they changed, or if `fresh`.
 
         Raises:
-            ToolsUnavailable: the server has none to offer just now.
+            ToolsUnavailable: the server has none to offer now.
         """
         if self._tools is not None and not fresh:
             return self._tools
-        return await self._ask(Listing(asyncio.get_running_loop().create_future()))
+        answer: asyncio.Future[tuple[Tool, ...]] = asyncio.get_running_loop().create_future()
+        self._submit(ListRequest(answer))
+        return await answer
 
-    async def call(self, tool: str, arguments: JSON, progress: Callable[[str], None]) -> ToolResult:
-        """Call a tool by the server's own name of it. Cancel the task that waits here to cancel the call.
+    async def call(self, tool: str, arguments: JSON, call: Call) -> ToolResult:
+        """Call a tool by the server's own name. Cancel the task that waits here to cancel the call.
 
         Raises:
             ToolsUnavailable: there is no connection to the server.
         """
-        return await self._ask(Call(tool, arguments, progress, asyncio.get_running_loop().create_future()))
+        answer: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
+        self._submit(ToolRequest(tool, arguments, call, answer))
+        return await answer
 
     async def close(self) -> None:
-        """Close the connection, with what goes on in it; within `CLOSE_TIMEOUT` and a little."""
-        self._closing = True
+        """Close the connection and end its requests; takes `CLOSE_TIMEOUT` and a little at most."""
+        self._is_closing = True
         if self._owner is None or self._owner.done():
             return
-        if self._live is None:
+        if self._session is None:
             self._owner.cancel()
         else:
-            self._works.put_nowait(self._live.stop)
+            self._end_session()
         _, alive = await asyncio.wait({self._owner}, timeout=CLOSE_TIMEOUT)
         if alive:
             self._owner.cancel()
             await asyncio.wait({self._owner}, timeout=1)
 
-    async def _ask(self, work: Any) -> Any:
+    def _submit(self, request: Request) -> None:
         if self._spec.problem:
             raise ToolsUnavailable(self._spec.problem)
         if self._owner is None or self._owner.done():
-            if time.monotonic() < self._repeat_until:
+            if time.monotonic() < self._fail_until:
                 raise ToolsUnavailable(self._failure)
-            # A clean context: what the first caller is about, its transaction for one, is not the connection's.
-            self._owner = asyncio.get_running_loop().create_task(
-                self._own(), name=f"MCP server {self._spec.name}", context=contextvars.Context()
-            )
-        self._works.put_nowait(work)
-        return await work.answer
+            self._owner = background.spawn(self._own(), name=f"MCP server {self._spec.name}")
+        self._queue.put_nowait(request)
+
+    # The owner's part: one session after another, for as long as there are requests
 
     async def _own(self) -> None:
         try:
-            while self._next_waits() and not self._closing:
+            while self._has_requests() and not self._is_closing:
                 await self._connect_and_serve()
         finally:
-            self._refuse_waiting(unavailable(self._spec, "it is being closed"))
+            self._reject_all(_unavailable(self._spec, "it is being closed"))
 
-    def _next_waits(self) -> bool:
-        """Whether there is work for a new session; what nobody waits for any more is forgotten."""
-        waiting = [self._works.get_nowait() for _ in range(self._works.qsize())]
-        for work in waiting:
-            if not isinstance(work, Stop) and not work.answer.done():
-                self._works.put_nowait(work)
-        return not self._works.empty()
+    def _has_requests(self) -> bool:
+        """Whether there is a request for a new session; drop those that nobody waits for any more."""
+        waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        for request in waiting:
+            if request is not None and not request.answer.done():
+                self._queue.put_nowait(request)
+        return not self._queue.empty()
 
-    def _refuse_waiting(self, reason: str) -> None:
-        while not self._works.empty():
-            work = self._works.get_nowait()
-            if not isinstance(work, Stop) and not work.answer.done():
-                work.answer.set_exception(ToolsUnavailable(reason))
+    def _reject_all(self, reason: str) -> None:
+        while not self._queue.empty():
+            request = self._queue.get_nowait()
+            if request is not None and not request.answer.done():
+                request.answer.set_exception(ToolsUnavailable(reason))
 
     async def _connect_and_serve(self) -> None:
-        """One session, from the first work to its end; where there is none to be had, whoever waits is told."""
+        """Hold one session, from connecting to its end. If connecting fails, reject all requests."""
         await asyncio.sleep(max(0.0, self._started + RESTART_INTERVAL - time.monotonic()))
         self._started = time.monotonic()
+        self._has_ended = self._is_doubtful = False
         try:
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    live = await self._connect(stack)
-                self._live = live
+                    self._session = await self._connect(stack)
                 metrics.MCP_CONNECTIONS.labels("ok").inc()
-                await self._serve(live)
-        except Exception as error:  # of the SDK, in groups: whatever it is, the next use connects again
-            text = unavailable(self._spec, _reason(error))
+                await self._serve()
+        except Exception as error:  # of the SDK, in groups: whatever it is, the next request connects again
+            text = _unavailable(self._spec, _reason(error))
             logger.warning("%s", text)
-            if self._live is None:
+            if self._session is None:
                 metrics.MCP_CONNECTIONS.labels("failed").inc()
                 pause = TIMEOUT_PAUSE if isinstance(error, TimeoutError) else RESTART_INTERVAL
-                self._failure, self._repeat_until = text, time.monotonic() + pause
-                self._refuse_waiting(text)
+                self._failure, self._fail_until = text, time.monotonic() + pause
+                self._reject_all(text)
         finally:
             self._forget_tools()
-            if self._live is not None:
-                ended, self._live = self._live, None
-                await ended.settle()
+            await self._settle()
+            self._session = None
 
-    async def _connect(self, stack: contextlib.AsyncExitStack) -> Live:
-        stop = Stop()
-
-        def end() -> None:
-            self._forget_tools()
-            self._works.put_nowait(stop)
-
-        self._transport = transport_to(self._spec)
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> Session:
+        self._transport = make_transport(self._spec)
         session = await stack.enter_async_context(
-            opened(self._transport, on_end=end, on_tools_changed=self._forget_tools)
+            open_session(self._transport, on_end=self._on_end, on_tools_changed=self._forget_tools)
         )
-        await self._list(session)
-        self.about = session.about
-        logger.info("The MCP server %r is connected: %s", self._spec.name, self.about)
-        return Live(
-            self._spec, session, self._works, stop, lambda work: self._answer(session, work), self._forget_tools
-        )
+        await self._list_tools(session)
+        self.info = session.info
+        logger.info("The MCP server %r is connected: %s", self._spec.name, self.info)
+        return session
 
-    async def _serve(self, live: Live) -> None:
+    async def _serve(self) -> None:
+        """Begin requests as they come, until the session is over or idle for too long."""
         while True:
             try:
                 async with asyncio.timeout(IDLE_TIMEOUT):
-                    work = await self._works.get()
+                    request = await self._queue.get()
             except TimeoutError:
-                if live.running == 0:
+                if self._running == 0:
                     return
                 continue
-            if work is live.stop:
-                return
-            if isinstance(work, Stop) or work.answer.done():
+            if request is None:
+                if self._is_over:
+                    return
+            elif request.answer.done():
                 continue
-            if live.is_over:
-                self._works.put_nowait(work)
+            elif self._is_doubtful and self._running == 0:
+                self._queue.put_nowait(request)
                 return
-            live.begin(work)
+            else:
+                self._begin(request)
 
-    async def _answer(self, session: Session, listing: Listing) -> None:
-        answer = listing.answer
+    async def _settle(self) -> None:
+        """Let the requests of a closed session end, and cancel those that do not."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_SETTLE_TIMEOUT)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._has_ended or (self._is_doubtful and self._running == 0)
+
+    def _on_end(self) -> None:
+        """The server ended the session."""
+        self._forget_tools()
+        self._end_session()
+
+    def _end_session(self) -> None:
+        self._has_ended = True
+        self._queue.put_nowait(None)
+
+    def _doubt(self) -> None:
+        self._is_doubtful = True
+        self._forget_tools()
+
+    # The requests' part: each in a task of its own
+
+    def _begin(self, request: Request) -> None:
+        assert self._session is not None
+        if isinstance(request, ToolRequest):
+            task = self._spawn(self._call(self._session, request))
+        else:
+            task = self._spawn(self._list(self._session, request))
+        self._running += 1
+        task.add_done_callback(self._on_request_done)
+        request.answer.add_done_callback(lambda answer: task.cancel() if answer.cancelled() else None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _on_request_done(self, _: object) -> None:
+        self._running -= 1
+        if self._is_over:
+            self._queue.put_nowait(None)
+
+    async def _list(self, session: Session, request: ListRequest) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                tools = await self._list(session)
-            if not answer.done():
-                answer.set_result(tools)
-        except (Unusable, TimeoutError) as error:
-            if not answer.done():
-                answer.set_exception(ToolsUnavailable(unavailable(self._spec, _reason(error))))
+                tools = await self._list_tools(session)
+        except asyncio.CancelledError:  # by the caller, or because the session ends
+            _fail(request, _unavailable(self._spec, _CLOSED))
+            raise
+        except Exception as error:  # of the SDK too; the caller must get an answer
+            self._doubt()
+            _fail(request, _unavailable(self._spec, _reason(error)))
+        else:
+            if not request.answer.done():
+                request.answer.set_result(tools)
 
-    async def _list(self, session: Session) -> tuple[Tool, ...]:
-        changes = self._changes
-        tools = tools_of(self._spec, await session.list_tools(), self._caller)
-        if changes == self._changes:
+    async def _list_tools(self, session: Session) -> tuple[Tool, ...]:
+        changes = self._tool_changes
+        tools = make_tools(self._spec, await session.list_tools(), self._make_function)
+        if changes == self._tool_changes:
             self._tools = tools
         return tools
 
     def _forget_tools(self) -> None:
-        self._changes += 1
+        self._tool_changes += 1
         self._tools = None
+
+    async def _call(self, session: Session, request: ToolRequest) -> None:
+        request_id = session.next_id()
+        try:
+            result = await self._result(session, request, request_id)
+        except asyncio.CancelledError:
+            if request.answer.cancelled():  # by the caller; else the session ends
+                self._spawn(self._abandon(session, request_id))
+            elif not request.answer.done():
+                request.answer.set_result(_unknown_outcome(self._spec, _CLOSED))
+            raise
+        except Exception as error:  # of the SDK; the caller must get an answer
+            logger.error("A call of %s failed: %s", self._spec.name, redact(repr(error), self._spec))
+            self._doubt()
+            result = _unknown_outcome(self._spec, "its client failed")
+        if result is None:
+            self._end_session()
+            self._queue.put_nowait(request)
+        elif not request.answer.done():
+            request.answer.set_result(result)
+
+    async def _result(self, session: Session, request: ToolRequest, request_id: int) -> ToolResult | None:
+        """Return the call's result, in words if there is none; None if another session has to make the call."""
+        call = request.call
+        try:
+            raw = await session.call(request.tool, request.arguments, call.progress, request_id)
+            return tool_result(raw, max_characters=call.limits.max_result_characters)
+        except ServerError as error:
+            return ToolResult(str(error), is_error=True)
+        except NotDelivered as error:
+            self._doubt()
+            if error.session_lost and not request.is_repeat:
+                request.is_repeat = True
+                return None
+            return ToolResult(f"The call was not made: {_unavailable(self._spec, str(error))}", is_error=True)
+        except OutcomeUnknown as error:
+            self._doubt()
+            return _unknown_outcome(self._spec, str(error))
+
+    async def _abandon(self, session: Session, request_id: int) -> None:
+        if await session.abandon(request_id, CANCEL_GRACE):
+            self._doubt()
+            if self._is_over:
+                self._queue.put_nowait(None)
+
+
+def _fail(request: ListRequest, reason: str) -> None:
+    if not request.answer.done():
+        request.answer.set_exception(ToolsUnavailable(reason))
+
+
+def _unavailable(spec: ServerSpec, reason: str) -> str:
+    """Return the sentence that models and people see."""
+    return f"The MCP server {spec.name!r} is not available: {redact(reason, spec)}."
+
+
+def _unknown_outcome(spec: ServerSpec, reason: str) -> ToolResult:
+    return ToolResult(
+        f"The outcome of this call is unknown, it may or may not have taken effect: the MCP server "
+        f"{spec.name!r} did not answer it, and {redact(reason, spec)}. "
+        "Check before you call it again.",
+        is_error=True,
+    )
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, as the end of a sentence."""
+    """Return what went wrong, as the end of a sentence."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, Unusable):
+    if isinstance(error, ConnectFailed):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"it did not answer within {CONNECT_TIMEOUT:g} seconds"

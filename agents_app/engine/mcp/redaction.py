@@ -1,4 +1,4 @@
-"""What may not be said of a server, in a log line or in an error."""
+"""Keep secrets out of log lines and errors about a server."""
 
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -7,14 +7,14 @@ from agents_app.engine.spec import ServerSpec
 _SHORTEST = 6  # below, it is a setting such as "true" or "8080", and may be a word of the message
 
 
-def place(url: str) -> str:
-    """An address as it may be shown: without a user's name, a password or a query."""
+def public_url(url: str) -> str:
+    """Return the URL without user name, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def redacted(text: str, spec: ServerSpec) -> str:
-    """What somebody else said, without the values that were given to the server in confidence."""
+def redact(text: str, spec: ServerSpec) -> str:
+    """Replace the secret values of the server's settings in a text that somebody else wrote."""
     parts = urlsplit(spec.url)
     words = [parts.query, *(value for _, value in parse_qsl(parts.query)), *parts.netloc.rpartition("@")[0].split(":")]
     for _, value in spec.headers:

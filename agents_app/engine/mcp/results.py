@@ -1,4 +1,4 @@
-"""What a tool's result is for the model, and what of it is kept beside."""
+"""Turn a server's result into text for the model, and attachments for people."""
 
 import base64
 import binascii
@@ -8,12 +8,14 @@ from typing import Any
 from agents_app.engine.spec import JSON
 from agents_app.engine.toolset import Attachment, ToolResult
 
-LONGEST_TEXT = 50_000  # characters that the model is told
 LARGEST_RESULT = 16 * 1024 * 1024  # bytes
 
 
-def tool_result(raw: JSON) -> ToolResult:
-    """A server's result in our words: nothing in it is trusted to be of the right kind."""
+def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
+    """Convert a server's result. Nothing in it is trusted to have the right type.
+
+    The model gets the first `max_characters` of the text; all of it is kept as an attachment.
+    """
     content = raw.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     structured = raw.get("structuredContent")
@@ -22,67 +24,65 @@ def tool_result(raw: JSON) -> ToolResult:
     if size > LARGEST_RESULT:
         return ToolResult(
             f"The tool's result has {size / 1024**2:.1f} MiB; the most is {LARGEST_RESULT // 1024**2} MiB. "
-            "The call was made, and its result was thrown away.",
+            "The call was made, and its result was discarded.",
             is_error=True,
         )
     attachments: list[Attachment] = []
-    text = _clean("\n".join(_told(part, attachments) for part in parts))
+    text = _clean("\n".join(_text(part, attachments) for part in parts))
     if not text:
         text = _clean(as_json) or "The tool returned nothing."
     elif as_json:
         attachments.append(Attachment("structured", "application/json", _clean(as_json).encode()))
-    if len(text) > LONGEST_TEXT:
+    if len(text) > max_characters:
         attachments.append(Attachment("text", "text/plain", text.encode()))
-        left_out = len(text) - LONGEST_TEXT
-        text = (
-            f"{text[:LONGEST_TEXT]}\n[{left_out:,} more characters left out; the whole text is kept as an attachment]"
-        )
+        rest = len(text) - max_characters
+        text = f"{text[:max_characters]}\n[{rest:,} more characters left out; the whole text is kept as an attachment]"
     return ToolResult(text, is_error=raw.get("isError") is True, attachments=tuple(attachments))
 
 
-def _told(part: JSON, attachments: list[Attachment]) -> str:
-    """One part as the model reads it; what it cannot read is added to the attachments."""
+def _text(part: JSON, attachments: list[Attachment]) -> str:
+    """Return a part as text for the model; add what is not text to the attachments."""
     kind = part.get("type")
     if kind == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
     if kind in ("image", "audio") and isinstance(part.get("data"), str):
-        return _attached(str(kind), part["data"], part.get("mimeType"), "", attachments)
+        return _attach(str(kind), part["data"], part.get("mimeType"), "", attachments)
     resource = part.get("resource")
     if kind == "resource" and isinstance(resource, dict):
         uri = str(resource.get("uri", ""))
         if isinstance(resource.get("text"), str):
             return f"[resource {uri}]\n{resource['text']}"
         if isinstance(resource.get("blob"), str):
-            return _attached("resource", resource["blob"], resource.get("mimeType"), uri, attachments)
+            return _attach("resource", resource["blob"], resource.get("mimeType"), uri, attachments)
     if kind == "resource_link":
-        told = [part.get("uri"), part.get("name"), part.get("mimeType"), part.get("description")]
-        return f"[link {', '.join(str(word) for word in told if word)}]"
+        fields = [part.get("uri"), part.get("name"), part.get("mimeType"), part.get("description")]
+        return f"[link {', '.join(str(field) for field in fields if field)}]"
     return json.dumps(part, ensure_ascii=False)
 
 
-def _attached(kind: str, data: str, media_type: Any, name: str, attachments: list[Attachment]) -> str:
+def _attach(kind: str, data: str, media_type: Any, name: str, attachments: list[Attachment]) -> str:
     media_type = media_type if isinstance(media_type, str) else "application/octet-stream"
     try:
         decoded = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        return f"[{kind} {media_type}, which cannot be read: it is no base64]"
+        return f"[{kind} {media_type}, not readable: invalid base64]"
     attachments.append(Attachment(kind, media_type, decoded, name))
     label = f"{kind} {name}" if name else kind
     return f"[{label} {media_type}, {len(decoded):,} bytes, kept as an attachment]"
 
 
 def _size(part: JSON) -> int:
-    """Bytes, about, that keeping the part takes."""
+    """Return about how many bytes the part takes."""
     resource = part.get("resource")
-    places = [part, resource] if isinstance(resource, dict) else [part]
+    holders = [part, resource] if isinstance(resource, dict) else [part]
     size = 0
-    for place in places:
-        text, blobs = place.get("text"), (place.get("data"), place.get("blob"))
+    for holder in holders:
+        text, blobs = holder.get("text"), (holder.get("data"), holder.get("blob"))
         size += len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
         size += sum(len(blob) * 3 // 4 for blob in blobs if isinstance(blob, str))
     return size
 
 
 def _clean(text: str) -> str:
-    """Without what no database or model takes: NUL, and halves of surrogate pairs."""
+    """Replace what no database or model takes: NUL, and halves of surrogate pairs."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

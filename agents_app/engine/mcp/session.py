@@ -1,4 +1,4 @@
-"""An open session with a server, in our words: whoever uses it knows no JSON-RPC."""
+"""An open session with a server. Its users need to know no JSON-RPC."""
 
 import asyncio
 import contextlib
@@ -15,16 +15,23 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher, ReadStream
 from mcp.shared.message import SessionMessage
 from pydantic import TypeAdapter, ValidationError
 
-from agents_app.engine.mcp.transports.base import BROKEN, NOT_DELIVERED, SESSION_LOST, TOO_LARGE, Transport, Unusable
+from agents_app.engine.mcp.transports.base import (
+    BROKEN,
+    NOT_DELIVERED,
+    SESSION_LOST,
+    TOO_LARGE,
+    ConnectFailed,
+    Transport,
+)
 from agents_app.engine.mcp.transports.sse import SseTransport
 from agents_app.engine.mcp.transports.stdio import StdioTransport
 from agents_app.engine.mcp.transports.streamable_http import HttpTransport
 from agents_app.engine.spec import JSON, ServerSpec
 
-MOST_TOOLS = 1000
-_MOST_PAGES = 100
+MAX_TOOLS = 1000
+_MAX_PAGES = 100
 _PING_TIMEOUT = 5.0
-_LONGEST_REFUSAL = 2000  # characters
+_MAX_ERROR_LENGTH = 2000  # characters
 _CLIENT = types.Implementation(name="AInTandem Agent MCP Scheduler", version="1")
 _TRANSPORTS: dict[str, Callable[[ServerSpec], Transport]] = {
     "stdio": StdioTransport,
@@ -34,25 +41,28 @@ _TRANSPORTS: dict[str, Callable[[ServerSpec], Transport]] = {
 _RAW: TypeAdapter[JSON] = TypeAdapter(dict[str, Any])
 
 
-class Refused(Exception):
-    """The server answered with an error: the text is the server's."""
+class ServerError(Exception):
+    """The server answered with an error. The text is the server's."""
 
 
 class NotDelivered(Exception):
-    """The call surely had no effect; the text says why, as the end of a sentence. `forgotten`: a new session helps."""
+    """The call certainly had no effect. The text says why, as the end of a sentence.
 
-    def __init__(self, reason: str, *, forgotten: bool = False) -> None:
+    `session_lost`: the server forgot the session, and a new one would take the call.
+    """
+
+    def __init__(self, reason: str, *, session_lost: bool = False) -> None:
         super().__init__(reason)
-        self.forgotten = forgotten
+        self.session_lost = session_lost
 
 
 class OutcomeUnknown(Exception):
-    """There is no answer: the call may have had an effect. The text says why, as the end of a sentence."""
+    """No answer came: the call may have had an effect. The text says why, as the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """How a server introduced itself."""
+class ServerInfo:
+    """What a server says of itself when a session begins."""
 
     name: str
     version: str
@@ -64,10 +74,10 @@ class About:
 
 
 class _Inbox:
-    """The server's messages on their way to the SDK: it does not say when they end, nor who still answers."""
+    """The server's messages on their way to the SDK, which reports neither their end nor late answers."""
 
     def __init__(self, stream: ReadStream[SessionMessage | Exception], on_end: Callable[[], None]) -> None:
-        self.cancelled: set[types.RequestId | None] = set()  # requests; an answer takes them out
+        self.cancelled: set[types.RequestId | None] = set()  # requests without an answer yet
         self._stream = stream
         self._on_end = on_end
 
@@ -98,7 +108,7 @@ class _Inbox:
 
 
 class Session:
-    """What can be asked of a server. `opened` makes one."""
+    """The requests that a server takes. `open_session` makes one."""
 
     def __init__(
         self, client: ClientSession, dispatcher: JSONRPCDispatcher[Any], inbox: _Inbox, transport: Transport
@@ -110,20 +120,20 @@ class Session:
         self._ids = itertools.count(1)
 
     @property
-    def about(self) -> About:
+    def info(self) -> ServerInfo:
         info = self._client.server_info
-        return About(
+        return ServerInfo(
             name=info.name if info else "",
             version=info.version if info else "",
             protocol=self._client.protocol_version or "",
             instructions=self._client.instructions or "",
         )
 
-    async def introduce(self) -> None:
-        """Agree on a version of the protocol: servers that know none of the handshake's are asked the newer way.
+    async def negotiate(self) -> None:
+        """Agree on a protocol version: by the handshake, or by discovery if the server knows none of its versions.
 
         Raises:
-            MCPError: the server agrees to none.
+            MCPError: the server accepts neither.
         """
         try:
             await self._client.initialize()
@@ -133,41 +143,41 @@ class Session:
             await self._client.discover()
 
     async def list_tools(self) -> list[JSON]:
-        """All tools as the server describes them, up to `MOST_TOOLS`.
+        """Return the tools as the server describes them, at most `MAX_TOOLS`.
 
         Raises:
-            Unusable: the server does not list them.
+            ConnectFailed: the server does not list them.
         """
         try:
-            return await self._pages()
+            return await self._list_pages()
         except MCPError as error:
-            raise await _unusable(error, self._transport) from None
+            raise await _connect_failed(error, self._transport) from None
         except ValidationError:
-            raise Unusable("its list of tools breaks the rules of the protocol") from None
+            raise ConnectFailed("its list of tools breaks the rules of the protocol") from None
 
-    async def _pages(self) -> list[JSON]:
-        found: list[JSON] = []
+    async def _list_pages(self) -> list[JSON]:
+        listed: list[JSON] = []
         cursor = None
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             params = types.PaginatedRequestParams(cursor=cursor) if cursor else None
             try:
                 page = await self._request(types.ListToolsRequest(params=params))
             except MCPError as error:
-                if error.code == types.METHOD_NOT_FOUND and not found:
+                if error.code == types.METHOD_NOT_FOUND and not listed:
                     return []  # a server of prompts and resources
                 raise
             tools = page.get("tools")
-            found += [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+            listed += [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
             cursor = page.get("nextCursor")
-            if not cursor or len(found) >= MOST_TOOLS:
+            if not cursor or len(listed) >= MAX_TOOLS:
                 break
-        return found[:MOST_TOOLS]
+        return listed[:MAX_TOOLS]
 
     async def call(self, tool: str, arguments: JSON, show: Callable[[str], None], request_id: int) -> JSON:
-        """Call a tool; its result as the server sent it. Where we are cancelled, the server is told.
+        """Call a tool and return its result as the server sent it. Cancelling this notifies the server.
 
         Raises:
-            Refused: the server says that it cannot be called like this.
+            ServerError: the server rejects the call.
             NotDelivered: the server did not get the call.
             OutcomeUnknown: the server did not answer the call.
         """
@@ -182,31 +192,31 @@ class Session:
             self._inbox.cancelled.add(request_id)
             raise
         except ValidationError:
-            raise Refused("The server answered with what is no result of a tool.") from None
+            raise ServerError("The server's answer is not the result of a tool.") from None
         except MCPError as error:
             if error.code in (NOT_DELIVERED, SESSION_LOST):
-                raise NotDelivered(error.message, forgotten=error.code == SESSION_LOST) from None
+                raise NotDelivered(error.message, session_lost=error.code == SESSION_LOST) from None
             if error.code == TOO_LARGE:
-                raise Refused("The tool's result is larger than the 16 MiB that a result may have.") from None
+                raise ServerError("The tool's result is larger than 16 MiB, which is the limit.") from None
             if error.code == BROKEN:
                 raise OutcomeUnknown(error.message) from None
             if _is_end(error):
-                raise OutcomeUnknown(await self._transport.why() or "the connection to it ended") from None
-            raise Refused(error.message[:_LONGEST_REFUSAL]) from None
+                raise OutcomeUnknown(await self._transport.end_reason() or "the connection to it ended") from None
+            raise ServerError(error.message[:_MAX_ERROR_LENGTH]) from None
 
     def next_id(self) -> int:
         return next(self._ids)
 
-    async def forsake(self, request_id: int, grace: float) -> bool:
-        """Give up a call that was cancelled, if it is not answered within `grace` seconds.
+    async def abandon(self, request_id: int, grace: float) -> bool:
+        """Stop waiting for a cancelled call if no answer comes within `grace` seconds.
 
-        Returns whether the connection has to end for its sake.
+        Returns whether the connection must end to stop the call.
         """
         await asyncio.sleep(grace)
         if request_id not in self._inbox.cancelled:
             return False
         self._inbox.cancelled.discard(request_id)
-        if self._transport.forsake(request_id):
+        if self._transport.abandon(request_id):
             return True
         try:
             async with asyncio.timeout(_PING_TIMEOUT):
@@ -222,29 +232,29 @@ class Session:
     ) -> JSON:
         if self._client.discover_result is not None:  # each request carries an envelope, which the SDK makes
             return await self._client.send_request(request, _RAW, progress_callback=progress)  # type: ignore[type-var]
-        # The SDK's own refuses a whole list for one odd tool, and a result for a field that we do not need.
-        sent = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+        # The SDK's own method rejects a whole list for one odd tool, and a result for a field that we do not need.
+        payload = request.model_dump(by_alias=True, mode="json", exclude_none=True)
         options: Any = {"request_id": request_id or self.next_id()}
         if progress is not None:
             options["on_progress"] = progress
-        return await self._dispatcher.send_raw_request(sent["method"], sent.get("params"), options)
+        return await self._dispatcher.send_raw_request(payload["method"], payload.get("params"), options)
 
 
-def transport_to(spec: ServerSpec) -> Transport:
-    """The way to the server, not yet open."""
+def make_transport(spec: ServerSpec) -> Transport:
+    """Return the transport to the server, not open yet."""
     return _TRANSPORTS[spec.transport](spec)
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_session(
     transport: Transport, *, on_end: Callable[[], None], on_tools_changed: Callable[[], None]
 ) -> AsyncIterator[Session]:
-    """A session with the server, until it is left: by the task that entered it.
+    """Open a session. The task that enters it must leave it.
 
-    `on_end` is called when the server has ended the session.
+    `on_end` is called when the server ends the session.
 
     Raises:
-        Unusable: there is no session to be had.
+        ConnectFailed: no session can be opened.
     """
 
     async def on_message(message: types.ServerNotification | Exception) -> None:
@@ -257,19 +267,19 @@ async def opened(
         async with ClientSession(dispatcher=dispatcher, message_handler=on_message, client_info=_CLIENT) as client:
             session = Session(client, dispatcher, inbox, transport)
             try:
-                await session.introduce()
+                await session.negotiate()
             except MCPError as error:
-                raise await _unusable(error, transport) from None
+                raise await _connect_failed(error, transport) from None
             except (RuntimeError, ValidationError):
-                raise Unusable("it speaks no version of the protocol that we know") from None
+                raise ConnectFailed("it speaks no protocol version that this client knows") from None
             yield session
 
 
-async def _unusable(error: MCPError, transport: Transport) -> Unusable:
+async def _connect_failed(error: MCPError, transport: Transport) -> ConnectFailed:
     if error.code in (BROKEN, NOT_DELIVERED):
-        return Unusable(error.message)
-    reason = await transport.why() if _is_end(error) else ""
-    return Unusable(reason or f"it says: {error.message[:300].rstrip('.')}")
+        return ConnectFailed(error.message)
+    reason = await transport.end_reason() if _is_end(error) else ""
+    return ConnectFailed(reason or f"it says: {error.message[:300].rstrip('.')}")
 
 
 def _progress_line(done: float, total: float | None, message: str | None) -> str:
@@ -282,5 +292,5 @@ def _number(value: float) -> str:
 
 
 def _is_end(error: MCPError) -> bool:
-    """Whether the SDK says that the connection ended. Servers use its code for errors of their own."""
+    """Whether the SDK says that the connection ended. Servers use the same code for their own errors."""
     return error.code == types.CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream"))

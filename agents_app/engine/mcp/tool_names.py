@@ -1,4 +1,4 @@
-"""A server's tools as ours: names that every model provider takes, and schemas that describe an object."""
+"""Convert a server's tools: names that every model provider accepts, and schemas that describe an object."""
 
 import hashlib
 import re
@@ -8,35 +8,35 @@ from collections.abc import Awaitable, Callable, Sequence
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolResult, matches
 
-Caller = Callable[[str], Callable[[JSON, Call], Awaitable[str | ToolResult]]]
+MakeFunction = Callable[[str], Callable[[JSON, Call], Awaitable[str | ToolResult]]]
 
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 _HASH = 8  # hexadecimal digits
-_LONGEST_DESCRIPTION = 8000  # characters
+_MAX_DESCRIPTION = 8000  # characters
 
 
-def tools_of(spec: ServerSpec, listed: Sequence[JSON], caller: Caller) -> tuple[Tool, ...]:
-    """The tools that may be used. `caller` makes the function that calls a tool, by the server's own name."""
-    own: dict[str, JSON] = {}
-    for tool in listed:
+def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: MakeFunction) -> tuple[Tool, ...]:
+    """Return the tools that may be used. `make_function` makes the function that calls the tool of that own name."""
+    by_own_name: dict[str, JSON] = {}
+    for tool in descriptions:
         name = tool.get("name")
         if isinstance(name, str) and name and is_allowed(spec, name):
-            own.setdefault(name, tool)
+            by_own_name.setdefault(name, tool)
     timeouts = dict(spec.tool_timeouts)
-    names = _names(spec.name, list(own))
+    names = _names(spec.name, list(by_own_name))
     return tuple(
         Tool(
             name=names[name],
             description=_description(tool),
             parameters=_parameters(tool.get("inputSchema")),
-            call=caller(name),
+            call=make_function(name),
             read_only=_hint(tool, "readOnlyHint"),
             idempotent=_hint(tool, "idempotentHint"),
             timeout=timeouts.get(name, spec.timeout),
             server=spec.name,
             own_name=name,
         )
-        for name, tool in own.items()
+        for name, tool in by_own_name.items()
     )
 
 
@@ -46,30 +46,30 @@ def is_allowed(spec: ServerSpec, name: str) -> bool:
 
 
 def _names(server: str, own: list[str]) -> dict[str, str]:
-    """`server__tool` for each; what must be changed to fit, and is then no longer the only one, ends in a hash."""
+    """Return `server__tool` for each. A name that must change to be valid, and then is not unique, ends in a hash."""
     plain = {name: f"{server}__{name}" for name in own}
-    fitting = {name: re.sub(r"[^A-Za-z0-9_-]", "_", long) for name, long in plain.items()}
-    taken = Counter(fitting.values())
+    valid = {name: re.sub(r"[^A-Za-z0-9_-]", "_", long) for name, long in plain.items()}
+    counts = Counter(valid.values())
     return {
-        name: _hashed(fits, name) if len(fits) > _LONGEST_NAME or (fits != plain[name] and taken[fits] > 1) else fits
-        for name, fits in fitting.items()
+        name: _with_hash(new, name) if len(new) > _MAX_NAME or (new != plain[name] and counts[new] > 1) else new
+        for name, new in valid.items()
     }
 
 
-def _hashed(name: str, own: str) -> str:
+def _with_hash(name: str, own: str) -> str:
     digest = hashlib.sha256(own.encode("utf-8", "replace")).hexdigest()[:_HASH]
-    return f"{name[: _LONGEST_NAME - _HASH - 1]}_{digest}"
+    return f"{name[: _MAX_NAME - _HASH - 1]}_{digest}"
 
 
 def _description(tool: JSON) -> str:
     for text in (tool.get("description"), tool.get("title")):
         if isinstance(text, str) and text:
-            return text[:_LONGEST_DESCRIPTION].encode("utf-8", "replace").decode()
+            return text[:_MAX_DESCRIPTION].encode("utf-8", "replace").decode()
     return ""
 
 
 def _parameters(schema: object) -> JSON:
-    """Models are told of an object, whatever the server says: arguments always are one."""
+    """Describe an object, whatever the server says: arguments always are one."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return {"type": "object", "properties": {}}
     properties = schema.get("properties")

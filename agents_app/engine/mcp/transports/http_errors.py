@@ -1,62 +1,55 @@
-"""HTTP below the SDK's transports: what goes wrong is said, per request, in the place of the answer.
+"""An httpx2 transport below the SDK's: it reports each failure as the answer to its request.
 
-Without it the SDK would end the whole connection, with all calls on it, where one request fails; would not say what the
-server answered; and would let a cancelled request wait for as long as the server likes.
+Without it the SDK ends the whole connection, with all calls on it, if one request fails; does not say what the server
+answered; and lets a cancelled request wait for as long as the server likes. README.md in the folder above has the list.
 """
 
 import asyncio
 import contextlib
-import functools
 import http
 import logging
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 import httpx2
 import orjson
 
-from agents_app.engine.mcp.redaction import place
+from agents_app.engine.mcp.redaction import public_url
 from agents_app.engine.mcp.transports.base import BROKEN, LARGEST_MESSAGE, NOT_DELIVERED, SESSION_LOST, TOO_LARGE
 from agents_app.engine.spec import JSON, ServerSpec
+from agents_app.engine.tls import ssl_context
 
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
-_SHORT_TIMEOUT = 10.0  # of what needs no work on the server's side
-_FAREWELL_TIMEOUT = 2.0
-_LONGEST_ERROR = 64 * 1024  # bytes of an error's body that we look at
+_SHORT_TIMEOUT = 10.0  # for what needs no work of the server
+_DELETE_TIMEOUT = 2.0
+_MAX_ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
 _SESSION = "mcp-session-id"
 
-# They log addresses with their query, and what servers send; what matters of it, we say ourselves.
+# They log URLs with their query, and what servers send. This package logs what matters.
 for _name in ("mcp.client", "client", "httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """One for all clients: reading the certificate authorities takes 20 ms."""
-    return httpx2.create_ssl_context()
+class ReportingTransport(httpx2.AsyncBaseTransport):
+    """Carries the requests of one connection. `problem` is the last failure, as the end of a sentence.
 
-
-class Wire(httpx2.AsyncBaseTransport):
-    """Carries the requests of one connection. `problem` is what last went wrong, as the end of a sentence.
-
-    `in_body`: a request is answered by the body of its response (streamable HTTP), not elsewhere (SSE).
+    `in_body`: the body of a response answers the request (streamable HTTP), not an event elsewhere (SSE).
     """
 
     def __init__(self, spec: ServerSpec, *, in_body: bool) -> None:
         self.problem = ""
         self._spec = spec
-        self._place = place(spec.url)
+        self._url = public_url(spec.url)
         self._in_body = in_body
-        self._patience: dict[int | str, _Patience] = {}
+        self._waits: dict[int | str, _Wait] = {}
         self._inner = httpx2.AsyncHTTPTransport(
-            verify=_ssl_context(), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+            verify=ssl_context(), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20)
         )
 
     def client(self) -> httpx2.AsyncClient:
-        """A client that sends the server's headers. Redirects, netrc files and proxies are left alone."""
+        """Return a client that sends the server's headers. It uses no redirects, netrc files or proxies."""
         return httpx2.AsyncClient(
             transport=self,
             headers=dict(self._spec.headers) | {"Accept-Encoding": "identity"},
@@ -65,9 +58,9 @@ class Wire(httpx2.AsyncBaseTransport):
         )
 
     def abort(self, request_id: int) -> None:
-        """Wait no longer for the answer to this request."""
-        if request_id in self._patience:
-            self._patience[request_id].end()
+        """Stop waiting for the answer to this request."""
+        if request_id in self._waits:
+            self._waits[request_id].end()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -76,30 +69,30 @@ class Wire(httpx2.AsyncBaseTransport):
         message: JSON = orjson.loads(request.content) if request.method == "POST" else {}
         request_id = message.get("id") if "method" in message else None
         if request.method == "DELETE":
-            request.extensions["timeout"] |= {"connect": _FAREWELL_TIMEOUT, "read": _FAREWELL_TIMEOUT}
+            request.extensions["timeout"] |= {"connect": _DELETE_TIMEOUT, "read": _DELETE_TIMEOUT}
         elif request_id is None and request.method != "GET":
             request.extensions["timeout"] |= {"read": _SHORT_TIMEOUT}
-        patience = _Patience()
+        wait = _Wait()
         if request_id is None:
-            return await self._exchange(request, None, patience)
-        self._patience[request_id] = patience
+            return await self._exchange(request, None, wait)
+        self._waits[request_id] = wait
         try:
-            response = await self._exchange(request, request_id, patience)
+            response = await self._exchange(request, request_id, wait)
         except BaseException:
-            del self._patience[request_id]
+            del self._waits[request_id]
             raise
-        response.stream = _Answer(response.stream, patience, request_id, self._patience)  # type: ignore[arg-type]
+        response.stream = _ResponseBody(response.stream, wait, request_id, self._waits)  # type: ignore[arg-type]
         return response
 
-    async def _exchange(self, request: httpx2.Request, request_id: Any, patience: "_Patience") -> httpx2.Response:
+    async def _exchange(self, request: httpx2.Request, request_id: Any, wait: "_Wait") -> httpx2.Response:
         try:
-            response = await patience.of(self._inner.handle_async_request(request))
+            response = await wait.of(self._inner.handle_async_request(request))
             if request.method == "POST":
-                return await self._explained(request, request_id, response, patience)
+                return await self._check(request, request_id, response, wait)
             if request.method == "GET" and response.status_code != http.HTTPStatus.METHOD_NOT_ALLOWED:
                 self._note(response)
             return response
-        except TimeoutError:  # of our patience
+        except TimeoutError:  # `abort` ended the wait
             return _error(request_id, BROKEN, "it did not answer")
         except httpx2.TransportError as error:
             self.problem = self._network_problem(error)
@@ -108,96 +101,97 @@ class Wire(httpx2.AsyncBaseTransport):
             unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             return _error(request_id, NOT_DELIVERED if unsent else BROKEN, self.problem)
 
-    async def _explained(
-        self, request: httpx2.Request, request_id: Any, response: httpx2.Response, patience: "_Patience"
+    async def _check(
+        self, request: httpx2.Request, request_id: Any, response: httpx2.Response, wait: "_Wait"
     ) -> httpx2.Response:
-        """The response, or an error in its place that says what is wrong with it."""
+        """Return the response, or an error in its place that says what is wrong with it."""
         kind = _media_type(response)
         self.problem = ""
         if response.is_redirect or (response.is_success and (not self._in_body or kind == "text/event-stream")):
             return response
         if response.is_success and (kind == "application/json" or request_id is None or response.status_code == 202):
-            body = await _read(response, LARGEST_MESSAGE, patience)
+            body = await _read(response, LARGEST_MESSAGE, wait)
             if body is None:
                 return _error(request_id, TOO_LARGE, "The answer is too large.")
             return httpx2.Response(response.status_code, headers=response.headers, content=body)
-        body = await _read(response, _LONGEST_ERROR, patience) or b""
+        body = await _read(response, _MAX_ERROR_BODY, wait) or b""
         if _SESSION in request.headers and _forgot_session(response.status_code, body):
             return _error(request_id, SESSION_LOST, "it has forgotten the session")
         if kind == "application/json" and _is_rpc_error(body):
             return httpx2.Response(response.status_code, headers=response.headers, content=body)
         self._note(response)
-        refused = response.is_client_error or response.is_success
-        return _error(request_id, NOT_DELIVERED if refused else BROKEN, self.problem)
+        is_rejected = response.is_client_error or response.is_success
+        return _error(request_id, NOT_DELIVERED if is_rejected else BROKEN, self.problem)
 
     def _note(self, response: httpx2.Response) -> None:
         status = response.status_code
         if response.is_success:
             if _media_type(response) == "text/event-stream":
+                self.problem = ""  # of a redirect before
                 return
-            self.problem = f"{self._place} answered with {_media_type(response) or 'no media type'}, not with MCP"
+            self.problem = f"{self._url} answered with {_media_type(response) or 'no media type'}, not with MCP"
             return
         phrase = response.reason_phrase or "an unknown status"
         hint = {
-            401: ": it wants other credentials",
+            401: ": it requires other credentials",
             403: ": the credentials are not enough",
-            404: ": there is no MCP at this address",
-            405: ": there is no MCP of this transport at this address",
+            404: ": there is no MCP server at this URL",
+            405: ": there is no MCP server of this transport at this URL",
         }.get(status, "")
-        self.problem = f"{self._place} answered {status} {phrase}{hint}"
+        self.problem = f"{self._url} answered {status} {phrase}{hint}"
 
     def _network_problem(self, error: httpx2.TransportError) -> str:
         if isinstance(error, httpx2.TimeoutException):
-            return f"{self._place} did not answer in time"
+            return f"{self._url} did not answer in time"
         if "SSL" in str(error) or "CERTIFICATE" in str(error):
-            return f"no secure connection to {self._place} could be made: its certificate may be wrong"
+            return f"no secure connection to {self._url} could be made: its certificate may be wrong"
         if isinstance(error, httpx2.ConnectError):
-            return f"nothing answers at {self._place}"
-        return f"the connection to {self._place} broke"
+            return f"nothing answers at {self._url}"
+        return f"the connection to {self._url} broke"
 
 
-class _Patience:
-    """A wait that somebody else may end."""
+class _Wait:
+    """A wait that another task may end."""
 
     def __init__(self) -> None:
-        self._over = False
+        self._has_ended = False
         self._timeout: asyncio.Timeout | None = None
 
     def end(self) -> None:
-        self._over = True
+        self._has_ended = True
         if self._timeout is not None:
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
     async def of(self, waiting: Coroutine[Any, Any, T]) -> T:
-        """What `waiting` returns.
+        """Return what `waiting` returns.
 
         Raises:
             TimeoutError: the wait was ended.
         """
-        async with asyncio.timeout(0 if self._over else None) as self._timeout:
+        async with asyncio.timeout(0 if self._has_ended else None) as self._timeout:
             try:
                 return await waiting
             finally:
                 self._timeout = None
 
 
-class _Answer(httpx2.AsyncByteStream):
-    """The body of a response; where the wait for it is ended, its last event answers the request."""
+class _ResponseBody(httpx2.AsyncByteStream):
+    """The body of a response. If the wait for it is ended, its last event answers the request with an error."""
 
     def __init__(
         self,
         inner: httpx2.AsyncByteStream,
-        patience: _Patience,
+        wait: _Wait,
         request_id: int | str,
-        registry: dict[int | str, _Patience],
+        waits: dict[int | str, _Wait],
     ) -> None:
-        self._inner, self._patience, self._id, self._registry = inner, patience, request_id, registry
+        self._inner, self._wait, self._id, self._waits = inner, wait, request_id, waits
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = aiter(self._inner)
         while True:
             try:
-                chunk = await self._patience.of(_next(chunks))
+                chunk = await self._wait.of(_next(chunks))
             except TimeoutError:
                 yield b"\n\nevent: message\ndata: " + _rpc_error(self._id, BROKEN, "it did not answer") + b"\n\n"
                 return
@@ -206,7 +200,7 @@ class _Answer(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        self._registry.pop(self._id, None)
+        self._waits.pop(self._id, None)
         await self._inner.aclose()
 
 
@@ -214,14 +208,14 @@ async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(chunks, None)
 
 
-async def _read(response: httpx2.Response, most: int, patience: _Patience) -> bytes | None:
-    """The body; None where it is longer than `most`. The response is closed."""
+async def _read(response: httpx2.Response, max_bytes: int, wait: _Wait) -> bytes | None:
+    """Return the body, or None if it is longer than `max_bytes`. Closes the response."""
     parts, size = [], 0
     try:
         async with contextlib.aclosing(response.aiter_raw()) as chunks:
-            while (chunk := await patience.of(_next(chunks))) is not None:
+            while (chunk := await wait.of(_next(chunks))) is not None:
                 size += len(chunk)
-                if size > most:
+                if size > max_bytes:
                     return None
                 parts.append(chunk)
     finally:
@@ -235,7 +229,7 @@ def _media_type(response: httpx2.Response) -> str:
 
 
 def _forgot_session(status: int, body: bytes) -> bool:
-    """Servers should say it by 404; the official SDK for TypeScript lets many say 400, in words."""
+    """Servers should answer 404; with the official SDK for TypeScript many answer 400 and a sentence."""
     return status == http.HTTPStatus.NOT_FOUND or (status == http.HTTPStatus.BAD_REQUEST and b"session" in body.lower())
 
 
@@ -252,6 +246,6 @@ def _rpc_error(request_id: Any, code: int, text: str) -> bytes:
 
 
 def _error(request_id: Any, code: int, text: str) -> httpx2.Response:
-    """An answer of our own: the SDK takes the error from the body of a failure."""
+    """Return an answer of ours: the SDK takes the error from the body of a failure."""
     body = _rpc_error(request_id, code, text)
     return httpx2.Response(http.HTTPStatus.BAD_GATEWAY, headers={"content-type": "application/json"}, content=body)

@@ -1,9 +1,9 @@
-"""Run as a program, before an MCP server: bounds its own process, then becomes the server's command.
+"""A program that starts an MCP server: it limits its own process, then executes the server's command.
 
     python -I -S launcher.py PARENT LIMITS COMMAND [ARGUMENT …]
 
-PARENT is the process to die with; LIMITS are pairs such as `RLIMIT_DATA=1000000,RLIMIT_CORE=0`. It imports nothing of
-ours: the interpreter is a bare one.
+PARENT is the process to die with; LIMITS are pairs such as `RLIMIT_DATA=1000000,RLIMIT_CORE=0`. It imports no module of
+this project: the interpreter runs without site packages.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_CANNOT_RUN, _NOT_FOUND = 126, 127  # as a shell has it
+_CANNOT_RUN, _NOT_FOUND = 126, 127  # as in a shell
 
 
 def main() -> None:
@@ -23,20 +23,20 @@ def main() -> None:
         name, _, value = pair.partition("=")
         _limit(getattr(resource, name), int(value))
     os.closerange(3, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024))
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and the command would inherit it
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would inherit that
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)  # noqa: S606 — the whole point; no shell is wanted
+        os.execvp(command[0], command)  # noqa: S606 — the purpose of this program; without a shell
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
         sys.exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN)
 
 
 def _die_with(parent: int) -> None:
-    """Let the kernel kill us when the process that started us dies, of whatever; elsewhere than on Linux it cannot."""
+    """Have the kernel kill this process when its parent dies, for whatever reason. Only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we could ask
+    if os.getppid() != parent:  # it died before prctl
         sys.exit(1)
 
 

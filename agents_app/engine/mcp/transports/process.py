@@ -1,4 +1,4 @@
-"""The process of a stdio server: how it is started, kept within bounds, and ended with all that it started."""
+"""The process of a stdio server: start it, bound it, and kill it with all that it started."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,19 @@ import tempfile
 from asyncio.subprocess import SubprocessStreamProtocol
 from pathlib import Path
 
-from agents_app.engine.mcp.transports.base import Unusable
+from agents_app.engine.mcp.transports.base import ConnectFailed
 from agents_app.engine.spec import ProcessLimits, ServerSpec
 
 _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 _BUFFER = 1024 * 1024
 EXIT_GRACE = 1.5  # seconds from the end of its input to SIGTERM
 TERM_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
-_REAP_GRACE = 1.0  # seconds for the kernel to be done with SIGKILL
+_REAP_GRACE = 1.0  # seconds for the kernel to finish SIGKILL
 _POLL = 0.02  # seconds
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """Tells when the process itself ends, whoever still holds its pipes."""
+    """Reports that the process itself ended, even if another process holds its pipes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=_BUFFER, loop=loop)
@@ -33,8 +33,8 @@ class _Protocol(SubprocessStreamProtocol):
         super().process_exited()
 
 
-class Child:
-    """A started process, the head of a group of its own."""
+class ServerProcess:
+    """A running process, the leader of its own group."""
 
     def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
         stdin, stdout, stderr = protocol.stdin, protocol.stdout, protocol.stderr
@@ -45,7 +45,7 @@ class Child:
         self._group = transport.get_pid()
 
     @property
-    def ending(self) -> str:
+    def end_reason(self) -> str:
         """How it ended, as the end of a sentence."""
         status = self._transport.get_returncode()
         if status is None:
@@ -54,14 +54,14 @@ class Child:
             return f"its process was ended by {_signal_name(-status)}"
         return f"its process ended with status {status}"
 
-    async def end(self, *, at_once: bool = False) -> None:
-        """End it and its group: by the end of its input (unless `at_once`), then SIGTERM, then SIGKILL.
+    async def end(self, *, now: bool = False) -> None:
+        """End the process and its group: by the end of its input (unless `now`), then SIGTERM, then SIGKILL.
 
-        However it is interrupted, nothing is left alive.
+        Even if this is cancelled, nothing stays alive.
         """
         try:
             self.stdin.close()
-            if not at_once:
+            if not now:
                 await _within(EXIT_GRACE, self.exited.wait())
             self._signal(signal.SIGTERM)
             await _within(TERM_GRACE, self._gone())
@@ -75,7 +75,7 @@ class Child:
             await asyncio.sleep(_POLL)
 
     def _signal(self, number: int) -> bool:
-        """Send it to the whole group. Returns False where there is nobody left."""
+        """Send a signal to the whole group. Returns False if nobody is left."""
         try:
             os.killpg(self._group, number)
         except (ProcessLookupError, PermissionError):
@@ -83,11 +83,11 @@ class Child:
         return True
 
 
-async def start(spec: ServerSpec) -> Child:
+async def start(spec: ServerSpec) -> ServerProcess:
     """Start the server's command in its folder.
 
     Raises:
-        Unusable: the system does not run it.
+        ConnectFailed: the system does not run it.
     """
     loop = asyncio.get_running_loop()
     environment = _environment(spec)
@@ -109,8 +109,8 @@ async def start(spec: ServerSpec) -> Child:
             start_new_session=True,
         )
     except OSError as error:
-        raise Unusable(f"its process cannot be started: {error.strerror}") from error
-    return Child(transport, protocol)
+        raise ConnectFailed(f"its process cannot be started: {error.strerror}") from error
+    return ServerProcess(transport, protocol)
 
 
 def _environment(spec: ServerSpec) -> dict[str, str]:
@@ -134,18 +134,18 @@ def _find(command: str, environment: dict[str, str], folder: str) -> None:
     path = str(Path(folder, command)) if "/" in command else command
     if shutil.which(path, path=environment["PATH"]) is None:
         where = "" if "/" in command else " on the PATH"
-        raise Unusable(f"there is no program {command!r}{where}")
+        raise ConnectFailed(f"there is no program {command!r}{where}")
 
 
 def _limits(limits: ProcessLimits) -> str:
-    given = {
+    limit_values = {
         "RLIMIT_DATA": limits.memory,
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_NPROC": limits.processes,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
     }
-    return ",".join(f"{name}={value}" for name, value in given.items() if value is not None)
+    return ",".join(f"{name}={value}" for name, value in limit_values.items() if value is not None)
 
 
 def _signal_name(number: int) -> str:

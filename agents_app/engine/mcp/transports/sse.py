@@ -1,7 +1,6 @@
-"""HTTP with server-sent events, as servers had it before streamable HTTP: one stream for all answers.
+"""The HTTP+SSE transport, which came before streamable HTTP: one event stream for all answers.
 
-The SDK's own takes no answer above 1 MiB, sends one message at a time, and lets a call hang whose request the server
-refuses.
+Instead of the SDK's `sse_client`; README.md in the folder above says what that lacks.
 """
 
 import asyncio
@@ -12,44 +11,43 @@ import anyio
 import httpx2
 import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.shared._httpx_utils import request_within_origin, sse_within_origin
 from mcp.shared.message import SessionMessage
 
-from agents_app.engine.mcp.json_rpc import message
-from agents_app.engine.mcp.transports.base import BROKEN, LARGEST_MESSAGE, Streams, Unusable
-from agents_app.engine.mcp.transports.http_errors import Wire
+from agents_app.engine.mcp.json_rpc import parse_message
+from agents_app.engine.mcp.transports.base import BROKEN, LARGEST_MESSAGE, ConnectFailed, Streams
+from agents_app.engine.mcp.transports.http_errors import ReportingTransport
 from agents_app.engine.spec import ServerSpec
 
 Incoming = MemoryObjectSendStream[SessionMessage | Exception]
 
+_EVENT_STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+
 
 class SseTransport:
-    """A server behind one address, and another that it names."""
+    """A server with one URL for the event stream, and another, which it names, for requests."""
 
-    last_words = ""
+    last_log_line = ""
 
     def __init__(self, spec: ServerSpec) -> None:
         self._url = spec.url
-        self._wire = Wire(spec, in_body=False)
+        self._http = ReportingTransport(spec, in_body=False)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Streams]:
-        """Open the stream of answers, and learn where to send requests.
+        """Open the event stream, and learn where to send requests.
 
         Raises:
-            Unusable: the server does not open one.
+            ConnectFailed: the server opens no stream.
         """
-        async with self._wire.client() as client:
+        async with self._http.client() as client:
             try:
-                stack = contextlib.AsyncExitStack()
-                events = await stack.enter_async_context(
-                    sse_within_origin(client, self._url, max_event_size=LARGEST_MESSAGE)
-                )
+                response = await _send(client, client.build_request("GET", self._url, headers=_EVENT_STREAM))
             except httpx2.TransportError:
-                raise Unusable(self._wire.problem) from None
-            async with stack:
-                if self._wire.problem:
-                    raise Unusable(self._wire.problem)
+                raise ConnectFailed(self._http.problem) from None
+            async with contextlib.aclosing(response):
+                if self._http.problem:
+                    raise ConnectFailed(self._http.problem)
+                events = httpx2.EventSource(response, max_event_size=LARGEST_MESSAGE)
                 async with self._streams(client, events) as streams:
                     yield streams
 
@@ -70,13 +68,13 @@ class SseTransport:
                 task.cancel()
             await asyncio.wait((reader, writer), timeout=1)
 
-    async def why(self) -> str:
-        """What last went wrong, as the end of a sentence."""
-        return self._wire.problem
+    async def end_reason(self) -> str:
+        """Return the last problem, as the end of a sentence."""
+        return self._http.problem
 
-    def forsake(self, request_id: int) -> bool:
-        """Nothing waits for the request but its caller."""
-        self._wire.abort(request_id)
+    def abandon(self, request_id: int) -> bool:
+        """End the POST of the request; nothing else waits for it."""
+        self._http.abort(request_id)
         return False
 
     async def _read(self, events: httpx2.EventSource, endpoint: "asyncio.Future[str]", incoming: Incoming) -> None:
@@ -85,28 +83,28 @@ class SseTransport:
                 if event.event == "endpoint" and not endpoint.done():
                     endpoint.set_result(self._within_origin(event.data))
                 elif event.event == "message" and event.data:
-                    with contextlib.suppress(ValueError):  # not a message of the protocol
-                        await incoming.send(SessionMessage(message(event.data)))
-            self._wire.problem = "it closed the connection"
+                    with contextlib.suppress(ValueError):  # not a protocol message
+                        await incoming.send(SessionMessage(parse_message(event.data)))
+            self._http.problem = "it closed the connection"
         except (httpx2.TransportError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._wire.problem = "the connection to it broke"
-        except Unusable as error:
-            self._wire.problem = str(error)
+            self._http.problem = "the connection to it broke"
+        except ConnectFailed as error:
+            self._http.problem = str(error)
         finally:
             incoming.close()
             if not endpoint.done():
-                endpoint.set_exception(Unusable(self._wire.problem or "it did not say where to send requests"))
+                endpoint.set_exception(ConnectFailed(self._http.problem or "it did not say where to send requests"))
 
     def _within_origin(self, address: str) -> str:
-        """Where requests go; with the server's headers, so it may be nobody else's."""
-        ours = httpx2.URL(self._url)
+        """Return the URL for requests. They carry the server's credentials, so it must be on the same host."""
+        base = httpx2.URL(self._url)
         try:
-            url = ours.join(address)
+            url = base.join(address)
         except httpx2.InvalidURL:
-            raise Unusable("it names no address to send requests to") from None
-        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
-            raise Unusable("it names another host to send requests to, which is not done")
-        return str(url.copy_with(userinfo=ours.userinfo))
+            raise ConnectFailed("it names no valid URL to send requests to") from None
+        if _origin(url) != _origin(base):
+            raise ConnectFailed("it names another host to send requests to, which is not allowed")
+        return str(url.copy_with(userinfo=base.userinfo))
 
     async def _write(
         self,
@@ -119,23 +117,53 @@ class SseTransport:
             async for item in outgoing:
                 post = self._post(client, endpoint.result(), item.message, incoming)
                 if isinstance(item.message, types.JSONRPCRequest):
-                    posts.create_task(post)  # a server may take its time before it says 202
+                    posts.create_task(post)  # a server may be slow to answer 202
                 else:
-                    await post  # what follows a notification may rely on it
+                    await post  # later messages may rely on a notification
 
-    async def _post(self, client: httpx2.AsyncClient, url: str, said: types.JSONRPCMessage, incoming: Incoming) -> None:
-        body = said.model_dump(by_alias=True, mode="json", exclude_unset=True)
-        response = await request_within_origin(client, "POST", url, json=body)
-        if response.is_success or not isinstance(said, types.JSONRPCRequest):
+    async def _post(
+        self, client: httpx2.AsyncClient, url: str, message: types.JSONRPCMessage, incoming: Incoming
+    ) -> None:
+        body = message.model_dump(by_alias=True, mode="json", exclude_unset=True)
+        response = await _send(client, client.build_request("POST", url, json=body))
+        async with contextlib.aclosing(response):
+            await response.aread()
+        if response.is_success or not isinstance(message, types.JSONRPCRequest):
             return
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await incoming.send(SessionMessage(_refusal(said.id, response)))
+            await incoming.send(SessionMessage(_rejection(message.id, response)))
 
 
-def _refusal(request_id: types.RequestId, response: httpx2.Response) -> types.JSONRPCMessage:
+async def _send(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    """Return the response, its body unread. Follow redirects that keep the method, the host and its credentials."""
+    for _ in range(client.max_redirects):
+        response = await client.send(request, stream=True, follow_redirects=False)
+        redirected = response.next_request
+        if redirected is None or not _is_same_endpoint(request, redirected):
+            return response
+        await response.aclose()
+        request = redirected
+    return await client.send(request, stream=True, follow_redirects=False)
+
+
+def _is_same_endpoint(request: httpx2.Request, redirected: httpx2.Request) -> bool:
+    old, new = request.url, redirected.url
+    is_upgrade = (old.scheme, new.scheme) == ("http", "https") and old.host == new.host and old.port is new.port is None
+    return (
+        redirected.method == request.method
+        and (not new.userinfo or new.userinfo == old.userinfo)
+        and (_origin(old) == _origin(new) or is_upgrade)
+    )
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _rejection(request_id: types.RequestId, response: httpx2.Response) -> types.JSONRPCMessage:
     with contextlib.suppress(ValueError):
-        said = types.jsonrpc_message_adapter.validate_json(response.content, by_name=False)
-        if isinstance(said, types.JSONRPCError):
-            return types.JSONRPCError(jsonrpc="2.0", id=request_id, error=said.error)
+        answer = types.jsonrpc_message_adapter.validate_json(response.content, by_name=False)
+        if isinstance(answer, types.JSONRPCError):
+            return types.JSONRPCError(jsonrpc="2.0", id=request_id, error=answer.error)
     error = types.ErrorData(code=BROKEN, message=f"it answered {response.status_code}")
     return types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error)

@@ -1,7 +1,6 @@
-"""The stdio transport: JSON-RPC, a message a line, with a process of ours.
+"""The stdio transport: JSON-RPC with a process that we start, one message per line.
 
-The SDK's own keeps no bound on a line, tells neither why a process ended nor that it did while a grandchild holds its
-pipes, and leaves grandchildren alive where the process itself ends in time.
+Instead of the SDK's `stdio_client`; README.md in the folder above says what that lacks.
 """
 
 import asyncio
@@ -14,46 +13,46 @@ import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
-from agents_app.engine.mcp.json_rpc import message
+from agents_app.engine.mcp.json_rpc import parse_message
 from agents_app.engine.mcp.transports import process
 from agents_app.engine.mcp.transports.base import LARGEST_MESSAGE, TOO_LARGE, Streams
-from agents_app.engine.mcp.transports.stderr_log import Chatter, listen
+from agents_app.engine.mcp.transports.stderr_log import StderrLog, log_lines
 from agents_app.engine.spec import ServerSpec
 
 Incoming = MemoryObjectSendStream[SessionMessage | Exception]
 
 _CHUNK = 256 * 1024
-_PARSED_ASIDE = 512 * 1024  # bytes from which parsing a message would keep the event loop
-_LAST_WORDS = 0.5  # seconds to read what a process wrote before it ended
-_ENDS = 256  # bytes kept of both ends of a line that is too long
+_PARSE_IN_THREAD = 512 * 1024  # bytes from which parsing a message would block the event loop for too long
+_LAST_OUTPUT_TIMEOUT = 0.5  # seconds to read what a process wrote before it ended
+_KEEP = 256  # bytes of both ends of a line that is too long
 _ID = re.compile(rb'"id"\s*:\s*(\d+)')
 
 
 class StdioTransport:
-    """A server's process, as long as the transport is open."""
+    """A server's process, while the transport is open."""
 
     def __init__(self, spec: ServerSpec) -> None:
         self._spec = spec
-        self._chatter = Chatter(spec)
-        self._at_once = False
-        self._over = False
-        self._child: process.Child | None = None
+        self._log = StderrLog(spec)
+        self._kill_now = False
+        self._has_ended = False
+        self._process: process.ServerProcess | None = None
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Streams]:
-        """Start the process; at the end, end it with all that it started.
+        """Start the process; at the end, kill it and all that it started.
 
         Raises:
-            Unusable: the system does not run it.
+            ConnectFailed: the system does not run it.
         """
-        child = self._child = await process.start(self._spec)
+        server = self._process = await process.start(self._spec)
         incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
         tasks = [
-            asyncio.create_task(self._read(child, incoming)),
-            asyncio.create_task(self._write(child, outgoing, incoming)),
-            asyncio.create_task(listen(child.stderr, self._chatter)),
-            asyncio.create_task(self._watch(child, incoming)),
+            asyncio.create_task(self._read(server, incoming)),
+            asyncio.create_task(self._write(server, outgoing, incoming)),
+            asyncio.create_task(log_lines(server.stderr, self._log)),
+            asyncio.create_task(self._watch(server, incoming)),
         ]
         try:
             yield read, write
@@ -61,80 +60,80 @@ class StdioTransport:
             for stream in (read, incoming, write, outgoing):
                 stream.close()
             try:
-                await child.end(at_once=self._at_once)
-                await asyncio.wait(tasks[:3], timeout=_LAST_WORDS)  # what was written before the end
+                await server.end(now=self._kill_now)
+                await asyncio.wait(tasks[:3], timeout=_LAST_OUTPUT_TIMEOUT)  # read what it wrote before the end
             finally:
                 for task in tasks:
                     task.cancel()
             await asyncio.wait(tasks, timeout=1)
 
-    async def why(self) -> str:
-        """Why the connection ended, as the end of a sentence; empty where it did not."""
-        if self._child is None or not self._over:
+    async def end_reason(self) -> str:
+        """Return why the connection ended, as the end of a sentence; empty if it did not."""
+        if self._process is None or not self._has_ended:
             return ""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._child.exited.wait(), _LAST_WORDS)
-        return self._child.ending
+            await asyncio.wait_for(self._process.exited.wait(), _LAST_OUTPUT_TIMEOUT)
+        return self._process.end_reason
 
     @property
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line that the server logged."""
-        return self._chatter.last
+        return self._log.last
 
-    def forsake(self, request_id: int) -> bool:
-        """There is no way to know whether a server works on what was cancelled: its process has to end, at once."""
-        self._at_once = True
+    def abandon(self, request_id: int) -> bool:
+        """Have the process killed: nothing tells whether the server still works on a cancelled request."""
+        self._kill_now = True
         return True
 
-    async def _read(self, child: process.Child, incoming: Incoming) -> None:
+    async def _read(self, server: process.ServerProcess, incoming: Incoming) -> None:
         lines = _Lines()
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            while chunk := await child.stdout.read(_CHUNK):
+            while chunk := await server.stdout.read(_CHUNK):
                 for line in lines.feed(chunk):
-                    said = await self._parse(line)
-                    if said is not None:
-                        await incoming.send(SessionMessage(said))
+                    message = await self._parse(line)
+                    if message is not None:
+                        await incoming.send(SessionMessage(message))
         self._end(incoming)
-        while await child.stdout.read(_CHUNK):  # a process that waits for its reader would not end
+        while await server.stdout.read(_CHUNK):  # a process that blocks on a full pipe would not end
             pass
 
     async def _parse(self, line: "bytes | _TooLong") -> types.JSONRPCMessage | None:
         if isinstance(line, _TooLong):
             return line.answer()
         try:
-            if len(line) > _PARSED_ASIDE:
-                return await asyncio.to_thread(message, line)
-            return message(line)
+            if len(line) > _PARSE_IN_THREAD:
+                return await asyncio.to_thread(parse_message, line)
+            return parse_message(line)
         except ValueError:
-            self._chatter.line(b"(not a message of the protocol) " + line[: 8 * 1024])
+            self._log.line(b"(not a protocol message) " + line[: 8 * 1024])
             return None
 
     async def _write(
         self,
-        child: process.Child,
+        server: process.ServerProcess,
         outgoing: MemoryObjectReceiveStream[SessionMessage],
         incoming: Incoming,
     ) -> None:
         try:
             async for item in outgoing:
-                child.stdin.write(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
-                await child.stdin.drain()
+                server.stdin.write(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+                await server.stdin.drain()
         except (OSError, anyio.ClosedResourceError):
-            self._end(incoming)  # nobody would answer what waits
+            self._end(incoming)  # nobody would answer the pending requests
 
-    async def _watch(self, child: process.Child, incoming: Incoming) -> None:
-        """End the connection with the process, even where somebody else holds its pipes."""
-        await child.exited.wait()
-        await asyncio.sleep(_LAST_WORDS)
+    async def _watch(self, server: process.ServerProcess, incoming: Incoming) -> None:
+        """End the connection when the process ends, even if another process holds its pipes."""
+        await server.exited.wait()
+        await asyncio.sleep(_LAST_OUTPUT_TIMEOUT)
         self._end(incoming)
 
     def _end(self, incoming: Incoming) -> None:
-        self._over = True
+        self._has_ended = True
         incoming.close()
 
 
 class _TooLong:
-    """A line that was not kept, but for its ends: one of them has the id of the request that it answers."""
+    """Both ends of a line that is too long: one of them holds the id of the request that it answers."""
 
     def __init__(self, head: bytes, tail: bytes) -> None:
         self._head, self._tail = head, tail
@@ -149,7 +148,7 @@ class _TooLong:
 
 
 class _Lines:
-    """Makes lines of chunks."""
+    """Joins chunks into lines."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -160,7 +159,7 @@ class _Lines:
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             self._add(end)
-            yield from self._take()
+            yield from self._complete()
         self._add(rest)
 
     def _add(self, part: bytes) -> None:
@@ -170,14 +169,14 @@ class _Lines:
         self._size += len(part)
         if self._size > LARGEST_MESSAGE:
             whole = b"".join(self._parts)
-            self._head = self._head or whole[:_ENDS]
-            self._parts = [whole[-_ENDS:]]
+            self._head = self._head or whole[:_KEEP]
+            self._parts = [whole[-_KEEP:]]
             self._size = len(self._parts[0])
 
-    def _take(self) -> Iterator["bytes | _TooLong"]:
+    def _complete(self) -> Iterator["bytes | _TooLong"]:
         line, head = b"".join(self._parts), self._head
         self._parts, self._size, self._head = [], 0, None
         if head is not None:
-            yield _TooLong(head, line[-_ENDS:])
+            yield _TooLong(head, line[-_KEEP:])
         elif line.strip():
             yield line

@@ -122,6 +122,6 @@ class McpServerAdmin(SecretsAdmin):
         if len(chosen) > _MOST_CHECKS:
             messages.error(request, f"Select at most {_MOST_CHECKS}.")
             return
-        for server, check in zip(chosen, mcp_servers.check(chosen, patience=CHECK_PATIENCE), strict=True):
+        for server, check in zip(chosen, mcp_servers.check(chosen, timeout=CHECK_PATIENCE), strict=True):
             tell = messages.success if check.ok else messages.error
             tell(request, f"{server}: {check.message}")

@@ -74,7 +74,7 @@ def mcp_servers() -> Iterator[Finding]:
             yield grave(name, one_line(check.message), remedy)
 
 
-async def _checked(rows: list[McpServer]) -> list[servers.Check]:
+async def _checked(rows: list[McpServer]) -> list[servers.ServerReport]:
     """Nothing is kept of it, and the processes that were started for it are ended."""
     try:
         return await servers.check_specs([row.spec() for row in rows], _PATIENCE)

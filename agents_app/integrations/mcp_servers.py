@@ -1,9 +1,10 @@
-"""MCP servers as an administrator meets them: trying one, listing its tools, calling one by hand.
+"""Try MCP servers, list their tools, and call a tool by hand, for administrators.
 
-What is asynchronous here runs on the event loop that serves, which the connections belong to.
+The asynchronous functions run on the serving event loop, which owns the connections.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,34 +13,21 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from agents_app.engine import instrumentation, mcp
+from agents_app.engine.mcp import ServerReport
 from agents_app.engine.spec import ServerSpec
 from agents_app.engine.toolset import Tool, ToolError, ToolResult, ToolsUnavailable, check_arguments
 from agents_app.exceptions import Conflict, InvalidRequest, NotFound, ServerUnavailable
 from agents_app.models import McpServer
 from agents_app.models.mcp_servers import tool_name
 
-PATIENCE = 60.0  # seconds for a check: npx may have to download first
-_LONGEST_NAME = 200
-_LONGEST_TEXT = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What came of trying a server; `message` says what is wrong where `ok` is false. Tools are by their own names."""
-
-    ok: bool
-    message: str
-    server_name: str = ""
-    server_version: str = ""
-    protocol_version: str = ""
-    instructions: str = ""
-    tools: tuple[str, ...] = ()
-    duration_ms: int = 0
+CHECK_TIMEOUT = 60.0  # seconds: npx may have to download first
+_MAX_NAME = 200  # characters
+_MAX_MESSAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call by hand returned."""
+    """The result of a call by hand."""
 
     result: ToolResult
     duration_ms: int
@@ -47,19 +35,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call by hand, of a tool that is there and with arguments that fit it."""
+    """A call by hand: the tool exists, and the arguments fit its schema."""
 
     spec: ServerSpec
     tool: Tool
     arguments: dict[str, Any]
 
     async def make(self, progress: Callable[[str], None] = lambda _: None) -> Outcome:
-        """Call the tool. That it fails is an outcome; cancelled, it tells the server so.
+        """Call the tool. A failure of the tool is an outcome too. Cancelling this notifies the server.
 
         Raises:
             ServerUnavailable: the server does not answer.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         with instrumentation.tool_call(self.tool.name, "", self.spec.name) as call:
             try:
                 call.result = await mcp.call_tool(self.spec, self.tool.own_name, self.arguments, progress)
@@ -67,19 +55,19 @@ class ToolCall:
                 raise ServerUnavailable(str(error)) from None
             except ToolError as error:
                 call.result = ToolResult(str(error), is_error=True)
-        return Outcome(call.result, _since(began))
+        return Outcome(call.result, _ms_since(started))
 
 
-def check(servers: Sequence[McpServer], *, patience: float = PATIENCE) -> list[Check]:
-    """Try the servers, all at the same time, and keep what came of it. That one does not work is an answer."""
-    checks = async_to_sync(check_specs)([server.spec() for server in servers], patience)
-    for server, found in zip(servers, checks, strict=True):
-        server.record_check(ok=found.ok, message=found.message, tool_names=list(found.tools))
-    return checks
+def check(servers: Sequence[McpServer], *, timeout: float = CHECK_TIMEOUT) -> list[ServerReport]:
+    """Try the servers, all at the same time, and save the results. A failure is a report too."""
+    reports = async_to_sync(check_specs)([server.spec() for server in servers], timeout)
+    for server, report in zip(servers, reports, strict=True):
+        server.record_check(ok=report.ok, message=report.message, tool_names=report.tool_names)
+    return reports
 
 
 def tools(server: McpServer) -> list[Tool]:
-    """The server's tools, as they are now.
+    """Return the server's current tools.
 
     Raises:
         Conflict: it is disabled.
@@ -91,62 +79,53 @@ def tools(server: McpServer) -> list[Tool]:
 
 
 def prepare(server: McpServer, name: str, arguments: dict[str, Any]) -> ToolCall:
-    """A call of the tool of that name, its own one, that is worth making.
+    """Return a call of the tool with that own name, its arguments checked.
 
     Raises:
-        NotFound: there is none.
-        InvalidRequest: the arguments do not fit it.
-        Conflict, ServerUnavailable: as `tools`.
+        NotFound: there is no such tool.
+        InvalidRequest: the arguments do not fit its schema.
+        Conflict, ServerUnavailable: see `tools`.
     """
-    found = next((tool for tool in tools(server) if tool.own_name == name), None)
-    if found is None:
-        raise NotFound(f"The MCP server {server.name!r} has no tool {name[:_LONGEST_NAME]!r}.", code="tool_not_found")
+    tool = next((tool for tool in tools(server) if tool.own_name == name), None)
+    if tool is None:
+        raise NotFound(f"The MCP server {server.name!r} has no tool {name[:_MAX_NAME]!r}.", code="tool_not_found")
     try:
-        check_arguments(found, arguments)
+        check_arguments(tool, arguments)
     except ToolError as error:
         raise InvalidRequest(str(error), param="arguments", code="invalid_arguments") from None
-    return ToolCall(server.spec(), found, arguments)
+    return ToolCall(server.spec(), tool, arguments)
 
 
 async def close() -> None:
-    """End the connections of this event loop, and the processes behind them."""
+    """Close the connections of this event loop, and end the processes behind them."""
     await mcp.close_servers()
 
 
-async def check_specs(specs: list[ServerSpec], patience: float) -> list[Check]:
-    """The same of what is told of them; nothing is kept."""
-    return await asyncio.gather(*(_check(spec, patience) for spec in specs))
+async def check_specs(specs: list[ServerSpec], timeout: float) -> list[ServerReport]:  # noqa: ASYNC109 - of each
+    """Try the servers, all at the same time, and save nothing."""
+    return await asyncio.gather(*(_check(spec, timeout) for spec in specs))
 
 
-async def _check(spec: ServerSpec, patience: float) -> Check:
-    began = time.monotonic()
+async def _check(spec: ServerSpec, timeout: float) -> ServerReport:  # noqa: ASYNC109 - a time-out is a report
+    started = time.monotonic()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             report = await mcp.check(spec)
     except TimeoutError:
-        text = f"It did not answer within {patience:g} seconds. If it is still being downloaded, try again."
-        return Check(False, text, duration_ms=_since(began))
-    names = tuple(_plain(tool.own_name, _LONGEST_NAME) for tool in report.tools)
-    return Check(
-        ok=report.ok,
-        message=_plain(" ".join([report.message, *_renamed(spec.name, report.tools)]), _LONGEST_TEXT),
-        server_name=_plain(report.server_name, _LONGEST_NAME),
-        server_version=_plain(report.server_version, _LONGEST_NAME),
-        protocol_version=_plain(report.protocol_version, _LONGEST_NAME),
-        instructions=_plain(report.instructions, _LONGEST_TEXT),
-        tools=names,
-        duration_ms=_since(began),
-    )
+        text = f"It did not answer within {timeout:g} seconds. If it is still being downloaded, try again."
+        return ServerReport(False, text, duration_ms=_ms_since(started))
+    message = " ".join([report.message, *_unexpected_names(spec.name, report.tools)])
+    return dataclasses.replace(report, message=message[:_MAX_MESSAGE])
 
 
-def _renamed(server: str, found: Sequence[Tool]) -> list[str]:
-    """A sentence on the tools that a model knows by another name than server__tool."""
-    others = [tool for tool in found if tool.name != tool_name(server, tool.own_name)]
+def _unexpected_names(server: str, all_tools: Sequence[Tool]) -> list[str]:
+    """Return a sentence about tools that models know by another name than server__tool."""
+    others = [tool for tool in all_tools if tool.name != tool_name(server, tool.own_name)]
     if not others:
         return []
-    named = ", ".join(f"{tool.own_name[:_LONGEST_NAME]!r} is called {tool.name}" for tool in others[:3])
-    more = f", and {len(others) - 3} more have names of their own" if len(others) > 3 else ""
-    return [f"Names that are too long or like another's: {named}{more}."]
+    listed = ", ".join(f"{tool.own_name[:_MAX_NAME]!r} is called {tool.name}" for tool in others[:3])
+    more = f", and {len(others) - 3} more have other names" if len(others) > 3 else ""
+    return [f"Names that are too long or like another's: {listed}{more}.".replace("\x00", "\ufffd")]
 
 
 async def _tools(spec: ServerSpec) -> list[Tool]:
@@ -156,10 +135,5 @@ async def _tools(spec: ServerSpec) -> list[Tool]:
         raise ServerUnavailable(str(error)) from None
 
 
-def _plain(text: str, longest: int) -> str:
-    """A server's text as the database takes it: no NUL, not too long."""
-    return text.replace("\x00", "\ufffd")[:longest]
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

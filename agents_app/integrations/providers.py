@@ -1,4 +1,4 @@
-"""Trying a provider: does it answer, and with which models?"""
+"""Try a provider: does it answer, and with which models?"""
 
 import time
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from agents_app.engine.providers.local import model_path
 from agents_app.exceptions import RunFailed
 from agents_app.models import Provider
 
-TIMEOUT = 10.0  # seconds, for the whole try
-_LARGEST_ANSWER = 8 * 1024 * 1024
-_MOST_MODELS = 2000
+TIMEOUT = 10.0  # seconds, for the whole check
+_MAX_RESPONSE = 8 * 1024 * 1024
+_MAX_MODELS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of it; `message` says what is wrong where `ok` is false."""
+    """The result of trying a provider. If not `ok`, `message` says what is wrong."""
 
     ok: bool
     message: str
@@ -33,14 +33,14 @@ class _Failed(Exception):
 
 
 def check(provider: Provider) -> Check:
-    """Ask the provider for its models. It never raises: that it does not work is an answer."""
-    began = time.monotonic()
+    """Ask the provider for its models. Never raises: a failure is a result too."""
+    started = time.monotonic()
     try:
         models = _local_models() if provider.kind == Provider.Kind.LOCAL else _listed_models(provider)
         ok, message = True, f"It answers, with {len(models)} model{'' if len(models) == 1 else 's'}."
     except (_Failed, RunFailed) as error:
         models, ok, message = [], False, str(error)
-    return Check(ok, message, models, round((time.monotonic() - began) * 1000))
+    return Check(ok, message, models, round((time.monotonic() - started) * 1000))
 
 
 def _local_models() -> list[str]:
@@ -51,15 +51,15 @@ def _listed_models(provider: Provider) -> list[str]:
     if provider.api_key_env and not provider.secret():
         raise _Failed(f"The environment variable {provider.api_key_env} is not set.")
     try:
-        answer = _get(_address(provider), _headers(provider))
+        body = _get(_url(provider), _headers(provider))
     except httpx2.TimeoutException:
         raise _Failed(f"The server did not answer within {TIMEOUT:.0f} seconds.") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise _Failed(f"The server cannot be reached: {str(error)[:200] or type(error).__name__}.") from None
-    return _names(answer)
+    return _names(body)
 
 
-def _address(provider: Provider) -> str:
+def _url(provider: Provider) -> str:
     if provider.kind == Provider.Kind.ANTHROPIC:
         return f"{api_root(provider.base_url)}/v1/models?limit=1000"
     return f"{provider.base_url.rstrip('/')}/models"
@@ -73,7 +73,7 @@ def _headers(provider: Provider) -> dict[str, str]:
 
 
 def _get(url: str, headers: dict[str, str]) -> bytes:
-    """The body of a 200. Neither a slow nor an endless answer holds us longer than TIMEOUT."""
+    """Return the body of a 200. Neither a slow nor an endless response takes longer than TIMEOUT."""
     deadline = time.monotonic() + TIMEOUT
     body = bytearray()
     with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
@@ -83,15 +83,15 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
             raise _Failed(f"The server answered {response.status_code}: is the base_url right?")
         for piece in response.iter_bytes():
             body += piece
-            if time.monotonic() > deadline or len(body) > _LARGEST_ANSWER:
+            if time.monotonic() > deadline or len(body) > _MAX_RESPONSE:
                 raise _Failed("The server's list of models does not end.")
     return bytes(body)
 
 
-def _names(answer: bytes) -> list[str]:
-    """The ids in a list of models, as OpenAI's API says it, and Anthropic's too."""
+def _names(body: bytes) -> list[str]:
+    """Return the ids in a list of models, which has the same form in OpenAI's and in Anthropic's API."""
     try:
-        found: Any = orjson.loads(answer)["data"]
-        return [str(model["id"]) for model in found[:_MOST_MODELS]]
+        models: Any = orjson.loads(body)["data"]
+        return [str(model["id"]) for model in models[:_MAX_MODELS]]
     except (ValueError, KeyError, TypeError):
-        raise _Failed("The server's answer is no list of models: is the base_url right?") from None
+        raise _Failed("The server's response is not a list of models: is the base_url right?") from None

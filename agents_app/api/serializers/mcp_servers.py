@@ -102,7 +102,9 @@ class ServerCheckSerializer(serializers.Serializer):
     server_version = serializers.CharField()
     protocol_version = serializers.CharField()
     instructions = serializers.CharField(help_text="What the server says on its use.")
-    tools = serializers.ListField(child=serializers.CharField(), help_text="Its tools, by its own names.")
+    tools = serializers.ListField(
+        child=serializers.CharField(), source="tool_names", help_text="Its tools, by its own names."
+    )
     duration_ms = serializers.IntegerField()
 
 

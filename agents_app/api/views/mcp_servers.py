@@ -1,7 +1,5 @@
 """/v1/mcp-servers: where tools come from. For administrators only."""
 
-import dataclasses
-
 from asgiref.sync import async_to_sync
 from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -50,8 +48,8 @@ class McpServerViewSet(CrudViewSet):
     @action(detail=True, methods=["post"])
     def check(self, request: Request, name: str) -> Response:
         """Try the server and list its tools. One that does not work is an answer with `ok: false`."""
-        [found] = mcp_servers.check([self.get_object()])
-        return Response(dataclasses.asdict(found))
+        [report] = mcp_servers.check([self.get_object()])
+        return Response(ServerCheckSerializer(report).data)
 
     @extend_schema(operation_id="mcp_servers_tools_list", responses={200: ToolListSerializer})
     @action(detail=True)

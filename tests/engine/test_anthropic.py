@@ -489,7 +489,7 @@ def test_a_key_in_the_environment_makes_a_provider(tmp_path):
 def test_the_sdk_is_not_loaded_where_nobody_uses_it():
     """It takes seconds, and memory."""
     code = (
-        "import sys; from agents_app.engine import models; models.prepare(); "
+        "import sys; from agents_app.engine import providers; providers.prepare(); "
         "from agents_app.engine.providers import anthropic_request; print('anthropic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from agents_app.admin import usage
-from agents_app.admin.base import JSONForm, OneDefaultAdmin, SecretsAdmin, dollars
+from agents_app.admin.base import AdministratorsWrite, JSONForm, OneDefaultAdmin, SecretsAdmin, dollars
 from agents_app.models import Agent, Provider, Run
 
 _USE_DAYS = 7
@@ -47,7 +47,7 @@ class ProviderForm(JSONForm):
 
 
 @admin.register(Provider)
-class ProviderAdmin(SecretsAdmin, OneDefaultAdmin):
+class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     form = ProviderForm
     secrets = {"api_key", "remove_api_key"}
     list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
@@ -72,7 +72,7 @@ class ProviderAdmin(SecretsAdmin, OneDefaultAdmin):
 
 
 @admin.register(Agent)
-class AgentAdmin(OneDefaultAdmin):
+class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
     """What the agents have done lately is added up once for the whole list."""
 
     form = JSONForm

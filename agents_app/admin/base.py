@@ -53,6 +53,27 @@ class ReadOnly:
         return False
 
 
+class AdministratorsWrite:
+    """Mixed into an admin of rows that are worth the whole server: users, groups, keys, commands, prompts.
+
+    A staff user with Django's permission may look at them. Changing them would make that user an administrator:
+    by a password, a flag, a command that the server starts, or an address that a key is sent to.
+    """
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_administrator(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_administrator(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_administrator(request)
+
+
+def is_administrator(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
 class Kept(ReadOnly):
     """The same, of rows that nobody deletes by themselves."""
 

@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import path
 
-from agents_app.admin.base import JSONForm, SecretsAdmin
+from agents_app.admin.base import AdministratorsWrite, JSONForm, SecretsAdmin
 from agents_app.admin.tool_call import call_tool
 from agents_app.integrations import mcp_servers
 from agents_app.models import McpServer
@@ -60,7 +60,7 @@ class McpServerForm(JSONForm):
 
 
 @admin.register(McpServer)
-class McpServerAdmin(SecretsAdmin):
+class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
     form = McpServerForm
     change_form_template = "agents_app/admin/mcp_server.html"
     secrets = {"env", "headers"}

@@ -5,12 +5,12 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from agents_app.admin.base import FastAdmin, Kept
+from agents_app.admin.base import AdministratorsWrite, FastAdmin, Kept
 from agents_app.models import Price, TokenUse, WorkerProcess
 
 
 @admin.register(Price)
-class PriceAdmin(FastAdmin):
+class PriceAdmin(AdministratorsWrite, FastAdmin):
     """Prices by hand. Where there is none for a model, the list price counts that the server comes with."""
 
     list_display = ("model", "provider", "input", "cached_input", "output", "updated_at")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from agents_app import scheduler
 from agents_app.admin.base import FastAdmin, Kept, NewestInline, SecretsAdmin, dollars
 from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentError
-from agents_app.models import Delivery, Postponed, Run, ScheduledTask, Skip
+from agents_app.models import Agent, Delivery, Postponed, Run, ScheduledTask, Session, Skip
 from agents_app.scheduler import preview
 from agents_app.schedules import BadSchedule, Cron
 
@@ -82,6 +83,18 @@ class DeliveryInline(NewestInline):
     readonly_fields = fields
 
 
+class OwnSessionWidget(ForeignKeyRawIdWidget):
+    """The id of a session, with the title of one that the user may see."""
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+
+    def label_and_url_for_value(self, value: Any) -> tuple[str, str]:
+        visible = Session.objects.visible_to(self._user).filter(pk=str(value))
+        return super().label_and_url_for_value(value) if visible.exists() else ("", "")
+
+
 @admin.register(ScheduledTask)
 class ScheduledTaskAdmin(SecretsAdmin):
     form = TaskForm
@@ -121,6 +134,15 @@ class ScheduledTaskAdmin(SecretsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return ScheduledTask.objects.visible_to(request.user).defer("webhook_secret").with_results()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer agents and sessions that the user may see, and say nothing about others."""
+        if db_field.name == "agent":
+            kwargs["queryset"] = Agent.objects.visible_to(request.user)
+        if db_field.name == "kept_session":
+            kwargs["queryset"] = Session.objects.visible_to(request.user)
+            kwargs["widget"] = OwnSessionWidget(db_field.remote_field, self.admin_site, user=request.user)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         """As Django's, which opens a transaction: whoever writes into SQLite must have waited for their turn."""

@@ -5,20 +5,30 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from agents_app.admin import usage
-from agents_app.admin.base import CappedPaginator, FastAdmin, Kept, ReadOnly, dollars
+from agents_app.admin.base import (
+    AdministratorsWrite,
+    CappedPaginator,
+    FastAdmin,
+    Kept,
+    ReadOnly,
+    dollars,
+    is_administrator,
+)
 from agents_app.models import ApiToken
 
 _USE_DAYS = 30
 
 admin.site.unregister(get_user_model())
+admin.site.unregister(Group)
 
 
 @admin.register(get_user_model())
-class PersonAdmin(UserAdmin):
+class PersonAdmin(AdministratorsWrite, UserAdmin):
     """A user, and what their runs have used up lately: added up once for the whole list."""
 
     list_display = (
@@ -56,6 +66,11 @@ class PersonAdmin(UserAdmin):
         return dollars(user.lately.cost)
 
 
+@admin.register(Group)
+class PeopleAdmin(AdministratorsWrite, GroupAdmin):
+    """Groups, which agents are granted to and which carry permissions."""
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnly, FastAdmin):
     """Everybody's tokens, to look at and to revoke: deleting one does that."""
@@ -65,6 +80,9 @@ class ApiTokenAdmin(ReadOnly, FastAdmin):
     list_select_related = ("user",)
     search_fields = ("name", "token_key", "user__username")
     fields = ("name", "user", "token_key", "created", "expiry", "last_used_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_administrator(request)
 
 
 @admin.register(LogEntry)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from agents_app import runs
 from agents_app.admin.base import FastAdmin, Kept, NewestFirst, NewestInline, OnlyVisible, ReadOnly, dollars, short
+from agents_app.event_log import EventType
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 from agents_app.runs import approvals
@@ -21,10 +22,6 @@ from agents_app.runs import approvals
 _SEARCHED = 2000  # of the newest runs or sessions, for words in them
 _MOST_FOUND = 500
 _MOST_RETRIED = 100
-_EVENT_TYPES = (
-    "reasoning_start", "reasoning_delta", "reasoning_step", "approval_required", "approval_resolved", "warning",
-    "retry", "response", "interrupted", "error", "reasoning_complete",
-)  # fmt: skip
 _SHOWN_STEPS = 100
 
 
@@ -260,13 +257,13 @@ class StepAdmin(OnlyVisible, NewestFirst, Kept, FastAdmin):
         return lookup in self.narrowed_by or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
 
-class EventType(admin.SimpleListFilter):
+class EventTypeFilter(admin.SimpleListFilter):
     """By type: a fixed list, as looking for all that there are would read all events."""
 
     title = parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in _EVENT_TYPES]
+        return [(kind, kind) for kind in EventType]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
         return queryset.filter(type=self.value()) if self.value() else queryset
@@ -275,7 +272,7 @@ class EventType(admin.SimpleListFilter):
 @admin.register(Event)
 class EventAdmin(OnlyVisible, NewestFirst, Kept, FastAdmin):
     list_display = ("session_id", "seq", "type", "run_id", "created_at", "short_data")
-    list_filter = (EventType,)
+    list_filter = (EventTypeFilter,)
     search_fields = ("session__id",)
     search_help_text = "A session's or run's id. Without one, the newest events of all sessions are listed."
 

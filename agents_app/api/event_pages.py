@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
 import orjson
 from asgiref.sync import sync_to_async
@@ -18,10 +19,10 @@ from agents_app.api.sse import PING
 from agents_app.api.streams import PING_INTERVAL, batches, give_thread_back, stream
 from agents_app.event_log import Row
 from agents_app.exceptions import InvalidRequest, NotWelcome, SessionNotFound
-from agents_app.live import Frame
 from agents_app.models import Run, Session
 
-LAST_FRAME = "reasoning_complete"
+T = TypeVar("T")
+
 _PAGE = 500
 
 
@@ -36,8 +37,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
 
 def run_events(request: Request, run: Run) -> HttpResponseBase:
     """The same of one run; its stream ends after the run's last frame."""
-    before = run.session.last_seq if run.first_seq is None else run.first_seq - 1
-    after = max(_cursor(request), before)
+    after = max(_cursor(request), event_log.before_run(run))
     if wants_stream(request):
         caller = callers.known(request)
         return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
@@ -86,23 +86,15 @@ async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIter
     yield PING  # so that the client sees at once that the stream is open
     if start != after:
         yield _reset(start)
-    async for frames in _batches(session.pk, start, caller):
+    async for frames in _batches(event_log.follow(session.pk, start), caller):
         yield b"".join(_event(frame.seq, frame.text) for frame in frames) or PING
 
 
 async def _of_run(run: Run, after: int, caller: Caller) -> AsyncIterator[bytes]:
     """The frames of a run that goes on, up to its last."""
     yield PING
-    async for frames in _batches(run.session_id, after, caller):
-        told, ended = [], False
-        for frame in frames:
-            body = orjson.loads(frame.text)
-            if body["run_id"] == str(run.pk):
-                told.append(_event(frame.seq, frame.text))
-                ended = ended or body["type"] == LAST_FRAME
-        yield b"".join(told) or PING
-        if ended:
-            return
+    async for events in _batches(event_log.follow_run(run, after), caller):
+        yield b"".join(_event(event.seq, event.frame.text) for event in events) or PING
 
 
 async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
@@ -114,14 +106,13 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
         after = rows[-1].seq
 
 
-async def _batches(session_id: str, after: int, caller: Caller) -> AsyncIterator[list[Frame]]:
-    """What the log says, for as long as there is the session and the caller is welcome; empty lists as pings."""
+async def _batches(followed: AsyncIterator[list[T]], caller: Caller) -> AsyncIterator[list[T]]:
+    """Yield what is followed while the session exists and the caller may read it; empty lists as pings."""
     await give_thread_back()
     with revocation.staying(caller) as gone, contextlib.suppress(SessionNotFound, NotWelcome):
-        said = batches(session_id, after, gone, pause=PING_INTERVAL)
-        async with contextlib.aclosing(said):  # type: ignore[type-var]
-            async for frames in said:
-                yield frames
+        async with contextlib.aclosing(batches(followed, gone, pause=PING_INTERVAL)) as read:  # type: ignore[type-var]
+            async for items in read:
+                yield items
 
 
 def _event(seq: int, frame: str) -> bytes:

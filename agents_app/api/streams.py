@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from agents_app import event_log
 from agents_app.access import revocation
-from agents_app.live import Frame
+
+T = TypeVar("T")
 
 PING_INTERVAL = 15.0  # seconds
 
@@ -38,16 +38,16 @@ async def give_thread_back() -> None:
         executor.shutdown(wait=False)
 
 
-async def batches(session_id: str, after: int, gone: revocation.Gone, *, pause: float) -> AsyncIterator[list[Frame]]:
-    """What the log says, as it says it; an empty list where it has said nothing for `pause` seconds.
+async def batches(followed: AsyncIterator[list[T]], gone: revocation.Gone, *, pause: float) -> AsyncIterator[list[T]]:
+    """Yield what `followed` yields, and an empty list after each `pause` seconds without anything.
 
     Raises:
         NotWelcome: whoever listens may not any more; see `welcome`.
         SessionNotFound: the session was deleted.
     """
-    async with contextlib.aclosing(event_log.follow(session_id, after)) as following:  # type: ignore[type-var]
+    async with contextlib.aclosing(followed):  # type: ignore[type-var]
         while True:
-            batch = asyncio.ensure_future(anext(following))
+            batch = asyncio.ensure_future(anext(followed, None))
             try:
                 either: set[asyncio.Future[Any]] = {batch, gone}
                 while not batch.done():
@@ -55,7 +55,9 @@ async def batches(session_id: str, after: int, gone: revocation.Gone, *, pause: 
                     revocation.require_welcome(gone)
                     if not done:
                         yield []
-                yield batch.result()
+                if (items := batch.result()) is None:
+                    return
+                yield items
             finally:
                 batch.cancel()
                 await asyncio.wait({batch})

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from agents_app.engine.events import Delta
+from agents_app.event_log.vocabulary import EventType, ReasoningDelta, encode
 from agents_app.live import Frame
 from agents_app.models import Event, Step
 
@@ -40,7 +39,7 @@ class Head:
 class Entry:
     """An event that waits: a delta in pieces, or a whole event with its JSON."""
 
-    type: str
+    type: EventType
     data: str = ""
     delta: Delta | None = None
     pieces: list[str] = field(default_factory=list)
@@ -50,15 +49,7 @@ class Entry:
         if self.delta is None:
             return self.data
         delta = self.delta
-        return orjson.dumps(
-            {
-                "step": delta.step,
-                "type": delta.type,
-                "iteration": delta.iteration,
-                "offset": delta.offset,
-                "content": "".join(self.pieces),
-            }
-        ).decode()
+        return encode(ReasoningDelta(delta.step, delta.type, delta.iteration, delta.offset, "".join(self.pieces)))
 
 
 @dataclass(slots=True)

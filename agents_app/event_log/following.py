@@ -1,6 +1,7 @@
 """The one way to watch a session: late, live and reconnecting are the same code."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,9 @@ from django.db import DatabaseError
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.event_log import reading
+from agents_app.event_log.vocabulary import Event, parse
 from agents_app.live import Frame, hub, merge
+from agents_app.models import Run
 from agents_app.observability import metrics
 from agents_app.per_loop import per_loop
 
@@ -49,6 +52,26 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
                 if not whole:
                     metrics.BATCHES_LOST.inc()
                     break
+
+
+async def follow_run(run: Run, after: int) -> AsyncIterator[list[Event]]:
+    """Yield what follows `after` in the log of one run, until its last event: see `follow`, and `before_run`.
+
+    Raises:
+        SessionNotFound: the session was deleted meanwhile.
+    """
+    async with contextlib.aclosing(follow(run.session_id, after)) as batches:  # type: ignore[type-var]
+        async for frames in batches:
+            events = [event for frame in frames if (event := parse(frame)).run_id == run.pk]
+            if events:
+                yield events
+            if any(event.ends_run for event in events):
+                return
+
+
+def before_run(run: Run) -> int:
+    """Return the number after which the run's events begin."""
+    return run.session.last_seq if run.first_seq is None else run.first_seq - 1
 
 
 def _continuing(frames: list[Frame], cursor: int) -> tuple[list[Frame], bool]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db import connection
 
+from agents_app.event_log.vocabulary import EventType
 from agents_app.live import Frame
 from agents_app.models import Event, Session
 
-DELTA = "reasoning_delta"
 _FETCHED_AT_ONCE = 10  # a row may be megabytes
 
 
@@ -25,7 +25,7 @@ class Row:
     frame: str
 
     def as_frame(self) -> Frame:
-        return Frame(self.first, self.seq, self.type == DELTA, self.frame)
+        return Frame(self.first, self.seq, self.type == EventType.REASONING_DELTA, self.frame)
 
 
 def frame_text(kind: str, seq: int, first: int, run_id: uuid.UUID | None, timestamp: float, data: str) -> str:

@@ -2,13 +2,14 @@
 
 import datetime
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from django.db import connection, transaction
 
 from agents_app import live
 from agents_app.event_log.reading import frame_text
+from agents_app.event_log.vocabulary import EventData, encode
 from agents_app.live import Frame
 
 
@@ -27,7 +28,7 @@ def advance(session_id: str, count: int) -> int:
         return cursor.fetchone()[0] - count
 
 
-def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str, Any]]]) -> range:
+def record(session_id: str, run_id: uuid.UUID, events: Sequence[EventData]) -> range:
     """Append events in the caller's transaction, and publish them once it is committed. Returns their numbers."""
     at = live.now()
     run = uuid_value(run_id)
@@ -35,8 +36,8 @@ def record(session_id: str, run_id: uuid.UUID, events: list[tuple[str, dict[str,
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         before = advance(session_id, len(events))
         frames = []
-        for seq, (kind, data) in enumerate(events, start=before + 1):
-            text = orjson.dumps(data).decode()
+        for seq, data in enumerate(events, start=before + 1):
+            kind, text = data.event_type, encode(data)
             cursor.execute(
                 "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",

@@ -11,7 +11,8 @@ from agents_app import live
 from agents_app.database.threads import write_transaction
 from agents_app.event_log import sql
 from agents_app.event_log.batch import Attempt, Entry, Head, Plan, Segment, Write, Written
-from agents_app.event_log.reading import DELTA, frame_text
+from agents_app.event_log.reading import frame_text
+from agents_app.event_log.vocabulary import EventType
 from agents_app.live import Frame
 from agents_app.models import Run, Step, TokenUse
 
@@ -121,7 +122,7 @@ def _execute(plan: Plan) -> None:
         for session_id, first, before in plan.replaced:
             cursor.execute(
                 "DELETE FROM agents_app_event WHERE session_id = %s AND seq >= %s AND seq < %s AND type = %s",
-                [session_id, first, before, DELTA],
+                [session_id, first, before, EventType.REASONING_DELTA],
             )
         if plan.events:
             sql.insert(plan.events)

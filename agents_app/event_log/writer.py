@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from agents_app import live
 from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine.events import Delta
 from agents_app.event_log import transaction
 from agents_app.event_log.batch import Attempt, Entry, Head, InTransaction, Segment, Write, Written
+from agents_app.event_log.vocabulary import EventData, EventType, encode
 from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.models import Step
 from agents_app.observability import metrics
@@ -62,14 +61,14 @@ class RunLog:
         if last is not None and last.delta is not None and last.delta.step == delta.step:
             last.pieces.append(delta.content)
         else:
-            self._entries.append(Entry("reasoning_delta", delta=delta, pieces=[delta.content]))
+            self._entries.append(Entry(EventType.REASONING_DELTA, delta=delta, pieces=[delta.content]))
         self._writer.wake(self)
 
-    def add(self, kind: str, data: dict[str, Any], *, replaces: tuple[int, ...] = ()) -> None:
+    def add(self, data: EventData, *, replaces: tuple[int, ...] = ()) -> None:
         """Append a whole event. It replaces the deltas of the steps in `replaces`."""
         if self._broken:
             return
-        self._entries.append(Entry(kind, data=orjson.dumps(data).decode(), replaces=replaces))
+        self._entries.append(Entry(data.event_type, data=encode(data), replaces=replaces))
         self._writer.wake(self)
 
     def step(self, row: Step) -> None:

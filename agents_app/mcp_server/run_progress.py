@@ -8,18 +8,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import orjson
 
-from agents_app import runs
+from agents_app import event_log, runs
 from agents_app.access import revocation
 from agents_app.api.streams import batches
 from agents_app.database.errors import storage_errors
 from agents_app.engine.toolset import ToolResult
+from agents_app.event_log import Event, EventData
+from agents_app.event_log.vocabulary import (
+    ApprovalRequired,
+    ApprovalResolved,
+    ReasoningStart,
+    ReasoningStep,
+    Retry,
+)
 from agents_app.exceptions import AgentError, SessionNotFound
-from agents_app.live import Frame
 from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import Asking
-from agents_app.models import Run
+from agents_app.models import Run, Step
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
@@ -53,7 +59,7 @@ class Waiting:
         self._told_at = time.monotonic()
         self._is_new = seen is None
         self._owns = owns
-        self._base = run.session.last_seq if run.first_seq is None else run.first_seq - 1
+        self._base = event_log.before_run(run)
         self._pending: dict[str, str] = {}  # calls that a person must approve: their tools
         self._asked_for = asyncio.Event()
 
@@ -111,29 +117,26 @@ class Waiting:
             SessionNotFound: the session was deleted.
         """
         with revocation.staying(self._asking.caller) as gone:
-            said = batches(self._run.session_id, self._base + int(self._seen), gone, pause=HEARTBEAT)
-            async with contextlib.aclosing(said):  # type: ignore[type-var]
-                async for frames in said:
-                    if any([await self._is_last(frame) for frame in frames]):
-                        return
+            followed = event_log.follow_run(self._run, self._base + int(self._seen))
+            async with contextlib.aclosing(batches(followed, gone, pause=HEARTBEAT)) as read:  # type: ignore[type-var]
+                async for events in read:
+                    for event in events:
+                        await self._take(event)
                     if time.monotonic() > self._told_at + HEARTBEAT:
                         await self._tell(self._seen + _A_LITTLE, "The run goes on.")
 
-    async def _is_last(self, frame: Frame) -> bool:
-        """Tell what a frame says; whether it is the run's last."""
-        if frame.is_delta or (body := orjson.loads(frame.text))["run_id"] != str(self._run.pk):
-            return False
-        await self._take(frame.seq, body)
-        return body["type"] == "reasoning_complete"
-
-    async def _take(self, seq: int, body: dict[str, Any]) -> None:
-        if text := _line(body):
-            await self._tell(float(seq - self._base), text)
-        if body["type"] == "approval_required":
-            self._pending[body["data"]["tool_call_id"]] = body["data"]["tool_name"]
-            self._asked_for.set()
-        elif body["type"] == "approval_resolved":
-            self._pending.pop(body["data"]["tool_call_id"], None)
+    async def _take(self, event: Event) -> None:
+        if event.frame.is_delta:
+            return
+        data = event.data
+        if text := _line(data):
+            await self._tell(float(event.seq - self._base), text)
+        match data:
+            case ApprovalRequired():
+                self._pending[data.tool_call_id] = data.tool_name
+                self._asked_for.set()
+            case ApprovalResolved():
+                self._pending.pop(data.tool_call_id, None)
 
     async def _tell(self, progress: float, text: str) -> None:
         if progress > self._seen:
@@ -168,20 +171,19 @@ def _row(run: Run) -> Run:
     return found
 
 
-def _line(body: dict[str, Any]) -> str:
-    """What a frame tells people, in a line; empty for what they need not know."""
-    data = body["data"]
-    match body["type"], data.get("type"):
-        case "reasoning_start", _:
-            return f"{data['agent']} has begun."
-        case "reasoning_step", "thought":
-            return " ".join(data["content"].split())[:_SHOWN]
-        case "reasoning_step", "tool_use":
-            return f"Calls {data['tool_name']}."
-        case "reasoning_step", "tool_result":
-            return f"{data['tool_name']} {'failed' if data.get('is_error') else 'has answered'}."
-        case "retry", _:
-            return f"The model is asked again: {data['reason']}"[:_SHOWN]
-        case "approval_required", _:
-            return f"A person must approve {data['tool_name']}."
+def _line(data: EventData | None) -> str:
+    """Describe an event to people in a line; empty if they need not know it."""
+    match data:
+        case ReasoningStart():
+            return f"{data.agent} has begun."
+        case ReasoningStep(type=Step.Kind.THOUGHT):
+            return " ".join(data.content.split())[:_SHOWN]
+        case ReasoningStep(type=Step.Kind.TOOL_USE):
+            return f"Calls {data.tool_name}."
+        case ReasoningStep(type=Step.Kind.TOOL_RESULT):
+            return f"{data.tool_name} {'failed' if data.is_error is True else 'has answered'}."
+        case Retry():
+            return f"The model is asked again: {data.reason}"[:_SHOWN]
+        case ApprovalRequired():
+            return f"A person must approve {data.tool_name}."
     return ""

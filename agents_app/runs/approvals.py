@@ -10,6 +10,7 @@ from agents_app import event_log
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.engine.events import StepDone
+from agents_app.event_log.vocabulary import ApprovalResolved
 from agents_app.exceptions import AlreadyAnswered, InvalidRequest, NotFound
 from agents_app.models import Approval, Run, Session
 from agents_app.runs.queueing import enqueue_next
@@ -116,10 +117,12 @@ def _write(
     )
     approved = status == _APPROVED
     resolved = [
-        {"tool_call_id": a.tool_call_id, "tool_name": a.tool_name, "approved": approved, "reason": reason, "by": by}
-        for a in waiting
+        ApprovalResolved(
+            tool_call_id=approval.tool_call_id, tool_name=approval.tool_name, approved=approved, reason=reason, by=by
+        )
+        for approval in waiting
     ]
-    event_log.record(run.session_id, run.pk, [("approval_resolved", data) for data in resolved])
+    event_log.record(run.session_id, run.pk, resolved)
     if run.status == Run.Status.WAITING and not run.approvals.filter(status=_PENDING).exists():
         _go_on(run)
 

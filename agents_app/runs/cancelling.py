@@ -10,6 +10,7 @@ from agents_app import event_log, queue
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import Usage
+from agents_app.event_log import EventData
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
 from agents_app.models.steps import usage_of
 from agents_app.observability import metrics
@@ -47,9 +48,9 @@ def cancel_children(run: Run, *, by: str) -> None:
 
 def end_cancelled(run: Run) -> None:
     """End a cancelled run that no worker executes, in the caller's transaction."""
-    events: list[tuple[str, dict[str, Any]]] = []
+    events: list[EventData] = []
     if run.first_seq is None:
-        events.append(("reasoning_start", start_data(run)))
+        events.append(start_data(run))
     usage, iterations = _used(run)
     events += cancel_events(run, usage, iterations)
     numbers = event_log.record(run.session_id, run.pk, events)

@@ -1,75 +1,77 @@
-"""The data of the frames that tell how a run begins, goes on and ends."""
+"""The events that tell how a run begins, goes on and ends."""
 
 import datetime
-from typing import Any
+from typing import cast
 
 from django.utils import timezone
+from msgspec import UNSET
 
 from agents_app.engine.events import StepDone
 from agents_app.engine.spec import Usage
+from agents_app.event_log import EventData, vocabulary
+from agents_app.event_log.vocabulary import (
+    ApprovalRequired,
+    Attachment,
+    Interrupted,
+    ReasoningComplete,
+    ReasoningStart,
+    ReasoningStep,
+)
 from agents_app.models import Run
 
 
-def start_data(run: Run) -> dict[str, Any]:
-    """The data of `reasoning_start`."""
-    return {
-        "agent": run.agent_name,
-        "message": run.prompt,
-        "enable_reasoning": run.enable_reasoning,
-        "message_id": run.message_id,
-        "trigger": run.trigger,
-    }
+def start_data(run: Run) -> ReasoningStart:
+    return ReasoningStart(
+        agent=run.agent_name,
+        message=run.prompt,
+        enable_reasoning=run.enable_reasoning,
+        message_id=run.message_id,
+        trigger=run.trigger,
+    )
 
 
-def cancel_events(run: Run, usage: Usage | None = None, iterations: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """How a cancelled run ends in the log."""
+def cancel_events(run: Run, usage: Usage | None = None, iterations: int = 0) -> list[EventData]:
+    """Return the last events of a cancelled run."""
     message = f"Stopped by {run.cancelled_by}." if run.cancelled_by else "Stopped."
     return [
-        ("interrupted", {"message": message, "by": run.cancelled_by}),
-        ("reasoning_complete", complete_data(run, Run.Status.CANCELLED, usage or Usage(), iterations)),
+        Interrupted(message=message, by=run.cancelled_by),
+        complete_data(run, Run.Status.CANCELLED, usage or Usage(), iterations),
     ]
 
 
-def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> dict[str, Any]:
-    """The data of `reasoning_complete`."""
+def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> ReasoningComplete:
     since = run.started_at or run.created_at
-    return {
-        "status": str(status),
-        "iterations": iterations,
-        "usage": usage.as_dict(),
-        "duration_ms": max(0, round((timezone.now() - since).total_seconds() * 1000)),
-    }
+    return ReasoningComplete(
+        status=str(status),
+        iterations=iterations,
+        usage=cast(vocabulary.Usage, usage.as_dict()),
+        duration_ms=max(0, round((timezone.now() - since).total_seconds() * 1000)),
+    )
 
 
-def approval_data(row: StepDone, expires_at: datetime.datetime) -> dict[str, Any]:
-    """The data of `approval_required`."""
-    return {
-        "tool_call_id": row.tool_call_id,
-        "tool_name": row.tool_name,
-        "arguments": row.arguments or {},
-        "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
-    }
+def approval_data(row: StepDone, expires_at: datetime.datetime) -> ApprovalRequired:
+    return ApprovalRequired(
+        tool_call_id=row.tool_call_id,
+        tool_name=row.tool_name,
+        arguments=row.arguments or {},
+        expires_at=expires_at,
+    )
 
 
-def step_data(step: StepDone, attachments: list[dict[str, Any]]) -> dict[str, Any]:
-    """The data of `reasoning_step`."""
-    data: dict[str, Any] = {
-        "step": step.index,
-        "type": step.type,
-        "content": step.content,
-        "iteration": step.iteration,
-        "timestamp": round(step.finished, 3),
-    }
-    if step.tool_name or step.tool_call_id:
-        data |= {
-            "tool_name": step.tool_name,
-            "tool_call_id": step.tool_call_id,
-            "arguments": step.arguments or {},
-            "is_error": step.is_error,
-            "duration_ms": max(0, round((step.finished - step.started) * 1000)),
-        }
-    if attachments:
-        data["attachments"] = attachments
-    if step.details:
-        data |= step.details
-    return data
+def step_data(step: StepDone, attachments: list[Attachment]) -> ReasoningStep:
+    is_tool = bool(step.tool_name or step.tool_call_id)
+    return ReasoningStep(
+        step=step.index,
+        type=step.type,
+        content=step.content,
+        iteration=step.iteration,
+        timestamp=round(step.finished, 3),
+        tool_name=step.tool_name if is_tool else UNSET,
+        tool_call_id=step.tool_call_id if is_tool else UNSET,
+        arguments=(step.arguments or {}) if is_tool else UNSET,
+        is_error=step.is_error if is_tool else UNSET,
+        duration_ms=max(0, round((step.finished - step.started) * 1000)) if is_tool else UNSET,
+        attachments=attachments or UNSET,
+        child_run_id=step.details.get("child_run_id", UNSET),
+        child_session_id=step.details.get("child_session_id", UNSET),
+    )

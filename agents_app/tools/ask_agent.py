@@ -14,7 +14,6 @@ from agents_app.exceptions import AgentError, StorageUnavailable
 from agents_app.models import Agent, Run
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
-_END = '{"type":"reasoning_complete"'
 DEEPEST = 5  # agents that ask agents that ask …
 
 _database = DatabaseThreads("platform-tools", 1)
@@ -87,18 +86,12 @@ def _chain(run: Run) -> list[str]:
 
 async def _answer(child: Run) -> ToolResult:
     """Wait for the child's end, whoever executes it."""
-    await _until_finished(child)
+    async with contextlib.aclosing(event_log.follow_run(child, 0)) as events:  # type: ignore[type-var]
+        async for _ in events:
+            pass
     await _database.run(child.refresh_from_db)
     details = {"child_run_id": str(child.pk), "child_session_id": child.session_id}
     if child.status == Run.Status.COMPLETED:
         return ToolResult(child.result, details=details)
     why = child.error or "It was stopped."
     return ToolResult(f"{child.agent_name} did not answer: {why}", is_error=True, details=details)
-
-
-async def _until_finished(child: Run) -> None:
-    """The session is the child's alone, so its first end is the child's."""
-    async with contextlib.aclosing(event_log.follow(child.session_id, 0)) as following:  # type: ignore[type-var]
-        async for frames in following:
-            if any(frame.text.startswith(_END) for frame in frames):
-                return

@@ -1,10 +1,10 @@
 """What tools return beside text: kept once, and referred to by steps and frames."""
 
 import uuid
-from typing import Any
 
 from agents_app.engine.events import StepDone
 from agents_app.engine.toolset import Attachment
+from agents_app.event_log import vocabulary
 from agents_app.models import Artifact, Run
 
 _NAMESPACE = uuid.UUID("5f0d8d7e-6a3c-4a57-9d0e-3f8f5a2f9f11")
@@ -15,16 +15,16 @@ def _id(step: StepDone, position: int) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{step.tool_call_id} {step.index} {step.started!r} {position}")
 
 
-def told(step: StepDone) -> list[dict[str, Any]]:
+def told(step: StepDone) -> list[vocabulary.Attachment]:
     """The attachments of a step, as its row and its frame name them."""
     return [
-        {
-            "id": str(_id(step, position)),
-            "kind": each.kind,
-            "media_type": each.media_type,
-            "name": each.name,
-            "size": len(each.data),
-        }
+        vocabulary.Attachment(
+            id=str(_id(step, position)),
+            kind=each.kind,
+            media_type=each.media_type,
+            name=each.name,
+            size=len(each.data),
+        )
         for position, each in enumerate(step.attachments)
     ]
 

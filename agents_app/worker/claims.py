@@ -16,8 +16,8 @@ from agents_app import event_log
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
-from agents_app.event_log.reading import DELTA
 from agents_app.event_log.recording import uuid_value
+from agents_app.event_log.vocabulary import EventType
 from agents_app.models import Agent, Event, Provider, Run
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.runs import pricing
@@ -109,7 +109,7 @@ def _condition(words: str, name: str, ids: Collection[uuid.UUID], parameters: di
 
 
 def _begin(run: Run) -> None:
-    run.first_seq = event_log.record(run.session_id, run.pk, [("reasoning_start", start_data(run))])[0]
+    run.first_seq = event_log.record(run.session_id, run.pk, [start_data(run)])[0]
     Run.objects.filter(pk=run.pk).update(first_seq=run.first_seq)
 
 
@@ -160,11 +160,12 @@ def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
 def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
     """The steps whose deltas an earlier worker left, and the rows at the end of the log that hold them."""
     events = Event.objects.filter(session=run.session_id, seq__gte=run.first_seq)
-    newest_other = events.exclude(type=DELTA).order_by("-seq").values_list("seq", flat=True).first() or 0
+    others = events.exclude(type=EventType.REASONING_DELTA)
+    newest_other = others.order_by("-seq").values_list("seq", flat=True).first() or 0
     segments: list[Segment] = []
     dangling: set[int] = set()
-    deltas = events.filter(run_id=run.pk, type=DELTA).order_by("seq").values_list("first", "seq", "data")
-    for first, seq, data in deltas.iterator():
+    deltas = events.filter(run_id=run.pk, type=EventType.REASONING_DELTA).order_by("seq")
+    for first, seq, data in deltas.values_list("first", "seq", "data").iterator():
         step = orjson.loads(data)["step"]
         if step < next_index:
             continue

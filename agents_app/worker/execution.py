@@ -15,7 +15,7 @@ from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import providers
 from agents_app.engine.events import Answered, Delta, Event, Parked, Retry, StepDone, ToolsStarting, Warned
 from agents_app.engine.loop import Turns
-from agents_app.event_log import RunLog
+from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.models import Run, Step
 from agents_app.runs import approvals, cancel_children, close_approvals, enqueue_next
@@ -162,7 +162,7 @@ class Execution:
             case Retry():
                 self._say_retry(event.steps, event.attempt, event.reason, event.delay)
             case Warned():
-                self.log.add("warning", {"message": event.message, "code": event.code})
+                self.log.add(vocabulary.Warning(message=event.message, code=event.code))
 
     async def _begin_tools(self, event: ToolsStarting) -> None:
         """Write down what is called, and what a person is asked first, before any of it happens."""
@@ -179,7 +179,7 @@ class Execution:
         assert self.spec is not None
         expires_at = timezone.now() + datetime.timedelta(seconds=self.spec.limits.approval_timeout)
         for row in event.waiting:
-            self.log.add("approval_required", approval_data(row, expires_at))
+            self.log.add(approval_data(row, expires_at))
         await self.log.commit(then=lambda: approvals.ask(self.run, event.waiting, expires_at))
 
     def _keeping(self, step: StepDone) -> Callable[[], None] | None:
@@ -198,7 +198,7 @@ class Execution:
     def _step_done(self, step: StepDone) -> None:
         self._write_step(step, Step.Status.FINISHED)
         if self.run.enable_reasoning:
-            self.log.add("reasoning_step", step_data(step, artifacts.told(step)), replaces=(step.index,))
+            self.log.add(step_data(step, artifacts.told(step)), replaces=(step.index,))
 
     def _write_step(self, step: StepDone, status: str) -> None:
         self.log.step(
@@ -224,8 +224,8 @@ class Execution:
     def _say_retry(self, steps: list[int], attempt: int, reason: str, delay: float) -> None:
         if self.run.enable_reasoning:
             for step in steps:
-                data = {"step": step, "attempt": attempt, "reason": reason, "delay_ms": round(delay * 1000)}
-                self.log.add("retry", data, replaces=(step,))
+                data = vocabulary.Retry(step=step, attempt=attempt, reason=reason, delay_ms=round(delay * 1000))
+                self.log.add(data, replaces=(step,))
 
     # How a run ends, or waits
 
@@ -237,7 +237,7 @@ class Execution:
 
     async def _end_completed(self, answer: Answered) -> None:
         if not self.run.enable_reasoning:
-            self.log.add("response", {"content": answer.content})
+            self.log.add(vocabulary.Response(answer.content))
         filtered = {"error_code": answer.cut_short} if answer.cut_short == "content_filter" else {}
         truncated = answer.cut_short == "length"
         await self._end(Run.Status.COMPLETED, result=answer.content, truncated=truncated, **filtered)
@@ -250,20 +250,20 @@ class Execution:
             index = max([index, *(step + 1 for step in open_steps)])
             step = StepDone(index, "error", self.conversation.iteration, message, now, now, is_error=True)
             self._step_done(step)
-        self.log.add("error", {"message": message, "code": code})
+        self.log.add(vocabulary.Error(message=message, code=code))
         await self._end(Run.Status.FAILED, error=message, error_code=code, result=self._partial())
 
     async def _end_cancelled(self) -> None:
         await self._database.run(self.run.refresh_from_db, fields=["cancelled_by", "cancel_requested_at"])
         events = cancel_events(self.run, self.conversation.usage, self.conversation.iteration)
-        self.log.add(*events[0])
+        self.log.add(events[0])
         await self._end(Run.Status.CANCELLED, result=self._partial())
 
     async def _end(self, status: Run.Status, **changes: Any) -> None:
         self._ending = True
         usage, iterations = self.conversation.usage, self.conversation.iteration
         cost = self._tariff.cost(usage.as_dict()) if self._tariff else Decimal(0)
-        self.log.add("reasoning_complete", complete_data(self.run, status, usage, iterations))
+        self.log.add(complete_data(self.run, status, usage, iterations))
         await self.log.commit(
             then=self._clean_up,
             status=status,

@@ -13,12 +13,13 @@ from agents_app.api import sse
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
+from agents_app.event_log import Event
 from agents_app.exceptions import AgentError, NotWelcome
 from agents_app.models import Run, Step
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
 from chat_app.openai_api.endpoint import RunNotCompleted, add_run_headers, caller, database, endpoint, failure
-from chat_app.openai_api.listening import FrameBody, RunFollower, incomplete_reason
+from chat_app.openai_api.listening import RunFollower, incomplete_reason
 from chat_app.openai_api.requests import ChatCompletionRequest
 from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, TextStream
@@ -133,7 +134,7 @@ def _event(value: Any) -> bytes:
 
 
 async def _stream(
-    follower: RunFollower, chunks: Chunks, opening: list[FrameBody], rest: AsyncIterator[list[FrameBody]]
+    follower: RunFollower, chunks: Chunks, opening: list[Event], rest: AsyncIterator[list[Event]]
 ) -> AsyncIterator[bytes]:
     """Yield the chunks of the run. An error from now on is a part of the stream."""
     await give_thread_back()
@@ -141,8 +142,8 @@ async def _stream(
     yield chunks.delta({"role": "assistant", "content": ""}) + _deltas(chunks, text, opening)
     try:
         async with contextlib.aclosing(rest):  # type: ignore[type-var]
-            async for bodies in rest:
-                yield _deltas(chunks, text, bodies) if bodies else PING
+            async for events in rest:
+                yield _deltas(chunks, text, events) if events else PING
         run = await follower.finished()
     except RunNotCompleted as error:
         yield _event({"error": failure(error.run)}) + DONE
@@ -153,6 +154,6 @@ async def _stream(
         yield chunks.delta({}, incomplete_reason(run) or "stop") + chunks.usage(run.usage) + DONE
 
 
-def _deltas(chunks: Chunks, text: TextStream, bodies: list[FrameBody]) -> bytes:
-    pieces = (piece for body in bodies for piece in text.feed(body))
+def _deltas(chunks: Chunks, text: TextStream, events: list[Event]) -> bytes:
+    pieces = (piece for event in events for piece in text.feed(event))
     return b"".join(chunks.delta({_FIELDS[kind]: piece}) for kind, piece in pieces)

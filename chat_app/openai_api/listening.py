@@ -5,27 +5,28 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
-import orjson
-
-from agents_app import runs
+from agents_app import event_log, runs
 from agents_app.access import revocation
 from agents_app.access.callers import Caller
 from agents_app.api.streams import PING_INTERVAL, batches
 from agents_app.background import spawn
 from agents_app.database.errors import storage_errors
+from agents_app.event_log import Event, EventType
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Run
 from chat_app.openai_api.endpoint import RunNotCompleted, database
 
 logger = logging.getLogger(__name__)
 
-FrameBody = dict[str, Any]
-
-LAST_FRAME = "reasoning_complete"
 FIRST_TEXT_TIMEOUT = 5.0  # seconds to wait for the first text, so that an early failure can be an HTTP status
-_FIRST_TEXT = {"reasoning_delta", "reasoning_step", "response", "approval_required", LAST_FRAME}
+_FIRST_TEXT = {
+    EventType.REASONING_DELTA,
+    EventType.REASONING_STEP,
+    EventType.RESPONSE,
+    EventType.APPROVAL_REQUIRED,
+    EventType.REASONING_COMPLETE,
+}
 
 
 class RunFollower:
@@ -48,8 +49,8 @@ class RunFollower:
         if not self.ended:
             spawn(_cancel(self.run, self.caller.user.get_username()))
 
-    def frames(self) -> AsyncIterator[list[FrameBody]]:
-        """Return the run's frames from its first to its last; an empty list if there was none for a while.
+    def events(self) -> AsyncIterator[list[Event]]:
+        """Return the run's events from its first to its last; an empty list if there was none for a while.
 
         Raises:
             InvalidRequest: they were pruned.
@@ -63,39 +64,36 @@ class RunFollower:
                 param="stream",
                 code="pruned",
             )
-        return self._frames(run.session.last_seq if run.first_seq is None else run.first_seq - 1)
+        return self._events()
 
-    async def _frames(self, after: int) -> AsyncIterator[list[FrameBody]]:
-        run_id = str(self.run.pk)
+    async def _events(self) -> AsyncIterator[list[Event]]:
+        followed = event_log.follow_run(self.run, event_log.before_run(self.run))
         clock = asyncio.get_running_loop().time
         pause = FIRST_TEXT_TIMEOUT
         due = clock() + pause
         with revocation.staying(self.caller) as gone:
-            log = batches(self.run.session_id, after, gone, pause=FIRST_TEXT_TIMEOUT)
+            log = batches(followed, gone, pause=FIRST_TEXT_TIMEOUT)
             async with contextlib.aclosing(log):  # type: ignore[type-var]
-                async for batch in log:
-                    bodies = [body for frame in batch if (body := orjson.loads(frame.text))["run_id"] == run_id]
-                    self.ended = self.ended or any(body["type"] == LAST_FRAME for body in bodies)
-                    if bodies or clock() >= due:
-                        yield bodies
-                        pause = pause if bodies else PING_INTERVAL
+                async for events in log:
+                    self.ended = self.ended or any(event.ends_run for event in events)
+                    if events or clock() >= due:
+                        yield events
+                        pause = pause if events else PING_INTERVAL
                         due = clock() + pause
-                    if self.ended:
-                        return
 
-    async def opening(self) -> tuple[list[FrameBody], AsyncIterator[list[FrameBody]]]:
+    async def opening(self) -> tuple[list[Event], AsyncIterator[list[Event]]]:
         """Return the frames up to the first text, and the rest. Wait for the text, but not for long.
 
         Raises:
             RunNotCompleted: the run ended without any.
         """
-        rest = self.frames()
-        opening: list[FrameBody] = []
-        async for bodies in rest:
-            opening += bodies
+        rest = self.events()
+        opening: list[Event] = []
+        async for events in rest:
+            opening += events
             if self.ended:
                 await self.finished()
-            if not bodies or any(body["type"] in _FIRST_TEXT for body in bodies):
+            if not events or any(event.type in _FIRST_TEXT for event in events):
                 break
         return opening, rest
 
@@ -106,7 +104,7 @@ class RunFollower:
             RunNotCompleted: it was cancelled, or failed without an answer.
         """
         if not self.run.is_finished:
-            async for _ in self.frames():
+            async for _ in self.events():
                 pass
         self.ended = True
         return await self.finished()

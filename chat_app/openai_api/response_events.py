@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from agents_app.api import sse
-from agents_app.models import Run
+from agents_app.event_log.vocabulary import Event, ReasoningDelta, ReasoningStart, ReasoningStep, Response, Retry
+from agents_app.live import Frame
+from agents_app.models import Run, Step
 from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
 from chat_app.openai_api.sequence_number import DONE, SequenceNumber
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, GrowingText
-
-FrameBody = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -39,33 +39,32 @@ class ResponseEvents:
         self._calls: dict[str, tuple[int, str, str, str]] = {}
         self._number = SequenceNumber(0, 0)
 
-    def feed(self, body: FrameBody) -> bytes:
-        """Return the events of this frame; none for the last one: see `end`."""
-        return b"".join(self._events(body))
+    def feed(self, event: Event) -> bytes:
+        """Return the stream's events for this event of the log; none for the last one: see `end`."""
+        return b"".join(self._events(event))
 
-    def _events(self, body: FrameBody) -> Iterator[bytes]:
-        data = body["data"]
-        match body["type"]:
-            case "reasoning_start":
-                self._base = body["seq"]
+    def _events(self, event: Event) -> Iterator[bytes]:
+        frame = event.frame
+        match event.data:
+            case ReasoningStart():
+                self._base = frame.seq
                 running = response(self._run, status="in_progress")
-                yield self._event(body["seq"], 0, "response.created", response=running)
-                yield self._event(body["seq"], 1, "response.in_progress", response=running)
-            case "reasoning_delta" if data["type"] in (THOUGHT, ANSWER):
-                yield from self._text(body, data["type"], data["offset"])
-            case "reasoning_step" if data["type"] in (THOUGHT, ANSWER):
-                yield from self._text(body, self._kind(body), 0)
-                yield from self._close(body["seq"], data["content"], commentary=data["type"] == THOUGHT)
-            case "reasoning_step" if data["type"] == "tool_use":
-                yield from self._tool_use(body)
-            case "reasoning_step" if data["type"] == "tool_result":
-                yield from self._tool_result(body)
-            case "response":
-                whole = body | {"data": {"step": 0, "content": data["content"]}}
-                yield from self._text(whole, ANSWER, 0)
-                yield from self._close(body["seq"], data["content"])
-            case "retry" if self._open and self._open.step == data["step"]:
-                self._open.text.discard(data["step"])
+                yield self._event(frame.seq, 0, "response.created", response=running)
+                yield self._event(frame.seq, 1, "response.in_progress", response=running)
+            case ReasoningDelta() as data if data.type in (THOUGHT, ANSWER):
+                yield from self._text(frame, data.type, data.step, data.offset, data.content)
+            case ReasoningStep() as data if data.type in (THOUGHT, ANSWER):
+                yield from self._text(frame, self._kind(frame, data), data.step, 0, data.content)
+                yield from self._close(frame.seq, data.content, commentary=data.type == THOUGHT)
+            case ReasoningStep(type=Step.Kind.TOOL_USE) as data:
+                yield from self._tool_use(frame.seq, data)
+            case ReasoningStep(type=Step.Kind.TOOL_RESULT) as data:
+                yield from self._tool_result(frame.seq, data)
+            case Response() as data:
+                yield from self._text(frame, ANSWER, 0, 0, data.content)
+                yield from self._close(frame.seq, data.content)
+            case Retry() as data if self._open and self._open.step == data.step:
+                self._open.text.discard(data.step)
                 self._open.discarded = True
 
     def end(self, seq: int, whole: dict[str, Any]) -> bytes:
@@ -87,32 +86,29 @@ class ResponseEvents:
 
     # Texts
 
-    def _kind(self, body: FrameBody) -> str:
+    def _kind(self, frame: Frame, data: ReasoningStep) -> str:
         """Return the kind as which a finished step was begun, in this stream or in the one that the client resumes."""
-        data = body["data"]
-        if self._open and not self._open.discarded and self._open.step == data["step"]:
+        if self._open and not self._open.discarded and self._open.step == data.step:
             return self._open.kind
-        begun = self._after.kind if self._after and self._is_inside(body) else None
-        return begun or data["type"]
+        begun = self._after.kind if self._after and self._is_inside(frame) else None
+        return begun or data.type
 
-    def _is_inside(self, body: FrameBody) -> bool:
+    def _is_inside(self, frame: Frame) -> bool:
         """Return whether the client has a part of what this frame covers."""
-        return self._after is not None and _first(body) <= self._base + self._after.frame < body["seq"]
+        return self._after is not None and frame.first <= self._base + self._after.frame < frame.seq
 
-    def _text(self, body: FrameBody, kind: str, offset: int) -> Iterator[bytes]:
-        data = body["data"]
+    def _text(self, frame: Frame, kind: str, step: int, offset: int, content: str) -> Iterator[bytes]:
         item = self._open
-        if item is None or (item.kind, item.step) != (kind, data["step"]):
-            first = _first(body)
-            yield from self._close(first - 1)  # an item that began before a `retry` and does not begin again
-            item = yield from self._begin(first, kind, data["step"])
+        if item is None or (item.kind, item.step) != (kind, step):
+            yield from self._close(frame.first - 1)  # an item that began before a `retry` and does not begin again
+            item = yield from self._begin(frame.first, kind, step)
         item.discarded = False
         before = item.text.length
-        new = item.text.add(data["step"], offset, data["content"])
-        if self._after and self._is_inside(body) and self._after.characters > before:
-            new = data["content"][self._after.characters - offset :]
+        new = item.text.add(step, offset, content)
+        if self._after and self._is_inside(frame) and self._after.characters > before:
+            new = content[self._after.characters - offset :]
         if new:
-            number = SequenceNumber.of_delta(body["seq"] - self._base, kind, offset + len(data["content"]))
+            number = SequenceNumber.of_delta(frame.seq - self._base, kind, offset + len(content))
             name = "response.output_text.delta" if kind == ANSWER else "response.reasoning_text.delta"
             yield self._numbered(number, name, **_part(item), delta=new, **_logprobs(kind))
 
@@ -139,24 +135,23 @@ class ResponseEvents:
 
     # Tools
 
-    def _tool_use(self, body: FrameBody) -> Iterator[bytes]:
-        yield from self._close(body["seq"])
-        seq, data, index = body["seq"], body["data"], self._next_index()
-        identifier = item_id("mcp", self._run, data["step"])
-        self._calls[data["tool_call_id"]] = (index, identifier, data["tool_name"], data["content"])
+    def _tool_use(self, seq: int, data: ReasoningStep) -> Iterator[bytes]:
+        yield from self._close(seq)
+        index, tool = self._next_index(), str(data.tool_name)
+        identifier = item_id("mcp", self._run, data.step)
+        self._calls[str(data.tool_call_id)] = (index, identifier, tool, data.content)
         item = {"output_index": index, "item_id": identifier}
-        new = call(identifier, data["tool_name"], "", None)
+        new = call(identifier, tool, "", None)
         done = "response.mcp_call_arguments.done"
         yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=new)
         yield self._event(seq, DONE + 4, "response.mcp_call.in_progress", **item)
-        yield self._event(seq, DONE + 5, done, **item, arguments=data["content"])
+        yield self._event(seq, DONE + 5, done, **item, arguments=data.content)
 
-    def _tool_result(self, body: FrameBody) -> Iterator[bytes]:
-        seq, data = body["seq"], body["data"]
-        if (open_call := self._calls.pop(data["tool_call_id"], None)) is None:
+    def _tool_result(self, seq: int, data: ReasoningStep) -> Iterator[bytes]:
+        if (open_call := self._calls.pop(str(data.tool_call_id), None)) is None:
             return
         index, identifier, tool, arguments = open_call
-        item = call(identifier, tool, arguments, (data["content"], data["is_error"]))
+        item = call(identifier, tool, arguments, (data.content, data.is_error is True))
         name = f"response.mcp_call.{item['status']}"
         yield self._event(seq, 0, name, output_index=index, item_id=identifier)
         yield self._event(seq, 1, "response.output_item.done", output_index=index, item=item)
@@ -173,10 +168,6 @@ class ResponseEvents:
             return b""
         self._number = number
         return sse.event(orjson.dumps({"type": kind, "sequence_number": number.pack(), **more}), name=kind)
-
-
-def _first(body: FrameBody) -> int:
-    return body.get("first") or body["seq"]
 
 
 def _part(item: _Item) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from agents_app.access.callers import known
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
+from agents_app.event_log import Event
 from agents_app.exceptions import AgentError
 from agents_app.models import Run
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_responses, of_text
 from chat_app.openai_api.endpoint import add_run_headers, caller, database, endpoint
-from chat_app.openai_api.listening import FrameBody, RunFollower, reload
+from chat_app.openai_api.listening import RunFollower, reload
 from chat_app.openai_api.requests import ConversationReference, ResponseRequest
 from chat_app.openai_api.response_events import ResponseEvents
 from chat_app.openai_api.response_object import response, run_of
@@ -52,7 +53,7 @@ async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
         await give_thread_back()
         follower = RunFollower(run, known(request))
         return add_run_headers(
-            stream(_stream(follower, ResponseEvents(run, _cursor(request)), [], follower.frames())), run
+            stream(_stream(follower, ResponseEvents(run, _cursor(request)), [], follower.events())), run
         )
     return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 
@@ -169,18 +170,18 @@ def _describe(run: Run) -> dict[str, Any]:
 
 
 async def _stream(
-    follower: RunFollower, events: ResponseEvents, opening: list[FrameBody], rest: AsyncIterator[list[FrameBody]]
+    follower: RunFollower, translated: ResponseEvents, opening: list[Event], rest: AsyncIterator[list[Event]]
 ) -> AsyncIterator[bytes]:
     """Yield the events of the run. An error from now on is a part of the stream."""
     await give_thread_back()
     last = opening[-1:]
-    yield b"".join(events.feed(body) for body in opening) or PING
+    yield b"".join(translated.feed(event) for event in opening) or PING
     try:
         async with contextlib.aclosing(rest):  # type: ignore[type-var]
-            async for bodies in rest:
-                last = bodies[-1:] or last
-                yield b"".join(events.feed(body) for body in bodies) or PING
+            async for events in rest:
+                last = events[-1:] or last
+                yield b"".join(translated.feed(event) for event in events) or PING
         run = await database.run(reload, follower.run)
-        yield events.end(last[0]["seq"], await database.run(_describe, run))
+        yield translated.end(last[0].seq, await database.run(_describe, run))
     except AgentError as error:
-        yield events.error(error.code, str(error))
+        yield translated.error(error.code, str(error))

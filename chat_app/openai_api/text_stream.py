@@ -1,7 +1,8 @@
 """Turn the frames of a run into text that only grows: a chunk that was sent cannot be taken back."""
 
 from collections.abc import Iterator
-from typing import Any
+
+from agents_app.event_log.vocabulary import Event, ReasoningDelta, ReasoningStep, Response, Retry
 
 THOUGHT, ANSWER = "thought", "final_answer"
 _BETWEEN = "\n\n"
@@ -68,23 +69,22 @@ class TextStream:
     def __init__(self) -> None:
         self._texts = {THOUGHT: GrowingText(), ANSWER: GrowingText()}
 
-    def feed(self, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the new pieces of text of this frame as (kind, text)."""
-        data = body["data"]
-        match body["type"]:
-            case "reasoning_delta":
-                yield from self._add(data["type"], data["step"], data["offset"], data["content"])
-            case "reasoning_step":
-                yield from self._add(self._kind(data), data["step"], 0, data["content"])
-            case "response":
-                yield from self._add(ANSWER, 0, 0, data["content"])
-            case "retry":
+    def feed(self, event: Event) -> Iterator[tuple[str, str]]:
+        """Yield the new pieces of text of this event as (kind, text)."""
+        match event.data:
+            case ReasoningDelta() as data:
+                yield from self._add(data.type, data.step, data.offset, data.content)
+            case ReasoningStep() as data:
+                yield from self._add(self._kind(data), data.step, 0, data.content)
+            case Response() as data:
+                yield from self._add(ANSWER, 0, 0, data.content)
+            case Retry() as data:
                 for text in self._texts.values():
-                    text.discard(data["step"])
+                    text.discard(data.step)
 
-    def _kind(self, data: dict[str, Any]) -> str:
+    def _kind(self, data: ReasoningStep) -> str:
         """Return the kind as which the step was begun."""
-        return ANSWER if self._texts[ANSWER].step == data["step"] else data["type"]
+        return ANSWER if self._texts[ANSWER].step == data.step else data.type
 
     def _add(self, kind: str, step: int, offset: int, content: str) -> Iterator[tuple[str, str]]:
         growing = self._texts.get(kind)

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.models import Approval, Run, Session, Step
+from agents_app.runs.frames import start_data
 from tests.harness.people import shell
 
 
@@ -91,7 +92,7 @@ def test_staff_sees_in_the_admin_what_it_sees_everywhere_else(client, admin_user
         session = Session.objects.create(id=f"of-{owner}", owner=owner, title=f"title-of-{owner}")
         run = Run.objects.create(session=session, number=1, agent_name="x", prompt=f"title-of-{owner}")
         Step.objects.create(run=run, index=0, iteration=1, kind="thought", content="", started_at=timezone.now())
-        event_log.record(session.pk, run.pk, [("reasoning_start", {"message": f"title-of-{owner}"})])
+        event_log.record(session.pk, run.pk, [start_data(run)])
         Approval.objects.create(
             run=run, step=1, tool_call_id="c", tool_name=f"title-of-{owner}", expires_at=timezone.now()
         )

@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents_app import event_log
 from agents_app.admin import mcp_servers as servers_admin
 from agents_app.models import Agent, Event, McpServer, Provider, Run, Session, Step
+from agents_app.runs.frames import start_data
 from tests.harness.fakes.simple_mcp_server import COMMAND
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +30,7 @@ def run(admin_user):
     session = Session.objects.create(id="s", owner=admin_user, agent=agent)
     run = Run.objects.create(session=session, number=1, agent=agent, agent_name="helper", prompt="Hello" * 50)
     Step.objects.create(run=run, index=0, iteration=1, kind="thought", content="Hm.", started_at=timezone.now())
-    event_log.record("s", run.pk, [("reasoning_start", {"message": "Hello"})])
+    event_log.record("s", run.pk, [start_data(run)])
     return run
 
 
@@ -64,7 +65,7 @@ def test_lists_ask_as_many_queries_for_many_rows_as_for_one(admin_client, run, m
     for session in sessions:
         other = Run.objects.create(session=session, number=1, agent=run.agent, agent_name="helper", prompt="Hello")
         Step.objects.create(run=other, index=0, iteration=1, kind="thought", started_at=timezone.now())
-        event_log.record(session.pk, other.pk, [("reasoning_start", {})])
+        event_log.record(session.pk, other.pk, [start_data(other)])
         agent = Agent.objects.create(name=f"agent-{session.pk}", provider=run.agent.provider)
         agent.mcp_servers.add(McpServer.objects.create(name=f"server-{session.pk}", command="true"))
     with django_assert_max_num_queries(14):

@@ -10,7 +10,10 @@ from django.test import AsyncClient
 from django.utils import timezone
 
 from agents_app import event_log
+from agents_app.engine.spec import Usage
+from agents_app.event_log.vocabulary import Response
 from agents_app.models import Agent, Run, Session, Step
+from agents_app.runs.frames import complete_data, start_data
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -212,7 +215,8 @@ def test_steps_are_told_in_the_words_of_the_frames(client, agent, admin_user):
 
 def write_log(run_id, *kinds):
     run = Run.objects.get(pk=run_id)
-    numbers = event_log.record(run.session_id, run.pk, [(kind, {"text": f"{kind} ü"}) for kind in kinds])
+    events = [start_data(run), Response("All of it: ü"), complete_data(run, "completed", Usage(), 1)]
+    numbers = event_log.record(run.session_id, run.pk, [event for event in events if event.event_type in kinds])
     Run.objects.filter(pk=run_id).update(first_seq=numbers[0], last_seq=numbers[-1])
 
 
@@ -227,7 +231,8 @@ def test_events_are_paged_by_their_numbers(client, agent):
     assert page["object"] == "list"
     assert page["has_more"] is True
     last = client.get(page["next"]).json()
-    assert [frame["data"] for frame in last["data"]] == [{"text": "reasoning_complete ü"}]
+    assert [frame["data"]["status"] for frame in last["data"]] == ["completed"]
+    assert page["data"][1]["data"] == {"content": "All of it: ü"}
     assert (last["has_more"], last["next"]) == (False, None)
     assert client.get("/v1/sessions/s/events?after=3").json()["data"] == []
 

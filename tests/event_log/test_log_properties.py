@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from agents_app import event_log
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.events import Delta
+from agents_app.engine.spec import Usage
 from agents_app.event_log import following
+from agents_app.event_log.vocabulary import Interrupted, ReasoningStep, Retry
 from agents_app.models import Event, Run, Session
+from agents_app.runs.frames import complete_data
 from tests.harness.chat import Fold
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +35,7 @@ def no_connection_stays_open(django_db_setup):
 
 
 class HostileLayer(InMemoryChannelLayer):
-    """Does to each carrier what the script says: pass, drop, double, or hold it back until a later one."""
+    """Does to each batch what the script says: pass, drop, double, or hold it back until a later one."""
 
     def __init__(self, script: list[str]) -> None:
         super().__init__()
@@ -81,26 +84,17 @@ class Speaker:
             self.story.steps.setdefault(self.step, ["thought", ""])[1] += text
         elif kind == "finish":
             content = self.story.steps.setdefault(self.step, ["thought", ""])[1]
-            data = {
-                "step": self.step,
-                "type": "thought",
-                "content": content,
-                "iteration": 1,
-                "timestamp": 0.0,
-            }
-            self.log.add("reasoning_step", data, replaces=(self.step,))
+            data = ReasoningStep(step=self.step, type="thought", content=content, iteration=1, timestamp=0.0)
+            self.log.add(data, replaces=(self.step,))
             self.step, self.length = self.step + 1, 0
         elif kind == "retry":
-            data = {"step": self.step, "attempt": 1, "reason": "test", "delay_ms": 0}
-            self.log.add("retry", data, replaces=(self.step,))
+            self.log.add(Retry(step=self.step, attempt=1, reason="test", delay_ms=0), replaces=(self.step,))
             self.story.steps.pop(self.step, None)
             self.length = 0
         elif kind == "commit":
             await self.log.commit()
         elif kind == "foreign":  # somebody else writes into the session: a queued run that is cancelled
-            await database.run(
-                event_log.record, self.log.session_id, uuid.uuid4(), [("interrupted", {"message": "", "by": ""})]
-            )
+            await database.run(event_log.record, self.log.session_id, uuid.uuid4(), [Interrupted(message="", by="")])
         else:
             await asyncio.sleep(0.004)
 
@@ -152,7 +146,7 @@ async def scenario(
     tasks = [asyncio.create_task(watcher.watch()) for watcher in watchers]
     for action in actions:
         await speaker.act(action)
-    speaker.log.add("reasoning_complete", {"status": "completed"})
+    speaker.log.add(complete_data(run, "completed", Usage(), 1))
     await speaker.log.commit(status="completed", finished_at=timezone.now())
     async with asyncio.timeout(120):
         await asyncio.gather(*tasks)
@@ -187,7 +181,7 @@ LEAVES = st.lists(st.lists(st.integers(1, 6), max_size=6), min_size=1, max_size=
 @pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS, faults=FAULTS, leaves=LEAVES)
-def test_every_watcher_folds_to_the_same_story_whatever_happens_to_carriers(monkeypatch, actions, faults, leaves):
+def test_every_watcher_folds_to_the_same_story_whatever_happens_to_batches(monkeypatch, actions, faults, leaves):
     monkeypatch.setattr(following, "WATCHDOG_INTERVAL", 0.02)
     monkeypatch.setattr(following, "_IN_FLIGHT", 0.005)
     layer = channel_layers["default"]

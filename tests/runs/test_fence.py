@@ -13,9 +13,12 @@ from django.utils import timezone
 
 from agents_app import runs
 from agents_app.engine.events import Delta
+from agents_app.engine.spec import Usage
 from agents_app.event_log import LogWriter, transaction
+from agents_app.event_log.vocabulary import ReasoningStep, Warning
 from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
+from agents_app.runs.frames import complete_data
 from agents_app.worker import claims
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,7 +195,8 @@ def zombie_and_successor(run):
 def say(log, run, word):
     log.delta(Delta(0, "thought", 1, 0, word))
     log.step(step(run, content=word))
-    log.add("reasoning_step", {"step": 0, "content": word}, replaces=(0,))
+    data = ReasoningStep(step=0, type="thought", content=word, iteration=1, timestamp=0.0)
+    log.add(data, replaces=(0,))
 
 
 def check_only_the_successor_wrote(run):
@@ -264,9 +268,9 @@ def test_a_finished_run_takes_no_more_words(start):
     async def speak():
         async with writer() as one:
             log = one.open(run.pk, run.session_id, claim.run.fence)
-            log.add("reasoning_complete", {"status": "completed"})
+            log.add(complete_data(run, "completed", Usage(), 1))
             await log.commit(status="completed", finished_at=timezone.now())
-            log.add("reasoning_complete", {"status": "cancelled"})
+            log.add(complete_data(run, "cancelled", Usage(), 1))
             with pytest.raises(Fenced):
                 await log.commit(status="cancelled")
 
@@ -334,7 +338,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
             log.delta(Delta(0, "final_answer", 1, 0, "once"))
             log.step(step(run))
             await log.commit()
-            log.add("reasoning_complete", {})
+            log.add(complete_data(run, "completed", Usage(), 1))
             await log.commit(status="completed")
 
     monkeypatch.setattr(transaction, "write_transaction", losing_the_answer)
@@ -378,7 +382,7 @@ def test_after_a_part_that_could_not_be_written_nothing_is(start, monkeypatch):
                 await asyncio.sleep(0.01)
             log.delta(Delta(0, "final_answer", 1, 5, "two, "))
             log.step(step(run))
-            log.add("warning", {"code": "none"})
+            log.add(Warning(message="", code="none"))
             with pytest.raises(StorageUnavailable):
                 await log.commit()
 

@@ -104,6 +104,18 @@ def test_a_session_is_exported(agent, chat):
     assert run["usage"]["tool_calls"] == 1
 
 
+def test_an_exported_answer_fetches_nothing_when_it_is_opened_elsewhere(agent, chat):
+    page = chat(
+        agent([{"text": "![a](http://evil.test/a.png) <img src=http://evil.test/b.png>\n\n```\n![code](x)\n```"}])
+    )
+    say(page, "Well?")
+    expect(runs(page, "completed")).to_have_count(1)
+
+    written = export(page, "Markdown")
+    assert "\\![a](http://evil.test/a.png) &lt;img src=http://evil.test/b.png>" in written
+    assert "```\n![code](x)\n```" in written
+
+
 def test_an_empty_chat_proposes_three_things_to_say(chat, agent, open_page, product):
     page = open_page()
     page.goto(f"{product.url}/chat/")

@@ -45,7 +45,23 @@ function body(item) {
     const json = laidOut(item.text);
     return fenced(json ?? item.text, json ? "json" : "");
   }
-  return item.text;
+  return withoutFetches(item.text);
+}
+
+/** Opened elsewhere, an image would be fetched and tell who reads: outside of code, images and tags stay text. */
+function withoutFetches(text) {
+  let fence = "";
+  return text
+    .split("\n")
+    .map((line) => {
+      const ticks = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1] ?? "";
+      if (fence ? ticks.startsWith(fence) : ticks) {
+        fence = fence ? "" : ticks;
+        return line;
+      }
+      return fence ? line : line.replace(/!\[/g, "\\![").replace(/<(?=[a-z!/?])/gi, "&lt;");
+    })
+    .join("\n");
 }
 
 /** Between fences that are longer than any within. */

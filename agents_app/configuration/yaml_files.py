@@ -78,8 +78,8 @@ def named_entries(content: Any, line: int) -> Iterator[tuple[str | None, Any, in
     elif isinstance(content, list):
         for entry in content:
             if isinstance(entry, Located):
-                name = entry.get("name")
-                yield None if name is None else str(name), entry.without("name"), entry.line
+                own_name = entry.get("name")
+                yield None if own_name is None else str(own_name), entry.without("name"), entry.line
             else:
                 yield None, entry, line
     elif content is not None:

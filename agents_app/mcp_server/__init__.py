@@ -1,4 +1,4 @@
-"""Our own MCP server: agents and tasks as tools for other programs' models, at /mcp and over stdio."""
+"""The MCP server that this product is: agents and tasks as tools for other programs, at /mcp and over stdio."""
 
 from agents_app.mcp_server.application import application, is_ours
 

@@ -1,4 +1,4 @@
-"""The door of /mcp: who may knock, as for every other address; and what an MCP client needs of HTTP."""
+"""The ASGI application of /mcp: authenticate as every other address does, and speak the HTTP of MCP."""
 
 import asyncio
 import importlib
@@ -19,7 +19,8 @@ from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.mcp_server import cancellation, requests
 from agents_app.mcp_server.database import database
-from agents_app.mcp_server.requests import Asking
+from agents_app.mcp_server.requests import McpRequest
+from agents_app.mcp_server.resumption import ResumePoint
 
 PATH = "/mcp"
 METHODS = "POST, GET, DELETE"
@@ -32,7 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 def is_ours(scope: dict[str, Any]) -> bool:
-    """Whether a request of HTTP is for here."""
+    """Return whether an HTTP request is for the MCP server."""
     return scope["path"].rstrip("/") == PATH
 
 
@@ -40,85 +41,85 @@ class Application:
     """The ASGI application at /mcp."""
 
     def __init__(self) -> None:
-        self._sdk_server: ModuleType | None = None
+        self._sdk: ModuleType | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = ASGIRequest(scope, BytesIO())
-        entered = await database.run(_enter, request)
-        if isinstance(entered, HttpResponse):
-            await _send(entered, request, send)
+        http_request = ASGIRequest(scope, BytesIO())
+        request = await database.run(_authenticate, http_request)
+        if isinstance(request, HttpResponse):
+            await _send(request, http_request, send)
             return
         body = await _read(receive)
         if body is None:
-            await _send(error_response(413, TooLarge.default_detail, TooLarge.default_code), request, send)
+            await _send(error_response(413, TooLarge.default_detail, TooLarge.default_code), http_request, send)
             return
-        response = await _answer_ourselves(request, entered, body)
+        response = await _respond_without_sdk(http_request, request, body)
         if response is not None:
-            await _send(response, request, send)
+            await _send(response, http_request, send)
             return
-        headers = dict(dressed(request, HttpResponse()).items())
-        await (await self._load_sdk_server()).answer(scope, body, receive, send, entered, headers)
+        headers = dict(dressed(http_request, HttpResponse()).items())
+        await (await self._load_sdk()).respond(scope, body, receive, send, request, headers)
 
     async def close(self) -> None:
         """End open requests; clients come back to another instance."""
-        if self._sdk_server is not None:
-            await self._sdk_server.close()
+        if self._sdk is not None:
+            await self._sdk.close()
 
-    async def _load_sdk_server(self) -> ModuleType:
-        """Import what uses the SDK, which takes a second: the start of a server need not wait for that."""
-        if self._sdk_server is None:
-            self._sdk_server = await asyncio.to_thread(importlib.import_module, "agents_app.mcp_server.resumption")
-        return self._sdk_server
+    async def _load_sdk(self) -> ModuleType:
+        """Import what uses the SDK. That takes a second, so a start does not wait for it."""
+        if self._sdk is None:
+            self._sdk = await asyncio.to_thread(importlib.import_module, "agents_app.mcp_server.response")
+        return self._sdk
 
 
 application = Application()
 
 
-def _enter(request: ASGIRequest) -> Asking | HttpResponse:
-    """Who asks, or the answer to those who may not."""
-    refused = refusal(request)
-    if refused is not None:
-        return refused
+def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
+    """Return the request of a caller that is admitted, or the response for one that is not."""
+    rejection = refusal(http_request)
+    if rejection is not None:
+        return rejection
     try:
         with storage_errors():
-            limits.take_request_from(address_of(request))
-            known = not settings.AUTH_REQUIRED or "Authorization" in request.headers  # a cookie does not count here
-            caller = callers.of_request(request) if known else None
+            limits.take_request_from(address_of(http_request))
+            has_token = "Authorization" in http_request.headers  # a cookie does not count here
+            caller = callers.of_request(http_request) if has_token or not settings.AUTH_REQUIRED else None
             if caller is None:
-                return _unknown(request)
+                return _unauthorized(http_request)
             limits.take_request(caller.user)
     except AgentError as error:
-        answer = exception_handler(error, {})
-        assert answer is not None
-        said = {name: value for name, value in answer.items() if name != "Content-Type"}
-        return JsonResponse(answer.data, status=answer.status_code, headers=said)
-    session = request.headers.get(SESSION_HEADER, "")
+        response = exception_handler(error, {})
+        assert response is not None
+        headers = {name: value for name, value in response.items() if name != "Content-Type"}
+        return JsonResponse(response.data, status=response.status_code, headers=headers)
+    session = http_request.headers.get(SESSION_HEADER, "")
     if session and not requests.is_session_of(caller.user, session):
-        return error_response(404, "This session is not one of ours: initialize again.", "session_not_found")
-    return Asking(caller, session, revision=request.headers.get("MCP-Protocol-Version", ""))
+        return error_response(404, "There is no such session: initialize again.", "session_not_found")
+    return McpRequest(caller, session, revision=http_request.headers.get("MCP-Protocol-Version", ""))
 
 
-def _unknown(request: ASGIRequest) -> HttpResponse:
+def _unauthorized(request: ASGIRequest) -> HttpResponse:
     text = "This token is unknown, expired or revoked." if "Authorization" in request.headers else "Send a token."
     response = error_response(401, text, "not_authenticated")
     response["WWW-Authenticate"] = "Bearer"
     return response
 
 
-async def _answer_ourselves(request: ASGIRequest, entered: Asking, body: bytes) -> HttpResponse | None:
-    """The answer to what the SDK's stateless server knows nothing of; None: let it answer."""
-    if request.method == "GET":
-        entered.resumes = requests.place_of(request.headers.get("Last-Event-ID", ""))
-        if entered.resumes is not None and entered.session:
+async def _respond_without_sdk(http_request: ASGIRequest, request: McpRequest, body: bytes) -> HttpResponse | None:
+    """Return the response to a request that the SDK's stateless mode does not handle; None for one that it does."""
+    if http_request.method == "GET":
+        request.resume_point = ResumePoint.parse_id(http_request.headers.get("Last-Event-ID", ""))
+        if request.resume_point is not None and request.session:
             return None
-        return _not_allowed("POST")  # we say nothing that was not asked for
-    if request.method == "DELETE" and entered.session:
-        return HttpResponse(status=204)  # there is nothing to forget
-    if request.method != "POST":
+        return _not_allowed("POST")  # this server sends no messages on its own
+    if http_request.method == "DELETE" and request.session:
+        return HttpResponse(status=204)  # nothing is kept of a session
+    if http_request.method != "POST":
         return _not_allowed(METHODS)
-    if entered.session and (request_id := cancellation.asked_for(body)) is not None:
-        await cancellation.cancel_request(entered, request_id)
+    if request.session and (request_id := cancellation.cancelled_request(body)) is not None:
+        await cancellation.cancel_request(request, request_id)
         return HttpResponse(status=202)
     return None
 
@@ -130,7 +131,7 @@ def _not_allowed(methods: str) -> HttpResponse:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The body; None where it is too large."""
+    """Return the body; None if it is too large."""
     parts, size = [], 0
     while True:
         message = await receive()

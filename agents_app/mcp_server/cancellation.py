@@ -1,4 +1,4 @@
-"""A client does not want an answer any more: its run is stopped, whichever instance is told so."""
+"""Cancel the run of a request that the client cancels, on whichever instance it runs."""
 
 import logging
 
@@ -8,7 +8,8 @@ from agents_app import runs
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.mcp_server.database import database
-from agents_app.mcp_server.requests import Asking, RequestId
+from agents_app.mcp_server.requests import McpRequest
+from agents_app.mcp_server.resumption import RequestId
 from agents_app.models import Run
 
 logger = logging.getLogger(__name__)
@@ -16,8 +17,8 @@ logger = logging.getLogger(__name__)
 _METHOD = "notifications/cancelled"
 
 
-def asked_for(body: bytes) -> RequestId | None:
-    """The id of the request that a body cancels; None where it does something else."""
+def cancelled_request(body: bytes) -> RequestId | None:
+    """Return the id of the request that a body cancels; None if the body is something else."""
     try:
         message = orjson.loads(body)
     except ValueError:
@@ -29,16 +30,16 @@ def asked_for(body: bytes) -> RequestId | None:
     return request_id if isinstance(request_id, str | int) else None
 
 
-async def cancel_request(asking: Asking, request_id: RequestId) -> None:
-    """Stop the run that the client's request has started, if there is one and it goes on."""
-    await database.run(_cancel, asking, request_id)
+async def cancel_request(request: McpRequest, request_id: RequestId) -> None:
+    """Cancel the run that the client's request `request_id` started, if it is unfinished."""
+    await database.run(_cancel, request, request_id)
 
 
-def _cancel(asking: Asking, request_id: RequestId) -> None:
+def _cancel(request: McpRequest, request_id: RequestId) -> None:
     try:
         with storage_errors():
-            unfinished = Run.objects.visible_to(asking.user).unfinished()
-            for run in unfinished.filter(message_id__startswith=asking.prefix(request_id)):
-                runs.cancel(run, by=asking.user.get_username())
+            unfinished = Run.objects.visible_to(request.user).unfinished()
+            for run in unfinished.filter(message_id__startswith=request.message_id_prefix(request_id)):
+                runs.cancel(run, by=request.user.get_username())
     except AgentError as error:
-        logger.warning("A run of an MCP client could not be stopped: %s", error)
+        logger.warning("Cannot cancel a run of an MCP client: %s", error)

@@ -1,4 +1,4 @@
-"""The threads in which this package asks the database."""
+"""The database threads of this package."""
 
 from agents_app.database.threads import DatabaseThreads
 

@@ -1,4 +1,4 @@
-"""The SDK's server, in its stateless mode: one of it for each event loop. Importing it takes a while: see `door`."""
+"""The SDK's server in its stateless mode, one for each event loop. Importing this module imports the SDK."""
 
 import asyncio
 import json
@@ -17,21 +17,21 @@ from agents_app.background import spawn
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, check_arguments
 from agents_app.exceptions import AgentError, RateLimited
 from agents_app.mcp_server import tools
-from agents_app.mcp_server.requests import Asking
+from agents_app.mcp_server.requests import McpRequest
 from agents_app.per_loop import per_loop
 
 logger = logging.getLogger(__name__)
 
-_ASKING = "mcp.asking"  # the scope's key
+_SCOPE_KEY = "aintandem.mcp_request"
 _INSTRUCTIONS = (
-    "Agents of this server do work for you: `list_agents` says who there is, `run_agent` asks one and waits for the "
-    "answer. Name a session_id to go on with a conversation. `create_task` schedules work. A run that takes long, or "
-    "waits for a person's approval, goes on by itself: `get_run` says how it stands."
+    "Agents of this server do work for you: `list_agents` lists them, `run_agent` asks one and waits for the answer. "
+    "Pass a session_id to continue a conversation. `create_task` schedules work. A run that takes long, or waits for a "
+    "person's approval, continues without you: `get_run` returns its status and its answer."
 )
 
 
 def make_server() -> Server:
-    """The server, as the SDK has it: its name, its tools and how they are called."""
+    """Return the SDK's server with our name and tools."""
     return Server(
         "aintandem",
         title=settings.PRODUCT_NAME,
@@ -43,10 +43,10 @@ def make_server() -> Server:
 
 
 async def _list_tools(context: ServerRequestContext, params: Any) -> types.ListToolsResult:
-    return types.ListToolsResult(tools=[_described(tool) for tool in tools.offered(_asking(context).user)])
+    return types.ListToolsResult(tools=[_describe(tool) for tool in tools.tools_for(_request(context).user)])
 
 
-def _described(tool: Tool) -> types.Tool:
+def _describe(tool: Tool) -> types.Tool:
     hints = types.ToolAnnotations(
         read_only_hint=tool.read_only, destructive_hint=tool.name == "delete_task", idempotent_hint=tool.idempotent
     )
@@ -54,16 +54,16 @@ def _described(tool: Tool) -> types.Tool:
 
 
 async def _call_tool(context: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
-    asking, arguments = _asking(context), params.arguments or {}
+    request, arguments = _request(context), params.arguments or {}
     assert context.request_id is not None
-    asked = tools.Asked(asking, context.request_id, context.session.report_progress)
-    tool = next((tool for tool in tools.offered(asking.user, asked) if tool.name == params.name), None)
+    call = tools.CallContext(request, context.request_id, context.session.report_progress)
+    tool = next((tool for tool in tools.tools_for(request.user, call) if tool.name == params.name), None)
     if tool is None:
         raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}.")
     try:
         _check_texts(arguments)
         check_arguments(tool, arguments)
-        result = await tool.call(arguments, Call(asking.mark(context.request_id), lambda text: None))
+        result = await tool.call(arguments, Call(request.idempotency_key(context.request_id), lambda text: None))
     except ToolError as error:
         result = ToolResult(str(error), is_error=True)
     except RateLimited as error:
@@ -77,15 +77,15 @@ async def _call_tool(context: ServerRequestContext, params: types.CallToolReques
 
 
 def _check_texts(arguments: dict[str, Any]) -> None:
-    """See that a database can hold them.
+    """Check that a database can store the arguments.
 
     Raises:
-        ToolError: not a number, half a character, or NUL is among them.
+        ToolError: they contain NaN or an infinity, half a character, or NUL.
     """
     try:
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"The arguments are no JSON: {error}.") from None
+        raise ToolError(f"The arguments are not valid JSON: {error}.") from None
     if any("\x00" in text for text in _texts(arguments)):
         raise ToolError("The arguments must not contain NUL characters.")
 
@@ -106,9 +106,9 @@ def _result(result: ToolResult) -> types.CallToolResult:
     )
 
 
-def _asking(context: ServerRequestContext) -> Asking:
+def _request(context: ServerRequestContext) -> McpRequest:
     assert context.request is not None
-    return context.request.scope[_ASKING]
+    return context.request.scope[_SCOPE_KEY]
 
 
 # The SDK's manager
@@ -143,9 +143,9 @@ class _Manager:
 _manager = per_loop(_Manager)
 
 
-async def handle(scope: dict[str, Any], receive: Any, send: Any, asking: Asking) -> None:
+async def handle(scope: dict[str, Any], receive: Any, send: Any, request: McpRequest) -> None:
     """Answer one request whose caller was admitted."""
-    await _manager().handle({**scope, _ASKING: asking}, receive, send)
+    await _manager().handle({**scope, _SCOPE_KEY: request}, receive, send)
 
 
 async def close() -> None:

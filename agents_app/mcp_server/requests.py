@@ -1,13 +1,11 @@
-"""One request of an MCP client: who asks, and under which names its run is found again, on any instance.
+"""One request of an MCP client: its caller, and the names by which any instance finds its run again.
 
-Nothing is kept between requests: whatever a later one needs is in the ids that the client sends along, and in the
-row of the run. So any request may reach any instance.
+Nothing is kept between requests. All that a later one needs is in the ids that the client sends, and in the row of the
+run, so any request may reach any instance.
 """
 
-import base64
 import hashlib
 import json
-import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,109 +14,76 @@ from django.core.signing import BadSignature, Signer
 from django.utils.crypto import salted_hmac
 
 from agents_app.access.callers import Caller
-from agents_app.models.sessions import SESSION_ID
+from agents_app.mcp_server.resumption import RequestId, ResumePoint
 
 _SALT = "agents_app.mcp_server"
-_FRESH = 20  # bytes
-_WITH_HANDSHAKE = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-_PROGRESS = re.compile(r"\d{1,15}(\.\d{1,6})?")
-
-RequestId = str | int
+_RANDOM_KEY_SIZE = 20  # bytes
+_HANDSHAKE_REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 
 def new_session(user: Any) -> str:
-    """An `Mcp-Session-Id` for this user: signed, so that every instance knows it."""
+    """Return an `Mcp-Session-Id` for this user, signed, so that every instance accepts it."""
     return Signer(salt=_SALT).sign(f"{user.pk}.{secrets.token_hex(16)}")
 
 
 def is_session_of(user: Any, session: str) -> bool:
-    """Whether we have given the session to this user."""
+    """Return whether this server made the session for this user."""
     try:
         return Signer(salt=_SALT).unsign(session).split(".")[0] == str(user.pk)
     except BadSignature:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the stream of one call, as the id of an event: a client that lost the stream sends the last one.
-
-    `chat_session`: where the run is. `progress`: what the client has seen of it.
-    """
-
-    request_id: RequestId
-    token: RequestId | None
-    chat_session: str
-    progress: float = 0.0
-
-    def event_id(self, progress: str) -> str:
-        named = json.dumps([self.request_id, self.token, self.chat_session])
-        return f"{base64.urlsafe_b64encode(named.encode()).decode()}~{progress}"
-
-
-def place_of(event_id: str) -> Place | None:
-    """What an event's id says; None where it is none of ours."""
-    named, _, progress = event_id.partition("~")
-    try:
-        request_id, token, chat_session = json.loads(base64.urlsafe_b64decode(named))
-    except (ValueError, TypeError, RecursionError):
-        return None
-    if not isinstance(request_id, str | int) or not isinstance(token, str | int | None):
-        return None
-    if not re.match(SESSION_ID, str(chat_session)) or not _PROGRESS.fullmatch(progress):
-        return None
-    return Place(request_id, token, chat_session, float(progress))
-
-
 @dataclass(slots=True)
-class Asking:
-    """One request. `session`: the client's, or empty. `resumes`: the place from which it goes on with a call.
+class McpRequest:
+    """One request.
 
-    `revision`: of the protocol. `gone`: whether the client has closed the connection.
+    `session` is the client's MCP session, or empty. `revision` is that of the protocol. `resume_point` is set if the
+    request continues an earlier call. `is_disconnected` says that the client has closed the connection.
     """
 
     caller: Caller
     session: str = ""
     revision: str = ""
-    resumes: Place | None = None
-    gone: bool = False
-    _fresh: str = field(default_factory=lambda: secrets.token_hex(_FRESH))
+    resume_point: ResumePoint | None = None
+    is_disconnected: bool = False
+    _random_key: str = field(default_factory=lambda: secrets.token_hex(_RANDOM_KEY_SIZE))
 
     @property
     def user(self) -> Any:
         return self.caller.user
 
     @property
-    def closing_cancels(self) -> bool:
-        """Whether the client, by closing the connection, says that it does not want the answer.
+    def disconnect_cancels(self) -> bool:
+        """Whether the client cancels its request by closing the connection.
 
-        With a handshake a lost connection means nothing, and `notifications/cancelled` cancels; without, it is this.
+        In revisions with a handshake `notifications/cancelled` cancels, and a lost connection means nothing.
         """
-        return bool(self.revision) and self.revision not in _WITH_HANDSHAKE
+        return bool(self.revision) and self.revision not in _HANDSHAKE_REVISIONS
 
     @property
-    def takes_empty_events(self) -> bool:
-        """Whether the client takes an event that has an id and says nothing; older ones fail at it."""
-        return self.revision == _WITH_HANDSHAKE[-1]
+    def accepts_empty_events(self) -> bool:
+        """Whether the client accepts an event that has an id and no message. Older clients fail at it."""
+        return self.revision == _HANDSHAKE_REVISIONS[-1]
 
-    def mark(self, request_id: RequestId) -> str:
-        """What stands for the request `request_id` of the client's session: the same if it is sent again.
+    def idempotency_key(self, request_id: RequestId) -> str:
+        """Return the key of the request `request_id`: the same if the client's session sends it again.
 
-        A request without a session is one of its own.
+        Without a session every request has a key of its own.
         """
         if not self.session:
-            return self._fresh
+            return self._random_key
         return salted_hmac(_SALT, f"{self.session}:{json.dumps(request_id)}").hexdigest()
 
     def message_id(self, request_id: RequestId, arguments: dict[str, Any]) -> str:
-        """The `message_id` of the run that the request starts. Its beginning is `prefix(request_id)`."""
-        said = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
-        return f"{self.prefix(request_id)}{said}"
+        """Return the `message_id` of the run that the request starts. It begins with `message_id_prefix`."""
+        digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
+        return f"{self.message_id_prefix(request_id)}{digest}"
 
-    def prefix(self, request_id: RequestId) -> str:
-        return f"mcp-{self.mark(request_id)}-"
+    def message_id_prefix(self, request_id: RequestId) -> str:
+        return f"mcp-{self.idempotency_key(request_id)}-"
 
     def chat_session(self, request_id: RequestId, arguments: dict[str, Any]) -> str:
-        """The session in which the run is: the one that the call names, or one of its own."""
-        named = arguments.get("session_id")
-        return named if isinstance(named, str) and named else f"mcp-{self.mark(request_id)}"
+        """Return the session of the run: the one that the call names, or one of its own."""
+        name = arguments.get("session_id")
+        return name if isinstance(name, str) and name else f"mcp-{self.idempotency_key(request_id)}"

@@ -1,131 +1,72 @@
-"""An answer on its way: every event of a long call has an id, from which the call can be followed on any instance."""
+"""Resume points: where a client that lost the stream of a call continues, on any instance.
 
+The SDK (2.3.0) offers no event store in its stateless mode, so we put ids into the bytes of the events that it sends.
+"""
+
+import base64
 import json
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
-import orjson
+from agents_app.models.sessions import SESSION_ID
 
-from agents_app.mcp_server import protocol
-from agents_app.mcp_server.protocol import close
-from agents_app.mcp_server.requests import Asking, Place, new_session
-
-__all__ = ["answer", "close"]
-
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+RequestId = str | int
 
 _RETRY = 2000  # milliseconds that a client waits before it comes back: the official ones do so twice
 _EVENT = b"event: message"
+_PROGRESS_NOTIFICATION = b'"notifications/progress"'
 _PROGRESS = re.compile(rb'"progress":([0-9.]+)')
-_JSON = [(b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream")]
-_OURS = (b"accept", b"content-type", b"content-length", b"last-event-id")
+_PROGRESS_TEXT = re.compile(r"\d{1,15}(\.\d{1,6})?")
 
 
-async def answer(
-    scope: Message, body: bytes, receive: Receive, send: Send, asking: Asking, headers: dict[str, str]
-) -> None:
-    """Have the SDK answer; `headers` are those that every answer of ours has."""
-    place = asking.resumes
-    if place is not None:
-        body = _call_again(place)
-        scope = scope | {"method": "POST", "headers": _as_post(scope["headers"])}
-    else:
-        place = _place_of_call(body, asking)
-    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+@dataclass(slots=True)
+class ResumePoint:
+    """A place in the stream of one call. A client that lost the stream sends the id of its last event.
 
-    async def take() -> Message:
-        if (first := next(given, None)) is not None:
-            return first
-        message = await receive()
-        asking.gone = asking.gone or message["type"] == "http.disconnect"
-        return message
+    | bytes | meaning |
+    |---|---|
+    | `id: CALL~PROGRESS` CR LF | put before each event of the SDK |
+    | CALL | URL-safe Base64 of the JSON array `[request_id, progress_token, chat_session]` |
+    | PROGRESS | of the newest progress notification that was sent: up to 15 digits, "." and up to 6 digits |
+    | `event: message` | begins each event of the SDK; other bytes pass unchanged |
+    | `"progress":N` | in an event that has `"notifications/progress"`: the new PROGRESS |
+    | `id:`, `retry:`, `data: `, each with CR LF, and CR LF | the first event, which has an id and no message |
 
-    outgoing = _Outgoing(send, asking, headers, place, initializes=_is_initialize(body))
-    await protocol.handle(scope, take, outgoing.send, asking)
+    `chat_session` is the session of the run.
+    """
 
+    request_id: RequestId
+    progress_token: RequestId | None
+    chat_session: str
+    progress: str = "0"
 
-class _Outgoing:
-    """What the SDK sends, with what it leaves out in its stateless mode."""
+    def first_event(self) -> bytes:
+        """Return an event without a message, so that a client has an id before anything can be lost."""
+        return self._id_line() + f"retry: {_RETRY}\r\ndata: \r\n\r\n".encode()
 
-    def __init__(
-        self, send: Send, asking: Asking, headers: dict[str, str], place: Place | None, *, initializes: bool
-    ) -> None:
-        self._send = send
-        self._asking = asking
-        self._headers = headers
-        self._place = place
-        self._initializes = initializes
-        self._progress = f"{place.progress if place else 0}"
-        self._is_stream = False
+    def number(self, data: bytes) -> bytes:
+        """Return what the SDK sends with an id before it if it is an event; remember the progress that it reports."""
+        if not data.startswith(_EVENT):
+            return data
+        if _PROGRESS_NOTIFICATION in data and (match := _PROGRESS.search(data)):
+            self.progress = match[1].decode()
+        return self._id_line() + data
 
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await self._send(message | {"headers": self._dress(message)})
-            if self._is_stream and self._place is not None and self._asking.takes_empty_events:
-                # Before anything is said, so that nothing can be lost before the first id.
-                await self._send({"type": "http.response.body", "body": self._first(), "more_body": True})
-        else:
-            await self._send(message | {"body": self._numbered(bytes(message.get("body", b"")))})
+    @classmethod
+    def parse_id(cls, event_id: str) -> Self | None:
+        """Return the point of an event's id; None if the id is not one of ours."""
+        call, _, progress = event_id.partition("~")
+        try:
+            request_id, progress_token, chat_session = json.loads(base64.urlsafe_b64decode(call))
+        except (ValueError, TypeError, RecursionError):
+            return None
+        if not isinstance(request_id, str | int) or not isinstance(progress_token, str | int | None):
+            return None
+        if not re.match(SESSION_ID, str(chat_session)) or not _PROGRESS_TEXT.fullmatch(progress):
+            return None
+        return cls(request_id, progress_token, chat_session, progress)
 
-    def _dress(self, message: Message) -> list[tuple[bytes, bytes]]:
-        headers = {name.lower(): value for name, value in message.get("headers", ())}
-        self._is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-        for name, value in self._headers.items():
-            headers.setdefault(name.lower().encode(), value.encode("latin-1"))
-        headers.setdefault(b"cache-control", b"no-store")
-        if self._is_stream:
-            headers[b"x-accel-buffering"] = b"no"
-        if self._initializes and message["status"] == 200 and not self._asking.closing_cancels:
-            headers[b"mcp-session-id"] = new_session(self._asking.user).encode()
-        return list(headers.items())
-
-    def _first(self) -> bytes:
-        assert self._place is not None
-        return f"id: {self._place.event_id(self._progress)}\r\nretry: {_RETRY}\r\ndata: \r\n\r\n".encode()
-
-    def _numbered(self, body: bytes) -> bytes:
-        if self._place is None or not body.startswith(_EVENT):
-            return body
-        if found := _PROGRESS.search(body) if b'"notifications/progress"' in body else None:
-            self._progress = found[1].decode()
-        return f"id: {self._place.event_id(self._progress)}\r\n".encode() + body
-
-
-def _place_of_call(body: bytes, asking: Asking) -> Place | None:
-    """Where a call that can be followed again begins; None for all others."""
-    message = _decoded(body)
-    params = message.get("params")
-    if message.get("method") != "tools/call" or not isinstance(params, dict) or not asking.session:
-        return None
-    arguments, meta, request_id = params.get("arguments"), params.get("_meta"), message.get("id")
-    if params.get("name") != "run_agent" or not isinstance(arguments, dict) or not isinstance(request_id, str | int):
-        return None
-    token = meta.get("progressToken") if isinstance(meta, dict) else None
-    return Place(request_id, token, asking.chat_session(request_id, arguments))
-
-
-def _call_again(place: Place) -> bytes:
-    """The request that the client once made, for the SDK; what it was about is in the row of its run."""
-    meta = {} if place.token is None else {"_meta": {"progressToken": place.token}}
-    params = {"name": "run_agent", "arguments": {"message": ""}, **meta}
-    message = {"jsonrpc": "2.0", "id": place.request_id, "method": "tools/call", "params": params}
-    return json.dumps(message).encode()
-
-
-def _as_post(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name not in _OURS] + _JSON
-
-
-def _is_initialize(body: bytes) -> bool:
-    return _decoded(body).get("method") == "initialize"
-
-
-def _decoded(body: bytes) -> Message:
-    try:
-        message = orjson.loads(body)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
+    def _id_line(self) -> bytes:
+        call = json.dumps([self.request_id, self.progress_token, self.chat_session])
+        return f"id: {base64.urlsafe_b64encode(call.encode()).decode()}~{self.progress}\r\n".encode()

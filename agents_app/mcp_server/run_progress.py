@@ -1,4 +1,4 @@
-"""Waiting for a run: its steps are told as progress, its end is the answer."""
+"""Wait for a run: report its steps as progress, and its end as the result."""
 
 import asyncio
 import contextlib
@@ -24,64 +24,64 @@ from agents_app.event_log.vocabulary import (
 )
 from agents_app.exceptions import AgentError, SessionNotFound
 from agents_app.mcp_server.database import database
-from agents_app.mcp_server.requests import Asking
+from agents_app.mcp_server.requests import McpRequest
 from agents_app.models import Run, Step
 
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
-HEARTBEAT = 10.0  # seconds: clients give up after 60 in which they hear of no progress
-_A_LITTLE = 0.001  # progress: numbers must grow, and whole ones are events of the log
-_FIRST_LOOK, _LAST_LOOK = 0.05, 5.0  # seconds
-_SHOWN = 300  # characters
-_GOES_ON = "The run goes on: ask get_run, with its run_id, for what came of it."
-_NEEDS_PERSON = "A person must approve the tool call {tool} before the run goes on; then ask get_run for the answer."
+HEARTBEAT = 10.0  # seconds: clients give up after 60 without progress
+_STEP = 0.001  # of progress, which must grow: whole numbers are events of the log
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds
+_LONGEST_LINE = 300  # characters
+_STILL_RUNNING = "The run is still running: call get_run with its run_id for the result."
+_NEEDS_PERSON = "A person must approve the tool call {tool} before the run continues; then call get_run for the result."
 
 
-def told(content: dict[str, Any], *, text: str | None = None, is_error: bool = False) -> ToolResult:
-    """A result for programs, and the same, or `text`, for models."""
+def tool_result(content: dict[str, Any], *, text: str | None = None, is_error: bool = False) -> ToolResult:
+    """Return a result with `content` for programs, and the same as JSON, or `text`, for models."""
     return ToolResult(text or json.dumps(content, ensure_ascii=False), is_error=is_error, details=content)
 
 
-class Waiting:
+class RunProgress:
     """One client that waits for one run.
 
-    `seen`: the progress of a client that was told of the run's beginning before. `owns`: the run is what the client
-    asked for, so that it is stopped where the client says, by closing the connection, that it is not wanted any more.
+    `seen` is the progress that the client has received already, if it resumes. `owns` says that this request started
+    the run, so that a disconnect that cancels the request cancels the run.
     """
 
     def __init__(
-        self, run: Run, asking: Asking, report: Report, *, seen: float | None = None, owns: bool = True
+        self, run: Run, request: McpRequest, report: Report, *, seen: float | None = None, owns: bool = True
     ) -> None:
         self._run = run
-        self._asking = asking
+        self._request = request
         self._report = report
         self._seen = seen or 0.0
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
         self._is_new = seen is None
         self._owns = owns
         self._base = event_log.before_run(run)
         self._pending: dict[str, str] = {}  # calls that a person must approve: their tools
-        self._asked_for = asyncio.Event()
+        self._approval_requested = asyncio.Event()
 
     async def until_end(self, seconds: float | None) -> ToolResult:
-        """How the run stands at its end, when it waits for a person, or after so many seconds."""
+        """Return the run's state at its end, when it waits for a person, or after `seconds`."""
         try:
             if self._is_new and self._owns:
                 text = f"Run {self._run.pk} in session {self._run.session_id} is {self._run.status}."
-                await self._tell(self._seen + _A_LITTLE, text)
+                await self._report_progress(self._seen + _STEP, text)
             if not self._run.is_finished and seconds != 0:
                 with anyio.move_on_after(seconds):
                     await self._follow()
         except asyncio.CancelledError:
-            if self._owns and self._asking.gone and self._asking.closing_cancels:
+            if self._owns and self._request.is_disconnected and self._request.disconnect_cancels:
                 with anyio.CancelScope(shield=True):
-                    await self._stop()
+                    await self._cancel()
             raise
-        return self._answer(await database.run(_row, self._run))
+        return self._result(await database.run(_row, self._run))
 
-    async def _stop(self) -> None:
+    async def _cancel(self) -> None:
         with contextlib.suppress(AgentError):
-            await database.run(runs.cancel, self._run, by=self._asking.user.get_username())
+            await database.run(runs.cancel, self._run, by=self._request.user.get_username())
 
     async def _follow(self) -> None:
         problem: AgentError | None = None
@@ -96,94 +96,94 @@ class Waiting:
             raise problem
 
     async def _until_parked(self, scope: anyio.CancelScope) -> None:
-        """End the waiting where the run waits for a person. The frames that ask come before the row says so."""
+        """Stop waiting when the run waits for a person. The frames that request it come before the row says so."""
         while True:
-            await self._asked_for.wait()
-            pause = _FIRST_LOOK
+            await self._approval_requested.wait()
+            pause = _FIRST_PAUSE
             while self._pending:
                 with contextlib.suppress(AgentError):
                     if (await database.run(_row, self._run)).status == Run.Status.WAITING:
                         scope.cancel()
                         return
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LAST_LOOK)
-            self._asked_for.clear()
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            self._approval_requested.clear()
 
     async def _until_last_frame(self) -> None:
-        """Read the run to its end.
+        """Follow the run to its end.
 
         Raises:
-            NotWelcome: the client may not listen any more.
+            NotWelcome: the client's token expired or was revoked.
             SessionNotFound: the session was deleted.
         """
-        with revocation.staying(self._asking.caller) as gone:
-            followed = event_log.follow_run(self._run, self._base + int(self._seen))
-            async with contextlib.aclosing(batches(followed, gone, pause=HEARTBEAT)) as read:  # type: ignore[type-var]
-                async for events in read:
+        with revocation.staying(self._request.caller) as revoked:
+            stream = event_log.follow_run(self._run, self._base + int(self._seen))
+            async with contextlib.aclosing(batches(stream, revoked, pause=HEARTBEAT)) as batches_of_run:  # type: ignore[type-var]
+                async for events in batches_of_run:
                     for event in events:
-                        await self._take(event)
-                    if time.monotonic() > self._told_at + HEARTBEAT:
-                        await self._tell(self._seen + _A_LITTLE, "The run goes on.")
+                        await self._handle(event)
+                    if time.monotonic() > self._reported_at + HEARTBEAT:
+                        await self._report_progress(self._seen + _STEP, "The run continues.")
 
-    async def _take(self, event: Event) -> None:
+    async def _handle(self, event: Event) -> None:
         if event.frame.is_delta:
             return
         data = event.data
         if text := _line(data):
-            await self._tell(float(event.seq - self._base), text)
+            await self._report_progress(float(event.seq - self._base), text)
         match data:
             case ApprovalRequired():
                 self._pending[data.tool_call_id] = data.tool_name
-                self._asked_for.set()
+                self._approval_requested.set()
             case ApprovalResolved():
                 self._pending.pop(data.tool_call_id, None)
 
-    async def _tell(self, progress: float, text: str) -> None:
+    async def _report_progress(self, progress: float, text: str) -> None:
         if progress > self._seen:
-            self._seen, self._told_at = progress, time.monotonic()
+            self._seen, self._reported_at = progress, time.monotonic()
             await self._report(round(progress, 3), None, text)
 
-    def _answer(self, run: Run) -> ToolResult:
+    def _result(self, run: Run) -> ToolResult:
         content = {"run_id": str(run.pk), "session_id": run.session_id, "status": str(run.status)}
         match run.status:
             case Run.Status.COMPLETED:
-                return told(content | {"result": run.result}, text=run.result)
+                return tool_result(content | {"result": run.result}, text=run.result)
             case Run.Status.FAILED:
-                return told(content | {"error": run.error}, text=f"The run failed: {run.error}", is_error=True)
+                return tool_result(content | {"error": run.error}, text=f"The run failed: {run.error}", is_error=True)
             case Run.Status.CANCELLED:
-                return told(content, text="The run was cancelled.", is_error=True)
+                return tool_result(content, text="The run was cancelled.", is_error=True)
             case Run.Status.WAITING:
-                named = ", ".join(self._pending.values()) or "that it wants to make"
-                return told(content | {"note": _NEEDS_PERSON.format(tool=named)})
-        return told(content | {"note": _GOES_ON})
+                tools = ", ".join(self._pending.values()) or "that it requests"
+                return tool_result(content | {"note": _NEEDS_PERSON.format(tool=tools)})
+        return tool_result(content | {"note": _STILL_RUNNING})
 
 
 def _row(run: Run) -> Run:
-    """The run as it is now.
+    """Return the run as it is now.
 
     Raises:
         SessionNotFound: it was deleted.
     """
     with storage_errors():
-        found = Run.objects.filter(pk=run.pk).first()
-    if found is None:
+        current = Run.objects.filter(pk=run.pk).first()
+    if current is None:
         raise SessionNotFound("The run's session was deleted.")
-    return found
+    return current
 
 
 def _line(data: EventData | None) -> str:
-    """Describe an event to people in a line; empty if they need not know it."""
+    """Return an event as a line for people; empty for events that they need not see."""
     match data:
         case ReasoningStart():
-            return f"{data.agent} has begun."
+            return f"{data.agent} has started."
         case ReasoningStep(type=Step.Kind.THOUGHT):
-            return " ".join(data.content.split())[:_SHOWN]
+            return " ".join(data.content.split())[:_LONGEST_LINE]
         case ReasoningStep(type=Step.Kind.TOOL_USE):
             return f"Calls {data.tool_name}."
         case ReasoningStep(type=Step.Kind.TOOL_RESULT):
             return f"{data.tool_name} {'failed' if data.is_error is True else 'has answered'}."
         case Retry():
-            return f"The model is asked again: {data.reason}"[:_SHOWN]
+            return f"The model request is retried: {data.reason}"[:_LONGEST_LINE]
         case ApprovalRequired():
             return f"A person must approve {data.tool_name}."
     return ""

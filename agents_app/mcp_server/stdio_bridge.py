@@ -1,5 +1,7 @@
-"""A bridge for programs that start their MCP servers as processes: stdio on this side, a running server's /mcp on the
-other. It keeps nothing, so what has begun goes on there when it ends."""
+"""Connect a program that starts its MCP servers as processes to /mcp of a running server.
+
+The bridge keeps nothing: runs continue on the server when it ends.
+"""
 
 import asyncio
 import contextlib
@@ -17,32 +19,32 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
 _CONNECT_TIMEOUT = 10.0  # seconds
-_SILENCE = 60.0  # seconds; the server says something every 15
+_SILENCE = 60.0  # seconds; the server sends something every 15
 
 
 class Unreachable(Exception):
-    """The server cannot be used; the text says why."""
+    """The server cannot be used, for the reason in the text."""
 
 
 async def bridge(url: str, token: str) -> None:
     """Serve MCP on stdin and stdout until stdin closes.
 
     Raises:
-        Unreachable: there is no server at `url`, or it does not take the token.
+        Unreachable: there is no server at `url`, or it rejects the token.
     """
     async with _connected(url, token) as client:
         server = _make_server(client, calls := _Calls())
         async with stdio_server() as (incoming, outgoing), anyio.create_task_group() as group:
-            given, taken = anyio.create_memory_object_stream[SessionMessage | Exception]()
-            group.start_soon(_pass_on, incoming, given, calls)
-            await server.run(taken, outgoing, server.create_initialization_options())
+            incoming_sender, incoming_copy = anyio.create_memory_object_stream[SessionMessage | Exception]()
+            group.start_soon(_forward, incoming, incoming_sender, calls)
+            await server.run(incoming_copy, outgoing, server.create_initialization_options())
 
 
 class _Calls:
-    """Calls at the server. Those that the client cancels are cancelled there; the end of stdin is no cancel."""
+    """Open calls. If the client cancels one, it is cancelled on the server; the end of stdin cancels none."""
 
     def __init__(self) -> None:
-        self.is_over = False
+        self.is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def make(self, call: Coroutine[Any, Any, types.CallToolResult]) -> types.CallToolResult:
@@ -52,21 +54,21 @@ class _Calls:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self.is_over:
+            if not self.is_closed:
                 task.cancel()
             raise
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever could be told has gone
+            task.exception()  # marks it as retrieved: nobody is left to receive it
 
 
-async def _pass_on(incoming: Any, given: Any, calls: _Calls) -> None:
-    async with given:
+async def _forward(incoming: Any, outgoing: Any, calls: _Calls) -> None:
+    async with outgoing:
         async for message in incoming:
-            await given.send(message)
-        calls.is_over = True
+            await outgoing.send(message)
+        calls.is_closed = True
 
 
 @contextlib.asynccontextmanager
@@ -80,16 +82,16 @@ async def _connected(url: str, token: str) -> AsyncIterator[Client]:
 
 
 async def _check(http: httpx2.AsyncClient, url: str) -> None:
-    """See that somebody answers before the client's own words for that are printed, which are long."""
+    """Check that a server answers: the errors of the SDK's client are long."""
     ping = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
     try:
-        answer = await http.post(url, json=ping, headers={"Accept": "application/json, text/event-stream"})
+        response = await http.post(url, json=ping, headers={"Accept": "application/json, text/event-stream"})
     except httpx2.HTTPError as error:
-        raise Unreachable(f"No server answers at {url}: start it, or name another one with --url. ({error})") from None
-    if answer.status_code == 401:
-        raise Unreachable("The server asks for a token: put one into AINTANDEM_TOKEN. `manage.py create_token` does.")
-    if answer.status_code != 200:
-        raise Unreachable(f"{url} answers with status {answer.status_code}: it is not an MCP server of ours.")
+        raise Unreachable(f"No server answers at {url}: start it, or set --url. ({error})") from None
+    if response.status_code == 401:
+        raise Unreachable("The server requires a token: set AINTANDEM_TOKEN to one of `manage.py create_token`.")
+    if response.status_code != 200:
+        raise Unreachable(f"{url} responds with {response.status_code}: it is not the MCP server of this product.")
 
 
 def _make_server(client: Client, calls: _Calls) -> Server:
@@ -103,14 +105,14 @@ def _make_server(client: Client, calls: _Calls) -> Server:
         except (MCPError, httpx2.HTTPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
             if isinstance(error, MCPError) and error.code == types.INVALID_PARAMS:
                 raise
-            text = f"The server was lost: {error or type(error).__name__}. What has begun goes on there: ask get_run."
+            text = f"The connection was lost: {error or type(error).__name__}. The run continues: call get_run."
             return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
-    about = client.server_info
+    info = client.server_info
     return Server(
-        about.name if about else "aintandem",
-        title=about.title if about else None,
-        version=about.version if about else "",
+        info.name if info else "aintandem",
+        title=info.title if info else None,
+        version=info.version if info else "",
         instructions=client.instructions,
         on_list_tools=list_tools,
         on_call_tool=call_tool,

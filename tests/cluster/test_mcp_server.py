@@ -22,7 +22,7 @@ def test_a_call_outlives_each_instance(whole: FaultyCluster, model: FakeModel, n
             progress = Progress()
             asked = {"message": "go", "agent_name": name}
             call = asyncio.create_task(connected.call_tool("run_agent", asked, progress_callback=progress))
-            await progress.seen("has begun")
+            await progress.seen("has started")
             await asyncio.to_thread(model.wait_for_request, name)
             for web in ("web-1", "web-2"):
                 await asyncio.to_thread(whole.kill, web)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
-from agents_app.mcp_server.requests import Place
+from agents_app.mcp_server.resumption import ResumePoint
 from tests.harness.clients.mcp_client import LEGACY, MODERN, Progress, Raw, client, events, run
 from tests.harness.daemon import free_port, program
 from tests.harness.fakes.mcp_servers import FOLDER
@@ -59,9 +59,9 @@ def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, n
             said = result.structured_content
             assert (said["status"], said["result"]) == ("completed", "It is 42.")
             assert said["run_id"] in progress.lines[0]
-            told = [line for line in progress.lines[1:] if line != "The run goes on."]  # said where it takes long
+            told = [line for line in progress.lines[1:] if line != "The run continues."]  # said where it takes long
             assert told == [
-                f"{who} has begun.", "I calculate.", "Calls calculate.", "calculate has answered.",
+                f"{who} has started.", "I calculate.", "Calls calculate.", "calculate has answered.",
             ]  # fmt: skip
             assert progress.numbers == sorted(set(progress.numbers))
             status, row = product.request("GET", f"/v1/runs/{said['run_id']}")
@@ -145,7 +145,8 @@ def test_who_loses_the_connection_goes_on_from_the_last_event(product, speak, ag
 
 def test_nothing_is_known_of_a_call_that_never_came(product, speak, name):
     raw = speak(product)
-    answer = raw.send("GET", Last_Event_ID=Place(9, None, name).event_id("0"))
+    never_sent = ResumePoint(9, None, name).first_event().split()[1].decode()
+    answer = raw.send("GET", Last_Event_ID=never_sent)
     error = next(message for _, message in events(answer) if message)
     assert (error["id"], error["result"]["isError"]) == (9, True)
     assert raw.send("GET", Last_Event_ID="rubbish").status == 405

@@ -1,4 +1,4 @@
-"""System checks: settings that would be dangerous, or would not do what they look like. `manage.py check`."""
+"""System checks of `manage.py check`: settings that are dangerous or have no effect."""
 
 from urllib.parse import urlsplit
 
@@ -11,37 +11,37 @@ from agents_app.observability import tracing as traces
 
 @register("agents_app")
 def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
-    """Without sign-in, every caller is the administrator: nobody else may be able to call."""
+    """Without sign-in every caller is an administrator, so only this machine may connect."""
     if settings.AUTH_REQUIRED:
         return []
-    found: list[CheckMessage] = []
+    errors: list[CheckMessage] = []
     if not is_loopback(settings.HOST):
-        found.append(
+        errors.append(
             Error(
-                f"HOST is {settings.HOST!r} and nobody has to sign in: all who reach it are administrators.",
+                f"HOST is {settings.HOST!r} and no sign-in is required: everyone who reaches it is an administrator.",
                 hint="Set HOST to 127.0.0.1, or AUTH_REQUIRED=true.",
                 id="agents_app.E001",
             )
         )
     if "*" in settings.ALLOWED_HOSTS:
-        found.append(
+        errors.append(
             Error(
-                "ALLOWED_HOSTS has '*', and nobody has to sign in: any web page could rebind its name to us.",
-                hint="List the names that people type into their browser.",
+                "ALLOWED_HOSTS has '*', and no sign-in is required: any web page can connect by DNS rebinding.",
+                hint="List the host names that people type into their browser.",
                 id="agents_app.E002",
             )
         )
-    return found
+    return errors
 
 
 @register("agents_app")
 def debug(app_configs, **kwargs) -> list[CheckMessage]:
-    """DEBUG's error pages show settings and local variables."""
+    """The error pages of DEBUG show settings and local variables."""
     if not settings.DEBUG or is_loopback(settings.HOST):
         return []
     return [
         Error(
-            f"DEBUG is on, and HOST is {settings.HOST!r}: error pages would show our insides to others.",
+            f"DEBUG is on, and HOST is {settings.HOST!r}: error pages show settings to others.",
             hint="Unset DEBUG, or set HOST to 127.0.0.1.",
             id="agents_app.E003",
         )
@@ -50,11 +50,11 @@ def debug(app_configs, **kwargs) -> list[CheckMessage]:
 
 @register("agents_app")
 def origins(app_configs, **kwargs) -> list[CheckMessage]:
-    """An origin is a scheme, a host and maybe a port; anything else would never match."""
+    """An origin is a scheme, a host and maybe a port; anything else never matches."""
     return [
         Error(
-            f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin.",
-            hint="Write it as https://app.example.com, with the port where it is not the usual one.",
+            f"CORS_ALLOWED_ORIGINS has {origin!r}, which is not an origin.",
+            hint="Write it as https://app.example.com, with the port if it is not the default.",
             id="agents_app.E004",
         )
         for origin in settings.CORS_ALLOWED_ORIGINS
@@ -73,7 +73,7 @@ def _is_origin(text: str) -> bool:
 
 @register("agents_app")
 def retention(app_configs, **kwargs) -> list[CheckMessage]:
-    """A negative age would prune what is yet to come."""
+    """A negative age would delete everything."""
     kinds = ("EVENT", "ARTIFACT", "RUN", "HISTORY")
     names = [*(f"{kind}_RETENTION_DAYS" for kind in kinds), "KEEP_RUNS_PER_SESSION"]
     return [
@@ -89,6 +89,6 @@ def retention(app_configs, **kwargs) -> list[CheckMessage]:
 
 @register("agents_app")
 def tracing(app_configs, **kwargs) -> list[CheckMessage]:
-    """Traces that somebody asked for in words that we do not know would be missed in silence."""
+    """Tracing that is configured in an unknown way would be missing silently."""
     problem = traces.problem()
     return [Error(problem, hint="See docs/operations.md.", id="agents_app.E006")] if problem else []

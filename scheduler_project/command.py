@@ -1,4 +1,4 @@
-"""The command line: `manage.py` in a checkout, `aintandem` where the package is installed."""
+"""The command line: `manage.py` in a checkout, `aintandem` if the package is installed."""
 
 import gc
 import os
@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
-    gc.set_threshold(50_000, 20, 50)  # what is imported stays: looking for garbage in it took a tenth of each start
+    """Run the command in the arguments."""
+    gc.set_threshold(50_000, 20, 50)  # imported modules stay: searching them for garbage took a tenth of each start
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scheduler_project.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

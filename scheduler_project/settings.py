@@ -1,4 +1,4 @@
-"""Settings, all from the environment (https://12factor.net/config). A wrong value stops the start."""
+"""Settings, all from environment variables (https://12factor.net/config). An invalid value stops the start."""
 
 import datetime
 import logging
@@ -19,15 +19,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
 
 
-def _usual_var_dir() -> Path:
-    """In a checkout its `var`; where the package is installed, the user's folder for data."""
+def _default_var_dir() -> Path:
+    """Return `var` in a checkout, or the data folder of the user if the package is installed."""
     if (BASE_DIR / "manage.py").exists():
         return BASE_DIR / "var"
     return env.path("XDG_DATA_HOME", Path.home() / ".local" / "share") / "aintandem"
 
 
 def _secret_key(var_dir: Path) -> str:
-    """The key kept in VAR_DIR, made at the first start: unlike a default in the code, nobody knows it."""
+    """Return the key in VAR_DIR, which the first start creates: a default in the code would be public."""
     path = var_dir / "secret_key"
     if not path.exists():
         var_dir.mkdir(parents=True, exist_ok=True)
@@ -37,20 +37,20 @@ def _secret_key(var_dir: Path) -> str:
 
 
 def _proxy_header(text: str) -> tuple[str, str] | None:
-    """X-Forwarded-Proto, or X-Forwarded-Proto:https, as Django wants it."""
+    """Convert `X-Forwarded-Proto` or `X-Forwarded-Proto:https` to the form of Django."""
     name, _, value = text.partition(":")
     return (f"HTTP_{name.strip().upper().replace('-', '_')}", value.strip() or "https") if name.strip() else None
 
 
 try:
-    VAR_DIR = Path(env.str("VAR_DIR", str(_usual_var_dir()))).resolve()
+    VAR_DIR = Path(env.str("VAR_DIR", str(_default_var_dir()))).resolve()
     HOST = env.str("HOST", "127.0.0.1")
     PORT = env.int("PORT", 8000)
     DEBUG = env.bool("DEBUG", False)
     REDIS_URL = env.str("REDIS_URL", "")
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
-    # Nobody has to sign in on a laptop, where only its own programs come in.
+    # No sign-in on a laptop, where only its own programs can connect.
     AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not (DATABASE_URL.startswith("sqlite") and is_loopback(HOST)))
     SECRET_KEY = env.str("SECRET_KEY", "")
     SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
@@ -58,7 +58,7 @@ try:
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
     CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
-    # What is older is deleted each day at PRUNE_AT, in UTC; 0: it stays.
+    # Older data is deleted each day at PRUNE_AT, in UTC; 0 keeps it.
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
     ARTIFACT_RETENTION_DAYS = env.int("ARTIFACT_RETENTION_DAYS", 0)
     RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 0)
@@ -70,7 +70,7 @@ try:
     HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
     HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
     TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
-    # Limits; 0 is none. In the open mode all callers look the same, so one of them could use up everybody's share.
+    # Limits; 0 is none. Without sign-in all callers look the same, so one could use up the limit of all.
     REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
     REQUESTS_PER_MINUTE_PER_ADDRESS = env.int("REQUESTS_PER_MINUTE_PER_ADDRESS", 12_000 if AUTH_REQUIRED else 0)
     LOGIN_FAILURES = env.int("LOGIN_FAILURES", 10)
@@ -87,26 +87,26 @@ try:
     LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.str("LOG_FORMAT", "text")
     METRICS_TOKEN = env.str("METRICS_TOKEN", "")
-    METRICS_HOST = env.str("METRICS_HOST", "127.0.0.1")  # of a worker, which listens only where METRICS_PORT says so
+    METRICS_HOST = env.str("METRICS_HOST", "127.0.0.1")  # of a worker, which listens only if METRICS_PORT is set
     METRICS_PORT = env.int("METRICS_PORT", 0)
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
 
-# Embedded: one process with everything in it. Otherwise web and worker processes share PostgreSQL and Redis.
+# Embedded: one process does everything. Otherwise web and worker processes share PostgreSQL and Redis.
 EMBEDDED = DATABASE_URL.startswith("sqlite")
 if EMBEDDED and REDIS_URL:
     raise ImproperlyConfigured(
-        "REDIS_URL is set, but the database is SQLite, which one process has for itself. For many instances set "
+        "REDIS_URL is set, but the database is SQLite, which only one process can use. For many instances set "
         "DATABASE_URL to a PostgreSQL database too; for one, leave REDIS_URL unset."
     )
 if not EMBEDDED and not DATABASE_URL.startswith(("postgres://", "postgresql://")):
     raise ImproperlyConfigured("DATABASE_URL must begin with sqlite:// or postgresql://.")
 if not EMBEDDED and not REDIS_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL names PostgreSQL, so workers and web processes are separate: they need REDIS_URL between them."
+        "DATABASE_URL is PostgreSQL, so workers and web processes are separate: set REDIS_URL to connect them."
     )
 if not EMBEDDED and not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is not set: all instances must share one, and nobody else may know it.")
+    raise ImproperlyConfigured("SECRET_KEY is not set: set one secret key for all instances.")
 if WORKER_CONCURRENCY < 1:
     raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")
 if LOG_FORMAT not in ("text", "json"):
@@ -117,7 +117,7 @@ SECRET_KEY = SECRET_KEY or _secret_key(VAR_DIR)
 
 INSTALLED_APPS = [
     "daphne",
-    "agents_app",  # before the admin, some of whose templates it replaces
+    "agents_app",  # before the admin, because it replaces some of its templates
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -165,7 +165,7 @@ TEMPLATES = [
 
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
 if EMBEDDED:
-    # For tests a file, not memory: the log has threads and connections of its own.
+    # Tests use a file, not memory: the log has its own threads and connections.
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -176,18 +176,18 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
-        # Whoever freezes in a transaction keeps its locks: from other workers, it must not for as long as a lease.
+        # A process that hangs in a transaction keeps its locks; it must lose them before a lease of 10 s ends.
         # A migration or an import may compute for longer than that between two statements.
         "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f}"
         + ("" if {"migrate", "import"} & {*sys.argv[1:2]} else " -c idle_in_transaction_session_timeout=5000"),
-        # With more patience, a pool that lost its database tries again ever more slowly.
+        # With a longer timeout, a pool that lost its database retries ever more slowly.
         "pool": {"min_size": 0, "max_size": 20, "timeout": 3, "reconnect_timeout": 2},
     }
     INSTALLED_APPS.insert(INSTALLED_APPS.index("agents_app"), "procrastinate.contrib.django")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:
-    # A message of this layer is never queued in Redis, so nothing there expires or fills up.
+    # This layer never queues messages in Redis, so nothing there expires or fills up.
     _redis = {
         "address": REDIS_URL,
         "socket_connect_timeout": 2,
@@ -204,7 +204,7 @@ else:
             "CONFIG": {"capacity": 1000, "group_expiry": 10 * 365 * 86400},
         }
     }
-# What is counted for limits: together in Redis; in this process where there is none, or while it does not answer.
+# Counters of limits: in Redis, or in this process if there is no Redis or it does not answer.
 _local_counters = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 CACHES = {"default": _local_counters, "local": _local_counters | {"LOCATION": "local"}}
 if REDIS_URL:
@@ -214,7 +214,7 @@ if REDIS_URL:
         "KEY_PREFIX": "aintandem",
         "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
     }
-# Sessions share this many channel-layer groups: one carrier a flush is cheapest, until there are many web processes.
+# Number of channel-layer groups for sessions: one message per flush is cheapest, until there are many web processes.
 LIVE_BUCKETS = 2 if REDIS_URL else 1
 
 LANGUAGE_CODE = "en-us"
@@ -230,7 +230,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = HSTS_SECONDS
-# Whether other names of the domain are served by HTTPS alone is not ours to promise.
+# We cannot promise that other subdomains are served over HTTPS only.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -250,9 +250,9 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "agents_app.api.errors.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-# Of knox the library: API tokens, kept as their hash. Who makes one says when it expires.
+# knox stores API tokens as hashes. Each token has its own time of expiry.
 KNOX_TOKEN_MODEL = "agents_app.ApiToken"  # noqa: S105
-MIGRATION_MODULES = {"knox": None}  # its own table would be made all the same, and stand in the way of a flush
+MIGRATION_MODULES = {"knox": None}  # otherwise its own table is created too, and blocks a flush
 REST_KNOX = {"TOKEN_PREFIX": "aintandem_", "TOKEN_TTL": None}
 SPECTACULAR_SETTINGS = {
     "TITLE": PRODUCT_NAME,
@@ -288,11 +288,11 @@ LOGGING = {
     "loggers": {
         "daphne": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
-        "opentelemetry": {"level": "ERROR"},  # of a collector that is away one line is enough, not one for each try
+        "opentelemetry": {"level": "ERROR"},  # one line about an unavailable collector is enough, not one per attempt
         "mcp": {"level": "WARNING"},
         "procrastinate": {"level": "WARNING"},
-        "psycopg.pool": {"level": "ERROR"},  # whoever asks it says in better words that the database is away
-        # A client's 4xx is an answer, not an event for the operator.
+        "psycopg.pool": {"level": "ERROR"},  # callers report an unavailable database more clearly
+        # A 4xx is the client's error, not an event for the operator.
         "django.request": {"level": "ERROR"},
     },
 }

@@ -1,4 +1,4 @@
-"""Configuration as files: read YAML, say what it would change, change it, and write it back."""
+"""Configuration as files: read YAML, show what it changes, apply it, and write it back."""
 
 from agents_app.configuration.apply import Change, Outcome, apply
 from agents_app.configuration.dumping import dump

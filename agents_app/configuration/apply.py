@@ -1,4 +1,4 @@
-"""Items → changes: everything is tried in one transaction, and kept only if all of it can be."""
+"""Apply items to the database in one transaction: all of them or none."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ _SECRET = {"api_key", "webhook_secret", "env", "headers"}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one row: `+` made, `~` changed, `-` deleted. `fields`: name, before, after."""
+    """A change of one row: `+` created, `~` changed, `-` deleted. `fields` has name, before and after."""
 
     sign: str
     kind: str
@@ -57,27 +57,27 @@ class Change:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was, or would be, changed."""
+    """The changes that were made, or would be."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: int = 0
 
     def __str__(self) -> str:
         count = {sign: sum(change.sign == sign for change in self.changes) for sign in "+~-"}
-        told = [line for change in self.changes for line in change.lines()]
-        told.append(f"{count['+']} made, {count['~']} changed, {count['-']} deleted, {self.unchanged} as they were.")
-        return "\n".join(told)
+        lines = [line for change in self.changes for line in change.lines()]
+        lines.append(f"{count['+']} created, {count['~']} changed, {count['-']} deleted, {self.unchanged} unchanged.")
+        return "\n".join(lines)
 
 
 class _Undo(Exception):
-    """Roll everything back."""
+    """Rolls the transaction back."""
 
 
 def apply(items: list[Item], *, dry_run: bool = False, prune: bool = False) -> Outcome:
-    """Make the rows what the items say, all or none. `prune`: delete the rows of their kinds that nobody mentions.
+    """Write the rows of the items, all or none. `prune` deletes the other rows of the kinds that the items have.
 
     Raises:
-        ConfigurationError: something cannot be; nothing was changed.
+        ConfigurationError: an item is invalid; nothing was changed.
     """
     outcome = Outcome()
     problems: list[Problem] = []
@@ -99,44 +99,44 @@ def apply(items: list[Item], *, dry_run: bool = False, prune: bool = False) -> O
 
 
 def _write(item: Item, outcome: Outcome, problems: list[Problem]) -> None:
-    """Save the row; where that changes nothing, leave it as it was."""
-    known = ROWS[item.kind].objects.filter(name=item.name).first()
-    context = {"request": SimpleNamespace(user=local_administrator(), method="PUT" if known else "POST")}
-    serializer = SERIALIZERS[item.kind](known, data={"name": item.name, **item.fields}, context=context)
+    """Save the row. If that changes nothing, roll back, so that its `updated_at` stays."""
+    existing = ROWS[item.kind].objects.filter(name=item.name).first()
+    context = {"request": SimpleNamespace(user=local_administrator(), method="PUT" if existing else "POST")}
+    serializer = SERIALIZERS[item.kind](existing, data={"name": item.name, **item.fields}, context=context)
     if not serializer.is_valid():
         problems += _problems(item, serializer.errors)
         return
-    before = _said(item.kind, known.pk, context) if known else {}
+    before = _values(item.kind, existing.pk, context) if existing else {}
     point = transaction.savepoint()
-    row = serializer.save(**({"owner": local_administrator()} if item.kind == "tasks" and known is None else {}))
-    after = _said(item.kind, row.pk, context)
+    row = serializer.save(**({"owner": local_administrator()} if item.kind == "tasks" and existing is None else {}))
+    after = _values(item.kind, row.pk, context)
     changed = tuple(
         (name, before.get(name), value)
         for name, value in after.items()
-        if (before.get(name) != value if known else name in item.fields)
+        if (before.get(name) != value if existing else name in item.fields)
     )
-    if known is not None and not changed:
+    if existing is not None and not changed:
         transaction.savepoint_rollback(point)
         outcome.unchanged += 1
     else:
         transaction.savepoint_commit(point)
-        outcome.changes.append(Change("~" if known else "+", item.kind, item.name, changed))
+        outcome.changes.append(Change("~" if existing else "+", item.kind, item.name, changed))
 
 
-def _said(kind: str, pk: Any, context: dict[str, Any]) -> dict[str, Any]:
-    """All that a file could say of the row, secrets included."""
+def _values(kind: str, pk: Any, context: dict[str, Any]) -> dict[str, Any]:
+    """Return all fields of the row that a file can set, with secrets."""
     row = ROWS[kind].objects.get(pk=pk)
-    said = SERIALIZERS[kind](row, context=context).data
-    told = {name: value for name, value in said.items() if name not in NOT_CONFIGURATION}
-    return told | {name: getattr(row, name) for name in _SECRET if hasattr(row, name)}
+    data = SERIALIZERS[kind](row, context=context).data
+    values = {name: value for name, value in data.items() if name not in NOT_CONFIGURATION}
+    return values | {name: getattr(row, name) for name in _SECRET if hasattr(row, name)}
 
 
 def _prune(items: list[Item], outcome: Outcome, problems: list[Problem]) -> None:
     for kind in reversed(KINDS):
-        named = {item.name for item in items if item.kind == kind}
-        if not named:
+        names = {item.name for item in items if item.kind == kind}
+        if not names:
             continue
-        for row in ROWS[kind].objects.exclude(name__in=named):
+        for row in ROWS[kind].objects.exclude(name__in=names):
             name, file = row.name, next(item.file for item in items if item.kind == kind)
             try:
                 if kind == "agents" and Run.objects.unfinished().filter(agent=row).exists():
@@ -144,19 +144,19 @@ def _prune(items: list[Item], outcome: Outcome, problems: list[Problem]) -> None
                 with transaction.atomic():
                     row.delete()
             except ProtectedError as error:
-                needed = ", ".join(sorted(f"{o._meta.verbose_name} {str(o)[:60]!r}" for o in error.protected_objects))
-                problems.append(Problem(file, 0, f"{kind}.{name} cannot be deleted: it is needed by {needed}."))
+                users = sorted(f"{row._meta.verbose_name} {str(row)[:60]!r}" for row in error.protected_objects)
+                problems.append(Problem(file, 0, f"{kind}.{name} cannot be deleted: it is used by {', '.join(users)}."))
             else:
                 outcome.changes.append(Change("-", kind, name))
 
 
 def _problems(item: Item, errors: Any, path: str = "") -> Iterable[Problem]:
-    for name, said in errors.items():
+    for name, messages in errors.items():
         top = path or name
-        if isinstance(said, dict):
-            yield from _problems(item, {f"{name}.{inner}": what for inner, what in said.items()}, top)
+        if isinstance(messages, dict):
+            yield from _problems(item, {f"{name}.{inner}": details for inner, details in messages.items()}, top)
             continue
-        for message in said if isinstance(said, list) else [said]:
+        for message in messages if isinstance(messages, list) else [messages]:
             where = "" if name in ("non_field_errors", "__all__") else f"{name}: "
             yield item.problem(f"{item.kind}.{item.name}: {where}{message}", top)
 

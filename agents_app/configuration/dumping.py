@@ -1,4 +1,4 @@
-"""Rows → YAML that `load_config` reads again. Secrets are left out: a key that is stored here stays here."""
+"""Write rows as YAML for `load_config`, without stored secrets."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from agents_app.models.env_variables import MASK
 
 
 def dump() -> str:
-    """All that is configured, as YAML. What has its default value is left out, and so are secrets."""
+    """Return the configuration as YAML, without default values and stored secrets."""
     context = {"request": SimpleNamespace(user=local_administrator(), method="GET")}
     document = {
         kind: {row.name: _fields(kind, row, context) for row in ROWS[kind].objects.order_by("name")} for kind in KINDS
@@ -20,26 +20,23 @@ def dump() -> str:
 
 
 def _fields(kind: str, row: Any, context: dict[str, Any]) -> dict[str, Any]:
-    said = SERIALIZERS[kind](row, context=context).data
-    return {
-        name: kept
-        for name, value in said.items()
-        if name not in NOT_CONFIGURATION and name != "name" and (kept := _shown(value)) != _default(row, name)
-    }
+    data = SERIALIZERS[kind](row, context=context).data
+    values = {name: _without_secrets(value) for name, value in data.items() if name not in {*NOT_CONFIGURATION, "name"}}
+    return {name: value for name, value in values.items() if value != _default(row, name)}
 
 
-def _shown(value: Any) -> Any:
+def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _shown(inner) for key, inner in value.items() if inner not in (None, MASK)}
-    return [_shown(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _without_secrets(inner) for key, inner in value.items() if inner not in (None, MASK)}
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _default(row: Any, name: str) -> Any:
-    """What the row would have if nobody said anything."""
+    """Return the default value of a field."""
     if name in ("mcp_servers",):
         return []
     if name in ("parameters",):
         return {}
-    known = {field.name for field in row._meta.get_fields()}
-    value = row._meta.get_field(name).get_default() if name in known else None
+    names = {field.name for field in row._meta.get_fields()}
+    value = row._meta.get_field(name).get_default() if name in names else None
     return "" if value is None and name in ("base_url",) else value

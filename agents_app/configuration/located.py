@@ -1,4 +1,4 @@
-"""What is wrong with files, and where; and mappings that know their lines."""
+"""Problems with their file and line, and mappings that know their lines."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where. `line` counts from 1; 0 is the file as a whole."""
+    """A problem of a file. `line` counts from 1; 0 stands for the whole file."""
 
     file: str
     line: int
@@ -18,7 +18,7 @@ class Problem:
 
 
 class ConfigurationError(Exception):
-    """The files cannot be used: `problems` says why. Nothing was changed."""
+    """The files cannot be used, for these problems. Nothing was changed."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

@@ -1,4 +1,4 @@
-"""YAML files → items: what each row should be, with the file and line that say so."""
+"""Read YAML files as items: the fields of each row, with their file and lines."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ KINDS = ("providers", "mcp_servers", "agents", "tasks")  # each may refer to tho
 
 @dataclass(slots=True)
 class Item:
-    """One row as a file wants it: `fields` in the words of the REST API, `lines` where each of them is said."""
+    """One row of a file: `fields` as in the REST API, `lines` with the line of each."""
 
     kind: str
     name: str
@@ -35,10 +35,10 @@ class Item:
 
 
 def read(files: Iterable[Path]) -> list[Item]:
-    """The items of all the files, in the order in which they can be written.
+    """Return the items of all files, in the order in which they can be written.
 
     Raises:
-        ConfigurationError: a file is not there, is no YAML, or says something that we do not know.
+        ConfigurationError: a file is missing or not YAML, or has an unknown section.
     """
     problems: list[Problem] = []
     documents: list[tuple[str, Located]] = []
@@ -50,7 +50,7 @@ def read(files: Iterable[Path]) -> list[Item]:
     if problems:
         raise ConfigurationError(problems)
     items = [item for name, document in documents for item in _items(name, document, problems)]
-    problems += _doubled(items)
+    problems += _duplicates(items)
     if problems:
         raise ConfigurationError(problems)
     return sorted(items, key=lambda item: KINDS.index(item.kind))
@@ -65,30 +65,30 @@ def _items(file: str, document: Located, problems: list[Problem]) -> Iterable[It
     for kind, content in document.items():
         line = document.lines[kind]
         if kind not in KINDS:
-            problems.append(Problem(file, line, f"{kind!r} is not known here; there are: {', '.join(KINDS)}."))
+            problems.append(Problem(file, line, f"Unknown section {kind!r}; there are: {', '.join(KINDS)}."))
             continue
         for name, fields, at in named_entries(content, line):
             if name is None or not isinstance(fields, Located):
-                problems.append(Problem(file, at, f"Each of {kind!r} is a mapping with a name."))
+                problems.append(Problem(file, at, f"Each of {kind!r} must be a mapping with a name."))
                 continue
             item = Item(kind, name, dict(fields), file, at, dict(fields.lines))
-            yield from _prepared(item, problems)
+            yield from _prepare(item, problems)
 
 
-def _prepared(item: Item, problems: list[Problem]) -> Iterable[Item]:
-    """The item with its short words spelled out and its variables filled in; those of MCP servers are at each use."""
+def _prepare(item: Item, problems: list[Problem]) -> Iterable[Item]:
+    """Yield the item with full names and expanded variables; those of MCP servers are expanded at each use."""
     fields = item.fields
     for short, field_name in _SHORT_NAMES.get(item.kind, {}).items():
         if short in fields:
             fields.setdefault(field_name, fields.pop(short))
             item.lines.setdefault(field_name, item.lines[short])
     if item.kind == "mcp_servers":
-        said = fields.setdefault("transport", "stdio" if "command" in fields else "streamable_http")
-        fields["transport"] = _TRANSPORTS.get(str(said), said)
+        transport = fields.setdefault("transport", "stdio" if "command" in fields else "streamable_http")
+        fields["transport"] = _TRANSPORTS.get(str(transport), transport)
     key = fields.get("api_key")
     if item.kind == "providers" and isinstance(key, str) and (match := VARIABLE.fullmatch(key)) and not match[2]:
         del fields["api_key"]
-        fields["api_key_env"] = match[1]  # the key itself stays where it is
+        fields["api_key_env"] = match[1]  # the key stays in the environment
     if item.kind != "mcp_servers":
         for name, value in fields.items():
             try:
@@ -109,9 +109,9 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-def _doubled(items: list[Item]) -> Iterable[Problem]:
+def _duplicates(items: list[Item]) -> Iterable[Problem]:
     seen: dict[tuple[str, str], Item] = {}
     for item in items:
         if first := seen.get((item.kind, item.name)):
-            yield item.problem(f"{item.name!r} is said already in {first.file}, line {first.line}.")
+            yield item.problem(f"{item.name!r} is already in {first.file}, line {first.line}.")
         seen.setdefault((item.kind, item.name), item)

@@ -1,4 +1,4 @@
-"""What an empty database begins with: an administrator, a model that needs no key, and a few agents."""
+"""The first rows of an empty database: an administrator, a model that needs no key, and a few agents."""
 
 import os
 import secrets
@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from agents_app.models import Agent, Provider
 
 ADMIN = "admin"
-_FILLING = 0x41494E55  # of PostgreSQL's advisory locks
+_SEED_LOCK = 0x41494E55  # of PostgreSQL's advisory locks
 _IN_USE = "in-use"
 OLLAMA = "http://127.0.0.1:11434"
 
@@ -39,10 +39,10 @@ AGENTS = {
 
 
 def fill() -> None:
-    """Fill an empty database; a database with an agent or a provider in it is left as it is."""
+    """Fill an empty database. One that has an agent or a provider is not changed."""
     with transaction.atomic():
-        if connection.vendor == "postgresql":  # several instances may begin at the same time
-            connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_FILLING])
+        if connection.vendor == "postgresql":  # several instances may start at the same time
+            connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_SEED_LOCK])
         ensure_administrator()
         if Agent.objects.exists() or Provider.objects.exists():
             return
@@ -59,11 +59,11 @@ def fill() -> None:
                 temperature=0.2,
                 is_default=name == "assistant",
             )
-        _providers_at_hand()
+        _add_available_providers()
         local.full_clean()
 
 
-def _providers_at_hand() -> None:
+def _add_available_providers() -> None:
     if os.environ.get("OPENAI_API_KEY"):
         Provider.objects.create(
             name="openai",
@@ -85,16 +85,16 @@ def _providers_at_hand() -> None:
 
 
 def _ollama_models() -> list[str]:
-    """The models of an Ollama on its usual port; none where nothing answers."""
+    """Return the models of an Ollama on its default port; none if nothing answers."""
     try:
-        with urllib.request.urlopen(f"{OLLAMA}/api/tags", timeout=0.5) as answer:  # noqa: S310 — our own address
-            return [model["name"] for model in orjson.loads(answer.read())["models"]]
+        with urllib.request.urlopen(f"{OLLAMA}/api/tags", timeout=0.5) as response:  # noqa: S310 — our own address
+            return [model["name"] for model in orjson.loads(response.read())["models"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def ensure_administrator() -> None:
-    """Make the administrator where there is none, with a password that VAR_DIR keeps."""
+    """Create an administrator if there is none, with a password that is stored in VAR_DIR."""
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
         return

@@ -1,23 +1,23 @@
-"""Files that change: seen within a second, by their times and sizes."""
+"""Detect changed files within a second, by their times and sizes."""
 
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-INTERVAL = 0.5  # seconds; a look costs one stat for each file
+INTERVAL = 0.5  # seconds; each poll costs one stat per file
 Stamp = tuple[tuple[str, int, int], ...]
 
 
 def expanded(paths: Iterable[Path]) -> list[Path]:
-    """The files: of a folder, its *.yaml and *.yml in the order of their names."""
-    found: list[Path] = []
+    """Return the files; of a folder its *.yaml and *.yml, sorted by name."""
+    files: list[Path] = []
     for path in paths:
-        found += sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-    return found
+        files += sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    return files
 
 
 def stamp(paths: Iterable[Path]) -> Stamp:
-    """What differs once a file was written, made or deleted."""
+    """Return a value that changes when a file is written, created or deleted."""
     stamps = []
     for path in expanded(paths):
         try:
@@ -29,15 +29,15 @@ def stamp(paths: Iterable[Path]) -> Stamp:
 
 
 def changes(paths: Iterable[Path]) -> Iterator[Stamp]:
-    """At once, and then whenever something has changed and stayed so for a moment."""
+    """Yield the stamp at once, and again after each change that has settled."""
     paths = list(paths)
-    known: Stamp | None = None
+    last: Stamp | None = None
     while True:
         now = stamp(paths)
-        if now != known:
+        if now != last:
             time.sleep(INTERVAL / 5)  # an editor may still be writing
             if stamp(paths) == now:
-                known = now
+                last = now
                 yield now
                 continue
         time.sleep(INTERVAL)

@@ -23,9 +23,9 @@ def documents_of(file: Path) -> list[Located]:
         text = file.read_text(encoding="utf-8")
         documents = [_plain(node) for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
     except OSError as error:
-        raise ConfigurationError([Problem(str(file), 0, f"It cannot be read: {error.strerror}.")]) from None
+        raise ConfigurationError([Problem(str(file), 0, f"Cannot read the file: {error.strerror}.")]) from None
     except UnicodeDecodeError:
-        raise ConfigurationError([Problem(str(file), 0, "It is not UTF-8.")]) from None
+        raise ConfigurationError([Problem(str(file), 0, "The file is not UTF-8.")]) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigurationError([Problem(str(file), line, f"This is not YAML: {error.problem}.")]) from None
@@ -33,12 +33,14 @@ def documents_of(file: Path) -> list[Located]:
         raise ConfigurationError([Problem(str(file), 0, f"This is not YAML: {error}.")]) from None
     for document in documents:
         if not isinstance(document, Located):
-            raise ConfigurationError([Problem(str(file), 1, "A file is a mapping with providers, agents and so on.")])
+            raise ConfigurationError(
+                [Problem(str(file), 1, "A file must be a mapping of providers, agents and so on.")]
+            )
     return documents
 
 
 def _plain(node: yaml.Node) -> Any:
-    """The node's value; mappings keep their lines. An alias that contains itself is refused by the recursion limit."""
+    """Return the node's value; mappings keep their lines. The recursion limit rejects an alias that contains itself."""
     if isinstance(node, yaml.MappingNode):
         result = Located()
         result.line = node.start_mark.line + 1
@@ -47,7 +49,7 @@ def _plain(node: yaml.Node) -> Any:
             name = str(_scalar(key))
             if name in result:
                 mark = key.start_mark
-                raise yaml.MarkedYAMLError(problem=f"{name!r} is said twice", problem_mark=mark)
+                raise yaml.MarkedYAMLError(problem=f"{name!r} is there twice", problem_mark=mark)
             result[name] = _plain(value)
             result.lines[name] = key.start_mark.line + 1
         return result
@@ -58,7 +60,7 @@ def _plain(node: yaml.Node) -> Any:
 
 def _scalar(node: yaml.Node) -> Any:
     if not isinstance(node, yaml.ScalarNode):
-        raise yaml.MarkedYAMLError(problem="a key is a text", problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(problem="a key must be a string", problem_mark=node.start_mark)
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)

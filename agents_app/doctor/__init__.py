@@ -1,4 +1,4 @@
-"""The doctor: asks everything that a deployment stands on, as a user would, and says how to mend what is broken."""
+"""The doctor: try everything that a deployment depends on, as a user would, and say how to fix what is broken."""
 
 import logging
 from collections.abc import Callable, Generator, Iterator
@@ -32,39 +32,39 @@ _WITH_TABLES: tuple[Check, ...] = (
 
 
 def examine(url: str = "", *, idle: float = 22) -> Iterator[Finding]:
-    """Ask one thing after the other; each finding as it is made. Nothing of it stays.
+    """Run the checks one after the other and yield each finding at once. Nothing of them stays.
 
-    `url`: the address that users type. Without it, an embedded server is looked for where the settings say.
-    `idle`: seconds that a socket through it is left alone; the server itself says something every 20.
+    `url` is the address that users type; without it, an embedded server is tried at HOST and PORT. `idle` is for how
+    many seconds a socket through it is left silent; the server itself sends something every 20.
     """
-    logging.getLogger("agents_app").setLevel(logging.CRITICAL)  # what goes wrong is said in the findings
-    has_database = yield from _examined(storage.database)
+    logging.getLogger("agents_app").setLevel(logging.CRITICAL)  # the findings say what is wrong
+    has_database = yield from _run(storage.database)
     has_tables = False
     if has_database and storage.exists():
-        has_tables = yield from _examined(storage.migrations)
+        has_tables = yield from _run(storage.migrations)
     for check in _WITHOUT_TABLES:
-        yield from _examined(check)
+        yield from _run(check)
     if has_tables:
         for check in _WITH_TABLES:
-            yield from _examined(check)
+            yield from _run(check)
     else:
-        yield warning("work", "Workers, tasks, models and MCP servers were not asked: that needs the database.")
-    where = url or (f"http://{settings.HOST}:{settings.PORT}" if settings.EMBEDDED else "")
-    if where:
-        yield from _examined(lambda: front_door.knock(where, idle=idle, expected=bool(url)))
+        yield warning("work", "Workers, tasks, models and MCP servers were not checked: that needs the database.")
+    address = url or (f"http://{settings.HOST}:{settings.PORT}" if settings.EMBEDDED else "")
+    if address:
+        yield from _run(lambda: front_door.examine(address, idle=idle, expected=bool(url)))
     else:
-        yield warning("front door", "Not asked.", "Say --url https://… to try streams and sockets through your proxy.")
+        yield warning("front door", "Not checked.", "Set --url https://… to check streams and sockets too.")
 
 
-def _examined(check: Check) -> Generator[Finding, None, bool]:
-    """The findings of one check; the generator returns whether nothing was broken. One that fails is a finding too."""
-    is_whole = True
+def _run(check: Check) -> Generator[Finding, None, bool]:
+    """Yield the findings of one check; return whether nothing is broken. A check that fails is a finding too."""
+    is_healthy = True
     try:
         for finding in check():
-            is_whole = is_whole and finding.state != State.BROKEN
+            is_healthy = is_healthy and finding.state != State.BROKEN
             yield finding
     except DatabaseError as error:
         connection.close()
-        is_whole = False
-        yield broken(check.__name__.replace("_", " "), f"The database refused: {one_line(error)}.")
-    return is_whole
+        is_healthy = False
+        yield broken(check.__name__.replace("_", " "), f"The database reported: {one_line(error)}.")
+    return is_healthy

@@ -1,4 +1,4 @@
-"""What the doctor finds: each in one line, with what is to be done about it."""
+"""Findings of the doctor: one line each, with a remedy."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """How grave it is. Only what is broken makes the command fail."""
+    """The severity. Only BROKEN makes the command fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -18,7 +18,7 @@ SIGNS = {State.OK: "✓", State.WARNING: "!", State.BROKEN: "✗"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `remedy`: what to do about it."""
+    """One line of the report. `remedy` says what to do."""
 
     name: str
     state: State
@@ -33,26 +33,26 @@ class Finding:
 
 
 def ok(name: str, message: str) -> Finding:
-    """It is as it should be."""
+    """Return a finding that all is well."""
     return Finding(name, State.OK, message)
 
 
 def warning(name: str, message: str, remedy: str = "") -> Finding:
-    """It works, or nobody knows; it should be looked at."""
+    """Return a finding about something that works, or may work, and needs attention."""
     return Finding(name, State.WARNING, message, remedy)
 
 
 def broken(name: str, message: str, remedy: str = "") -> Finding:
-    """It does not work, or is dangerous."""
+    """Return a finding about something that does not work or is dangerous."""
     return Finding(name, State.BROKEN, message, remedy)
 
 
 def one_line(text: object, longest: int = 300) -> str:
-    """Somebody else's words, as part of a line of ours."""
+    """Return foreign text as part of a line, shortened."""
     line = " ".join(str(text).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:
-    """`1 run`, `2 runs`, `2 processes`."""
+    """Return the count with its noun: `1 run`, `2 runs`, `2 processes`."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"

@@ -1,4 +1,4 @@
-"""What agents need from outside: models and MCP servers. Each is really asked."""
+"""Models and MCP servers that agents use. Each is really called."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +11,11 @@ from agents_app.integrations import providers
 from agents_app.models import Agent, McpServer, Provider
 
 _AT_ONCE = 8
-_PATIENCE = 20.0  # seconds for an MCP server
+_TIMEOUT = 20.0  # seconds for an MCP server
 
 
 def models() -> Iterator[Finding]:
-    """Each provider is asked for its models, with its key."""
+    """Request the list of models from each provider, with its key."""
     rows = list(Provider.objects.order_by("name"))
     if not rows:
         yield broken("models", "There is no provider.", "Add one in the admin, or with `manage.py load_config`.")
@@ -26,57 +26,59 @@ def models() -> Iterator[Finding]:
     for provider, check in zip(rows, checks, strict=True):
         name = f"model {provider.name}"
         if not check.ok:
-            grave = broken if provider.pk in needed else warning
-            yield grave(name, one_line(check.message), _provider_remedy(provider))
+            finding = broken if provider.pk in needed else warning
+            yield finding(name, one_line(check.message), _provider_remedy(provider))
         elif (missing := _missing(provider, check.models)) is not None:
             text = f"{check.message[:-1]}, but {missing!r} is not among them."
-            yield warning(name, text, "Mend the model of its agents.")
+            yield warning(name, text, "Fix the model of its agents.")
         else:
             yield ok(name, one_line(f"{check.message[:-1]}, in {check.duration_ms} ms."))
 
 
 def _needed_providers() -> set[int]:
-    """Those that enabled agents would ask."""
+    """Return the providers of enabled agents."""
     chosen = set(Agent.objects.enabled().values_list("provider", flat=True))
     default = Provider.objects.default()
     return {pk for pk in chosen if pk} | ({default.pk} if default and None in chosen else set())
 
 
 def _missing(provider: Provider, listed: list[str]) -> str | None:
-    """A model that an agent names and the provider does not list."""
+    """Return a model that an agent uses and the provider does not list; None if there is none."""
     named = Agent.objects.enabled().filter(provider=provider).exclude(model="").values_list("model", flat=True)
-    wanted = [*filter(None, [provider.default_model]), *named] if provider.kind != Provider.Kind.LOCAL else []
-    known = {name.removeprefix("models/") for name in listed}
-    return next((model for model in wanted if known and model not in known and f"{model}:latest" not in known), None)
+    used = [*filter(None, [provider.default_model]), *named] if provider.kind != Provider.Kind.LOCAL else []
+    available = {name.removeprefix("models/") for name in listed}
+    return next(
+        (model for model in used if available and model not in available and f"{model}:latest" not in available), None
+    )
 
 
 def _provider_remedy(provider: Provider) -> str:
     if provider.kind == Provider.Kind.LOCAL:
         return "Set LOCAL_MODEL_PATH to a GGUF file."
     key = f"its key in {provider.api_key_env}" if provider.api_key_env else "its key"
-    return f"Mend its address or {key}, in the admin or the environment."
+    return f"Fix its address or {key}, in the admin or the environment."
 
 
 def mcp_servers() -> Iterator[Finding]:
-    """Each enabled MCP server is connected to, and asked for its tools."""
+    """Connect to each enabled MCP server and list its tools."""
     rows = list(McpServer.objects.enabled().order_by("name"))
     if not rows:
         return
     used = set(Agent.objects.enabled().values_list("mcp_servers", flat=True))
-    checks = async_to_sync(_checked)(rows)
+    checks = async_to_sync(_check)(rows)
     for server, check in zip(rows, checks, strict=True):
         name = f"mcp {server.name}"
         if check.ok:
             yield ok(name, f"It answers, with {plural(len(check.tools), 'tool')}, in {check.duration_ms} ms.")
         else:
-            grave = broken if server.pk in used else warning
-            remedy = "Mend its command or address; runs go on without its tools meanwhile."
-            yield grave(name, one_line(check.message), remedy)
+            finding = broken if server.pk in used else warning
+            remedy = "Fix its command or address; until then runs continue without its tools."
+            yield finding(name, one_line(check.message), remedy)
 
 
-async def _checked(rows: list[McpServer]) -> list[servers.ServerReport]:
-    """Nothing is kept of it, and the processes that were started for it are ended."""
+async def _check(rows: list[McpServer]) -> list[servers.ServerReport]:
+    """Check the servers, and end the processes that this started."""
     try:
-        return await servers.check_specs([row.spec() for row in rows], _PATIENCE)
+        return await servers.check_specs([row.spec() for row in rows], _TIMEOUT)
     finally:
         await servers.close()

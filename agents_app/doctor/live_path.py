@@ -1,4 +1,4 @@
-"""What is between processes: Redis, the channel layer, and who answers through it."""
+"""What connects processes: Redis, the channel layer, and the processes that answer through it."""
 
 import asyncio
 import time
@@ -10,59 +10,63 @@ from django.conf import settings
 
 from agents_app import live
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
-from agents_app.doctor.storage import skewed
+from agents_app.doctor.storage import clock_finding
 from agents_app.live import processes
 
-_PATIENCE = 3.0  # seconds
-_ROOM = 64 * 1024**2  # bytes that Redis should keep for a subscriber who is slow
-_REMEDY = "Start it, or mend REDIS_URL; until then tokens come from the database, later."
+_TIMEOUT = 3.0  # seconds
+_BUFFER = 64 * 1024**2  # bytes that Redis should keep for a slow subscriber
+_REMEDY = "Start it, or fix REDIS_URL; until then tokens come late, from the database."
 
 
 def redis_server() -> Iterator[Finding]:
-    """Whether Redis answers, and is set up for subscribers."""
+    """Check that Redis answers, and that its limits fit subscribers."""
     if settings.EMBEDDED:
         return
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE)
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=_TIMEOUT, socket_timeout=_TIMEOUT)
     try:
         with client:
             client.ping()
-            version, room = _asked(client)
+            version, limit = _version_and_limit(client)
     except (redis.RedisError, OSError) as error:
         yield broken("redis", f"It does not answer: {one_line(error).rstrip('.')}.", _REMEDY)
         return
     text = f"Redis {version} answers" if version else "It answers"
-    if 0 < room < _ROOM:
-        what = f"{text}, but hangs up on subscribers that are {room / 1024**2:.0f} MiB behind."
-        yield warning("redis", what, "Set client-output-buffer-limit as deploy/redis.conf has it.")
+    if 0 < limit < _BUFFER:
+        text = f"{text}, but disconnects subscribers that are {limit / 1024**2:.0f} MiB behind."
+        yield warning("redis", text, "Set client-output-buffer-limit as in deploy/redis.conf.")
     else:
         yield ok("redis", f"{text}.")
 
 
-def _asked(client: redis.Redis) -> tuple[str, int]:
-    """Its version, and how many bytes a subscriber may be behind; 0: any number. Hosted ones may tell neither."""
+def _version_and_limit(client: redis.Redis) -> tuple[str, int]:
+    """Return the version, and how many bytes a subscriber may be behind, 0 for any; hosted Redis may report neither."""
     try:
-        about: Any = client.info("server")
+        info: Any = client.info("server")
         limits: Any = client.config_get("client-output-buffer-limit")
         words = str(limits["client-output-buffer-limit"]).split()
-        return about["redis_version"], int(words[words.index("pubsub") + 1])
+        return info["redis_version"], int(words[words.index("pubsub") + 1])
     except (redis.ResponseError, ValueError, LookupError):
         return "", 0
 
 
 def layer() -> Iterator[Finding]:
-    """A message to ourselves through the real channel layer, and who else is there."""
+    """Send a message to ourselves through the real channel layer, and ask all processes to answer."""
     if settings.EMBEDDED:
         return
     answered, seconds, others = asyncio.run(_ask())
     if not answered:
-        yield broken("channel layer", "A message that we sent ourselves did not come back.", "Redis must pass it on.")
+        yield broken(
+            "channel layer",
+            "A message to ourselves did not come back.",
+            "Check Redis and REDIS_URL.",
+        )
         return
-    yield ok("channel layer", f"A message that we sent ourselves came back after {seconds * 1000:.0f} ms.")
+    yield ok("channel layer", f"A message to ourselves came back after {seconds * 1000:.0f} ms.")
     yield from _processes(others)
 
 
 async def _ask() -> tuple[bool, float, list[processes.Process]]:
-    for _ in range(3):  # each has a second, which a busy machine may need for other things
+    for _ in range(3):  # each attempt has one second, which may be too short on a busy machine
         began = time.monotonic()
         if await live.hub().questions.layer_works():
             seconds = time.monotonic() - began
@@ -72,18 +76,20 @@ async def _ask() -> tuple[bool, float, list[processes.Process]]:
 
 def _processes(others: list[processes.Process]) -> Iterator[Finding]:
     counts = {role: sum(process.role == role for process in others) for role in ("web", "worker")}
-    told = " and ".join(plural(count, f"{role} process", f"{role} processes") for role, count in counts.items())
+    summary = " and ".join(plural(count, f"{role} process", f"{role} processes") for role, count in counts.items())
     if not all(counts.values()):
-        where = "Start `manage.py serve` and `manage.py worker`, all with the same REDIS_URL."
-        yield warning("processes", f"{told} answer through it.", where)
+        remedy = "Start `manage.py serve` and `manage.py worker`, all with the same REDIS_URL."
+        yield warning("processes", f"{summary} answer.", remedy)
     else:
-        yield ok("processes", f"{told} answer through it.")
-    strange = [f"{process} has {process.version}" for process in others if process.version != settings.VERSION]
-    if strange:
-        yield warning("versions", f"We are {settings.VERSION}, {', '.join(strange)}.", "Restart what is older.")
+        yield ok("processes", f"{summary} answer.")
+    different = [f"{process} has {process.version}" for process in others if process.version != settings.VERSION]
+    if different:
+        yield warning(
+            "versions", f"This command has {settings.VERSION}, {', '.join(different)}.", "Restart the older ones."
+        )
     elif others:
         yield ok("versions", f"All have {settings.VERSION}.")
     for process in others:
-        found = skewed("clocks", f"the clock of {process}", process.at - time.time(), 0.5)
-        if found.state != "ok":
-            yield found
+        finding = clock_finding("clocks", f"the clock of {process}", process.at - time.time(), 0.5)
+        if finding.state != "ok":
+            yield finding

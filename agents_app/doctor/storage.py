@@ -1,4 +1,4 @@
-"""The database: does it answer, is it the right one, do its clock and its secrets fit ours? And the disk."""
+"""The database with its migrations, clock and secrets, and the disk."""
 
 import shutil
 import tempfile
@@ -15,23 +15,23 @@ from django.db.migrations.executor import MigrationExecutor
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
 from agents_app.models import encryption
 
-OLDEST_POSTGRESQL = 150_000  # as server_version_num says it
-_CROWDED = 0.8  # of PostgreSQL's connections
+OLDEST_POSTGRESQL = 150_000  # as in server_version_num
+_MOST_CONNECTIONS = 0.8  # share of max_connections
 _LARGEST_CHECKED = 200 * 1024**2  # bytes of an SQLite file that are read through
-_SKEW_NOTED, _SKEW_BROKEN = 1.0, 5.0  # seconds; a lease is 10
+_SKEW_WARNING, _SKEW_BROKEN = 1.0, 5.0  # seconds; a lease is 10
 _DISK_LOW, _DISK_FULL = 1024**3, 100 * 1024**2  # bytes
-_NAMED = 3
+_MOST_NAMES = 3
 
 
 def exists() -> bool:
-    """Whether there is a database to ask: an SQLite file is made by the first start of the server."""
+    """Return whether there is a database: the first start of the server makes an SQLite file."""
     return not settings.EMBEDDED or Path(str(settings.DATABASES["default"]["NAME"])).exists()
 
 
 def database() -> Iterator[Finding]:
-    """Whether the database answers and takes what is written."""
+    """Check that the database answers and accepts writes."""
     if not exists():
-        yield warning("database", "There is none yet.", "The first `manage.py serve` makes it.")
+        yield warning("database", "It does not exist yet.", "The first `manage.py serve` creates it.")
         return
     try:
         yield from _sqlite() if settings.EMBEDDED else _postgresql()
@@ -40,11 +40,11 @@ def database() -> Iterator[Finding]:
         yield broken("database", f"It does not answer: {_reason(error)}.", _DATABASE_REMEDY)
 
 
-_DATABASE_REMEDY = "Start it, or mend DATABASE_URL; until then nothing is accepted, and running runs wait."
+_DATABASE_REMEDY = "Start it, or fix DATABASE_URL; until then requests are refused and running runs wait."
 
 
 def _reason(error: DatabaseError) -> str:
-    """Why: a pool only says that it got no connection."""
+    """Return the cause: a pool only says that it got no connection."""
     if not settings.EMBEDDED:
         try:
             psycopg.connect(settings.DATABASE_URL, connect_timeout=3).close()
@@ -57,10 +57,10 @@ def _reason(error: DatabaseError) -> str:
 
 def _sqlite() -> Iterator[Finding]:
     file = Path(str(settings.DATABASES["default"]["NAME"]))
-    with transaction.atomic(), connection.cursor() as cursor:  # begins as a writer: a locked or read-only file fails
+    with transaction.atomic(), connection.cursor() as cursor:  # IMMEDIATE: fails if the file is locked or read-only
         version, mode = _row(cursor, "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode")
     size = file.stat().st_size
-    with connection.cursor() as cursor:  # nobody waits for this one
+    with connection.cursor() as cursor:  # outside of the transaction, so that no writer waits for it
         damage = _row(cursor, "PRAGMA quick_check(1)")[0] if size <= _LARGEST_CHECKED else "ok"
     if damage != "ok":
         yield broken("database", f"The file is damaged: {one_line(damage)}.", "Restore a backup: docs/data-care.md.")
@@ -69,7 +69,7 @@ def _sqlite() -> Iterator[Finding]:
             "database", f"SQLite {version} is in journal mode {mode}, not WAL.", "Put VAR_DIR on a local disk."
         )
     else:
-        yield ok("database", f"SQLite {version}, {size / 1024**2:.1f} MiB, takes writes.")
+        yield ok("database", f"SQLite {version}, {size / 1024**2:.1f} MiB, accepts writes.")
 
 
 _POSTGRESQL = """
@@ -82,18 +82,18 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
 
 def _postgresql() -> Iterator[Finding]:
     with connection.cursor() as cursor:
-        version, number, is_replica, is_read_only, is_forgetful, most, used, size = _row(cursor, _POSTGRESQL)
-    about = f"PostgreSQL {version.split()[0]}, {size / 1024**2:.0f} MiB, {used} of {most} connections in use"
+        version, number, is_replica, is_read_only, has_no_fsync, most, used, size = _row(cursor, _POSTGRESQL)
+    summary = f"PostgreSQL {version.split()[0]}, {size / 1024**2:.0f} MiB, {used} of {most} connections in use"
     if is_replica or is_read_only:
-        yield broken("database", f"{about}: it is read-only.", "Let DATABASE_URL name the primary.")
+        yield broken("database", f"{summary}: it is read-only.", "Set DATABASE_URL to the primary.")
     elif number < OLDEST_POSTGRESQL:
-        yield broken("database", f"{about}: too old.", "Use PostgreSQL 15 or newer.")
-    elif is_forgetful:
-        yield warning("database", f"{about}; fsync is off: a crash loses what was saved.", "Set fsync = on.")
-    elif used > most * _CROWDED:
-        yield warning("database", f"{about}.", "Raise max_connections: each process may take 20 and more.")
+        yield broken("database", f"{summary}: too old.", "Use PostgreSQL 15 or newer.")
+    elif has_no_fsync:
+        yield warning("database", f"{summary}; fsync is off: a crash loses saved data.", "Set fsync = on.")
+    elif used > most * _MOST_CONNECTIONS:
+        yield warning("database", f"{summary}.", "Raise max_connections: each process may use 20 or more.")
     else:
-        yield ok("database", f"{about}.")
+        yield ok("database", f"{summary}.")
 
 
 def _row(cursor: Any, statement: str) -> Any:
@@ -102,78 +102,78 @@ def _row(cursor: Any, statement: str) -> Any:
 
 
 def migrations() -> Iterator[Finding]:
-    """Whether the tables are those of this version."""
+    """Check that the tables are those of this version."""
     executor = MigrationExecutor(connection)
     loader = executor.loader
     missing = executor.migration_plan(loader.graph.leaf_nodes())
     ours = {key for key in loader.applied_migrations if key[0] == "agents_app"}
     unknown = sorted(name for _, name in ours - set(loader.disk_migrations))
     if unknown:
-        text = f"The database is of a newer version: it has {', '.join(unknown[-_NAMED:])}, which this code lacks."
-        yield broken("migrations", text, "Install the newer version here too, or restore the backup from before.")
+        text = f"The database has migrations of a newer version: {', '.join(unknown[-_MOST_NAMES:])}."
+        yield broken("migrations", text, "Install the newer version here too, or restore an older backup.")
     if missing:
-        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in missing[:_NAMED])
-        more = " and more" if len(missing) > _NAMED else ""
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in missing[:_MOST_NAMES])
+        more = " and more" if len(missing) > _MOST_NAMES else ""
         text = f"{plural(len(missing), 'migration')} not applied: {names}{more}."
         yield broken("migrations", text, "Run `manage.py migrate`.")
     if not unknown and not missing:
-        yield ok("migrations", f"All of {settings.VERSION} are applied.")
+        yield ok("migrations", f"All migrations of {settings.VERSION} are applied.")
 
 
 def clock() -> Iterator[Finding]:
-    """Whether our clock and the database's agree: leases and schedules go by them."""
+    """Check that our clock and the database's agree: leases and schedules depend on them."""
     if settings.EMBEDDED:
         return
     before = time.time()
     with connection.cursor() as cursor:
-        said = _row(cursor, "SELECT extract(epoch FROM clock_timestamp())::float8")[0]
+        database_time = _row(cursor, "SELECT extract(epoch FROM clock_timestamp())::float8")[0]
     after = time.time()
-    difference = said - (before + after) / 2
-    yield skewed("clock", "the database's clock", difference, (after - before) / 2)
+    difference = database_time - (before + after) / 2
+    yield clock_finding("clock", "the database's clock", difference, (after - before) / 2)
 
 
-def skewed(name: str, whose: str, difference: float, uncertainty: float = 0.0) -> Finding:
-    """What a clock that is `difference` seconds ahead of ours means."""
+def clock_finding(name: str, whose: str, difference: float, uncertainty: float = 0.0) -> Finding:
+    """Return the finding on a clock that is `difference` seconds ahead of ours."""
     size = max(0.0, abs(difference) - uncertainty)
     text = (
         f"{whose[0].upper()}{whose[1:]} is {abs(difference):.2f} s {'ahead of' if difference > 0 else 'behind'} ours."
     )
     if size > _SKEW_BROKEN:
-        return broken(name, text, "Let NTP (chrony, systemd-timesyncd) set both: leases of 10 s go by them.")
-    if size > _SKEW_NOTED:
-        return warning(name, text, "Let NTP set both: schedules fire by them.")
+        return broken(name, text, "Set both by NTP (chrony, systemd-timesyncd): leases of 10 s depend on them.")
+    if size > _SKEW_WARNING:
+        return warning(name, text, "Set both by NTP: schedules depend on them.")
     return ok(name, text)
 
 
 def stored_secrets() -> Iterator[Finding]:
-    """Whether SECRET_KEY opens the secrets that are stored."""
-    found = encryption.inspect()
-    if found.lost:
-        named = ", ".join(found.lost[:_NAMED]) + (" and more" if len(found.lost) > _NAMED else "")
+    """Check that SECRET_KEY decrypts the stored secrets."""
+    inspection = encryption.inspect()
+    if inspection.lost:
+        names = ", ".join(inspection.lost[:_MOST_NAMES]) + (" and more" if len(inspection.lost) > _MOST_NAMES else "")
         yield broken(
             "secrets",
-            f"SECRET_KEY does not open {plural(len(found.lost), 'stored secret')}: {named}.",
-            "Put the key they were stored with into SECRET_KEY_FALLBACKS and run `manage.py rotate_secrets`, "
-            "or enter them anew.",
+            f"SECRET_KEY does not decrypt {plural(len(inspection.lost), 'stored secret')}: {names}.",
+            "Add the key they were stored with to SECRET_KEY_FALLBACKS and run `manage.py rotate_secrets`, "
+            "or enter them again.",
         )
     else:
-        yield ok("secrets", "SECRET_KEY opens all that is stored encrypted.")
+        yield ok("secrets", "SECRET_KEY decrypts all stored secrets.")
 
 
 def disk() -> Iterator[Finding]:
-    """Whether VAR_DIR can be written to, and for how long."""
+    """Check that VAR_DIR accepts writes, and has free space."""
     try:
         with tempfile.TemporaryFile(dir=settings.VAR_DIR) as probe:
             probe.write(b"\0" * 65_536)
             probe.flush()
     except OSError as error:
-        yield broken("disk", f"VAR_DIR cannot be written to: {error.strerror}.", "Mend its owner, or make room.")
+        yield broken("disk", f"VAR_DIR cannot be written to: {error.strerror}.", "Fix its owner, or free space.")
         return
     free = shutil.disk_usage(settings.VAR_DIR).free
-    text = f"{free / 1024**3:.1f} GiB are free where VAR_DIR is."
+    text = f"{free / 1024**3:.1f} GiB are free on the disk of VAR_DIR."
     if free < _DISK_FULL:
-        yield broken("disk", text, "Make room; `manage.py prune` deletes what is old.")
+        yield broken("disk", text, "Free space; `manage.py prune` deletes old data.")
     elif free < _DISK_LOW:
-        yield warning("disk", text, "Make room; `manage.py prune` deletes what is old.")
+        yield warning("disk", text, "Free space; `manage.py prune` deletes old data.")
     else:
         yield ok("disk", text)

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can do its work."""
+"""The probes of this process: liveness and readiness."""
 
 import asyncio
 import contextlib
@@ -22,18 +22,18 @@ from agents_app.observability import metrics
 logger = logging.getLogger(__name__)
 
 OK = "ok"
-LATEST_FIRE = 30.0  # seconds after which a task that has not fired is a sign that nobody fires any
-_LEAST_SPACE = 16 * 1024**2  # bytes
+LATEST_FIRE = 30.0  # seconds overdue: a sign that no process fires tasks
+_LEAST_FREE = 16 * 1024**2  # bytes
 _is_migrated = threading.Event()  # set once: the migrations that this process knows do not change
 
 
 async def alive() -> HttpResponse:
-    """The process answers. No dependency is asked."""
+    """Answer that the process is alive, without asking anything that it depends on."""
     return JsonResponse({"status": OK})
 
 
 async def ready() -> HttpResponse:
-    """Each check with `ok` or a sentence; 503 where one is not ok. `warnings`: what a person should see to."""
+    """Answer with each check, `ok` or a sentence, and with 503 if one fails. `warnings` need a person's attention."""
     checks = await readiness()
     is_ready = all(result == OK for result in checks.values())
     body: dict[str, Any] = {"status": OK if is_ready else "unavailable", "checks": checks}
@@ -43,7 +43,7 @@ async def ready() -> HttpResponse:
 
 
 async def readiness() -> dict[str, str]:
-    """What work needs, each `ok` or a sentence that says what is wrong."""
+    """Return the checks of everything that work needs: each `ok` or a sentence that says what is wrong."""
     return {
         **await sync_to_async(_storage)(),
         "channel_layer": await _channel_layer(),
@@ -59,7 +59,7 @@ def _storage() -> dict[str, str]:
             cursor.execute("SELECT 1")
         migrations = _migrations()
         if migrations == OK:
-            scheduler.overdue()  # asks a table: SQLite answers SELECT 1 when its file is deleted
+            scheduler.overdue()  # reads a table: SQLite answers SELECT 1 even if its file was deleted
         return {"database": OK, "migrations": migrations, "worker": _worker()}
     except DatabaseError:
         metrics.DATABASE_ERRORS.labels("probe").inc()
@@ -69,30 +69,30 @@ def _storage() -> dict[str, str]:
 
 
 def _warnings() -> dict[str, str]:
-    """What is wrong although requests are served: to send them elsewhere would not mend it."""
+    """Return what is wrong although requests are served: sending them to another instance would not help."""
     warnings = {}
     if config_dir.problem:
-        warnings["configuration"] = config_dir.problem  # what was configured before still serves
-    with contextlib.suppress(DatabaseError):  # which is among the checks
+        warnings["configuration"] = config_dir.problem  # the configuration from before is still in use
+    with contextlib.suppress(DatabaseError):  # one of the checks reports it
         if (late := scheduler.overdue()) >= LATEST_FIRE:
-            warnings["scheduler"] = f"Tasks do not fire: one has been due for {late:.0f} seconds."
+            warnings["scheduler"] = f"Tasks do not fire: one has been overdue for {late:.0f} seconds."
     return warnings
 
 
 def _disk() -> str:
-    """Whether VAR_DIR takes a file, and has room for more."""
+    """Check that VAR_DIR accepts a file, and has free space."""
     try:
         with tempfile.TemporaryFile(dir=settings.VAR_DIR) as file:
             file.write(b"x" * 4096)
-        room = os.statvfs(settings.VAR_DIR)
+        status = os.statvfs(settings.VAR_DIR)
     except OSError as error:
         return f"VAR_DIR cannot be written: {error.strerror}."
-    free = room.f_bavail * room.f_frsize
-    return OK if free > _LEAST_SPACE else f"VAR_DIR has only {free / 1024**2:.0f} MiB left."
+    free = status.f_bavail * status.f_frsize
+    return OK if free > _LEAST_FREE else f"VAR_DIR has only {free / 1024**2:.0f} MiB left."
 
 
 def _worker() -> str:
-    return OK if queue.workers_seen() else "No worker is running: nothing would execute a run."
+    return OK if queue.workers_seen() else "No worker is running: runs are not executed."
 
 
 def _migrations() -> str:
@@ -108,7 +108,7 @@ def _migrations() -> str:
 async def _channel_layer() -> str:
     if await live.hub().questions.layer_works():
         return OK
-    return "The channel layer does not answer: watchers get their frames late, from the database."
+    return "The channel layer does not answer: frames arrive late, from the database."
 
 
 PROBES: dict[str, Callable[[], Awaitable[HttpResponse]]] = {

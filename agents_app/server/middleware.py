@@ -10,10 +10,10 @@ from agents_app.server import health, prometheus
 
 
 class OriginMiddleware:
-    """Before anything else: probes answered, hosts and origins checked, paths and bodies made uniform.
+    """Answer probes, check hosts and origins, and add headers, before anything else.
 
-    An unsafe method from a page that is not ours is refused whether or not anybody has to sign in: else any
-    web page could drive the server of a laptop.
+    An unsafe method from a page of another origin is rejected, whether or not sign-in is required: else any web page
+    could control the server on a laptop.
     """
 
     sync_capable = True
@@ -37,7 +37,7 @@ class OriginMiddleware:
 
 
 async def _probe(request: HttpRequest) -> HttpResponse | None:
-    """The answer to who watches over the server: those come by address, with any Host."""
+    """Return the response to a monitor; None for all other requests. Monitors use the address, with any Host."""
     if request.method not in ("GET", "HEAD"):
         return None
     path = request.path_info.rstrip("/")

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: what this process counts, and what only the database knows."""
+"""`/metrics` for Prometheus: the counters of this process, and gauges read from the database."""
 
 import hmac
 import logging
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import DatabaseError
-from django.db.models import Count, Exists, Min, OuterRef
+from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import REGISTRY, start_http_server
@@ -28,28 +28,30 @@ from agents_app.observability import metrics
 logger = logging.getLogger(__name__)
 
 PATH = "/metrics"
-KEPT = 5.0  # seconds for which the database is not asked again
+CACHE_TIME = 5.0  # seconds
 _FORWARDED = ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via")
 _database = DatabaseThreads("metrics", 1)
 
 
 async def answer(request: HttpRequest) -> HttpResponse:
-    """The metrics, to those who may see them."""
+    """Return the metrics if the caller may see them."""
     try:
-        allowed = _is_neighbour(request) or _has_our_token(request) or await _database.run(_is_administrator, request)
+        allowed = (
+            _is_local_program(request) or _has_metrics_token(request) or await _database.run(_is_administrator, request)
+        )
     except DatabaseError:
         allowed = False
     if not allowed:
         response = error_response(401, "Send METRICS_TOKEN or an administrator's token.", "not_authenticated")
         response["WWW-Authenticate"] = "Bearer"
         return response
-    await _stored.refresh()
+    await _collector.refresh()
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type)
 
 
-def _is_neighbour(request: HttpRequest) -> bool:
-    """Whether a program of this machine asks, by itself: not a proxy for others, not a page that rebinds its name."""
+def _is_local_program(request: HttpRequest) -> bool:
+    """Return whether a program on this machine asks for itself: not a proxy, and not a web page by DNS rebinding."""
     if not is_loopback(request.META.get("REMOTE_ADDR", "")) or "Origin" in request.headers:
         return False
     if any(name in request.headers for name in _FORWARDED):
@@ -60,10 +62,12 @@ def _is_neighbour(request: HttpRequest) -> bool:
         return False
 
 
-def _has_our_token(request: HttpRequest) -> bool:
+def _has_metrics_token(request: HttpRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
-    wanted = settings.METRICS_TOKEN
-    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode())
+    expected = settings.METRICS_TOKEN
+    return (
+        bool(expected) and scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), expected.encode())
+    )
 
 
 def _is_administrator(request: HttpRequest) -> bool:
@@ -73,21 +77,21 @@ def _is_administrator(request: HttpRequest) -> bool:
 
 
 def serve() -> None:
-    """Answer on METRICS_PORT, for a process that serves nothing else; on a thread of its own.
+    """Serve METRICS_PORT on a thread, for a process that serves nothing else.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is not available.
     """
     if settings.METRICS_PORT:
         start_http_server(settings.METRICS_PORT, settings.METRICS_HOST)
 
 
-# What the database knows
+# Gauges from the database
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What a look at the database brought. `oldest` and `overdue` are in seconds."""
+class _Snapshot:
+    """Numbers from the database. `oldest` and `overdue` are in seconds."""
 
     runs: dict[str, int]
     oldest: float
@@ -96,60 +100,62 @@ class _Found:
     workers: int
 
 
-def _look() -> _Found:
+def _read_snapshot() -> _Snapshot:
     unfinished = Run.objects.unfinished().order_by()
-    ahead = Run.objects.unfinished().filter(session=OuterRef("session"), number__lt=OuterRef("number"))
-    # What waits behind a run of its own session does not wait for us.
-    waiting = unfinished.filter(~Exists(ahead), status=Run.Status.QUEUED).aggregate(since=Min("created_at"))["since"]
-    return _Found(
+    since = unfinished.waiting_for_a_worker().aggregate(since=Min("created_at"))["since"]
+    return _Snapshot(
         runs=dict(unfinished.values_list("status").annotate(count=Count("pk"))),
-        oldest=max(0.0, (timezone.now() - waiting).total_seconds()) if waiting else 0.0,
+        oldest=max(0.0, (timezone.now() - since).total_seconds()) if since else 0.0,
         approvals=Approval.objects.filter(status=Approval.Status.PENDING).count(),
         overdue=scheduler.overdue(),
         workers=queue.workers_seen(),
     )
 
 
-class _Stored(Collector):
-    """The state of all instances together, as the database has it. Every web process tells the same: take one's."""
+class _DatabaseCollector(Collector):
+    """The state of all instances together. Every web process reports the same: use the numbers of one."""
 
     def __init__(self) -> None:
-        self._found: _Found | None = None
-        self._at: float | None = None
+        self._snapshot: _Snapshot | None = None
+        self._read_at: float | None = None
 
     async def refresh(self) -> None:
-        """Look again, unless somebody has just done so."""
-        if self._at is not None and time.monotonic() < self._at + KEPT:
+        """Read the database, unless that was done within CACHE_TIME."""
+        if self._read_at is not None and time.monotonic() < self._read_at + CACHE_TIME:
             return
-        self._at = time.monotonic()
+        self._read_at = time.monotonic()
         try:
-            self._found = await _database.run(_look)
+            self._snapshot = await _database.run(_read_snapshot)
         except DatabaseError as error:
-            logger.warning("The database does not tell its metrics: %r", error)
-            self._found = None
+            logger.warning("Cannot read metrics from the database: %r", error)
+            self._snapshot = None
 
     def collect(self) -> Iterable[Metric]:
-        if self._at is None:  # a worker does not ask
+        if self._read_at is None:  # a worker never refreshes
             return
-        found = self._found
-        yield _gauge("database_up", "Whether the database answers.", float(found is not None))
-        if found is None:  # what nobody knows is left out
+        snapshot = self._snapshot
+        yield _gauge("database_up", "Whether the database answers.", float(snapshot is not None))
+        if snapshot is None:  # leave out unknown values
             return
         runs = GaugeMetricFamily("aintandem_runs", "Unfinished runs of all instances.", labels=["status"])
         for status in Run.UNFINISHED:
-            runs.add_metric([status.value], found.runs.get(status, 0))
+            runs.add_metric([status.value], snapshot.runs.get(status, 0))
         yield runs
-        yield _gauge("queue_depth", "Runs that wait for a worker or their session.", found.runs.get("queued", 0))
-        yield _gauge("queue_oldest_seconds", "How long the oldest run has waited for a worker.", found.oldest)
-        yield _gauge("approvals_pending", "Calls of tools that wait for a person.", found.approvals)
-        yield _gauge("schedule_overdue_seconds", "How long the oldest due task has waited for its fire.", found.overdue)
-        yield _gauge("workers", "Workers that are alive.", found.workers)
+        yield _gauge(
+            "queue_depth",
+            "Runs that wait for a worker or an earlier run.",
+            snapshot.runs.get("queued", 0),
+        )
+        yield _gauge("queue_oldest_seconds", "How long the oldest run has waited for a worker.", snapshot.oldest)
+        yield _gauge("approvals_pending", "Tool calls that wait for approval.", snapshot.approvals)
+        yield _gauge("schedule_overdue_seconds", "For how long the oldest due task has been overdue.", snapshot.overdue)
+        yield _gauge("workers", "Workers that are alive.", snapshot.workers)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"aintandem_{name}", text, value)
 
 
-_stored = _Stored()
-REGISTRY.register(_stored)
+_collector = _DatabaseCollector()
+REGISTRY.register(_collector)
 metrics.BUILD.labels(settings.VERSION).set(1)

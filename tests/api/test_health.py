@@ -86,7 +86,7 @@ def test_a_scheduler_that_is_stuck_is_told(product, agent, name):
 
     status, wrong = until(stuck)
     assert status == 200
-    assert wrong["scheduler"].startswith("Tasks do not fire: one has been due for 3")
+    assert wrong["scheduler"].startswith("Tasks do not fire: one has been overdue for 3")
     whole_again(product)
     product.request("DELETE", f"/v1/tasks/{task['id']}")
 

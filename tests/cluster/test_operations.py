@@ -137,7 +137,7 @@ def test_a_refused_key_a_lost_secret_a_tool_that_is_gone_and_a_proxy_without_upg
         finally:
             for path in ("agents/locked", "mcp-servers/gone", f"providers/{name}"):
                 assert cluster.request("DELETE", f"/v1/{path}")[0] == 204
-    check(report, f"model {name}", "broken", "refused the API key", "Mend")
+    check(report, f"model {name}", "broken", "refused the API key", "Fix")
     check(report, "mcp gone", "broken", "command")
     check(report, "secrets", "broken", "SECRET_KEY_FALLBACKS", "api_key")
     check(report, "websocket", "broken", "Upgrade")
@@ -161,7 +161,7 @@ def test_no_worker_and_when_they_are_back_one_of_them_deletes_what_is_old(cluste
         change(cluster, "UPDATE agents_app_scheduledtask SET next_run_at = now() - interval '2 minutes'")
         report = doctor("--url", cluster.url, "--idle", "0", finds={"workers", "scheduler", "readiness"})
         check(report, "workers", "broken", "manage.py worker")
-        check(report, "scheduler", "broken", "1 task due and not fired")
+        check(report, "scheduler", "broken", "1 task due and not started")
         check(report, "processes", "warning", "0 worker processes")
         assert cluster.request("DELETE", f"/v1/tasks/{task['id']}")[0] == 204
     finally:

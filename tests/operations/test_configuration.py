@@ -65,7 +65,7 @@ def load(tmp_path, admin_user):
 @pytest.mark.django_db
 def test_rows_are_made_as_the_file_says(load):
     said = load(OURS)
-    assert "4 made, 0 changed, 0 deleted, 0 as they were." in said
+    assert "4 created, 0 changed, 0 deleted, 0 unchanged." in said
     assert "+ agents.helper" in said
     agent = Agent.objects.get(name="helper")
     assert (agent.provider.name, agent.temperature, agent.max_tokens, agent.is_default) == ("lab", 0.5, 100, True)
@@ -80,7 +80,7 @@ def test_rows_are_made_as_the_file_says(load):
 def test_the_same_again_changes_nothing(load):
     load(OURS)
     stamps = [row.updated_at for row in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())]
-    assert load(OURS).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+    assert load(OURS).strip() == "0 created, 0 changed, 0 deleted, 4 unchanged."
     assert [r.updated_at for r in (Agent.objects.get(), Provider.objects.get(), McpServer.objects.get())] == stamps
 
 
@@ -91,7 +91,7 @@ def test_a_change_is_said_like_a_diff(load):
     assert "~ agents.helper" in said
     assert "role: 'Helps' → 'Serves'" in said
     assert "0.9" in said
-    assert "0 made, 1 changed, 0 deleted, 3 as they were." in said
+    assert "0 created, 1 changed, 0 deleted, 3 unchanged." in said
 
 
 @pytest.mark.django_db
@@ -145,12 +145,12 @@ def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wron
     [
         ("agents: [", "1", "not YAML"),
         ("- agents", "1", "mapping"),
-        ("agents:\n  a: {role: x}\n  a: {role: y}", "3", "said twice"),
-        ("agents: {a: {role: x}}\n---\nagents: {a: {role: y}}", "3", "said already"),
+        ("agents:\n  a: {role: x}\n  a: {role: y}", "3", "is there twice"),
+        ("agents: {a: {role: x}}\n---\nagents: {a: {role: y}}", "3", "is already in"),
         ("gents: {a: {}}", "1", "there are: providers"),
         ("agents: {a: {role: '${NOT_SET_ANYWHERE}'}}", "1", "NOT_SET_ANYWHERE"),
         ("agents: 5", "1", "mapping"),
-        ("? [a]\n: b", "1", "a key is a text"),
+        ("? [a]\n: b", "1", "a key must be a string"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_line(load, text, place, words):
@@ -198,7 +198,7 @@ def test_what_is_dumped_loads_again(load):
     dumped = io.StringIO()
     call_command("dump_config", stdout=dumped)
     assert "You help.\n" in dumped.getvalue()
-    assert load(dumped.getvalue()).strip() == "0 made, 0 changed, 0 deleted, 4 as they were."
+    assert load(dumped.getvalue()).strip() == "0 created, 0 changed, 0 deleted, 4 unchanged."
 
 
 @pytest.mark.django_db

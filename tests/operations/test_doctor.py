@@ -65,7 +65,7 @@ def test_options_that_make_no_sense_are_refused(options, words):
 
 def test_chaos_says_what_it_needs(settings, tmp_path: Path):
     settings.BASE_DIR = tmp_path
-    with pytest.raises(CommandError, match="needs what is not here: the source code"):
+    with pytest.raises(CommandError, match="needs what is missing here: the source code"):
         call_command("doctor", chaos=True)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what is wrong with this deployment, and how to mend it."""
+"""`manage.py doctor`: find what is wrong with this deployment, and how to fix it."""
 
 import json
 import sys
@@ -10,31 +10,31 @@ from django.core.management.base import BaseCommand, CommandError
 
 class Command(BaseCommand):
     help = (
-        "Try everything that this deployment stands on, and say how to mend what is broken: a line for each check, "
-        "✓ as it should be, ! to be looked at, ✗ broken. The exit status is 1 where something is broken. "
-        "It leaves nothing behind. See docs/doctor.md."
+        "Check everything that this deployment depends on, and print a line for each check: ✓ fine, ! needs attention, "
+        "✗ broken, with a remedy. The exit status is 1 if something is broken. It leaves no data behind. "
+        "See docs/doctor.md."
     )
-    requires_system_checks: list[str] = []  # they are among what it says
+    requires_system_checks: list[str] = []  # its findings include them
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument(
-            "--url", default="", help="The address that users type: streams and sockets are tried through it."
+            "--url", default="", help="The address that users type; streams and sockets are checked through it."
         )
         parser.add_argument(
             "--idle",
             type=float,
             default=22,
             metavar="SECONDS",
-            help="How long a socket through --url is left alone; the server says something every 20 s. Default: 22.",
+            help="For how long a socket through --url is left silent; the server pings every 20 s. Default: 22.",
         )
         parser.add_argument("--json", action="store_true", help="Print one object instead of lines.")
         parser.add_argument(
             "--chaos",
             action="store_true",
-            help="Instead: start a throw-away cluster of this code, kill its processes at random under load, and "
-            "print what came of it. Your data is not touched.",
+            help="Instead: start a temporary cluster of this code, kill its processes at random under load, and "
+            "print the result. Your data is not touched.",
         )
-        parser.add_argument("--seconds", type=float, default=30, help="Of --chaos. Default: 30.")
+        parser.add_argument("--seconds", type=float, default=30, help="Duration of --chaos. Default: 30.")
 
     def handle(self, *, url: str, idle: float, json: bool, chaos: bool, seconds: float, **options: Any) -> None:
         if chaos:
@@ -49,17 +49,17 @@ class Command(BaseCommand):
     def _examine(self, url: str, idle: float, *, as_json: bool) -> None:
         from agents_app import doctor
 
-        found = []
+        findings = []
         for finding in doctor.examine(url, idle=idle):
-            found.append(finding)
+            findings.append(finding)
             if not as_json:
                 self.stdout.write(str(finding))
                 self.stdout.flush()
-        is_broken = any(finding.state == doctor.State.BROKEN for finding in found)
+        is_broken = any(finding.state == doctor.State.BROKEN for finding in findings)
         if as_json:
-            checks = [finding.as_dict() for finding in found]
-            said = {"ok": not is_broken, "version": settings.VERSION, "checks": checks}
-            self.stdout.write(json.dumps(said, indent=1, ensure_ascii=False))
+            checks = [finding.as_dict() for finding in findings]
+            report = {"ok": not is_broken, "version": settings.VERSION, "checks": checks}
+            self.stdout.write(json.dumps(report, indent=1, ensure_ascii=False))
         sys.exit(1 if is_broken else 0)
 
     def _chaos(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py dump_config`: what is configured, as a file for `load_config`."""
+"""`manage.py dump_config`: the configuration as a file for `load_config`."""
 
 from typing import Any
 

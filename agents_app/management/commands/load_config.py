@@ -1,4 +1,4 @@
-"""`manage.py load_config`: make the database what files say."""
+"""`manage.py load_config`: apply configuration files to the database."""
 
 import contextlib
 import signal
@@ -14,17 +14,17 @@ from agents_app.exceptions import AgentError
 
 class Command(BaseCommand):
     help = (
-        "Make providers, MCP servers, agents and tasks what YAML files say: all of it or, where anything is wrong, "
-        "nothing. Prints what changes. See docs/configuration.md."
+        "Create and change providers, MCP servers, agents and tasks as YAML files say: all of it or, if anything is "
+        "invalid, nothing. Prints the changes. See docs/configuration.md."
     )
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="A file, or a folder of *.yaml files.")
-        parser.add_argument("--dry-run", action="store_true", help="Say what would change, and change nothing.")
+        parser.add_argument("--dry-run", action="store_true", help="Show the changes without making them.")
         parser.add_argument(
-            "--prune", action="store_true", help="Delete what no file mentions, of the kinds that some file has."
+            "--prune", action="store_true", help="Delete rows that no file has, of the kinds that the files have."
         )
-        parser.add_argument("--watch", action="store_true", help="Stay, and load again whenever a file changes.")
+        parser.add_argument("--watch", action="store_true", help="Keep running, and load again when a file changes.")
 
     def handle(self, *, files: list[Path], dry_run: bool, prune: bool, watch: bool, **options: Any) -> None:
         def load() -> None:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             except (configuration.ConfigurationError, AgentError) as error:
                 raise CommandError(str(error)) from None
             return
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # services are ended so, people press Ctrl+C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # services get SIGTERM, people press Ctrl+C
         with contextlib.suppress(KeyboardInterrupt):
             for _ in watching.changes(files):
                 try:

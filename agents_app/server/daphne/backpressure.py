@@ -11,7 +11,7 @@ _MOST_UNSENT = 256 * 1024  # bytes
 
 
 class Writable:
-    """Twisted's push producer: tells when a transport's buffer is full, and when it has emptied."""
+    """A push producer of Twisted that tracks whether a transport's buffer has room."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
@@ -42,7 +42,7 @@ def write_now(transport: Any, data: bytes) -> None:
     if idle and not transport.dataBuffer and not transport._tempDataBuffer:
         try:
             sent = transport.socket.send(data)
-        except OSError:  # full, or gone: Twisted knows what to do about either
+        except OSError:  # full or closed: Twisted handles both
             sent = 0
         if sent == len(data):
             return
@@ -51,7 +51,7 @@ def write_now(transport: Any, data: bytes) -> None:
 
 
 async def http_writable(protocol: Any) -> None:
-    """Wait while an HTTP client leaves its response unread; Twisted keeps everything in memory otherwise."""
+    """Wait while an HTTP client does not read its response: otherwise Twisted keeps all of it in memory."""
     deadline = time.monotonic() + STALLED
     while _unsent(protocol) > _MOST_UNSENT:
         if time.monotonic() > deadline:

@@ -17,16 +17,16 @@ _TOO_SLOW, _RESTARTING = 4409, 1012
 
 
 class Socket(WebSocketProtocol):
-    """A WebSocket that waits for its reader, and stops reading from a writer that is too fast."""
+    """A WebSocket that waits for a slow reader, and stops reading from a client that sends too fast."""
 
     writable: Writable | None = None
     _paused = False
 
     def onConnect(self, request: Any) -> Any:
-        """As daphne's, which would lose what follows a `;` in the path, and fail at what is not ASCII."""
+        """Accept as daphne does, which loses what follows a `;` in the path and fails if a header is not ASCII."""
         request.path = urlsplit(self.http_request_uri).path
-        spoken = (request.path, *request.headers, request.headers.get("sec-websocket-protocol", ""))
-        if not all(text.isascii() for text in spoken):
+        texts = (request.path, *request.headers, request.headers.get("sec-websocket-protocol", ""))
+        if not all(text.isascii() for text in texts):
             raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, "not ASCII")
         return super().onConnect(request)
 
@@ -43,25 +43,25 @@ class Socket(WebSocketProtocol):
             self.transport.pauseProducing()
 
     def took_message(self) -> None:
-        """The application has taken a message from the queue."""
+        """Continue reading if the application has taken enough messages from the queue."""
         if self._paused and self.application_queue.qsize() < INPUT_QUEUE // 2:
             self._paused = False
             self.transport.resumeProducing()
 
     def serverSend(self, content: Any, binary: bool = False) -> None:
-        """Send at once where nothing waits: autobahn and Twisted would take three more turns for each frame."""
+        """Send at once if nothing is buffered: autobahn and Twisted need three more turns of the loop per frame."""
         if binary or self.state != self.STATE_OPEN or self._perMessageCompress is not None:
             super().serverSend(content, binary)
         else:
             write_now(self.transport, text_frame(content.encode()))
 
     def close_restarting(self) -> None:
-        """Say 1012, which autobahn's public call refuses to send."""
+        """Close with 1012, which autobahn's public method refuses to send."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=_RESTARTING, reasonUtf8=b"restarting")
 
     def drop_stalled(self) -> None:
-        """Give up on a client that does not read."""
+        """Close the connection of a client that does not read."""
         if self.state == self.STATE_OPEN:
             metrics.SLOW_WATCHERS.labels("closed").inc()
             self.sendCloseFrame(code=_TOO_SLOW, reasonUtf8=b"cannot keep up")
@@ -78,35 +78,35 @@ _TOO_LARGE = (
 
 
 class Request(WebRequest):
-    """An HTTP request whose body ends at LARGEST_BODY: daphne would store any length before anybody is asked."""
+    """An HTTP request with at most LARGEST_BODY bytes: daphne stores any length before the application is called."""
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
         if length is not None and length > LARGEST_BODY:
-            self._refuse()
+            self._reject()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.content.tell() + len(data) > LARGEST_BODY:
-            self._refuse()
+            self._reject()
         else:
             super().handleContentChunk(data)
 
-    def _refuse(self) -> None:
+    def _reject(self) -> None:
         transport = self.channel.transport
         transport.write(_TOO_LARGE)
         transport.loseConnection()
 
 
 class Channel(HTTPChannel):
-    """An HTTP connection whose patience is for a whole request: Twisted's begins anew with every byte that trickles."""
+    """An HTTP connection whose timeout is for a whole request: Twisted restarts it with every byte."""
 
-    _begun = False
+    _is_request_open = False
 
     def resetTimeout(self) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self._is_request_open:
+            self._is_request_open = True
             super().resetTimeout()
 
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
-        self._begun = False
+        self._is_request_open = False

@@ -24,7 +24,7 @@ CLOSE_PATIENCE = 1.0  # seconds
 
 
 class Server(DaphneServer):
-    """daphne's server, with a beginning and an end: `on_start` and `on_stop` run on its loop."""
+    """daphne's server with a start and an end: `on_start` and `on_stop` run on its loop."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Server(DaphneServer):
         self.failed = False
 
     def run(self) -> None:
-        """Serve until a signal ends it: the first drains, the second forces."""
+        """Serve until a signal: the first drains, the second exits at once."""
         twisted_loop.call_soon(self._begin)
         super().run()
 
@@ -102,7 +102,7 @@ class Server(DaphneServer):
             await self._on_stop()
             await self._close_sockets()
         except Exception:
-            logger.exception("Something went wrong while stopping")
+            logger.exception("Error while stopping")
         finally:
             reactor.stop()
 
@@ -119,7 +119,7 @@ class Server(DaphneServer):
         return [instance for instance in instances if instance is not None]
 
     def kill_all_applications(self) -> Any:
-        """As daphne's, for connections that have no application any more as well."""
+        """Kill as daphne does, which fails if a connection has no application any more."""
         for protocol, details in list(self.connections.items()):
             if "application_instance" not in details:
                 del self.connections[protocol]
@@ -140,7 +140,7 @@ class Server(DaphneServer):
 
 
 def _with_notice_of_reads(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Let a socket know when the application has taken one of its messages."""
+    """Notify a socket when the application has taken one of its messages."""
 
     async def application_with_notice(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         protocol = send.args[0]  # daphne: partial(handle_reply, protocol)

@@ -1,4 +1,4 @@
-"""The built-in tools that need nothing but this process: the clock and arithmetic."""
+"""The built-in tools that need only this process: the clock and arithmetic."""
 
 import ast
 import datetime
@@ -22,25 +22,25 @@ async def _current_time(arguments: dict[str, Any], _call: Call) -> str:
     return now.strftime(f"%A %Y-%m-%dT%H:%M:%S%z ({name})")
 
 
-_MOST_BITS = 10_000  # of a whole number: no step of a calculation may keep the process busy
+_MAX_BITS = 10_000  # of an integer: no step of a calculation may block the process
 
 
 def _power(base: float, exponent: float) -> float:
-    if abs(exponent) * math.ceil(max(1, abs(base))).bit_length() > _MOST_BITS:
+    if abs(exponent) * math.ceil(max(1, abs(base))).bit_length() > _MAX_BITS:
         raise ToolError("The power is too large.")
     return base**exponent
 
 
 def _product(left: float, right: float) -> float:
     value = left * right
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise ToolError("The product is too large.")
     return value
 
 
 def _round(number: float, digits: int = 0) -> float:
     if abs(digits) > 300:
-        raise ToolError("'round' takes from -300 to 300 digits.")
+        raise ToolError("'round' takes -300 to 300 digits.")
     return round(number, digits) if digits else round(number)
 
 
@@ -69,16 +69,16 @@ _NODES = (ast.Expr, ast.Name, ast.UnaryOp, ast.BinOp, ast.Call, ast.Constant)
 
 
 class _Arithmetic(simpleeval.SimpleEval):
-    """Numbers only: with texts come methods and formats that can fill the memory."""
+    """Numbers only: strings have methods and formats that can fill the memory."""
 
     def __init__(self) -> None:
         super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
-        known: dict[Any, Any] = vars(self)["nodes"]
-        self.nodes = {node: known[node] for node in _NODES} | {ast.Constant: self._number}
+        all_nodes: dict[Any, Any] = vars(self)["nodes"]
+        self.nodes = {node: all_nodes[node] for node in _NODES} | {ast.Constant: self._number}
 
     def _number(self, node: ast.Constant) -> Any:
         if type(node.value) not in (int, float):
-            raise ToolError("Only numbers can be calculated with.")
+            raise ToolError("Only numbers are supported.")
         return node.value
 
 
@@ -86,9 +86,9 @@ def _evaluate(expression: str) -> str:
     try:
         value = _Arithmetic().eval(expression, ast.parse(expression, mode="eval").body)
         if not isinstance(value, int | float | complex):
-            raise ToolError("It is no number.")
+            raise ToolError("The result is not a number.")
         return str(value)
-    except Exception as error:  # simpleeval lets through whatever the arithmetic raises
+    except Exception as error:  # simpleeval does not catch what the arithmetic raises
         raise ToolError(f"Cannot calculate {expression[:200]!r}: {error}") from None
 
 
@@ -144,5 +144,5 @@ PLATFORM_TOOLS = frozenset({"ask_agent", "fetch_url"}) | _TASK_TOOLS
 
 
 def builtin_tools(names: tuple[str, ...]) -> tuple[Tool, ...]:
-    """The built-in tools of these names; a name that a later version dropped is left out."""
+    """Return the built-in tools of these names, without names that this version does not have."""
     return tuple(BUILTIN_TOOLS[name] for name in names if name in BUILTIN_TOOLS)

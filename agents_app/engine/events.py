@@ -1,4 +1,4 @@
-"""What happens in a turn, in the order in which it happens."""
+"""The events of a run, in the order in which the loop yields them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +10,12 @@ TOOL_USE = "tool_use"
 TOOL_RESULT = "tool_result"
 FINAL_ANSWER = "final_answer"
 ERROR = "error"
-CUT_SHORT = ("length", "content_filter")  # how a model stops before its answer is whole
+CUT_SHORT = ("length", "content_filter")  # end reasons of an answer that is not complete
 
 
 @dataclass(slots=True)
 class Delta:
-    """A piece of a step that is not finished. `offset`: characters of the step before it."""
+    """A piece of an unfinished step. `offset`: characters of the step before it."""
 
     step: int
     type: str
@@ -40,15 +40,15 @@ class StepDone:
     is_error: bool = False
     provider_data: dict[str, Any] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)  # more for watchers, beside what every step has
+    details: dict[str, Any] = field(default_factory=dict)  # more fields of the step's frame
 
 
 @dataclass(slots=True)
 class ToolsStarting:
     """The model's calls, and a ledger row for the result of each.
 
-    Whoever runs the loop writes these down before asking for the next event: only then are the tools of `results`
-    called. Those of `waiting` are called when a person has approved them.
+    The consumer saves these before it takes the next event: only then does the loop call the tools of `results`. It
+    calls those of `waiting` after a person approves them.
     """
 
     uses: list[StepDone]
@@ -57,15 +57,15 @@ class ToolsStarting:
 
 
 @dataclass(slots=True)
-class Parked:
-    """Nothing can go on before a person has said something to each of these calls. It is the turn's last event."""
+class AwaitingApproval:
+    """The run waits until a person decides on each of these calls. The last event of this attempt."""
 
     waiting: list[StepDone]
 
 
 @dataclass(slots=True)
-class Warned:
-    """Something is amiss that the run goes on without."""
+class RunWarning:
+    """A problem that does not end the run."""
 
     message: str
     code: str
@@ -73,7 +73,7 @@ class Warned:
 
 @dataclass(slots=True)
 class Retry:
-    """The model is asked again after `delay` seconds: the deltas of `steps` do not count."""
+    """The request to the model is repeated after `delay` seconds: discard the deltas of `steps`."""
 
     steps: list[int]
     attempt: int
@@ -82,11 +82,11 @@ class Retry:
 
 
 @dataclass(slots=True)
-class Answered:
-    """The end of a turn that went well. `cut_short`: why the answer is not whole, one of CUT_SHORT; empty if it is."""
+class Answer:
+    """The answer: the run is complete. `cut_short`: why the answer is not, one of CUT_SHORT; empty if it is."""
 
     content: str
     cut_short: str = ""
 
 
-Event = Delta | StepDone | ToolsStarting | Parked | Warned | Retry | Answered
+Event = Delta | StepDone | ToolsStarting | AwaitingApproval | RunWarning | Retry | Answer

@@ -1,6 +1,6 @@
-"""What the loop does, as others want to know it: requests to models and calls of tools, counted, timed and traced.
+"""Metrics and traces of requests to models and of tool calls.
 
-Names of a span and its attributes are OpenTelemetry's semantic conventions for generative AI.
+Spans and their attributes have the names of OpenTelemetry's semantic conventions for generative AI.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "local": "aintandem.
 
 
 class ModelCall:
-    """One request to a model, from its first byte to the end of the answer."""
+    """One request to a model, from its first byte to the end of the response."""
 
     def __init__(self, spec: ModelSpec, request: ModelRequest) -> None:
         self._kind = spec.kind
-        self._began = time.monotonic()
-        self._has_spoken = False
-        # Not the span that this task is in: the loop goes on with other things while this one streams.
+        self._started = time.monotonic()
+        self._has_parts = False
+        # Not the task's current span: the loop does other things while the response streams.
         self._span = tracing.begin(
             f"chat {request.model}",
             "client",
@@ -35,14 +35,14 @@ class ModelCall:
             gen_ai__request__max_tokens=request.parameters.max_tokens,
         )
 
-    def spoke(self) -> None:
-        """Something came."""
-        if not self._has_spoken:
-            self._has_spoken = True
-            metrics.MODEL_FIRST_PART.labels(self._kind).observe(time.monotonic() - self._began)
+    def on_part(self) -> None:
+        """Record the time to the first part."""
+        if not self._has_parts:
+            self._has_parts = True
+            metrics.MODEL_FIRST_PART.labels(self._kind).observe(time.monotonic() - self._started)
 
-    def answered(self, reason: str, usage: UsagePart | None) -> None:
-        """The answer is whole."""
+    def on_answer(self, reason: str, usage: UsagePart | None) -> None:
+        """Record a complete response."""
         self._span.set(gen_ai__response__finish_reasons=[reason])
         if usage is not None:
             self._span.set(
@@ -52,31 +52,31 @@ class ModelCall:
             metrics.TOKENS.labels("output").inc(usage.output_tokens)
             metrics.TOKENS.labels("reasoning").inc(usage.reasoning_tokens)
 
-    def ended(self, outcome: str) -> None:
+    def end(self, outcome: str) -> None:
         metrics.MODEL_CALLS.labels(self._kind, outcome).inc()
         if outcome == "ok":
-            metrics.MODEL_SECONDS.labels(self._kind).observe(time.monotonic() - self._began)
+            metrics.MODEL_SECONDS.labels(self._kind).observe(time.monotonic() - self._started)
         self._span.end()
 
-    def failed(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         self._span.fail(error.code if isinstance(error, ModelError) else type(error).__qualname__)
 
 
 @contextlib.contextmanager
-def model_call(spec: ModelSpec, request: ModelRequest, *, is_last_try: bool) -> Iterator[ModelCall]:
-    """Around a request to a model."""
+def model_call(spec: ModelSpec, request: ModelRequest, *, is_last_attempt: bool) -> Iterator[ModelCall]:
+    """Instrument a request to a model."""
     call = ModelCall(spec, request)
     outcome = "cancelled"
     try:
         yield call
         outcome = "ok"
     except Exception as error:
-        again = isinstance(error, ModelUnavailable) or getattr(error, "code", "") == "context_length_exceeded"
-        outcome = "retried" if again and not is_last_try else "failed"
-        call.failed(error)
+        can_retry = isinstance(error, ModelUnavailable) or getattr(error, "code", "") == "context_length_exceeded"
+        outcome = "retried" if can_retry and not is_last_attempt else "failed"
+        call.fail(error)
         raise
     finally:
-        call.ended(outcome)
+        call.end(outcome)
 
 
 class ToolCall:
@@ -96,10 +96,10 @@ class ToolCall:
 
 @contextlib.contextmanager
 def tool_call(name: str, call_id: str, server: str) -> Iterator[ToolCall]:
-    """Around a call of a tool, of the MCP server `server` or a built-in one."""
+    """Instrument a call of a tool, of the MCP server `server` or built in."""
     source = "mcp" if server else "builtin"
     call = ToolCall()
-    began = time.monotonic()
+    started = time.monotonic()
     with tracing.span(
         f"execute_tool {name}",
         gen_ai__operation__name="execute_tool",
@@ -117,4 +117,4 @@ def tool_call(name: str, call_id: str, server: str) -> Iterator[ToolCall]:
             if call.outcome != "ok":
                 span.fail(call.outcome)
             metrics.TOOL_CALLS.labels(source, call.outcome).inc()
-            metrics.TOOL_SECONDS.labels(source).observe(time.monotonic() - began)
+            metrics.TOOL_SECONDS.labels(source).observe(time.monotonic() - started)

@@ -11,27 +11,27 @@ from agents_app.engine import context_window, instrumentation
 from agents_app.engine.events import (
     CUT_SHORT,
     TOOL_RESULT,
-    Answered,
+    Answer,
+    AwaitingApproval,
     Delta,
     Event,
-    Parked,
     Retry,
+    RunWarning,
     StepDone,
     ToolsStarting,
-    Warned,
 )
 from agents_app.engine.providers.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, told_call, told_turn
+from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, replay_call, replay_turn
 from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, check_arguments
 from agents_app.engine.turn import TurnReader, parse_arguments
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
 
 logger = logging.getLogger(__name__)
 
-MAX_TRIES = 4
-LONGEST_DELAY = 60.0
+MAX_ATTEMPTS = 4
+MAX_DELAY = 60.0
 TOOL_TIMEOUT = 60.0
-CANCEL_PATIENCE = 1.0  # seconds that a cancelled tool gets to clean up; one that does not stop is left behind
+CANCEL_TIMEOUT = 1.0  # seconds that a cancelled tool has to clean up; one that does not stop is abandoned
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -39,7 +39,7 @@ UNKNOWN_OUTCOME = (
 
 
 class Turns:
-    """One run of an agent. Iterate over `events()`; `open_answer` is the text of an answer that was cut short."""
+    """One run of an agent. Iterate over `events()`; `open_answer` is the text of an unfinished answer."""
 
     def __init__(self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset) -> None:
         self.spec = spec
@@ -57,20 +57,20 @@ class Turns:
         return self._reader.open_steps if self._reader else []
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens, as it happens. Close the iterator to stop: the model's socket is closed, tools are cancelled.
+        """Yield the run's events. Close the iterator to stop: it closes the model's socket and cancels tools.
 
         Raises:
-            RunFailed: the run cannot go on; the text says why, in one sentence.
+            RunFailed: the run cannot continue. The text says why, in one sentence.
         """
         if self.conversation.open_tools:
             async for event in self._finish_open_tools():
                 yield event
-                if type(event) is Parked:
+                if type(event) is AwaitingApproval:
                     return
         while True:
             self._check_limits()
             for problem in await self.tools.refresh():
-                yield Warned(problem, "tools_unavailable")
+                yield RunWarning(problem, "tools_unavailable")
             self.conversation.iteration += 1
             async for event in self._model_turn():
                 yield event
@@ -78,25 +78,25 @@ class Turns:
             assert reader is not None
             if reader.answer is not None:
                 self._check_answer(reader)
-                yield Answered(reader.answer, reader.end_reason if reader.end_reason in CUT_SHORT else "")
+                yield Answer(reader.answer, reader.end_reason if reader.end_reason in CUT_SHORT else "")
                 return
             async for event in self._tool_turn(reader.calls):
                 yield event
-                if type(event) is Parked:
+                if type(event) is AwaitingApproval:
                     return
 
     # The model's part
 
     async def _model_turn(self) -> AsyncIterator[Event]:
         shrink = 1.0
-        for attempt in range(1, MAX_TRIES + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             reader = self._reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
             try:
-                async for event in self._ask(reader, shrink, is_last_try=attempt == MAX_TRIES):
+                async for event in self._request_turn(reader, shrink, is_last_attempt=attempt == MAX_ATTEMPTS):
                     yield event
                 return
             except ModelError as error:
-                if attempt == MAX_TRIES or not _worth_a_retry(error):
+                if attempt == MAX_ATTEMPTS or not _can_retry(error):
                     raise
                 if error.code == "context_length_exceeded":
                     shrink *= 0.6
@@ -106,25 +106,25 @@ class Turns:
                 yield Retry(steps, attempt, str(error), delay)
                 await asyncio.sleep(delay)
 
-    async def _ask(self, reader: TurnReader, shrink: float, *, is_last_try: bool) -> AsyncIterator[Event]:
+    async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
         request = self._request(shrink)
         self.conversation.usage.requests += 1
-        with instrumentation.model_call(self.spec.model, request, is_last_try=is_last_try) as call:
+        with instrumentation.model_call(self.spec.model, request, is_last_attempt=is_last_attempt) as call:
             async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
                 try:
                     async for parts in stream:
-                        call.spoke()
+                        call.on_part()
                         for part in parts:
                             for event in reader.feed(part):
                                 yield event
                 except ModelUnavailable:
-                    if reader.end_reason is None:  # what breaks after the end has lost nothing but the usage
+                    if reader.end_reason is None:  # after the end, only the usage can be lost
                         raise
             if reader.end_reason is None:
                 text = "The model's answer was cut off before it was finished."
                 raise ModelUnavailable(text, code="model_stream_cut")
-            call.answered(reader.end_reason, reader.usage)
-        self._count(reader, request)  # before the last step, which is written down with the usage so far
+            call.on_answer(reader.end_reason, reader.usage)
+        self._count(reader, request)  # before the last step, which is saved with the usage so far
         for step in reader.finish():
             yield step
         self.conversation.next_index = reader.next_index
@@ -136,7 +136,7 @@ class Turns:
         return ModelRequest(
             model=spec.model.model,
             system_prompt=prompt,
-            messages=context_window.fitting(spec.model, prompt, self.conversation, answer, shrink),
+            messages=context_window.fit(spec.model, prompt, self.conversation, answer, shrink),
             tools=self.tools.tools,
             parameters=spec.parameters,
         )
@@ -150,14 +150,14 @@ class Turns:
         usage.reasoning_tokens += reader.usage.reasoning_tokens
         usage.cached_tokens += reader.usage.cached_tokens
         size = context_window.characters(request.messages) + len(request.system_prompt)
-        if not (request.tools or request.parameters.response_format):  # schemas count too, we do not know how much
+        if not (request.tools or request.parameters.response_format):  # schemas count too, by an unknown amount
             context_window.learn(self.spec.model, size, reader.usage.input_tokens)
 
     def _check_answer(self, reader: TurnReader) -> None:
         if reader.answer:
             return
         if reader.end_reason == "length":
-            raise LimitReached("The model used up its tokens before it began to answer.", code="max_tokens")
+            raise LimitReached("The model used all its tokens before it began to answer.", code="max_tokens")
         if reader.end_reason == "content_filter":
             raise RunFailed("The model's server withheld the answer (content filter).", code="content_filter")
 
@@ -165,7 +165,7 @@ class Turns:
         limits, usage = self.spec.limits, self.conversation.usage
         if self.conversation.iteration >= limits.max_iterations:
             raise LimitReached(
-                f"The agent did not come to an answer within {limits.max_iterations} model turns.",
+                f"The agent did not reach an answer within {limits.max_iterations} model turns.",
                 code="max_iterations",
             )
         used = usage.input_tokens + usage.output_tokens
@@ -188,16 +188,16 @@ class Turns:
                 waiting.append(row)
             else:
                 calls.append((use, row))
-        told = (told_call(u.tool_call_id, u.tool_name, u.arguments, u.content) for u in uses)
-        conversation.turns.append(told_turn(uses[0].provider_data, told))
+        replays = (replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content) for use in uses)
+        conversation.turns.append(replay_turn(uses[0].provider_data, replays))
         yield ToolsStarting(uses, [row for _, row in calls], waiting)
         async for event in self._call_all(calls):
             yield event
         if waiting:
-            yield Parked(waiting)
+            yield AwaitingApproval(waiting)
 
     def _must_be_approved(self, use: StepDone) -> bool:
-        """Whether a person is asked first. A call that could not be made anyway only fails."""
+        """Whether a person must approve the call first. A call with invalid arguments only fails."""
         name = use.tool_name
         if use.arguments is None or name in self.conversation.approved_tools or not self.tools.needs_approval(name):
             return False
@@ -208,12 +208,12 @@ class Turns:
         return True
 
     async def _finish_open_tools(self) -> AsyncIterator[Event]:
-        """Answer the calls of an earlier attempt: again only where that does no harm, else as unknown.
+        """Finish the calls of an earlier attempt: repeat them only if that is safe, else report an unknown outcome.
 
-        Those that waited for a person are called if they were approved, and wait on if nobody has said anything.
+        Calls that wait for approval are made if they were approved, and keep waiting if nobody decided.
         """
         for problem in await self.tools.refresh():
-            yield Warned(problem, "tools_unavailable")
+            yield RunWarning(problem, "tools_unavailable")
         calls: list[tuple[StepDone, StepDone]] = []
         approved: list[StepDone] = []
         waiting: list[StepDone] = []
@@ -240,46 +240,46 @@ class Turns:
         async for event in self._call_all(calls):
             yield event
         if waiting:
-            yield Parked(waiting)
+            yield AwaitingApproval(waiting)
 
     def _may_run_again(self, name: str) -> bool:
         try:
             return self.tools.get(name).may_run_again
         except ToolError:
-            return not self.tools.problems  # there is no such tool, and calling it only says so; or we cannot tell
+            return not self.tools.problems  # no such tool, and calling it only says so; or a source is missing
 
     async def _call_all(self, calls: list[tuple[StepDone, StepDone]]) -> AsyncIterator[Delta | StepDone]:
-        """Call the tools at the same time; yield what they show meanwhile, and results, as they come."""
+        """Call the tools at the same time; yield their progress and results as they come."""
         if not calls:
             return
-        news: asyncio.Queue[Delta | StepDone] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._call(use, row, news)) for use, row in calls]
+        events: asyncio.Queue[Delta | StepDone] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._call(use, row, events)) for use, row in calls]
         try:
             for _ in tasks:
-                while type(event := await news.get()) is Delta:
+                while type(event := await events.get()) is Delta:
                     yield event
                 yield event
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=CANCEL_PATIENCE)
+            await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
 
-    async def _call(self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]") -> None:
+    async def _call(self, use: StepDone, row: StepDone, events: "asyncio.Queue[Delta | StepDone]") -> None:
         row.started = time.time()
         with instrumentation.tool_call(use.tool_name, use.tool_call_id, self.tools.server_of(use.tool_name)) as call:
-            call.result = await self._outcome(use, row, news, call)
-        news.put_nowait(self._result(row, call.result))
+            call.result = await self._outcome(use, row, events, call)
+        events.put_nowait(self._result(row, call.result))
 
     async def _outcome(
-        self, use: StepDone, row: StepDone, news: "asyncio.Queue[Delta | StepDone]", call: instrumentation.ToolCall
+        self, use: StepDone, row: StepDone, events: "asyncio.Queue[Delta | StepDone]", call: instrumentation.ToolCall
     ) -> ToolResult:
-        shown, limits = 0, self.spec.limits
+        length, limits = 0, self.spec.limits
 
         def progress(text: str) -> None:
-            nonlocal shown
-            if text and not row.finished and shown + len(text) < limits.max_progress_characters:
-                news.put_nowait(Delta(row.index, TOOL_RESULT, row.iteration, shown, text + "\n"))
-                shown += len(text) + 1
+            nonlocal length
+            if text and not row.finished and length + len(text) < limits.max_progress_characters:
+                events.put_nowait(Delta(row.index, TOOL_RESULT, row.iteration, length, text + "\n"))
+                length += len(text) + 1
 
         timeout = TOOL_TIMEOUT
         try:
@@ -313,7 +313,7 @@ class Turns:
 def _denied(decision: Decision) -> str:
     if not decision.by:
         return "This call was not made: nobody approved it in time."
-    reason = f" The reason given: {decision.reason}" if decision.reason else " No reason was given."
+    reason = f" Reason: {decision.reason}" if decision.reason else " No reason."
     return f"This call was not made: {decision.by} did not approve it.{reason}"
 
 
@@ -331,15 +331,15 @@ def _ledger_row(index: int, use: StepDone) -> StepDone:
     )
 
 
-def _worth_a_retry(error: ModelError) -> bool:
+def _can_retry(error: ModelError) -> bool:
     return isinstance(error, ModelUnavailable) or error.code == "context_length_exceeded"
 
 
 def _delay(attempt: int, error: ModelError) -> float:
-    """Seconds before the next try: what the server asks, else 0.5, 1, 2 … with jitter."""
+    """Return the seconds before the next attempt: what the server requests, else 0.5, 1, 2 … with jitter."""
     if error.code == "context_length_exceeded":
         return 0.0
-    asked = error.retry_after if isinstance(error, ModelUnavailable) else None
-    if asked is not None:
-        return min(asked, LONGEST_DELAY)
-    return min(0.5 * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.75, 1.25)  # noqa: S311 — no secret
+    retry_after = error.retry_after if isinstance(error, ModelUnavailable) else None
+    if retry_after is not None:
+        return min(retry_after, MAX_DELAY)
+    return min(0.5 * 2 ** (attempt - 1), MAX_DELAY) * random.uniform(0.75, 1.25)  # noqa: S311 — no secret

@@ -1,4 +1,4 @@
-"""What a turn is made of, as values: who answers, with what, within which limits, and what was said before."""
+"""The values that a run is made of: agent, model, tools' servers, limits and conversation."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Where a model is and what it is called. Equal specs share one connection pool."""
+    """Where a model is and its name. Equal specs share one connection pool."""
 
     kind: str
     base_url: str
@@ -20,9 +20,9 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """How the model is asked to answer; None leaves a thing to the model.
+    """How the model should answer. None leaves the choice to the model.
 
-    `response_format`: as in OpenAI's chat completions, a `json_schema` or just any `json_object`.
+    `response_format`: as in OpenAI's chat completions, a `json_schema` or any `json_object`.
     """
 
     temperature: float | None = None
@@ -54,7 +54,7 @@ class Limits:
 class ProcessLimits:
     """What the process of a stdio server may use: bytes of memory, seconds of CPU, processes, open files.
 
-    None: no limit of ours.
+    None: no limit.
     """
 
     memory: int | None = 2 * 1024**3
@@ -65,11 +65,11 @@ class ProcessLimits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """An MCP server: equal specs share one connection. Variables in it are expanded already.
+    """An MCP server, its variables expanded. Equal specs share one connection.
 
-    `timeout` is in seconds, of one call; `tool_timeouts` are by the server's own names of tools, as are the patterns
-    `allowed` (none: all) and `denied`. `folder` is where a stdio server's process works. `problem`: why it cannot be
-    used at all, for example a variable that is not set.
+    `timeout` is in seconds, of one call. `tool_timeouts` and the patterns `allowed` (none: all) and `denied` use the
+    server's own names of tools. `folder` is the working directory of a stdio server. `problem`: why the server cannot
+    be used at all, for example a variable that is not set.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """An agent as the engine sees it. Patterns are over names of tools, with their server's before them."""
+    """An agent as the engine sees it. Patterns match the full names of tools: server__tool."""
 
     name: str
     system_prompt: str
@@ -110,17 +110,17 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What the model asked for. `arguments` is its JSON text, as it came."""
+    """A call that the model makes. `arguments` is its JSON text, unchanged."""
 
     id: str
     name: str
     arguments: str
 
 
-def told_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: str) -> ToolCall:
-    """A call as the model is reminded of it: servers refuse names and arguments that break their rules.
+def replay_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: str) -> ToolCall:
+    """Return a past call in a form that models' servers accept: they reject invalid names and arguments.
 
-    What was wrong with the call is said in its result.
+    The call's result says what was wrong with it.
     """
     usable = text if arguments is not None and text.strip() else "{}"
     return ToolCall(call_id, re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "unknown", usable)
@@ -128,10 +128,10 @@ def told_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: s
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the conversation, in no provider's words.
+    """One message of the conversation, in no provider's format.
 
-    `blocks`: a turn of the model in its provider's own words, which it wants to hear again unchanged; `origin` says
-    whose they are, and nobody else is told them.
+    `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `origin` names the only
+    provider and model that get them.
     """
 
     role: Literal["user", "assistant", "tool"]
@@ -143,8 +143,8 @@ class Message:
     origin: str = ""
 
 
-def told_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:
-    """A turn that called tools, as the model is reminded of it; `provider_data` is that of its first call."""
+def replay_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:
+    """Return a past turn that called tools. `provider_data` is that of its first call."""
     return Message(
         "assistant",
         provider_data["text"],
@@ -156,7 +156,7 @@ def told_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Messa
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens as the provider counted them, and how often we asked."""
+    """Tokens as the provider counts them, and the number of requests and calls."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -178,7 +178,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person said to a call that needs approval; `by` is empty where nobody said anything in time."""
+    """A person's decision on a call that needs approval. `by` is empty if nobody decided in time."""
 
     approved: bool
     reason: str = ""
@@ -187,9 +187,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class OpenTool:
-    """A tool call of an earlier attempt with no result: `index` is its step, `use` what the model asked.
+    """A tool call of an earlier attempt without a result. `index` is its step, `use` the model's call.
 
-    One that was not `started` waits, or waited, for a person: `decision` is what was said.
+    One that is not `started` waits, or waited, for a person: `decision` is the outcome.
     """
 
     index: int
@@ -201,9 +201,9 @@ class OpenTool:
 
 @dataclass(slots=True)
 class Conversation:
-    """What the model is told, and where in the run we are.
+    """The messages for the model, and the position in the run.
 
-    `history` is the session before this run and may be trimmed; `turns` is this run so far and may not.
+    `history` is the session before this run and may be trimmed. `turns` is this run so far and may not.
     """
 
     history: list[Message]

@@ -1,4 +1,4 @@
-"""Tools that an agent may call: what the model is told of them, and how they are called."""
+"""Tools that an agent may call: their description for the model, and the functions behind them."""
 
 import fnmatch
 import logging
@@ -12,14 +12,14 @@ from agents_app.engine.spec import Limits
 
 logger = logging.getLogger(__name__)
 
-NAME = r"[A-Za-z0-9_-]{1,64}"  # what every model provider takes as the name of a tool
+NAME = r"[A-Za-z0-9_-]{1,64}"  # a tool's name that every model provider accepts
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What a tool returned beside, or instead of, text that the model can read: kept once, and referred to.
+    """Data that a tool returned beside, or instead of, text for the model: stored once, and referred to.
 
-    `kind`: `text` (the whole of a text that was cut for the model), `image`, `audio`, `resource` or `structured`.
+    `kind`: `text` (the complete text, if the model gets only a part), `image`, `audio`, `resource` or `structured`.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model is told, and what is kept for people to look at; `details` go into the step's frame."""
+    """Text for the model, and attachments for people. `details` go into the step's frame."""
 
     content: str
     is_error: bool = False
@@ -51,8 +51,8 @@ class Call:
 class Tool:
     """A tool as the model sees it, and the function behind it.
 
-    `read_only` and `idempotent` say whether a call may be made again after a crash. `timeout` is in seconds;
-    None: the loop's own. `server`: the MCP server that it belongs to, which calls it `own_name`.
+    `read_only` and `idempotent` say whether a call may be repeated after a crash. `timeout` is in seconds; None: the
+    loop's default. `server`: the MCP server that it belongs to, which calls it `own_name`.
     """
 
     name: str
@@ -71,37 +71,37 @@ class Tool:
 
 
 class ToolError(Exception):
-    """A call that failed; the text is for the model, so that it can correct itself."""
+    """A call failed. The text is for the model, so that it can correct itself."""
 
 
 class ToolsUnavailable(Exception):
-    """A source has no tools just now; the text says why, for the model and for whoever watches."""
+    """A source has no tools now. The text says why, for the model and for people."""
 
 
 class ToolSource(Protocol):
-    """Where tools come from that may change while a run goes on: an MCP server."""
+    """A source of tools that may change during a run: an MCP server."""
 
     name: str
 
     async def tools(self) -> Sequence[Tool]:
-        """The tools as they are now; cheap where nothing has changed.
+        """Return the current tools; cheap if nothing has changed.
 
         Raises:
-            ToolsUnavailable: there are none just now.
+            ToolsUnavailable: there are none now.
         """
         ...
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns (`*`, `?`, `[…]`, as in a shell) is the name's."""
+    """Whether one of the patterns (`*`, `?`, `[…]`, as in a shell) matches the name."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class Toolset:
-    """The tools of one run, by name: fixed ones, and those of sources, which `refresh` asks.
+    """The tools of one run, by name: fixed ones, and those of sources, which `refresh` lists again.
 
-    `allowed` and `denied` are patterns over names; nothing in `allowed` allows all. `approval`: patterns of tools
-    that a person must approve.
+    `allowed` and `denied` are patterns of names; an empty `allowed` allows all. `approval`: patterns of tools whose
+    calls a person must approve.
     """
 
     def __init__(
@@ -120,61 +120,60 @@ class Toolset:
         self.problems: dict[str, str] = {}
 
     async def refresh(self) -> list[str]:
-        """Ask the sources again. Returns what is newly wrong with them, in sentences."""
-        found = list(self._fixed)
+        """List the sources' tools again. Returns a sentence for each new problem."""
+        tools = list(self._fixed)
         problems: dict[str, str] = {}
         for source in self._sources:
             try:
-                found += await source.tools()
+                tools += await source.tools()
             except ToolsUnavailable as error:
                 problems[source.name] = str(error)
         news = [text for name, text in problems.items() if self.problems.get(name) != text]
-        self.tools, self.problems = self._usable(found), problems
+        self.tools, self.problems = self._usable(tools), problems
         return news
 
     def _usable(self, tools: Iterable[Tool]) -> tuple[Tool, ...]:
-        chosen: dict[str, Tool] = {}
+        usable: dict[str, Tool] = {}
         for tool in tools:
             allowed = not self._allowed or matches(tool.name, self._allowed)
             if allowed and not matches(tool.name, self._denied):
-                chosen.setdefault(tool.name, tool)
-        return tuple(chosen.values())
+                usable.setdefault(tool.name, tool)
+        return tuple(usable.values())
 
     def needs_approval(self, name: str) -> bool:
         return matches(name, self._approval)
 
     def server_of(self, name: str) -> str:
-        """The MCP server that the tool of that name belongs to; empty where it is none's."""
+        """Return the MCP server of the tool; empty if it has none."""
         return next((tool.server for tool in self.tools if tool.name == name), "")
 
     def get(self, name: str) -> Tool:
-        """The tool of that name.
+        """Return the tool of that name.
 
         Raises:
-            ToolError: there is none; the text lists those that there are.
+            ToolError: there is none. The text lists the available ones.
         """
         for tool in self.tools:
             if tool.name == name:
                 return tool
-        known = ", ".join(tool.name for tool in self.tools) or "none"
-        raise ToolError(f"There is no tool {name!r}. Available tools: {known}.")
+        names = ", ".join(tool.name for tool in self.tools) or "none"
+        raise ToolError(f"There is no tool {name!r}. Available tools: {names}.")
 
 
 def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
-    """See that the arguments fit the tool's schema, before anything is called.
+    """Check the arguments against the tool's schema.
 
     Raises:
-        ToolError: they do not; the text says where and why.
+        ToolError: they do not fit. The text says where and why.
     """
     try:
         validator = jsonschema.validators.validator_for(tool.parameters, default=jsonschema.Draft202012Validator)
         error = jsonschema.exceptions.best_match(validator(tool.parameters).iter_errors(arguments))
-    except Exception as broken:  # the schema is the server's, and may be anything
+    except Exception as broken:  # the schema comes from a server and may be anything
         logger.warning("The schema of tool %s cannot be used: %r", tool.name, broken)
         return
     if error is not None:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(
-            "."
-        )
-        place = f" at '{where}'" if where else ""
-        raise ToolError(f"The arguments do not fit the tool's schema{place}: {error.message[:500]}")
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+        path = "".join(parts).lstrip(".")
+        where = f" at '{path}'" if path else ""
+        raise ToolError(f"The arguments do not fit the tool's schema{where}: {error.message[:500]}")

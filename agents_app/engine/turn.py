@@ -1,4 +1,4 @@
-"""One model turn as it streams: parts in, deltas and finished steps out."""
+"""Read one model turn from its stream: parts in, deltas and finished steps out."""
 
 import time
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import orjson
 from agents_app.engine.events import CUT_SHORT, FINAL_ANSWER, THOUGHT, TOOL_USE, Delta, StepDone
 from agents_app.engine.providers.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
-_LONGEST_ID = 128  # characters of a call's id or name that the ledger has room for
+_MAX_ID = 128  # characters of a call's id or name that fit into the ledger
 
 
 @dataclass(slots=True)
 class _Open:
-    """A step that is being streamed."""
+    """A step that is still streaming."""
 
     index: int
     type: str
@@ -31,9 +31,9 @@ class _Open:
 
 
 class TurnReader:
-    """Follows one answer of the model.
+    """Reads one response of the model.
 
-    Text is an answer until a tool call follows it: then it was a thought. Hence a delta's type is provisional.
+    Text is an answer unless a tool call follows it, which makes it a thought. So a delta's type is provisional.
     """
 
     def __init__(self, iteration: int, next_index: int) -> None:
@@ -50,7 +50,7 @@ class TurnReader:
 
     @property
     def open_steps(self) -> list[int]:
-        """The steps that have deltas and no end."""
+        """The steps that have deltas but are not finished."""
         return sorted(step.index for step in (self._text, *self._calls.values()) if step)
 
     @property
@@ -59,14 +59,14 @@ class TurnReader:
         return self._text.content if self._text and self._text.type == FINAL_ANSWER else ""
 
     def feed(self, part: Part) -> Iterator[Delta | StepDone]:
-        """What this part brings."""
+        """Yield the events of this part."""
         match part:
             case TextPart(text):
-                yield from self._words(FINAL_ANSWER, text)
+                yield from self._on_text(FINAL_ANSWER, text)
             case ReasoningPart(text):
-                yield from self._words(THOUGHT, text)
+                yield from self._on_text(THOUGHT, text)
             case ToolCallPart():
-                yield from self._call(part)
+                yield from self._on_call(part)
             case BlocksPart():
                 self._native = part
             case EndPart(reason):
@@ -74,7 +74,7 @@ class TurnReader:
             case UsagePart():
                 self.usage = part
 
-    def _words(self, kind: str, text: str) -> Iterator[Delta | StepDone]:
+    def _on_text(self, kind: str, text: str) -> Iterator[Delta | StepDone]:
         if self._text is None or self._text.type != kind:
             if not text.strip():  # models put blank lines between thinking and answering
                 return
@@ -83,16 +83,16 @@ class TurnReader:
             text = text.lstrip("\n")
         yield self._delta(self._text, text)
 
-    def _call(self, part: ToolCallPart) -> Iterator[Delta | StepDone]:
+    def _on_call(self, part: ToolCallPart) -> Iterator[Delta | StepDone]:
         call = self._calls.get(part.position)
         if call is None:
             yield from self._close_text(before_call=True)
             call = self._calls[part.position] = self._open(TOOL_USE)
-            taken = {other.call_id for other in self._calls.values()}
-            usable = 0 < len(part.id) <= _LONGEST_ID and part.id not in taken
+            ids = {other.call_id for other in self._calls.values()}
+            usable = 0 < len(part.id) <= _MAX_ID and part.id not in ids
             call.call_id = part.id if usable else f"call_{call.index}_{time.time_ns():x}"
-        if part.name != call.name:  # some servers say it again with every piece
-            call.name = (call.name + part.name)[:_LONGEST_ID]
+        if part.name != call.name:  # some servers repeat it with every piece
+            call.name = (call.name + part.name)[:_MAX_ID]
         if part.arguments:
             yield self._delta(call, part.arguments)
 
@@ -127,9 +127,9 @@ class TurnReader:
         )
 
     def finish(self) -> Iterator[StepDone]:
-        """The steps that end with the turn; afterwards `answer` or `calls` is set.
+        """Yield the steps that end with the turn, and set `answer` or `calls`.
 
-        Calls are not among them: they are written together with their ledger rows.
+        Calls are not among the steps: they are saved together with their ledger rows.
         """
         if self._calls:
             yield from self._close_text(before_call=True)
@@ -141,7 +141,7 @@ class TurnReader:
         if self._text and self._text.type == THOUGHT:
             yield from self._close_text()
         if self._text is None and self.end_reason in CUT_SHORT:
-            self.answer = ""  # which is none: the run fails
+            self.answer = ""  # no answer: the run fails
             return
         step = self._text or self._open(FINAL_ANSWER)
         self._text = None
@@ -159,7 +159,7 @@ class TurnReader:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """The arguments of a call as an object; None where the model wrote something else."""
+    """Return the arguments of a call as an object, or None if the model wrote something else."""
     if not text.strip():
         return {}
     try:

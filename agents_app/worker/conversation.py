@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, told_call, told_turn
+from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, replay_call, replay_turn
 from agents_app.models import Approval, Run, Step
 from agents_app.models.steps import usage_of
 
@@ -59,11 +59,11 @@ def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, De
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
     calls = [_tool_call(use) for use in uses.values() if use.iteration == first.iteration]
-    return told_turn(first.provider_data, calls)
+    return replay_turn(first.provider_data, calls)
 
 
 def _tool_call(use: Step) -> ToolCall:
-    return told_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
+    return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
 
 
 def _recent(run: Run, room: int) -> list[Run]:
@@ -95,7 +95,9 @@ def _earlier_messages(run: Run) -> list[Message]:
         Message(
             message["role"],
             message["content"],
-            tool_calls=tuple(told_call(c["id"], c["name"], {}, c["arguments"]) for c in message.get("tool_calls", ())),
+            tool_calls=tuple(
+                replay_call(c["id"], c["name"], {}, c["arguments"]) for c in message.get("tool_calls", ())
+            ),
             tool_call_id=message.get("tool_call_id", ""),
         )
         for message in run.overrides.messages

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import providers
-from agents_app.engine.events import Answered, Delta, Event, Parked, Retry, StepDone, ToolsStarting, Warned
+from agents_app.engine.events import Answer, AwaitingApproval, Delta, Event, Retry, RunWarning, StepDone, ToolsStarting
 from agents_app.engine.loop import Turns
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
@@ -121,19 +121,19 @@ class Execution:
             text = f"The run took longer than its {self.spec.limits.timeout:g} seconds."
             raise LimitReached(text, code="timeout") from None
         # Out of the time-out's reach: a run ends once.
-        if isinstance(last, Parked):
+        if isinstance(last, AwaitingApproval):
             await self._park()
         else:
             await self._end_completed(last)
 
-    async def _follow_turns(self) -> Answered | Parked:
+    async def _follow_turns(self) -> Answer | AwaitingApproval:
         assert self.spec is not None
         model = await providers.open_model(self.spec.model)
         tools = toolset(self.spec, self.run, self._run_child)
         turns = self._turns = Turns(self.spec, self.conversation, model, tools)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
-                if isinstance(event, Answered | Parked):
+                if isinstance(event, Answer | AwaitingApproval):
                     return event
                 if type(event) is Delta:
                     if not self._report.has_spoken:
@@ -161,7 +161,7 @@ class Execution:
                 await self._begin_tools(event)
             case Retry():
                 self._say_retry(event.steps, event.attempt, event.reason, event.delay)
-            case Warned():
+            case RunWarning():
                 self.log.add(vocabulary.Warning(message=event.message, code=event.code))
 
     async def _begin_tools(self, event: ToolsStarting) -> None:
@@ -235,7 +235,7 @@ class Execution:
         settle = functools.partial(approvals.settle_parked, self.run)
         await self.log.commit(then=settle, status=Run.Status.WAITING, lease_until=None, worker="")
 
-    async def _end_completed(self, answer: Answered) -> None:
+    async def _end_completed(self, answer: Answer) -> None:
         if not self.run.enable_reasoning:
             self.log.add(vocabulary.Response(answer.content))
         filtered = {"error_code": answer.cut_short} if answer.cut_short == "content_filter" else {}

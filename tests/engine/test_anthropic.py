@@ -404,7 +404,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(ask):
         ([{"text": "Well, "}, {"finish": "refusal", "details": {"explanation": "Not that."}}],
          "content_filter", "declined to answer: Not that."),
         ([{"finish": "refusal"}], "content_filter", "declined to answer."),
-        ([{"reasoning": "hm"}, {"finish": "max_tokens"}], "max_tokens", "used up its tokens"),
+        ([{"reasoning": "hm"}, {"finish": "max_tokens"}], "max_tokens", "used all its tokens"),
     ],
 )  # fmt: skip
 def test_a_fault_that_stays_ends_the_run(ask, fault, code, message):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from agents_app.engine.providers.anthropic_request import arguments
 from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest
-from agents_app.engine.spec import Message, Parameters, told_call
+from agents_app.engine.spec import Message, Parameters, replay_call
 from agents_app.engine.toolset import Tool
 from tests.harness.fakes import anthropic_rules
 from tests.harness.fakes.anthropic_rules import FAMILIES, VERSIONS
@@ -29,7 +29,7 @@ def rounds(draw):
     for call_id in ids:
         text = draw(written)
         usable = None if text == "{broken" else orjson.loads(text or "{}")
-        calls.append(told_call(call_id, draw(names), usable, text))
+        calls.append(replay_call(call_id, draw(names), usable, text))
     blocks = draw(st.sampled_from([(), (THOUGHT, {"type": "tool_use"})]))
     turn = Message("assistant", draw(TEXTS), tuple(calls), blocks=blocks, origin="anthropic/another")
     answered = draw(st.permutations(ids))[: draw(st.integers(0, len(ids)))]
@@ -87,7 +87,7 @@ def test_the_api_takes_whatever_it_is_asked(name, messages, parameters, prompt, 
 
 def test_a_run_that_was_begun_without_thoughts_ends_without_them():
     """Else a model with a budget refuses: the agent was changed while the run waited for something."""
-    call = told_call("call_0", "read", {}, "{}")
+    call = replay_call("call_0", "read", {}, "{}")
     messages = [Message("user", "Hi."), Message("assistant", "", (call,)), Message("tool", "x", tool_call_id="call_0")]
     request = ModelRequest("claude", "", messages, (TOOL,), Parameters(thinking_budget=2000, max_tokens=100))
     asked = arguments(request, described(FAMILIES["budget"]))

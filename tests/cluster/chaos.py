@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
+from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile, unfinished
 from tests.harness.clocked import add_task
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
@@ -145,16 +145,11 @@ def answers(door: FaultyCluster, method: str, path: str) -> bool:
     return False
 
 
-def unfinished(cluster: FaultyCluster) -> list[tuple[str, ...]]:
-    statement = "SELECT id::text, status FROM agents_app_run WHERE status IN ('queued', 'running', 'waiting')"
-    return cluster.query(statement)
-
-
 def check_effects(cluster: FaultyCluster) -> None:
     """No call of `note` has had two effects: each run writes down its own prompt."""
-    lines = Counter(cluster.effects(""))
+    lines = Counter(cluster.effects("chaos-"))
     assert [line for line, count in lines.items() if count > 1] == []
-    prompts = {prompt for (prompt,) in cluster.query("SELECT prompt FROM agents_app_run")}
+    prompts = {prompt for (prompt,) in cluster.query("SELECT prompt FROM agents_app_run WHERE agent_name = %s", AGENT)}
     assert set(lines) <= prompts
     assert len(lines) > len(prompts) / 2, "most runs come to it"
 
@@ -173,9 +168,9 @@ def check_fires(cluster: FaultyCluster, seconds: float) -> None:
         SELECT count(*), count(DISTINCT scheduled_for),
             extract(epoch FROM max(scheduled_for) - min(scheduled_for))::int / 2 + 1,
             (SELECT coalesce(sum(count), 0)::int FROM agents_app_skip WHERE task_id = run.task_id)
-        FROM agents_app_run AS run WHERE task_id IS NOT NULL AND retry = 0 GROUP BY task_id
+        FROM agents_app_run AS run WHERE agent_name = %s AND retry = 0 GROUP BY task_id
     """
-    rows = cluster.query(statement)
+    rows = cluster.query(statement, SCHEDULED)
     assert len(rows) == TASKS
     for runs, distinct, moments, skipped in rows:
         assert runs == distinct, "a moment was fired twice"

@@ -1,17 +1,17 @@
-"""A cluster for the tests of one file, and watchers that outlive whatever is done to it."""
+"""One cluster for all tests of a test process, and watchers that outlive whatever is done to it."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cluster.watching import Crowd, FaultyCluster
+from tests.cluster.watching import Crowd, FaultyCluster, unfinished
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
 
 RATE = 20  # tokens a second of one stream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyCluster]:
     """2 web, 2 workers, and what they need. Who stops a process starts it again."""
     with FaultyCluster(tmp_path_factory.mktemp("cluster")) as running:
@@ -20,15 +20,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyCluster]
 
 @pytest.fixture
 def whole(cluster: FaultyCluster) -> Iterator[FaultyCluster]:
-    """The cluster with all of its processes alive, whatever the test before has left."""
+    """The cluster with all of its processes alive and nothing to do, whatever the test before has left."""
     for name, process in cluster.processes.items():
         process.thaw() if process.is_alive else cluster.start(name)
     for web in cluster.webs:
         until(lambda web=web: web.request("GET", "/readyz")[0] == 200)
+    end_work(cluster)
     yield cluster
     for process in cluster.processes.values():
         if process.is_alive:
             process.thaw()
+
+
+def end_work(cluster: FaultyCluster) -> None:
+    """Disable tasks and cancel runs."""
+    for (task,) in cluster.query("SELECT id::text FROM agents_app_scheduledtask WHERE enabled"):
+        assert cluster.request("POST", f"/v1/tasks/{task}/disable")[0] == 200
+    for run, _ in unfinished(cluster):
+        cluster.request("POST", f"/v1/runs/{run}/cancel")  # it may have ended by itself
+    until(lambda: unfinished(cluster) == [])
 
 
 @pytest.fixture

@@ -12,6 +12,6 @@ from tests.harness.fakes.fake_model_process import FakeModel
 pytestmark = pytest.mark.slow
 
 
-def test_whatever_dies_nothing_is_lost_or_doubled(cluster: FaultyCluster, model: FakeModel):
+def test_whatever_dies_nothing_is_lost_or_doubled(whole: FaultyCluster, model: FakeModel):
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
-    chaos.play(cluster, model, seed=seed, seconds=60, sessions=20, postgres_restarts=2)
+    chaos.play(whole, model, seed=seed, seconds=60, sessions=20, postgres_restarts=2)

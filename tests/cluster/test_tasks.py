@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.chaos import unfinished
-from tests.cluster.watching import FaultyCluster
+from tests.cluster.watching import FaultyCluster, unfinished
 from tests.harness import clocked_manage
 from tests.harness.clocked import account, add_task, get, runs_of
 from tests.harness.cluster import Cluster

@@ -244,6 +244,12 @@ class FaultyCluster(Cluster):
     effects = Mortal.effects
 
 
+def unfinished(cluster: FaultyCluster) -> list[tuple[str, ...]]:
+    """The id and the status of each run that has not ended."""
+    statement = "SELECT id::text, status FROM agents_app_run WHERE status IN ('queued', 'running', 'waiting')"
+    return cluster.query(statement)
+
+
 def check_sessions(cluster: FaultyCluster, watchers: Iterable[Watcher]) -> None:
     """Every run has one beginning and one end, and all who watch have read the same, without a gap."""
     by_session: dict[str, list[Watcher]] = {}

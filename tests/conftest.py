@@ -154,13 +154,22 @@ def open_chat(product: Product) -> Iterator[Callable[..., Chat]]:
         chat.close()
 
 
-@pytest.fixture(scope="module")
-def open_lasting_page() -> Iterator[Callable[..., Any]]:
-    """A function that opens a page in a real browser, for all tests of a module: see `tests.harness.pages.browser`."""
-    from tests.harness.pages.browser import browser  # Playwright is for those who ask for a page
+@pytest.fixture(scope="session")
+def chromium_url() -> Iterator[str]:
+    """Where the browser of this test process is."""
+    from tests.harness.pages.browser import Chromium  # Playwright is for those who ask for a page
 
-    with browser() as opened:
-        yield opened
+    with Chromium() as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def open_lasting_page(chromium_url: str) -> Iterator[Callable[..., Any]]:
+    """A function that opens a page in a real browser, for all tests of a module: see `tests.harness.pages.browser`."""
+    from tests.harness.pages.browser import browser
+
+    with browser(chromium_url) as open_page:
+        yield open_page
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import http.cookiejar
 import os
 import re
-import subprocess
 import sys
 import urllib.error
 import urllib.parse
@@ -13,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.harness import zygote
 from tests.harness.pages.browser import browser
-from tests.harness.paths import ROOT
 from tests.harness.people import PASSWORD, Person, close_code, invite, shell
 from tests.harness.product import Product
 
@@ -151,10 +150,10 @@ def test_the_admin_is_entered_by_the_same_page(closed_product):
 
 
 @pytest.mark.slow
-def test_somebody_signs_in_and_chats_in_a_browser(people, model, name):
+def test_somebody_signs_in_and_chats_in_a_browser(people, model, name, chromium_url):
     model.script(name, [[{"text": "Hello, Ann."}]])
     people["boss"].add_agent(name, model.base_url)
-    with browser() as open_page:
+    with browser(chromium_url) as open_page:
         page = open_page()
         violations: list[str] = []
         page.on("console", lambda said: "Content Security Policy" in said.text and violations.append(said.text))
@@ -180,9 +179,7 @@ def settings_of(tmp_path: Path, expression: str, **environment: str) -> str:
     """What a setting is in this environment, or the sentence that stops the start."""
     inherited = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
     script = f"from scheduler_project import settings; print({expression})"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=inherited | environment, capture_output=True, text=True
-    )
+    done = zygote.run([sys.executable, "-c", script], env=inherited | environment)
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
@@ -210,9 +207,7 @@ def test_signing_in_is_needed_wherever_others_could_come(tmp_path, environment, 
 def test_the_server_refuses_to_serve_others_without_sign_in(tmp_path, host, options):
     product = Product(tmp_path / "var", AUTH_REQUIRED="false", HOST=host)
     command = product.command("serve", "--port", str(product.port), *options)
-    done = subprocess.run(
-        command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = zygote.run(command, env=product.environment)
     assert done.returncode == 1
     assert "AUTH_REQUIRED=true" in done.stderr
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Self
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.harness.daemon import program
+from tests.harness.daemon import free_port, program
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -21,9 +24,47 @@ ARGUMENTS = [
 TIMEOUT = 30_000
 
 
+class Chromium:
+    """A browser for a whole test process. `url` is where `browser` connects.
+
+    Playwright, which starts it, has a thread of its own: the ORM would refuse the test's thread to the end.
+    """
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._ready: Future[None] = Future()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(port,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.result(120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self, port: int) -> None:
+        try:
+            with sync_playwright() as playwright:
+                arguments = [*ARGUMENTS, f"--remote-debugging-port={port}"]
+                chromium = playwright.chromium.launch(executable_path=program("chromium"), args=arguments)
+                self._ready.set_result(None)
+                self._done.wait()
+                chromium.close()
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+
 @contextlib.contextmanager
-def browser() -> Iterator[Callable[..., Page]]:
+def browser(url: str = "") -> Iterator[Callable[..., Page]]:
     """Give a function that opens a page with cookies and storage of its own: `open_page(width=360)`.
+
+    `url` is a running Chromium's; without it, one is started.
 
     A second tab beside it is `page.context.new_page()`. A script that failed on any page fails the test.
     Inside, Django's ORM refuses this thread: Playwright runs an event loop in it.
@@ -31,7 +72,10 @@ def browser() -> Iterator[Callable[..., Page]]:
     failures: list[str] = []
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program("chromium"), args=ARGUMENTS)
+        if url:
+            chromium = playwright.chromium.connect_over_cdp(url)
+        else:
+            chromium = playwright.chromium.launch(executable_path=program("chromium"), args=ARGUMENTS)
 
         def open_page(*, width: int = 1280, height: int = 800, color_scheme: str = "light") -> Page:
             context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)

@@ -16,7 +16,7 @@ from django.db import connection
 
 from agents_app.models import McpServer, Provider
 from agents_app.observability.log_format import JSONFormatter, TextFormatter, redacted
-from tests.harness.paths import ROOT
+from tests.harness import zygote
 from tests.harness.people import close_code
 
 PRODUCTION = {
@@ -32,7 +32,7 @@ PRODUCTION = {
 def manage(tmp_path: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     inherited = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=False)
+    return zygote.run(command, env=inherited | environment)
 
 
 # Settings

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.access.test_auth import Browser
-from tests.harness.paths import ROOT
+from tests.harness import zygote
 from tests.harness.people import PASSWORD, close_code, invite
 from tests.harness.product import Product
 
@@ -121,9 +120,7 @@ def test_no_page_of_the_admin_tells_a_secret(used):
 def test_no_line_of_a_log_no_command_and_no_file_tells_a_secret(used):
     product, _, _, secrets = used
     assert_clean(product.logged(), secrets, "the log")
-    done = subprocess.run(
-        product.command("dump_config"), cwd=ROOT, env=product.environment, capture_output=True, text=True, check=True
-    )
+    done = zygote.run(product.command("dump_config"), env=product.environment, check=True)
     assert "keyed" in done.stdout
     assert_clean(done.stdout + done.stderr, secrets, "dump_config")
     kept = b"".join(path.read_bytes() for path in Path(product.var_dir).glob("db.sqlite3*"))

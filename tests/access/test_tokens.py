@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from agents_app.models import ApiToken
-from tests.harness.paths import ROOT
+from tests.harness import zygote
 from tests.harness.people import Person, shell
 
 
@@ -101,7 +101,7 @@ def test_the_command_makes_a_token_for_scripts(people):
 
     def create(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = product.command("create_token", *arguments)
-        return subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, check=False)
+        return zygote.run(command, env=product.environment)
 
     text = create("boss", "--name", "backup").stdout.strip()
     assert Person(product, "boss", text).request("GET", "/v1/providers")[0] == 200

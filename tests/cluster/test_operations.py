@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.watching import FaultyCluster
+from tests.harness import zygote
 from tests.harness.daemon import free_port
 from tests.harness.fakes.key_refuser import KeyRefuser
 from tests.harness.mortal import until
 from tests.harness.nginx import Nginx
-from tests.harness.paths import ROOT
 from tests.operations.test_data_care import FIRST_RELEASE, FIRST_TABLES
 
 pytestmark = pytest.mark.slow
@@ -39,14 +39,7 @@ def doctor(cluster: FaultyCluster) -> Callable[..., Report]:
     """Run the doctor with the cluster's settings, and some of them otherwise: its report, with the findings by name."""
 
     def run(*arguments: str, **environment: str) -> Report:
-        done = subprocess.run(
-            cluster.manage("doctor", "--json", *arguments),
-            cwd=ROOT,
-            env=cluster.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = zygote.run(cluster.manage("doctor", "--json", *arguments), env=cluster.environment | environment)
         assert "Traceback" not in done.stderr, done.stderr
         said = json.loads(done.stdout)
         assert done.returncode == (0 if said["ok"] else 1), done.stderr
@@ -228,10 +221,7 @@ def test_the_database_is_down(cluster, doctor):
 
 def test_a_database_of_the_first_release_is_upgraded_backed_up_and_restored(cluster, tmp_path):
     def run(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
-        environment = cluster.environment | {"DATABASE_URL": url}
-        return subprocess.run(
-            cluster.manage(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
-        )
+        return zygote.run(cluster.manage(*arguments), env=cluster.environment | {"DATABASE_URL": url})
 
     old, new = cluster.postgres.create_database("old"), cluster.postgres.create_database("new")
     rows = f"from django.db import connection\nconnection.cursor().execute(open({str(FIRST_RELEASE)!r}).read())"

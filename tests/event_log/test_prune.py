@@ -1,19 +1,10 @@
 """Old events go, and whoever asks for them is told so."""
 
-import subprocess
-
-from tests.harness.paths import ROOT
+from tests.harness import zygote
 
 
 def prune(product, *arguments: str) -> str:
-    return subprocess.run(
-        product.command("prune", *arguments),
-        cwd=ROOT,
-        env=product.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    return zygote.run(product.command("prune", *arguments), env=product.environment, check=True).stdout
 
 
 def test_pruned_events_are_never_missing_silently(product, agent, open_chat, name):
@@ -52,13 +43,6 @@ def test_an_unfinished_run_keeps_its_events(product, agent, open_chat, model, na
 
 
 def test_the_command_wants_an_age(product):
-    result = subprocess.run(
-        product.command("prune"),
-        cwd=ROOT,
-        env=product.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = zygote.run(product.command("prune"), env=product.environment)
     assert result.returncode == 1
     assert "--days" in result.stderr

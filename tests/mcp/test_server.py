@@ -8,6 +8,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
 from agents_app.mcp_server.resumption import ResumePoint
+from tests.harness import zygote
 from tests.harness.clients.mcp_client import LEGACY, MODERN, Progress, Raw, client, events, run
 from tests.harness.daemon import free_port, program
 from tests.harness.fakes.mcp_servers import FOLDER
@@ -394,10 +395,7 @@ def test_a_desktop_client_asks_over_stdio(product, agent, model, name):
 @pytest.mark.slow
 def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent, model, name):
     def ended(**environment):
-        return subprocess.run(
-            product.command("mcp"), cwd=ROOT, env=product.environment | environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        return zygote.run(product.command("mcp"), env=product.environment | environment)
 
     who = agent([{"wait": name}, {"text": "Still here."}])
     arguments = {"message": "go", "agent_name": who, "session_id": name}

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from agents_app.models import Agent, Approval, Artifact, Event, Run, Session, Step
+from tests.harness import zygote
 from tests.harness.chat import Chat
 from tests.harness.paths import ROOT
 from tests.harness.people import shell
@@ -30,7 +30,7 @@ FRAMES = ["reasoning_start", "reasoning_step", "reasoning_step", "reasoning_step
 def manage(product: Product, *arguments: str, succeeds: bool = True) -> str:
     """What a command says, run beside the server."""
     command = product.command(*arguments)
-    done = subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=120)
+    done = zygote.run(command, env=product.environment)
     assert (done.returncode == 0) is succeeds, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """The doctor on one machine; `tests/cluster/test_operations.py` has it look at broken clusters."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,14 @@ from django.core.management import CommandError, call_command
 
 from agents_app.doctor import chaos
 from benchmarks.chaos import arguments
-from tests.harness.paths import ROOT
+from tests.harness import zygote
 from tests.harness.product import Product
 
 
 def doctor(product: Product, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """The exit status, and state and words of each finding."""
     command = product.command("doctor", "--json", *arguments)
-    done = subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=120)
+    done = zygote.run(command, env=product.environment)
     assert done.stderr == ""
     said: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, {c["name"]: (c["state"], f"{c['message']} {c['remedy']}") for c in said["checks"]}

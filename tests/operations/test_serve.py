@@ -22,10 +22,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness import zygote
 from tests.harness.chat import Chat
 from tests.harness.daemon import free_port
 from tests.harness.mortal import back_again, check_whole, until
 from tests.harness.paths import ROOT
+from tests.harness.people import shell
 from tests.harness.product import Product
 
 pytestmark = pytest.mark.slow
@@ -287,11 +289,8 @@ def test_a_worker_whose_leases_ran_out_goes_on_with_its_runs(product, agent, mod
 def serve(folder, *arguments, **environment):
     """Start it where it must refuse; its exit status and what it says."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "serve", *arguments],
-        cwd=ROOT, env=variables | {"VAR_DIR": str(folder), "PORT": str(free_port())} | environment,
-        capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
+    variables |= {"VAR_DIR": str(folder), "PORT": str(free_port())}
+    done = zygote.run([sys.executable, "manage.py", "serve", *arguments], env=variables | environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -422,8 +421,7 @@ def _change_password(product, password):
         "from django.contrib.auth import get_user_model as m; "
         f"u = m().objects.get(username='admin'); u.set_password({password!r}); u.save()"
     )
-    command = [sys.executable, "manage.py", "shell", "-c", code]
-    subprocess.run(command, cwd=ROOT, env=product.environment, check=True, capture_output=True, timeout=180)
+    shell(product, code)
 
 
 class Other(Product):

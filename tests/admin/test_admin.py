@@ -15,7 +15,7 @@ from agents_app.models import Agent, Event, McpServer, Provider, Run, Session, S
 from agents_app.runs.frames import start_data
 from tests.harness.fakes.simple_mcp_server import COMMAND
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 ROWS = [Provider, McpServer, Agent, Session, Run, Step, Event]
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from agents_app.models import Agent, Approval, Run, Session
 from tests.admin.test_admin import act, address
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 @pytest.fixture

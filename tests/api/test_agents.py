@@ -50,6 +50,7 @@ def test_a_name_is_all_that_an_agent_needs(client):
     assert set(agent["parameters"].values()) == {None}
 
 
+@pytest.mark.both
 def test_an_agent_is_answered_as_it_was_sent(client, provider, servers):
     sent = {
         "name": "helper",
@@ -75,6 +76,7 @@ def test_an_agent_is_answered_as_it_was_sent(client, provider, servers):
     assert {key: answered[key] for key in sent} == sent
 
 
+@pytest.mark.both
 def test_what_was_read_can_be_sent_back(client, provider, servers):
     create(client, name="helper", provider="lab", parameters=PARAMETERS, mcp_servers=["files"])
     agent = client.get("/v1/agents/helper").json()
@@ -83,6 +85,7 @@ def test_what_was_read_can_be_sent_back(client, provider, servers):
     assert again.json() | {"updated_at": None} == agent | {"updated_at": None}
 
 
+@pytest.mark.both
 def test_put_resets_what_it_leaves_out_but_not_the_mark_of_the_default(client, provider, servers):
     full = {"name": "helper", "role": "A helper", "provider": "lab", "parameters": PARAMETERS}
     create(client, **full, mcp_servers=["files"], approval_required=["*"], is_default=True)
@@ -111,6 +114,7 @@ def test_servers_are_named_once_and_in_order(client, servers):
     assert (agent["mcp_servers"], agent["role"]) == (["clock"], "Another")
 
 
+@pytest.mark.both
 def test_a_list_asks_as_many_queries_for_many_agents_as_for_one(
     client, provider, servers, django_assert_max_num_queries
 ):
@@ -120,6 +124,7 @@ def test_a_list_asks_as_many_queries_for_many_agents_as_for_one(
         assert len(client.get("/v1/agents").json()["data"]) == 20
 
 
+@pytest.mark.both
 def test_the_mark_of_the_default_moves(client):
     create(client, name="first", is_default=True)
     assert create(client, name="second", is_default=True).json()["is_default"] is True
@@ -128,12 +133,14 @@ def test_the_mark_of_the_default_moves(client):
     assert list(Agent.objects.filter(is_default=True).values_list("name", flat=True)) == ["first"]
 
 
+@pytest.mark.both
 def test_two_agents_cannot_share_a_name(client):
     create(client, name="helper")
     error = error_of(create(client, name="helper"), 400)
     assert (error["param"], error["code"]) == ("name", "unique")
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -201,6 +208,7 @@ def test_a_wrong_field_is_named(client, body, param):
     assert not Agent.objects.exists()
 
 
+@pytest.mark.both
 def test_all_wrong_fields_are_listed(client):
     error = error_of(create(client, name="", timeout=0, parameters={"top_p": 5}), 400)
     assert set(error["fields"]) == {"name", "timeout", "parameters.top_p"}
@@ -219,6 +227,7 @@ def test_an_unknown_agent_is_not_found(client):
     assert error_of(client.put("/v1/agents/nobody", {"name": "nobody"}, content_type=JSON), 404)
 
 
+@pytest.mark.both
 def test_an_agent_is_deleted(client):
     create(client, name="helper")
     response = client.delete("/v1/agents/helper")
@@ -226,6 +235,7 @@ def test_an_agent_is_deleted(client):
     assert client.get("/v1/agents/helper").status_code == 404
 
 
+@pytest.mark.both
 def test_an_agent_with_an_unfinished_run_stays(client, admin_user):
     create(client, name="helper")
     agent = Agent.objects.get()
@@ -238,6 +248,7 @@ def test_an_agent_with_an_unfinished_run_stays(client, admin_user):
     assert client.get(f"/v1/runs/{run.pk}").json()["agent_name"] == "helper"
 
 
+@pytest.mark.both
 def test_agents_whose_names_have_dots_are_found(client):
     create(client, name="gpt-5.1_x")
     assert client.get("/v1/agents/gpt-5.1_x").status_code == 200

@@ -4,7 +4,7 @@ import pytest
 
 from agents_app.models import Agent
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def simple(product: Product, name: str) -> Caller:
     return Caller(product, name, env={"API_KEY": "sk-very-secret"})
 
 
+@pytest.mark.both
 def test_a_check_says_who_answers_and_is_kept(simple):
     found = simple.check()
     assert found["ok"] is True, found
@@ -96,6 +97,7 @@ def test_tools_are_listed_with_their_schemas(simple):
     assert (tools["add"]["read_only"], tools["fail"]["read_only"], tools["fail"]["idempotent"]) == (True, False, False)
 
 
+@pytest.mark.both
 def test_a_tool_is_called(simple):
     status, answer = simple.call("add", a=2, b=3)
     assert (status, answer["content"], answer["is_error"]) == (200, "5", False)
@@ -175,6 +177,7 @@ def test_a_server_that_is_not_there_is_an_answer_to_a_check_and_a_503_to_a_call(
     assert "sk-very-secret" not in product.logged()
 
 
+@pytest.mark.both
 def test_a_stream_has_the_progress_and_then_the_result(simple, tmp_path):
     with simple.begin("wait", accept="text/event-stream", folder=str(tmp_path)) as connection:
         response = connection.getresponse()
@@ -196,6 +199,7 @@ def test_a_stream_that_cannot_begin_is_an_answer_in_json(simple):
             assert (response.status, response.headers["Content-Type"]) == (status, "application/json")
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_a_client_that_goes_away_cancels_the_call(simple, tmp_path, accept):
     with simple.begin("wait", accept=accept, folder=str(tmp_path)):

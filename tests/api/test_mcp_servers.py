@@ -45,6 +45,7 @@ def test_a_name_and_a_command_are_all_that_a_server_needs(client):
     assert server["checked_at"] is server["check_ok"] is None
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     "sent",
     [
@@ -73,6 +74,7 @@ def test_a_server_is_answered_as_it_was_sent(client, sent):
     assert {key: answered[key] for key in sent} == sent
 
 
+@pytest.mark.both
 def test_the_list_is_a_list(client):
     create(client, **FILES)
     create(client, **REMOTE)
@@ -99,6 +101,7 @@ def test_a_secret_is_written_and_never_read(client, field, base):
     assert getattr(McpServer.objects.get(), field) == secrets
 
 
+@pytest.mark.both
 def test_secrets_are_encrypted_at_rest(client):
     create(client, **FILES, env={"API_KEY": "sk-very-secret"})
     with connection.cursor() as cursor:
@@ -122,6 +125,7 @@ def test_stars_keep_nothing_where_nothing_is(client):
     assert error_of(change(client, "remote", headers={"X-Kye": "***"}), 400)["param"] == "headers"
 
 
+@pytest.mark.both
 def test_put_resets_what_it_leaves_out_but_not_what_a_check_found(client):
     create(client, **FILES, env={"API_KEY": "a"}, timeout=5, denied_tools=["*"])
     McpServer.objects.get().record_check(ok=True, message="It answers.", tool_names=["read"])
@@ -205,11 +209,13 @@ def test_a_wrong_field_is_named(client, body, param):
     assert not McpServer.objects.exists()
 
 
+@pytest.mark.both
 def test_two_servers_cannot_share_a_name(client):
     create(client, **FILES)
     assert error_of(create(client, **FILES), 400)["param"] == "name"
 
 
+@pytest.mark.both
 def test_a_server_that_agents_use_stays(client):
     create(client, **FILES)
     Agent.objects.create(name="helper").mcp_servers.add(McpServer.objects.get())
@@ -227,6 +233,7 @@ def test_names_of_tools_that_a_change_makes_too_long_are_refused(client):
     assert change(client, "files", name="file").status_code == 200
 
 
+@pytest.mark.both
 def test_tools_that_a_change_makes_look_alike_are_refused(client):
     create(client, **FILES, denied_tools=["a.b"])
     McpServer.objects.get().record_check(ok=True, message="It answers.", tool_names=["a.b", "a_b", "c"])

@@ -24,6 +24,7 @@ def create(client, **body):
     return client.post("/v1/providers", body, content_type=JSON)
 
 
+@pytest.mark.both
 def test_a_key_is_written_and_never_read(client):
     response = create(client, **LAB)
     assert response.status_code == 201
@@ -41,6 +42,7 @@ def test_a_key_is_written_and_never_read(client):
     assert Provider.objects.get().api_key == "sk-other-secret"
 
 
+@pytest.mark.both
 def test_a_key_is_kept_until_it_is_removed(client):
     create(client, **LAB)
     without = {key: value for key, value in LAB.items() if key != "api_key"}
@@ -95,6 +97,7 @@ def test_anthropic_needs_no_address(client):
     assert create(client, name="x", kind="anthropic").status_code == 201
 
 
+@pytest.mark.both
 def test_a_provider_that_agents_use_stays(client):
     create(client, **LAB)
     Agent.objects.create(name="helper", provider=Provider.objects.get())

@@ -15,7 +15,7 @@ from agents_app.event_log.vocabulary import Response
 from agents_app.models import Agent, Run, Session, Step
 from agents_app.runs.frames import complete_data, start_data
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
 
 JSON = "application/json"
 

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from agents_app import clock
 from agents_app.models import Agent, Run, ScheduledTask, Session
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
 
 JSON = "application/json"
 SECRET = "whsec_" + "A" * 32

@@ -21,7 +21,7 @@ from agents_app.models import Event, Run, Session
 from agents_app.runs.frames import complete_data
 from tests.harness.chat import Fold
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 database = DatabaseThreads("test", 1)
 

@@ -26,7 +26,7 @@ from agents_app.models import (
     TokenUse,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 NOW = timezone.now()
 EVENTS = 3  # of each run

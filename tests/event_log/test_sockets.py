@@ -4,6 +4,8 @@ import pytest
 
 from tests.harness.mortal import until
 
+pytestmark = pytest.mark.both
+
 
 def connections(product, session):
     """The open sockets on a session. An instance may hear of one a moment after its client."""

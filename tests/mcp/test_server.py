@@ -22,6 +22,7 @@ CALCULATES = [
 ]
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_any_agent_is_found_however_many_there_are(product, agent, name):
     who = agent([{"text": "Hello."}], description="Finds what nobody finds.")
@@ -44,6 +45,7 @@ def test_any_agent_is_found_however_many_there_are(product, agent, name):
             product.request("DELETE", f"/v1/agents/a-{name}-{number}")
 
 
+@pytest.mark.both
 @ERAS
 def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, name, era):
     who = agent(*CALCULATES, builtin_tools=["calculate"], description="Knows numbers.")
@@ -71,6 +73,7 @@ def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, n
     run(story)
 
 
+@pytest.mark.both
 def test_a_conversation_goes_on_in_the_session_that_is_named(product, agent, model, name):
     who = agent([{"text": "Hello Ann."}], [{"text": "Ann."}])
 
@@ -85,6 +88,7 @@ def test_a_conversation_goes_on_in_the_session_that_is_named(product, agent, mod
     assert told[-3:] == ["I am Ann.", "Hello Ann.", "Who am I?"]
 
 
+@pytest.mark.both
 @ERAS
 def test_a_call_that_is_cancelled_stops_its_run(product, agent, model, name, era):
     """Up to 2025-11-25 the client says so in a notification, which any instance may get; later it hangs up."""
@@ -122,6 +126,7 @@ def speak():
         each.hang_up()
 
 
+@pytest.mark.both
 def test_who_loses_the_connection_goes_on_from_the_last_event(product, speak, agent, model, name):
     who = agent([{"text": "One. "}, {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}],
                 [{"wait": name}, {"text": "Two."}], builtin_tools=["calculate"])  # fmt: skip
@@ -155,6 +160,7 @@ def test_nothing_is_known_of_a_call_that_never_came(product, speak, name):
     assert raw.send("DELETE").status == 204
 
 
+@pytest.mark.both
 def test_what_takes_long_or_needs_a_person_is_asked_for_later(product, agent, name):
     call = {"name": "calculate", "arguments": {"expression": "1"}, "id": "call_1"}
     who = agent([{"tool_call": call}], [{"text": "Done."}], builtin_tools=["calculate"], approval_required=["*"])
@@ -179,6 +185,7 @@ def test_what_takes_long_or_needs_a_person_is_asked_for_later(product, agent, na
     run(story)
 
 
+@pytest.mark.both
 def test_work_is_scheduled_run_and_stopped(product, agent, model, name):
     who = agent([{"text": "Good morning."}])
 

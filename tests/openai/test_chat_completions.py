@@ -86,6 +86,7 @@ def ended(open_chat: Callable[..., Chat], session: str) -> dict:
 # Whole answers
 
 
+@pytest.mark.both
 def test_an_agent_answers_as_a_model(client, agent):
     who = agent([{"reasoning": "They greet me."}, {"text": "Hello, you."}])
     answer = client.chat.completions.create(model=who, messages=HELLO)
@@ -108,6 +109,7 @@ def test_usage_is_what_the_provider_counted(client, agent):
     assert usage.completion_tokens_details.reasoning_tokens == 10
 
 
+@pytest.mark.both
 def test_an_answer_names_its_run_and_its_session(client, agent, product):
     who = agent([{"text": "ok"}])
     headers = client.chat.completions.with_raw_response.create(model=who, messages=HELLO).headers
@@ -261,6 +263,7 @@ def test_a_clients_tools_pass_where_it_says_that_none_may_be_called(client, agen
 # Sessions
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("way", ["header", "metadata"])
 def test_in_a_session_only_the_last_message_is_new(client, agent, model, open_chat, name, way):
     who = agent([{"text": "Noted."}])
@@ -278,6 +281,7 @@ def test_in_a_session_only_the_last_message_is_new(client, agent, model, open_ch
     assert chat.until("reasoning_complete")["seq"] < chat.until("reasoning_complete")["seq"]
 
 
+@pytest.mark.both
 def test_a_session_that_began_stateless_goes_on_with_all_of_it(client, agent, model):
     who = agent([{"text": "Noted."}])
     told = [{"role": "user", "content": "I am Ann."}, {"role": "assistant", "content": "Hi."}, *HELLO]
@@ -288,6 +292,7 @@ def test_a_session_that_began_stateless_goes_on_with_all_of_it(client, agent, mo
     assert model.requests(who)[1]["messages"] == [*told, {"role": "assistant", "content": "Noted."}, *asked]
 
 
+@pytest.mark.both
 def test_stateless_requests_do_not_wait_for_each_other(client, agent, model, name):
     who = agent([{"only_first": 1, "do": [{"wait": f"{name}-a"}]}, {"text": "ok"}])
     slow = threading.Thread(target=lambda: client.chat.completions.create(model=who, messages=HELLO))
@@ -357,6 +362,7 @@ def test_every_chunk_of_a_stream_is_of_one_answer(client, agent):
     assert "".join(thoughts) == "Let me think about it."
 
 
+@pytest.mark.both
 def test_words_come_as_they_are_said(client, agent, model, name):
     who = agent([{"text": "One. "}, {"wait": name}, {"text": "Two."}])
     stream = client.chat.completions.create(model=who, messages=HELLO, stream=True)
@@ -389,6 +395,7 @@ def test_what_turns_out_to_be_a_thought_stays_where_it_was_sent(client, agent, m
     assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"]
 
 
+@pytest.mark.both
 def test_an_answer_that_begins_again_goes_on_where_it_was_cut(client, agent, model, name):
     cut = [{"text": "Hello wor"}, {"wait": name}, {"cut": True}]
     who = agent([{"only_first": 1, "do": cut}, {"text": "Hello world."}])
@@ -477,6 +484,7 @@ def test_many_open_streams_take_no_threads(own_product, model, name):
 # A client that goes away
 
 
+@pytest.mark.both
 def test_a_client_that_goes_away_cancels_what_nobody_else_knows_of(client, agent, model, product, name):
     who = agent([{"text": "One"}, {"wait": name}, {"text": "Two"}])
     with client.chat.completions.create(model=who, messages=HELLO, stream=True) as stream:
@@ -486,6 +494,7 @@ def test_a_client_that_goes_away_cancels_what_nobody_else_knows_of(client, agent
     assert run_of(product, who)["status"] in ("cancelled", "running")
 
 
+@pytest.mark.both
 def test_a_client_that_hangs_up_before_the_first_word_cancels_it(raw, agent, model, name, open_chat, product):
     who = agent([{"wait": name}, {"text": "Two"}])
     asked = raw("/v1/chat/completions", {"model": who, "messages": HELLO})
@@ -495,6 +504,7 @@ def test_a_client_that_hangs_up_before_the_first_word_cancels_it(raw, agent, mod
     assert ended(open_chat, run_of(product, who)["session_id"])["status"] == "cancelled"
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_sessions_run_goes_on_without_the_client(raw, agent, model, name, open_chat, streamed):
     who = agent([{"text": "One"}, {"wait": name}, {"text": "Two"}])
@@ -508,6 +518,7 @@ def test_a_sessions_run_goes_on_without_the_client(raw, agent, model, name, open
     assert chat.fold.story() == [("final_answer", "OneTwo")]
 
 
+@pytest.mark.both
 def test_a_run_with_a_key_waits_for_the_clients_next_try(raw, agent, model, name, product):
     who = agent([{"wait": name}, {"text": "ok"}])
     body = {"model": who, "messages": HELLO}
@@ -523,6 +534,7 @@ def test_a_run_with_a_key_waits_for_the_clients_next_try(raw, agent, model, name
 # Once for each key
 
 
+@pytest.mark.both
 def test_the_same_key_is_the_same_run_streamed_or_not(client, agent, model, name):
     who = agent([{"reasoning": "Hm."}, {"text": "ok"}])
     key = {"extra_headers": {"Idempotency-Key": name}}
@@ -535,6 +547,7 @@ def test_the_same_key_is_the_same_run_streamed_or_not(client, agent, model, name
     assert len(model.requests(who)) == 1
 
 
+@pytest.mark.both
 def test_a_key_cannot_be_used_for_another_conversation(client, raw, agent, name):
     who = agent([{"text": "ok"}])
     client.chat.completions.create(model=who, messages=HELLO, extra_headers={"Idempotency-Key": name})
@@ -700,6 +713,7 @@ def test_a_conversation_that_is_too_long_is_the_clients_fault(client, agent):
     assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_a_failure_after_the_first_byte_is_said_in_the_stream(client, raw, agent):
     who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
@@ -714,6 +728,7 @@ def test_a_failure_after_the_first_byte_is_said_in_the_stream(client, raw, agent
     assert done == "data: [DONE]"
 
 
+@pytest.mark.both
 def test_a_run_that_somebody_else_stops_says_so(client, agent, product):
     who = agent([{"text": "I go on"}, {"wait": "never"}])
     with pytest.raises(openai.APIError) as caught:
@@ -741,6 +756,7 @@ def test_a_server_that_stops_cuts_the_stream_so_that_it_does_not_look_whole(own_
 # Models
 
 
+@pytest.mark.both
 def test_models_are_the_enabled_agents(client, agent, product):
     who = agent([{"text": "ok"}])
     listed = {each.id: each for each in client.models.list()}

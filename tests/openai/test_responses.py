@@ -29,6 +29,7 @@ def rising(events: list) -> list:
     return events
 
 
+@pytest.mark.both
 def test_an_agent_answers_with_a_response(client, agent):
     who = agent([{"reasoning": "They greet me."}, {"text": "Hello, you."}])
     answer = client.responses.create(
@@ -116,6 +117,7 @@ def test_a_tool_that_fails_says_so(client, agent):
 # Left, and followed again
 
 
+@pytest.mark.both
 def test_a_client_that_was_cut_off_gets_exactly_the_rest(client, agent, model, name):
     who = agent([{"text": LONG}, {"wait": name}, {"text": "The end."}])
     seen = []
@@ -132,6 +134,7 @@ def test_a_client_that_was_cut_off_gets_exactly_the_rest(client, agent, model, n
     assert rest[-1].response.output_text == LONG + "The end."
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client, agent, model, name):
     said = [{"reasoning": "Hm. " * 9, "delay": 0.01}, {"text": "I shall calculate. " * 9, "delay": 0.01}]
@@ -158,6 +161,7 @@ def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client,
         assert rest[-1].response == live[-1].response
 
 
+@pytest.mark.both
 def test_leaving_does_not_stop_a_response_that_is_kept(client, agent, model, name):
     who = agent([{"text": "One"}, {"wait": name}, {"text": "Two"}])
     with client.responses.create(model=who, input="Hello", stream=True) as stream:
@@ -167,6 +171,7 @@ def test_leaving_does_not_stop_a_response_that_is_kept(client, agent, model, nam
     assert (last.type, last.response.output_text) == ("response.completed", "OneTwo")
 
 
+@pytest.mark.both
 def test_leaving_stops_one_that_nobody_keeps(client, agent, model):
     who = agent([{"text": "One"}, {"wait": "never"}])
     with client.responses.create(model=who, input="Hello", stream=True, store=False) as stream:
@@ -176,6 +181,7 @@ def test_leaving_stops_one_that_nobody_keeps(client, agent, model):
     assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
 
 
+@pytest.mark.both
 def test_a_model_that_begins_again_is_told_in_one_item(client, agent, model, name):
     cut = [{"text": "Hello wor"}, {"wait": name}, {"cut": True}]
     who = agent([{"only_first": 1, "do": cut}, {"text": "Good morning."}])
@@ -194,6 +200,7 @@ def test_a_model_that_begins_again_is_told_in_one_item(client, agent, model, nam
 # In the background
 
 
+@pytest.mark.both
 def test_a_response_in_the_background_is_asked_after(client, agent, model, name):
     who = agent([{"wait": name}, {"text": "ok"}])
     begun = client.responses.create(model=who, input="Hello", background=True)
@@ -205,6 +212,7 @@ def test_a_response_in_the_background_is_asked_after(client, agent, model, name)
     assert client.responses.retrieve(begun.id).status == "completed"
 
 
+@pytest.mark.both
 def test_a_response_can_be_cancelled(client, agent, model, name):
     who = agent([{"text": "I go on"}, {"wait": "never"}])
     begun = client.responses.create(model=who, input="Hello", background=True)
@@ -216,6 +224,7 @@ def test_a_response_can_be_cancelled(client, agent, model, name):
     assert client.responses.cancel(begun.id).status == "cancelled"
 
 
+@pytest.mark.both
 def test_one_that_has_ended_stays_as_it_is_when_it_is_cancelled(client, agent):
     who = agent([{"text": "ok"}])
     answer = client.responses.create(model=who, input="Hello")
@@ -225,6 +234,7 @@ def test_one_that_has_ended_stays_as_it_is_when_it_is_cancelled(client, agent):
 # Conversations
 
 
+@pytest.mark.both
 def test_a_response_follows_the_one_that_it_names(client, agent, model):
     who = agent([{"text": "ok"}])
     first = client.responses.create(model=who, input="One")
@@ -243,6 +253,7 @@ def test_a_response_follows_the_one_that_it_names(client, agent, model):
     assert right.previous_response_id == first.id
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("way", ["conversation", "object", "header"])
 def test_a_conversation_is_a_session(client, agent, model, open_chat, name, way):
     who = agent([{"text": "ok"}])
@@ -270,6 +281,7 @@ def test_a_failure_before_the_first_byte_is_a_status(client, agent):
             client.responses.create(model=who, input="Hello", stream=streamed)
 
 
+@pytest.mark.both
 def test_a_failure_in_the_background_is_kept(client, agent):
     who = agent([{"status": 400, "body": {"error": {"message": "I do not like it."}}}])
     begun = client.responses.create(model=who, input="Hello", background=True)

@@ -62,6 +62,7 @@ def load(tmp_path, admin_user):
     return play
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_rows_are_made_as_the_file_says(load):
     said = load(OURS)
@@ -76,6 +77,7 @@ def test_rows_are_made_as_the_file_says(load):
     assert ScheduledTask.objects.get().timezone == "Europe/Berlin"
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_the_same_again_changes_nothing(load):
     load(OURS)
@@ -94,12 +96,14 @@ def test_a_change_is_said_like_a_diff(load):
     assert "0 created, 1 changed, 0 deleted, 3 unchanged." in said
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_a_dry_run_changes_nothing(load):
     assert "Would be: + providers.lab" in load(OURS, "--dry-run")
     assert not Agent.objects.exists()
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_prune_deletes_what_no_file_mentions(load):
     load(OURS)
@@ -115,6 +119,7 @@ def test_prune_deletes_what_no_file_mentions(load):
     assert Provider.objects.exists(), "a kind that no file has is left alone"
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("wrong", "line", "words"),
@@ -177,6 +182,7 @@ def test_mcp_servers_may_be_written_as_in_other_programs(load):
         load("mcp_servers:\n  a: {command: npx, type: [stdio]}")
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_what_is_dumped_makes_the_same_elsewhere(load):
     load(OURS)
@@ -192,6 +198,7 @@ def test_what_is_dumped_makes_the_same_elsewhere(load):
         assert part in again.getvalue()
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_what_is_dumped_loads_again(load):
     load(OURS)

@@ -31,6 +31,7 @@ def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product
     assert seen[-1]["data"]["content"].strip()
 
 
+@pytest.mark.both
 def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, model, name):
     who = agent(
         [
@@ -71,6 +72,7 @@ def test_without_reasoning_there_is_only_the_response(agent, open_chat, name):
     assert chat.fold.frames[1]["data"] == {"content": "Plain answer"}
 
 
+@pytest.mark.both
 def test_tokens_arrive_while_the_model_is_still_speaking(agent, open_chat, model, name):
     who = agent([{"text": "first half"}, {"wait": name}, {"text": " second half"}])
     chat = open_chat(name)
@@ -82,6 +84,7 @@ def test_tokens_arrive_while_the_model_is_still_speaking(agent, open_chat, model
     assert chat.fold.story() == [("final_answer", "first half second half")]
 
 
+@pytest.mark.both
 def test_two_tabs_on_one_session_both_see_everything(agent, open_chat, name):
     who = agent([{"reasoning": "hm"}, {"text": "An answer for both"}])
     one, two = open_chat(name), open_chat(name)
@@ -93,6 +96,7 @@ def test_two_tabs_on_one_session_both_see_everything(agent, open_chat, name):
     assert [f["data"]["message"] for f in one.fold.of_type("reasoning_start")] == ["from one", "from two"]
 
 
+@pytest.mark.both
 def test_a_tab_that_joins_late_sees_the_whole_session(agent, open_chat, model, name):
     who = agent([{"text": "told before"}, {"wait": name}, {"text": " and after"}])
     early = open_chat(name)
@@ -107,6 +111,7 @@ def test_a_tab_that_joins_late_sees_the_whole_session(agent, open_chat, model, n
     assert late.fold.story() == early.fold.story() == [("final_answer", "told before and after")]
 
 
+@pytest.mark.both
 def test_a_tab_without_a_cursor_gets_only_what_happens_from_now_on(agent, open_chat, name):
     who = agent([{"text": "an answer"}])
     first = open_chat(name)
@@ -117,6 +122,7 @@ def test_a_tab_without_a_cursor_gets_only_what_happens_from_now_on(agent, open_c
     assert [f["data"]["message"] for f in second.fold.of_type("reasoning_start")] == ["two"]
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("cut", [1, 2, 5])
 def test_a_tab_that_reconnects_gets_exactly_what_it_missed(agent, open_chat, model, name, cut):
     who = agent([{"text": "a" * 40, "chunk": 4, "delay": 0.005}, {"wait": name}, {"text": "b" * 40, "chunk": 4}])
@@ -135,6 +141,7 @@ def test_a_tab_that_reconnects_gets_exactly_what_it_missed(agent, open_chat, mod
     assert back.fold.story() == whole.fold.story()
 
 
+@pytest.mark.both
 def test_resume_replays_on_the_same_socket(agent, open_chat, name):
     who = agent([{"text": "an answer"}])
     chat = open_chat(name)
@@ -146,6 +153,7 @@ def test_resume_replays_on_the_same_socket(agent, open_chat, name):
     assert chat.fold.story() == story
 
 
+@pytest.mark.both
 def test_a_cursor_from_the_future_is_reset_and_not_left_deaf(agent, open_chat, name):
     who = agent([{"text": "an answer"}])
     open_chat(name).ask("hi", agent_name=who)
@@ -156,6 +164,7 @@ def test_a_cursor_from_the_future_is_reset_and_not_left_deaf(agent, open_chat, n
     chat.ask("again", agent_name=who)
 
 
+@pytest.mark.both
 def test_interrupt_closes_the_models_socket_and_ends_the_run(agent, open_chat, model, name):
     who = agent([{"text": "I will never"}, {"wait": "never"}])
     chat, other = open_chat(name), open_chat(name)
@@ -168,6 +177,7 @@ def test_interrupt_closes_the_models_socket_and_ends_the_run(agent, open_chat, m
     assert [f["type"] for f in chat.fold.frames[-2:]] == ["interrupted", "reasoning_complete"]
 
 
+@pytest.mark.both
 def test_interrupt_also_ends_what_is_still_queued(agent, open_chat, model, name):
     who = agent([{"text": "busy"}, {"wait": "never"}])
     chat = open_chat(name)
@@ -183,6 +193,7 @@ def test_interrupt_also_ends_what_is_still_queued(agent, open_chat, model, name)
     assert len(model.requests(name)) == 1
 
 
+@pytest.mark.both
 def test_a_named_run_is_interrupted_and_the_next_one_starts(agent, open_chat, name):
     who = agent([{"only_first": 1, "do": [{"text": "stuck"}, {"wait": "never"}]}, {"text": "the second"}])
     chat = open_chat(name)
@@ -195,6 +206,7 @@ def test_a_named_run_is_interrupted_and_the_next_one_starts(agent, open_chat, na
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
 
 
+@pytest.mark.both
 def test_messages_of_a_busy_session_are_answered_one_after_the_other(agent, open_chat, name):
     who = agent([{"text": "answer"}])
     chat = open_chat(name)
@@ -210,6 +222,7 @@ def test_messages_of_a_busy_session_are_answered_one_after_the_other(agent, open
     assert [message for _, message in order] == ["one", None, "two", None, "three", None]
 
 
+@pytest.mark.both
 def test_a_busy_session_can_refuse(agent, open_chat, name):
     who = agent([{"text": "busy"}, {"wait": "never"}])
     chat = open_chat(name)
@@ -221,6 +234,7 @@ def test_a_busy_session_can_refuse(agent, open_chat, name):
     chat.until("reasoning_complete")
 
 
+@pytest.mark.both
 def test_a_message_can_interrupt_what_goes_on(agent, open_chat, name):
     who = agent([{"only_first": 1, "do": [{"text": "busy"}, {"wait": "never"}]}, {"text": "the new answer"}])
     chat = open_chat(name)
@@ -232,6 +246,7 @@ def test_a_message_can_interrupt_what_goes_on(agent, open_chat, name):
     assert chat.fold.story()[-1] == ("final_answer", "the new answer")
 
 
+@pytest.mark.both
 def test_the_same_message_id_again_is_the_same_run(agent, open_chat, model, name):
     who = agent([{"text": "once"}])
     chat, other = open_chat(name), open_chat(name)
@@ -243,6 +258,7 @@ def test_the_same_message_id_again_is_the_same_run(agent, open_chat, model, name
     assert len(model.requests(name)) == 2
 
 
+@pytest.mark.both
 def test_the_session_remembers_its_agent(agent, open_chat, name):
     who = agent([{"text": "it is me"}])
     open_chat(name).ask("hi", agent_name=who)
@@ -268,6 +284,7 @@ def test_a_ping_is_answered_with_its_timestamp(open_chat, name):
     assert chat.until("pong")["data"] == {"timestamp": 99}
 
 
+@pytest.mark.both
 def test_a_deleted_session_closes_its_sockets_and_its_id_begins_anew(product, agent, open_chat, name):
     who = agent([{"text": "an answer"}])
     chat = open_chat(name)

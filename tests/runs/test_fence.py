@@ -21,7 +21,7 @@ from agents_app.models import Agent, Event, Provider, Run, Session, Step
 from agents_app.runs.frames import complete_data
 from agents_app.worker import claims
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ def assert_well_formed(messages: list[dict]) -> None:
     assert not asked
 
 
+@pytest.mark.both
 def test_a_session_remembers_what_was_said(agent, open_chat, model, name):
     who = agent([{"text": "Nice to meet you"}], system_prompt="Be kind.")
     chat = open_chat(name)
@@ -44,6 +45,7 @@ def test_a_session_remembers_what_was_said(agent, open_chat, model, name):
     ]
 
 
+@pytest.mark.both
 def test_two_sessions_of_one_agent_never_see_each_others_words(agent, open_chat, model, name):
     who = agent([{"echo": True}])
     sessions = [open_chat(f"{name}-{number}") for number in range(2)]
@@ -57,6 +59,7 @@ def test_two_sessions_of_one_agent_never_see_each_others_words(agent, open_chat,
         assert ("secret 0" in told) != ("secret 1" in told)
 
 
+@pytest.mark.both
 def test_many_sessions_at_once_do_not_mix(agent, open_chat, model, name):
     who = agent([{"sleep": 0.02}, {"text": "ok"}])
 
@@ -78,6 +81,7 @@ def test_many_sessions_at_once_do_not_mix(agent, open_chat, model, name):
         assert users == [f"{mine} turn {turn}" for turn in range(len(users))]
 
 
+@pytest.mark.both
 def test_a_session_is_remembered_by_whichever_agent_answers(agent, product, open_chat, model, name):
     who = agent([{"text": "I am the first"}])
     model.script(f"{name}-b", [[{"text": "I am the second"}]])
@@ -149,6 +153,7 @@ def test_tool_rounds_are_left_out_whole_or_not_at_all(small, open_chat, model, n
             assert request["messages"][1]["role"] == "user"
 
 
+@pytest.mark.both
 def test_tool_rounds_of_earlier_runs_are_told(agent, open_chat, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "6*7"}, "id": "call_a"}}
     who = agent([{"text": "I calculate"}, call], [{"text": "It is 42"}], builtin_tools=["calculate"])
@@ -170,6 +175,7 @@ def test_tool_rounds_of_earlier_runs_are_told(agent, open_chat, model, name):
     }
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("said", ["", "I was about"])
 @pytest.mark.parametrize("reasoning", [True, False])
 def test_history_after_a_cancelled_run_is_well_formed(agent, open_chat, model, name, said, reasoning):
@@ -190,6 +196,7 @@ def test_history_after_a_cancelled_run_is_well_formed(agent, open_chat, model, n
         assert messages[1]["content"] == said
 
 
+@pytest.mark.both
 def test_history_after_a_failed_run_is_well_formed(agent, open_chat, model, name):
     who = agent([{"only_first": 1, "do": [{"status": 400}]}, {"text": "fine"}])
     chat = open_chat(name)
@@ -199,6 +206,7 @@ def test_history_after_a_failed_run_is_well_formed(agent, open_chat, model, name
     assert "400" not in heard(model, name)[1]["content"], "our errors are not the model's words"
 
 
+@pytest.mark.both
 def test_history_after_a_run_that_stopped_among_its_tools_is_well_formed(agent, open_chat, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
     who = agent([call], [{"only_first": 1, "do": [{"wait": "never"}]}, {"text": "fine"}], builtin_tools=["calculate"])
@@ -212,6 +220,7 @@ def test_history_after_a_run_that_stopped_among_its_tools_is_well_formed(agent, 
         assert_well_formed([m for m in request["messages"] if request["turn"] == 0] or [{"role": "user"}])
 
 
+@pytest.mark.both
 def test_history_after_a_run_that_was_cancelled_in_the_queue_is_well_formed(agent, open_chat, model, name):
     who = agent([{"only_first": 1, "do": [{"text": "busy"}, {"wait": "never"}]}, {"text": "fine"}])
     chat = open_chat(name)
@@ -235,6 +244,7 @@ def test_an_empty_answer_leaves_a_well_formed_history(agent, open_chat, model, n
     assert all(message["content"] for message in messages)
 
 
+@pytest.mark.both
 def test_odd_characters_come_through_to_the_model_and_back(agent, open_chat, model, name):
     odd = 'Grüße 👩‍👩‍👧 \u202e עברית \u2028 \x01 \ufffd \U0010ffff "quoted" \\u0000 </think> {{x}} %s'
     who = agent([{"echo": True, "chunk": 1}])

@@ -215,6 +215,7 @@ def test_a_server_that_recovers_costs_nothing_but_time(agent, open_chat, model, 
     assert len(model.requests(name)) == end["data"]["usage"]["requests"] == 3
 
 
+@pytest.mark.both
 def test_the_words_of_a_failed_try_do_not_count(agent, open_chat, product, model, name):
     broken = [{"reasoning": "one thought"}, {"text": "Wrong words that"}, {"wait": name}, {"cut": True}]
     who = agent([{"only_first": 1, "do": broken}, {"text": "Right words"}])
@@ -279,6 +280,7 @@ def test_a_pause_until_a_date_is_honoured(agent, open_chat, name):
     chat.until("reasoning_complete")
 
 
+@pytest.mark.both
 def test_a_run_can_be_stopped_while_it_waits_for_the_next_try(agent, open_chat, model, name):
     who = agent([{"status": 503, "headers": {"Retry-After": "50"}}])
     chat = open_chat(name)
@@ -318,6 +320,7 @@ def test_an_agent_that_never_comes_to_an_answer_is_stopped(agent, open_chat, pro
     assert end["data"]["usage"]["tool_calls"] == 2
 
 
+@pytest.mark.both
 def test_a_run_stops_at_its_limit_of_tokens(agent, open_chat, product, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
     usage = {"usage": {"prompt_tokens": 30, "completion_tokens": 20}}
@@ -367,6 +370,7 @@ def test_a_key_that_the_server_repeats_does_not_reach_the_client(product, open_c
     assert key not in product.logged()
 
 
+@pytest.mark.both
 def test_a_conversation_that_is_too_long_is_tried_again_with_less_of_it(agent, open_chat, model, name):
     too_long = status(400, "too long", code="context_length_exceeded")
     who = agent([{"text": "ok"}])

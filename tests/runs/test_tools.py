@@ -42,6 +42,7 @@ def ask(agent, open_chat, name):
     return play
 
 
+@pytest.mark.both
 def test_a_tool_is_called_and_its_result_told_to_the_model(ask, model, name):
     chat = ask([calculate("6 * 7", id="call_a")], [{"text": "It is 42."}])
     use, result, answer = steps(chat)
@@ -86,6 +87,7 @@ def test_the_time_can_be_asked_for(ask):
     assert re.search(r"\+0000 \(UTC\)$", "\n".join(told), re.M)
 
 
+@pytest.mark.both
 def test_several_calls_of_one_turn_are_matched_to_their_results(ask, model, name):
     chat = ask([calculate("1 + 1"), calculate("2 + 2"), calculate("3 + 3")], [{"text": "done"}])
     uses = {step["tool_call_id"]: step for step in steps(chat) if step["type"] == "tool_use"}
@@ -228,6 +230,7 @@ def test_a_time_zone_that_does_not_exist_is_an_error(ask, zone):
     assert "time zone" in result["content"] or "timezone" in result["content"]
 
 
+@pytest.mark.both
 def test_text_before_a_tool_call_becomes_a_thought(ask, model, name):
     chat = ask([{"text": "Let me calculate."}, calculate("1 + 1")], [{"text": "2"}])
     assert [step["type"] for step in steps(chat)] == ["thought", "tool_use", "tool_result", "final_answer"]
@@ -258,6 +261,7 @@ def test_thoughts_in_tags_that_are_cut_across_chunks(ask, size):
     assert answer == ("final_answer", "Yes: 1 < 2 </think>")
 
 
+@pytest.mark.both
 def test_a_thought_a_text_and_a_call_in_one_turn(ask):
     chat = ask(
         [{"reasoning": "hm"}, {"text": "I shall"}, calculate("1 + 1")],
@@ -279,6 +283,7 @@ def test_without_reasoning_tools_are_called_all_the_same(ask, product, model, na
     assert chat.fold.frames[-1]["data"]["usage"]["tool_calls"] == 1
 
 
+@pytest.mark.both
 def test_a_late_watcher_sees_the_same_tools(ask, open_chat, name):
     chat = ask([{"text": "hm"}, calculate("1 + 1"), calculate("{bad")], [{"text": "done"}])
     late = open_chat(name, after=0)

@@ -19,10 +19,9 @@ install-dev:
 run: install  ## Start the server, on http://127.0.0.1:8000 unless HOST and PORT say otherwise
 	@exec .venv/bin/python manage.py serve
 
-test: install-dev lint  ## Check the code and run all tests, embedded and on PostgreSQL
+test: install-dev  ## Check the code and run all tests, embedded and on PostgreSQL
 	@scripts/install-test-tools
-	@$(PYTEST)
-	@scripts/test-distributed
+	@scripts/test $(PYTEST)
 
 test-fast: install-dev  ## Run the tests that take no more than a moment
 	@scripts/install-test-tools

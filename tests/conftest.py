@@ -18,7 +18,7 @@ from tests.harness.cluster import Cluster
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import Mortal
 from tests.harness.people import Person, invite
-from tests.harness.product import Product
+from tests.harness.product import Product, copy_migrated_database
 
 # A machine that is busy with other tests is no reason to fail: these limits are for people who wait.
 hypothesis.settings.register_profile(
@@ -29,10 +29,12 @@ hypothesis.settings.load_profile("busy machine")
 
 def pytest_configure() -> None:
     """On PostgreSQL: a test is one transaction, which may compute for long, and its threads may wait for long."""
-    options = settings.DATABASES["default"].get("OPTIONS", {})
+    database = settings.DATABASES["default"]
+    options = database.get("OPTIONS", {})
     if "pool" in options:
         options["options"] = options["options"].replace("session_timeout=5000", "session_timeout=600000")
         options["pool"] |= {"timeout": 60, "reconnect_timeout": 60}
+        database["TEST"]["TEMPLATE"] = database["NAME"]  # whose tables are there: see `database_command`
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("slow"):
             weights[item.path] += 8 if item.path.parent.name == "cluster" else 1
     items.sort(key=lambda item: -weights[item.path])
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Begin with the tables of the migrated database: to migrate takes seconds in each test process."""
+    return True
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """On SQLite, put a copy of the migrated database in the place of the test's."""
+    if settings.EMBEDDED:
+        target = Path(settings.DATABASES["default"]["TEST"]["NAME"])
+        for old in target.parent.glob(f"{target.name}*"):
+            old.unlink()
+        copy_migrated_database(target)
 
 
 @pytest.fixture(scope="session", autouse=True)

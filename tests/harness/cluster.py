@@ -90,7 +90,7 @@ class Cluster:
     def start_all(self) -> None:
         """Start everything; returns when all are ready."""
         if not self.postgres.data.exists():
-            self.postgres.begin_with(_migrated_data())
+            self.postgres.begin_with(migrated_data())
         for process in self.processes.values():
             process.spawn()  # whoever needs the database waits for it
         for process in self.processes.values():
@@ -184,7 +184,7 @@ class Cluster:
     add_agent = Product.add_agent
 
 
-def _migrated_data() -> Path:
+def migrated_data() -> Path:
     """Of a PostgreSQL whose tables are there: to make it anew costs each cluster several seconds of computing."""
     made = migrated("postgres")
     if not made.exists():

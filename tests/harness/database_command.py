@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 
+from tests.harness.cluster import migrated_data
 from tests.harness.postgres import PostgreSQL
 from tests.harness.redis import Redis
 
 
 def main(command: list[str]) -> int:
-    with PostgreSQL() as postgres, Redis() as redis:
+    postgres = PostgreSQL()
+    postgres.begin_with(migrated_data())
+    with postgres, Redis() as redis:
         settings = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "SECRET_KEY": "for tests"}
         return subprocess.run(command, env=os.environ | settings, check=False).returncode
 

@@ -23,9 +23,8 @@ from tests.harness.paths import ROOT
 READY = "Stop with Ctrl+C."
 
 
-def copy_migrated_database(var_dir: Path) -> None:
-    """Where `var_dir` has no database, give it one that is migrated and otherwise empty."""
-    target = var_dir / "db.sqlite3"
+def copy_migrated_database(target: Path) -> None:
+    """Where there is no such database, make one that is migrated and otherwise empty."""
     if not target.exists():
         shutil.copyfile(_migrated_database(), target)
 
@@ -90,7 +89,7 @@ class Product:
         """Start the server and return when it says that it serves."""
         self.var_dir.mkdir(parents=True, exist_ok=True)
         if self.is_migrated and "DATABASE_URL" not in self.environment:
-            copy_migrated_database(self.var_dir)
+            copy_migrated_database(self.var_dir / "db.sqlite3")
         self.process = zygote.start(
             self.command("serve", "--port", str(self.port)),
             env=self.environment,

@@ -243,7 +243,6 @@ def test_what_is_wrong_is_said_and_nothing_is_begun(product, agent, model, name)
     assert model.requests(who) == []
 
 
-@pytest.mark.embedded
 def test_only_who_may_come_in_does_and_sees_what_is_theirs(closed_product, people, model, name):
     boss, ann, bob = people["boss"], people["ann"], people["bob"]
     model.script(name, [[{"text": "For Ann."}]])
@@ -307,7 +306,6 @@ def test_what_is_no_protocol_is_refused_and_the_server_lives(product, speak, ver
 
 
 @pytest.mark.slow
-@pytest.mark.embedded
 def test_a_call_ends_when_its_run_is_stopped_or_its_token_revoked(closed_product, people, model, name):
     boss, ann = people["boss"], people["ann"]
     model.script(name, [[{"text": "Let me "}, {"wait": f"{name}-never"}]])
@@ -340,7 +338,6 @@ def test_a_call_ends_when_its_run_is_stopped_or_its_token_revoked(closed_product
     ann.request("POST", f"/v1/runs/{goes_on['id']}/cancel")
 
 
-@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_server_that_stops_cancels_nothing(own_product, model, name):
     """Even where closing the connection means a cancel: it was not the client who closed it."""
@@ -373,7 +370,6 @@ def stdio(product):
     return StdioServerParameters(command=command, args=arguments, env=environment, cwd=str(ROOT))
 
 
-@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_desktop_client_asks_over_stdio(product, agent, model, name):
     """Progress, answers and cancels go through; nothing but the protocol is on stdout, or the client would fail."""
@@ -398,7 +394,6 @@ def test_a_desktop_client_asks_over_stdio(product, agent, model, name):
     run(story)
 
 
-@pytest.mark.embedded
 @pytest.mark.slow
 def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent, model, name):
     def ended(**environment):

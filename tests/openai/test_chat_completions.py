@@ -312,7 +312,6 @@ def read_chunks(answer: http.client.HTTPResponse) -> list[str]:
     return text[:-2].split("\n\n")
 
 
-@pytest.mark.embedded
 def test_a_stream_byte_by_byte(raw, agent, product):
     who = agent([{"reasoning": "Hm.", "chunk": 9}, {"text": "Grüße", "chunk": 9}])
     answer = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True}).answer()
@@ -417,7 +416,6 @@ def streamed_through_a_cut(client, model, who, gate, before: str) -> str:
     return text
 
 
-@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_silent_stream_pings(raw, agent, model, name):
     who = agent([{"wait": name}, {"text": "ok"}])
@@ -431,7 +429,6 @@ def test_a_silent_stream_pings(raw, agent, model, name):
     assert b'"content":"ok"' in answer.read()
 
 
-@pytest.mark.embedded
 @pytest.mark.slow
 def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, open_chat, model, name):
     who = agent([{"only_first": 1, "do": [{"text": "A word"}, {"wait": name}]}, {"text": "ok"}])
@@ -449,7 +446,6 @@ def test_a_stream_begins_though_the_session_is_busy_with_another(client, agent, 
 
 
 @pytest.mark.slow
-@pytest.mark.embedded
 def test_many_open_streams_take_no_threads(own_product, model, name):
     model.script(name, [[{"text": "One"}, {"wait": name}, {"text": "Two"}]])
     own_product.add_agent(name, model.base_url)
@@ -653,7 +649,6 @@ BAD = {
 }
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_request_names_the_field(raw, agent, product, what):
     who = agent([{"text": "ok"}])
@@ -739,7 +734,6 @@ def test_a_run_that_somebody_else_stops_says_so(client, agent, product):
 
 
 @pytest.mark.slow
-@pytest.mark.embedded
 def test_a_server_that_stops_cuts_the_stream_so_that_it_does_not_look_whole(own_product, model, name):
     model.script(name, [[{"text": "I go on"}, {"wait": "never"}]])
     own_product.add_agent(name, model.base_url)
@@ -773,7 +767,6 @@ def test_models_are_the_enabled_agents(client, agent, product):
 # What we say of ourselves
 
 
-@pytest.mark.embedded
 def test_the_schema_knows_these_endpoints(product):
     _, schema = product.request("GET", "/v1/schema")
     validate_schema(schema)
@@ -787,7 +780,6 @@ def test_the_schema_knows_these_endpoints(product):
         jsonschema.Draft202012Validator(schema | content["schema"]).validate(sent)
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -337,7 +337,6 @@ BAD = {
 }
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_request_names_the_field(product, agent, what):
     who = agent([{"text": "ok"}])
@@ -346,7 +345,6 @@ def test_a_bad_request_names_the_field(product, agent, what):
     assert (status, body["error"]["param"], body["error"]["code"]) == (400, param, code), body
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("identifier", ["resp_1", "resp_" + "0" * 32, "x", "resp_%00", "chatcmpl-" + "0" * 32])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_response_that_is_not_there_is_not_found(product, identifier, method):

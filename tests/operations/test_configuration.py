@@ -217,7 +217,6 @@ def test_what_is_dumped_holds_no_secret(load):
 
 
 @pytest.mark.slow
-@pytest.mark.embedded
 def test_a_folder_is_loaded_at_the_start_and_on_each_save(tmp_path, model, name):
     folder = tmp_path / "config"
     folder.mkdir()
@@ -288,7 +287,6 @@ def watch_a_file(file: Path, product: Product) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.embedded
 def test_a_folder_that_never_loaded_is_not_ready(tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "x.yaml").write_text("agents: [")

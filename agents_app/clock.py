@@ -1,4 +1,4 @@
-"""The clock that schedules go by, and its bell: whoever changes a task rings it for the ticker in this process.
+"""The clock of schedules and counters, and its bell: whoever changes a task rings it for the ticker in this process.
 
 One place, so that a test can set a whole process's clock. Other processes look every second.
 """

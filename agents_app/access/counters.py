@@ -5,6 +5,7 @@ import time
 
 from django.core.cache import BaseCache, caches
 
+from agents_app import clock
 from agents_app.exceptions import RateLimited
 from agents_app.observability import metrics
 
@@ -32,13 +33,13 @@ def give_back(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> N
 
 
 def _limited(what: str, seconds: int) -> RateLimited:
-    return RateLimited(f"Too many {what}: wait a moment.", retry_after=seconds - time.time() % seconds)
+    return RateLimited(f"Too many {what}: wait a moment.", retry_after=seconds - clock.now().timestamp() % seconds)
 
 
 def _changed(what: str, who: object, seconds: int, *, by: int) -> int:
     """The count after this. Whether it is exact, or even reachable, never decides whether anybody is served."""
     global _ask_again_at
-    key = f"{what.replace(' ', '-')}:{who}:{int(time.time() // seconds)}"
+    key = f"{what.replace(' ', '-')}:{who}:{int(clock.now().timestamp() // seconds)}"
     if time.monotonic() >= _ask_again_at:
         try:
             return _change(caches["default"], key, by, seconds)

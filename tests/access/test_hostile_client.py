@@ -24,7 +24,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.harness.chat import Chat
+from tests.harness.clocked import Clocked
 from tests.harness.fakes.site import Site
+from tests.harness.mortal import until
 from tests.harness.people import PASSWORD, Person, close_code, invite
 from tests.harness.product import Product
 
@@ -39,14 +41,14 @@ FLOW = "".join(f"{number:05d} " for number in range(4000))
 
 
 @pytest.fixture(scope="module")
-def fortress(tmp_path_factory) -> Iterator[Product]:
+def fortress(tmp_path_factory) -> Iterator[Clocked]:
     limits = {
         "LOGIN_FAILURES": str(LOGIN_FAILURES),
         "SOCKETS_PER_USER": str(SOCKETS),
         "REQUEST_TIMEOUT": str(PATIENCE),
         "REQUESTS_PER_MINUTE_PER_ADDRESS": "0",
     }
-    with Product(tmp_path_factory.mktemp("fortress") / "var", AUTH_REQUIRED="true", **limits) as product:
+    with Clocked(tmp_path_factory.mktemp("fortress"), AUTH_REQUIRED="true", **limits) as product:
         yield product
         product.stop()
         assert "Traceback" not in product.logged(), product.logged()[-5000:]
@@ -158,8 +160,7 @@ def test_guessing_passwords_by_the_thousand(fortress, people):
                 codes.append(_drained(door))
         return codes
 
-    while time.time() % 900 > 900 - 120:  # failures are counted by the quarter of an hour
-        time.sleep(0.5)
+    fortress.begin_window(900)
     codes = Counter(code for listed in at_once(guess, 20) for code in listed)
     assert codes == {200: LOGIN_FAILURES, 429: GUESSES // 20 * 20 - LOGIN_FAILURES}
     right = {"csrfmiddlewaretoken": token, "username": "ann", "password": PASSWORD}
@@ -461,12 +462,12 @@ def test_a_webhook_tells_nobody_inside(eve, site, name):
     status, run = eve.request("POST", f"/v1/tasks/{made['id']}/run")
     assert status == 202
     assert eve.request("POST", f"/v1/runs/{run['run_id']}/cancel")[0] == 202
-    deliveries: list[dict] = []
-    until = time.monotonic() + 60
-    while not (deliveries and deliveries[0]["error"]) and time.monotonic() < until:
+
+    def error() -> str:
         deliveries = eve.request("GET", f"/v1/tasks/{made['id']}/deliveries")[1]["data"]
-        time.sleep(0.1)
-    assert "private network" in deliveries[0]["error"]
+        return deliveries[0]["error"] if deliveries else ""
+
+    assert "private network" in until(error)
     assert site.connections == 0
 
 

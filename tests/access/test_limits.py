@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,16 +19,15 @@ from agents_app.exceptions import RateLimited
 from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
 from agents_app.models.token_usage import today
 from tests.access.test_auth import Browser
+from tests.harness.clocked import Clocked
 from tests.harness.people import invite
-from tests.harness.product import Product
-from tests.harness.windows import within_a_minute, within_a_quarter_of_an_hour
 
 
 @pytest.fixture(autouse=True)
 def one_minute(monkeypatch):
     """In this process, all that a test counts falls into one minute, and nothing was counted before."""
-    now = time.time() // 60 * 60 + 10
-    monkeypatch.setattr(counters, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    now = timezone.now().replace(second=10)
+    monkeypatch.setattr(counters, "clock", SimpleNamespace(now=lambda: now))
     for cache in caches.all(initialized_only=False):
         cache.clear()
 
@@ -45,7 +43,7 @@ def tight(tmp_path_factory):
         "LOGIN_FAILURES": "3",
         "TRUSTED_PROXIES": "1",
     }
-    with Product(tmp_path_factory.mktemp("tight") / "var", AUTH_REQUIRED="true", **limits) as product:
+    with Clocked(tmp_path_factory.mktemp("tight"), AUTH_REQUIRED="true", **limits) as product:
         yield product
 
 
@@ -68,7 +66,7 @@ def test_a_users_sockets_share_the_messages_of_a_minute(tight, model, name):
     people = invite(tight, "boss", "uma", "vic")
     model.script(name, [[{"text": "yes"}]])
     people["boss"].add_agent(name, model.base_url)
-    within_a_minute()
+    tight.begin_window()
     for number in range(4):
         chat = people["uma"].chat(f"{name}-{number % 2}")
         chat.ask("hi", agent_name=name)
@@ -90,7 +88,7 @@ def test_a_user_has_only_so_many_runs_waiting(tight, model, name):
     people = invite(tight, "boss", "wes")
     model.script(name, [[{"text": "a"}, {"wait": name}]])
     people["boss"].add_agent(name, model.base_url)
-    within_a_minute()
+    tight.begin_window()
     path, body = f"/v1/agents/{name}/runs", {"message": "hi", "session_id": name}
     chat = people["wes"].chat(name)
     chat.say("hi", agent_name=name)
@@ -116,7 +114,7 @@ def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
     asks = {"builtin_tools": ["calculate"], "approval_required": ["*"]}
     people["boss"].add_agent(f"{name}-asks", model.base_url, **asks)
     zoe = people["zoe"]
-    within_a_minute()
+    tight.begin_window()
     for agent in (name, f"{name}-asks"):
         chat = zoe.chat(agent)
         chat.say("hi", agent_name=agent)
@@ -138,7 +136,7 @@ def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
 @pytest.mark.slow
 def test_who_guesses_passwords_must_wait(tight):
     invite(tight, "xav")
-    within_a_quarter_of_an_hour()
+    tight.begin_window(900)
     guesser = Browser(tight)
     codes = [_post(guesser, "198.51.100.7", "xav", f"guess {number}")[0] for number in range(5)]
     assert codes[:3] == [200, 200, 200]

@@ -42,6 +42,7 @@ def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 180) -> None:
 def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 15)
     runs = begin_on_both(crowd, whole, agent, 50)
+    ((dead,),) = whole.query("SELECT id FROM agents_app_workerprocess WHERE pid = %s", whole.pid("worker-1"))
 
     whole.kill("worker-1")
     killed_at = time.monotonic()
@@ -51,11 +52,11 @@ def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: 
     def left_behind() -> int:
         return whole.query(
             "SELECT count(*) FROM agents_app_run"
-            " WHERE agent_name = %s AND (status = 'queued' OR status = 'running' AND lease_until < now() + '2s')",
+            " WHERE agent_name = %s AND (status = 'queued' OR status = 'running' AND worker = %s)",
             agent,
+            dead,
         )[0][0]
 
-    time.sleep(3)  # leases of the living are renewed every 2 s
     until(lambda: left_behind() == 0)
     last = time.monotonic() - killed_at
     print(f"\nkill -9 of a worker: its first run goes on after {first:.1f} s, the last after {last:.1f} s")
@@ -149,10 +150,11 @@ def test_web_and_workers_wait_for_a_database_that_starts_last(model, name):
     try:
         for process in (cluster.redis, cluster.nginx, *cluster.webs, *cluster.workers):
             process.spawn()
-        time.sleep(4)
-        assert cluster.ended() == ["postgres"], "nobody has given up"
+        ours = (*cluster.webs, *cluster.workers)
+        until(lambda: all("the database does not answer" in process.said() for process in ours))
         cluster.postgres.start()
-        time.sleep(1)
+        until(lambda: all("migrations are not applied" in process.said() for process in ours))
+        assert cluster.ended() == [], "nobody has given up"
         cluster.migrate()
         waiting = threading.Thread(target=lambda: [p.wait_until_ready() for p in (*cluster.webs, *cluster.workers)])
         waiting.start()

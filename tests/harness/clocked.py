@@ -1,4 +1,4 @@
-"""A server whose schedules go by a clock that the test sets."""
+"""A server whose schedules and counters go by a clock that the test sets."""
 
 import datetime
 import itertools
@@ -25,6 +25,10 @@ class Clocked(Product):
         new = self._clock_file.with_suffix(".new")
         new.write_text(str(ahead))
         new.replace(self._clock_file)
+
+    def begin_window(self, seconds: int = 60) -> None:
+        """Put the clock forward to where a minute begins, or whatever time the server counts by."""
+        self.put_forward(seconds - self.now().timestamp() % seconds + 1)
 
     def now(self) -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + clocked_manage.ahead(self._clock_file)

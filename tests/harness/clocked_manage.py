@@ -1,4 +1,4 @@
-"""`manage.py`, with schedules that go by a clock of the test's own: a file says how many seconds it is ahead.
+"""`manage.py` by a clock of the test's own, for schedules and counters: a file says how many seconds it is ahead.
 
 The product has no hook for this: `agents_app.clock.now` is replaced before the server starts.
 """

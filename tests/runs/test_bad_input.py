@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.harness.chat import Chat
+from tests.harness.clocked import Clocked
 from tests.harness.product import Product
-from tests.harness.windows import within_a_minute
 
 MIB = 2**20
 EMOJI = "\N{GRINNING FACE}"
@@ -301,10 +301,10 @@ def test_a_flood_does_not_fill_the_memory_and_delays_nobody_for_long(chat, open_
 
 def test_chat_that_is_too_fast_is_told_when_to_come_back(tmp_path, model, name):
     model.script(name, [[{"text": "ok"}]])
-    with Product(tmp_path / "var", CHAT_RATE_PER_MINUTE="1") as product:
+    with Clocked(tmp_path, CHAT_RATE_PER_MINUTE="1") as product:
         product.add_agent(name, model.base_url)
         with contextlib.closing(Chat(product.socket_url(name, agent_name=name))) as chat:
-            within_a_minute()
+            product.begin_window()
             assert chat.ask("The only one")["data"]["status"] == "completed"
             for number in range(2):
                 chat.say(f"message {number}")

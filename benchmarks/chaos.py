@@ -10,9 +10,9 @@ import os
 import random
 import time
 
-from tests.cluster import chaos
-from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile
+from tests.harness import chaos
 from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.watchers import Crowd, FaultyCluster, Watcher, check_sessions, percentile
 
 RATE = 10  # tokens a second of one stream: the watchers share the machine
 AGENT = "streaming"

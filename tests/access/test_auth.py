@@ -1,6 +1,5 @@
 """Signing in: who is let in with what, over HTTP, over the socket and in the browser."""
 
-import http.cookiejar
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.harness import zygote
+from tests.harness.form_client import FormClient
 from tests.harness.pages.browser import browser
 from tests.harness.people import PASSWORD, Person, close_code, invite, shell
 from tests.harness.product import Product
@@ -20,40 +20,9 @@ from tests.harness.product import Product
 FOREIGN = "https://elsewhere.example"
 
 
-class Browser:
-    """A browser's cookies, without a browser."""
-
-    def __init__(self, product: Product) -> None:
-        self.product = product
-        self.cookies = http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
-
-    def get(self, path: str) -> str:
-        return self.opener.open(self.product.url + path, timeout=30).read().decode()
-
-    def post(self, path: str, **fields: str) -> tuple[int, str, str]:
-        """Status, address and text of where a form leads."""
-        page = self.get("/accounts/login/")
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
-        data = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1] if token else "", **fields}).encode()
-        request = urllib.request.Request(self.product.url + path, data, {"Origin": self.product.url})
-        try:
-            with self.opener.open(request, timeout=30) as answer:
-                return answer.status, answer.url, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.url, error.read().decode()
-
-    def sign_in(self, name: str, password: str = PASSWORD, **fields: str) -> tuple[int, str, str]:
-        return self.post("/accounts/login/", username=name, password=password, **fields)
-
-    @property
-    def header(self) -> dict[str, str]:
-        return {"Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)}
-
-
 @pytest.fixture
-def signed_in(people: dict[str, Person]) -> Browser:
-    browser = Browser(people["ann"].product)
+def signed_in(people: dict[str, Person]) -> FormClient:
+    browser = FormClient(people["ann"].product)
     status, address, _ = browser.sign_in("ann", next="/chat/")
     assert (status, urllib.parse.urlsplit(address).path) == (200, "/chat/")
     return browser
@@ -134,13 +103,13 @@ def test_the_chat_page_leads_to_the_page_to_sign_in_and_back(closed_product):
     with urllib.request.urlopen(closed_product.url + "/chat/?session=abc", timeout=30) as answer:
         assert urllib.parse.urlsplit(answer.url).path == "/accounts/login/"
         assert "next=/chat/%3Fsession%3Dabc" in answer.url
-    visitor = Browser(closed_product)
+    visitor = FormClient(closed_product)
     _, address, _ = visitor.sign_in("ann", next="https://elsewhere.example/")
     assert address == closed_product.url + "/chat/"
 
 
 def test_a_wrong_password_is_said_so(people):
-    status, _, page = Browser(people["ann"].product).sign_in("bob", "wrong")
+    status, _, page = FormClient(people["ann"].product).sign_in("bob", "wrong")
     assert (status, "Please enter a correct username and password" in page) == (200, True)
 
 

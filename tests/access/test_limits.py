@@ -18,8 +18,8 @@ from agents_app.access import limits as admission
 from agents_app.exceptions import RateLimited
 from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
 from agents_app.models.token_usage import today
-from tests.access.test_auth import Browser
 from tests.harness.clocked import Clocked
+from tests.harness.form_client import FormClient
 from tests.harness.people import invite
 
 
@@ -137,17 +137,17 @@ def test_deleting_a_session_gives_no_tokens_back(tight, model, name):
 def test_who_guesses_passwords_must_wait(tight):
     invite(tight, "xav")
     tight.begin_window(900)
-    guesser = Browser(tight)
+    guesser = FormClient(tight)
     codes = [_post(guesser, "198.51.100.7", "xav", f"guess {number}")[0] for number in range(5)]
     assert codes[:3] == [200, 200, 200]
     assert codes[4] == 429
     status, retry_after = _post(guesser, "198.51.100.7", "xav", "correct horse battery")
     assert status == 429
     assert 0 < int(retry_after) <= 900
-    assert _post(Browser(tight), "198.51.100.8", "xav", "correct horse battery")[0] == 200
+    assert _post(FormClient(tight), "198.51.100.8", "xav", "correct horse battery")[0] == 200
 
 
-def _post(browser: Browser, address: str, name: str, password: str) -> tuple[int, str]:
+def _post(browser: FormClient, address: str, name: str, password: str) -> tuple[int, str]:
     """Status and Retry-After of an attempt from an address."""
     page = browser.get("/accounts/login/")
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.test_auth import Browser
 from tests.harness import zygote
+from tests.harness.form_client import FormClient
 from tests.harness.people import PASSWORD, close_code, invite
 from tests.harness.product import Product
 
@@ -101,7 +101,7 @@ def test_no_answer_of_the_api_tells_a_secret(used):
 @pytest.mark.slow
 def test_no_page_of_the_admin_tells_a_secret(used):
     product, _, _, secrets = used
-    browser = Browser(product)
+    browser = FormClient(product)
     assert browser.sign_in("boss", next="/admin/")[0] == 200
     index = browser.get("/admin/")
     lists = set(re.findall(r'href="(/admin/\w+/\w+/)"', index))

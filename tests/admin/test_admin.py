@@ -13,6 +13,7 @@ from agents_app import event_log
 from agents_app.admin import mcp_servers as servers_admin
 from agents_app.models import Agent, Event, McpServer, Provider, Run, Session, Step
 from agents_app.runs.frames import start_data
+from tests.harness.admin import act, address
 from tests.harness.fakes.simple_mcp_server import COMMAND
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -32,15 +33,6 @@ def run(admin_user):
     Step.objects.create(run=run, index=0, iteration=1, kind="thought", content="Hm.", started_at=timezone.now())
     event_log.record("s", run.pk, [start_data(run)])
     return run
-
-
-def address(model, page, *arguments):
-    return reverse(f"admin:agents_app_{model._meta.model_name}_{page}", args=arguments)
-
-
-def act(client, model, action, *rows):
-    data = {"action": action, "_selected_action": [row.pk for row in rows]}
-    return client.post(address(model, "changelist"), data, follow=True)
 
 
 def form_of(response):

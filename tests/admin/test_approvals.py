@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from agents_app.models import Agent, Approval, Run, Session
-from tests.admin.test_admin import act, address
+from tests.harness.admin import act, address
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 

@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cluster.watching import Crowd, FaultyCluster, unfinished
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
-
-RATE = 20  # tokens a second of one stream
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, unfinished
 
 
 @pytest.fixture(scope="session")

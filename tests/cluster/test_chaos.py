@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from tests.cluster import chaos
-from tests.cluster.watching import FaultyCluster
+from tests.harness import chaos
 from tests.harness.fakes.fake_model_process import FakeModel
+from tests.harness.watchers import FaultyCluster
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.cluster.watching import FaultyCluster
 from tests.harness.clients.mcp_client import Progress, Raw, client, events, run
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
+from tests.harness.watchers import FaultyCluster
 
 pytestmark = pytest.mark.slow
 

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster.watching import FaultyCluster
 from tests.harness import zygote
 from tests.harness.daemon import free_port
 from tests.harness.fakes.key_refuser import KeyRefuser
+from tests.harness.first_release import FIRST_RELEASE, FIRST_TABLES
 from tests.harness.mortal import until
 from tests.harness.nginx import Nginx
-from tests.operations.test_data_care import FIRST_RELEASE, FIRST_TABLES
+from tests.harness.watchers import FaultyCluster
 
 pytestmark = pytest.mark.slow
 

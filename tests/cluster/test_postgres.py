@@ -7,11 +7,9 @@ import psutil
 import psycopg
 import pytest
 
-from tests.cluster.conftest import RATE
-from tests.cluster.test_takeover import begin, begin_on_both, end_all
-from tests.cluster.watching import Crowd, FaultyCluster
 from tests.harness.chat import Chat
 from tests.harness.mortal import until
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, begin_on_both, end_all
 
 pytestmark = pytest.mark.slow
 

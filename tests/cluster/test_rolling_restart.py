@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from tests.cluster.conftest import RATE
-from tests.cluster.watching import Crowd, FaultyCluster, check_sessions, percentile
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, check_sessions, percentile
 
 pytestmark = pytest.mark.slow
 SOCKETS, RUNS = 60, 10

@@ -6,37 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from tests.cluster.conftest import RATE
-from tests.cluster.watching import Crowd, FaultyCluster, check_sessions
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
 from tests.harness.mortal import until
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin_on_both, check_sessions, end_all
 
 pytestmark = pytest.mark.slow
-
-
-def begin(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[str]:
-    """`count` more sessions with a watcher each, and a streaming run in each; returns the runs' ids."""
-    first = len(crowd.watchers)
-    watchers = [crowd.watch(cluster.url, f"{agent}-{number}") for number in range(first, first + count)]
-    runs = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in watchers]
-    ids = [run.result(120) for run in runs]
-    crowd.wait_for_all(lambda watcher: watcher.fold.of_type("reasoning_delta"))
-    return ids
-
-
-def begin_on_both(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[str]:
-    """The same until both workers have some: who takes a run is a matter of chance."""
-    ids = begin(crowd, cluster, agent, count)
-    while len(set(cluster.workers_of(agent).values())) < 2:
-        assert len(ids) < count + 20, "one worker takes nothing"
-        ids += begin(crowd, cluster, agent, 2)
-    return ids
-
-
-def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 180) -> None:
-    crowd.wait_for_all(lambda watcher: watcher.ends(), timeout)
-    check_sessions(cluster, crowd.watchers)
 
 
 def test_kill_9_of_a_worker_with_50_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):

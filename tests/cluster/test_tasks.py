@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.watching import FaultyCluster, unfinished
 from tests.harness import clocked_manage
 from tests.harness.clocked import account, add_task, get, runs_of
 from tests.harness.cluster import Cluster
 from tests.harness.daemon import Daemon
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
+from tests.harness.watchers import FaultyCluster, unfinished
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tests.harness.fakes import own_mcp_server
+from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.mortal import back_again, check_whole, until
-from tests.runs.test_crash import tool_results
 
 pytestmark = pytest.mark.slow
 

@@ -13,17 +13,10 @@ from django.core.management import CommandError, call_command
 from agents_app.models import Agent, Approval, Artifact, Event, Run, Session, Step
 from tests.harness import zygote
 from tests.harness.chat import Chat
-from tests.harness.paths import ROOT
+from tests.harness.first_release import FIRST_RELEASE, FIRST_TABLES
 from tests.harness.people import shell
 from tests.harness.product import Product
 
-FIRST_RELEASE = ROOT / "tests/harness/first_release.sql"
-FIRST_TABLES = """
-from django.core.management import call_command
-for app in ("auth", "admin", "contenttypes", "sessions"):
-    call_command("migrate", app, verbosity=0)
-call_command("migrate", "agents_app", "0001", verbosity=0)
-"""
 FRAMES = ["reasoning_start", "reasoning_step", "reasoning_step", "reasoning_step", "reasoning_complete"]
 
 

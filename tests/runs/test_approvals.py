@@ -3,8 +3,8 @@
 import pytest
 
 from tests.harness.chat import Chat
+from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.mortal import back_again, check_whole, until
-from tests.runs.test_crash import tool_results
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.mortal import back_again, check_whole, until
-from tests.runs.test_crash import tool_results
 
 MORTAL = {"WORKER_CONCURRENCY": "2"}
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.mortal import back_again, check_whole, until
 
 pytestmark = pytest.mark.slow
@@ -24,11 +25,6 @@ def tools(*names):
 
 def call(tool, line, **more):
     return {"tool_call": {"name": tool, "arguments": {"line": line}, **more}}
-
-
-def tool_results(request):
-    """What the model was told of its tools, in one request."""
-    return [message["content"] for message in request["messages"] if message["role"] == "tool"]
 
 
 # In the middle of what the model says

@@ -19,6 +19,11 @@ GRACE = 60
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def tool_results(request: dict[str, Any]) -> list[str]:
+    """The results of tools in one request to the model."""
+    return [message["content"] for message in request["messages"] if message["role"] == "tool"]
+
+
 class FakeModel:
     """Start a fake model server; script it, let it go on, and ask what it was told."""
 

@@ -20,6 +20,7 @@ from tests.harness.chat import Fold, Frame
 from tests.harness.cluster import Cluster
 from tests.harness.mortal import Mortal, until
 
+RATE = 20  # tokens a second of one stream
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # before a watcher comes back
 RESEND = 3.0  # seconds after which a message that was not seen in the log is sent again, with its id
 
@@ -290,6 +291,30 @@ def _check_once(fold: Fold, *kinds: str) -> None:
 def _check_steps_once(fold: Fold) -> None:
     steps = [(frame["run_id"], frame["data"]["step"]) for frame in fold.of_type("reasoning_step")]
     assert len(steps) == len(set(steps)), "a step is in the log twice"
+
+
+def begin(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[str]:
+    """`count` more sessions with a watcher each, and a streaming run in each; returns the runs' ids."""
+    first = len(crowd.watchers)
+    watchers = [crowd.watch(cluster.url, f"{agent}-{number}") for number in range(first, first + count)]
+    runs = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in watchers]
+    ids = [run.result(120) for run in runs]
+    crowd.wait_for_all(lambda watcher: watcher.fold.of_type("reasoning_delta"))
+    return ids
+
+
+def begin_on_both(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) -> list[str]:
+    """The same until both workers have some: who takes a run is a matter of chance."""
+    ids = begin(crowd, cluster, agent, count)
+    while len(set(cluster.workers_of(agent).values())) < 2:
+        assert len(ids) < count + 20, "one worker takes nothing"
+        ids += begin(crowd, cluster, agent, 2)
+    return ids
+
+
+def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 180) -> None:
+    crowd.wait_for_all(lambda watcher: watcher.ends(), timeout)
+    check_sessions(cluster, crowd.watchers)
 
 
 def percentile(values: Iterable[float], share: float) -> float:

@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.cluster.watching import Crowd, FaultyCluster, Watcher, check_sessions, percentile, unfinished
 from tests.harness.clocked import add_task
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.mortal import until
+from tests.harness.watchers import Crowd, FaultyCluster, Watcher, check_sessions, percentile, unfinished
 
 LEASE = 10
 AGENT, SCHEDULED, TASKS = "chaotic", "scheduled", 3

@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-import sys
 from pathlib import Path
 
 import dj_database_url
@@ -177,9 +176,8 @@ else:
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         # A process that hangs in a transaction keeps its locks; it must lose them before a lease of 10 s ends.
-        # A migration or an import may compute for longer than that between two statements.
-        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f}"
-        + ("" if {"migrate", "import"} & {*sys.argv[1:2]} else " -c idle_in_transaction_session_timeout=5000"),
+        # `manage.py migrate` and `import` lift this: they may compute for longer between two statements.
+        "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f} -c idle_in_transaction_session_timeout=5000",
         # With a longer timeout, a pool that lost its database retries ever more slowly.
         "pool": {"min_size": 0, "max_size": 20, "timeout": 3, "reconnect_timeout": 2},
     }

@@ -2,19 +2,17 @@
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from django.conf import settings
+
+from agents_app.maintenance.programs import find_program
 
 _SHORTEST, _LONGEST = 5.0, 3600.0  # seconds
 _SESSIONS = 10
 _PROGRAMS = {"initdb": "postgresql", "redis-server": "redis-server", "nginx": "nginx-light"}
 _MODULES = ("psutil", "websockets")
-# Debian installs these outside of PATH.
-_PATHS = [os.environ.get("PATH", ""), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
 # The temporary cluster has its own database, Redis and key, and must never reach ours.
 _OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "VAR_DIR", "CONFIG_DIR", "AUTH_REQUIRED")
 
@@ -49,7 +47,6 @@ def _missing() -> list[str]:
         missing.append("the source code with its benchmarks/ and tests/ (a git checkout)")
     if modules := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
         missing.append(f"the Python packages {' and '.join(modules)} (`make install-dev`)")
-    path = os.pathsep.join(_PATHS)
-    if packages := [package for name, package in _PROGRAMS.items() if shutil.which(name, path=path) is None]:
+    if packages := [package for name, package in _PROGRAMS.items() if find_program(name) is None]:
         missing.append(f"the programs of Debian's {', '.join(packages)} (`scripts/install-test-tools`)")
     return missing

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 
+from agents_app.database.readiness import pending_migrations, unknown_migrations
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
 from agents_app.models import encryption
 
@@ -103,16 +103,12 @@ def _row(cursor: Any, statement: str) -> Any:
 
 def migrations() -> Iterator[Finding]:
     """Check that the tables are those of this version."""
-    executor = MigrationExecutor(connection)
-    loader = executor.loader
-    missing = executor.migration_plan(loader.graph.leaf_nodes())
-    ours = {key for key in loader.applied_migrations if key[0] == "agents_app"}
-    unknown = sorted(name for _, name in ours - set(loader.disk_migrations))
+    missing, unknown = pending_migrations(), unknown_migrations("agents_app")
     if unknown:
         text = f"The database has migrations of a newer version: {', '.join(unknown[-_MOST_NAMES:])}."
         yield broken("migrations", text, "Install the newer version here too, or restore an older backup.")
     if missing:
-        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in missing[:_MOST_NAMES])
+        names = ", ".join(missing[:_MOST_NAMES])
         more = " and more" if len(missing) > _MOST_NAMES else ""
         text = f"{plural(len(missing), 'migration')} not applied: {names}{more}."
         yield broken("migrations", text, "Run `manage.py migrate`.")

@@ -14,10 +14,9 @@ from django.db import DatabaseError, connection
 from django.db.backends.postgresql.client import DatabaseClient
 
 from agents_app.database import embedded_lock
+from agents_app.maintenance.programs import find_program
 
 KEPT = ".before-restore"
-# Debian keeps each version's programs where no PATH looks; the newest speaks to all of them.
-_PLACES = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), os.environ.get("PATH", "")]
 
 
 class BackupFailed(Exception):
@@ -115,10 +114,10 @@ def _check_sqlite(file: Path) -> None:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join(_PLACES))
-    if found is None:
+    path = find_program(name)
+    if path is None:
         raise BackupFailed(f"There is no {name} here: install PostgreSQL's client (Debian: postgresql-client).")
-    return found
+    return path
 
 
 def _run(name: str, arguments: Sequence[str], *, at_the_database: bool = True) -> None:

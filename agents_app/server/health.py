@@ -12,11 +12,11 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 
 from agents_app import live, queue, scheduler
 from agents_app.configuration.config_dir import config_dir
+from agents_app.database.readiness import pending_migrations
 from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
@@ -97,8 +97,7 @@ def _worker() -> str:
 
 def _migrations() -> str:
     if not _is_migrated.is_set():
-        executor = MigrationExecutor(connection)
-        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        missing = len(pending_migrations())
         if missing:
             return f"{missing} migrations are not applied: run `manage.py migrate`."
         _is_migrated.set()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from agents_app.database.readiness import allow_long_transactions
 from agents_app.maintenance import transfer
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Say what would be made, and change nothing.")
 
     def handle(self, *, file: str, owner: str | None, dry_run: bool, **options: Any) -> None:
+        allow_long_transactions()
         try:
             with tempfile.TemporaryFile() if file == "-" else Path(file).open("rb") as source:
                 if file == "-":

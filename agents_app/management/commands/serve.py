@@ -79,7 +79,7 @@ def _prepare_database() -> None:
     from agents_app.database import embedded_lock, readiness
 
     if not settings.EMBEDDED:
-        readiness.for_database()
+        readiness.wait_for_database()
         return
     try:
         embedded_lock.take()

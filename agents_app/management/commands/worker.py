@@ -29,7 +29,7 @@ class Command(BaseCommand):
             )
         from agents_app.database import readiness
 
-        readiness.for_database()
+        readiness.wait_for_database()
         asyncio.run(self._work(concurrency))
 
     async def _work(self, concurrency: int) -> None:

@@ -10,7 +10,7 @@ AgentError                  something a caller should be told, in one sentence
 │   ├── SessionBusy         a run is going on and the caller asked not to wait
 │   ├── InUse               cannot be deleted: something refers to it
 │   └── AlreadyAnswered     an approval that somebody else has given, or refused
-├── NotWelcome              somebody whom we knew may not stay: a token was revoked, a session has ended
+├── AuthenticationExpired   the access of a connected caller has ended: token revoked, user signed out
 ├── RateLimited             too fast; `retry_after` seconds
 ├── StorageUnavailable      the database refused a write (full disk, lock that lasts)
 ├── ServerUnavailable       an MCP server cannot be used just now
@@ -90,8 +90,8 @@ class AlreadyAnswered(Conflict):
     code = "already_answered"
 
 
-class NotWelcome(AgentError):
-    """They may not stay any more."""
+class AuthenticationExpired(AgentError):
+    """The access of a connected caller has ended."""
 
     code = "not_authenticated"
 

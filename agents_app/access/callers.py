@@ -1,4 +1,4 @@
-"""Who is calling: by a token, a ticket, or a browser's session; in the open mode, the local administrator."""
+"""Authenticate callers by token, ticket or browser session; in the open mode, as the local administrator."""
 
 import contextlib
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who is known, and what they came with: a token, a browser's session, or neither in the open mode."""
+    """An authenticated user, and the token or browser session used; neither in the open mode."""
 
     user: Any
     token: ApiToken | None = None
     session_key: str | None = None
 
-    def is_still_welcome(self) -> bool:
-        """Whether the user may still come in, and what they came with was neither revoked nor ended."""
+    def has_access(self) -> bool:
+        """Whether the user is still active, and the token or session still valid."""
         if self.token is not None:
             return ApiToken.objects.valid().filter(pk=self.token.pk).exists()
         if self.session_key is not None:
@@ -37,12 +37,12 @@ class Caller:
 
 
 def of_request(request: HttpRequest) -> Caller | None:
-    """Who sends a request of HTTP; None where nobody is known, or the token is not good.
+    """Return the caller of an HTTP request; None if there is none, or the token is not valid.
 
     A cookie alone does nothing: other sites' pages make a browser send it. What protects an unsafe method is that
-    (1) browsers name the page's origin in it, the middleware has refused foreign origins, and without an Origin the
+    (1) browsers send the page's origin with it, the middleware rejects foreign origins, and without an Origin the
     cookie does not count; (2) bodies are JSON only, which no form of another site can send; (3) the cookie is
-    SameSite=Lax. So there is no CSRF token for scripts to carry. Django's forms (sign in, the admin) keep theirs.
+    SameSite=Lax. So scripts need no CSRF token. Django's forms (sign in, the admin) keep theirs.
     """
     if not settings.AUTH_REQUIRED:
         return _local(request.META.get("REMOTE_ADDR"))
@@ -53,8 +53,8 @@ def of_request(request: HttpRequest) -> Caller | None:
     return Caller(request.user, session_key=request.session.session_key) if request.user.is_authenticated else None
 
 
-def known(request: Any) -> Caller:
-    """Whom DRF has found to send this request, with what they came with."""
+def of_drf_request(request: Any) -> Caller:
+    """Return the caller that DRF has authenticated."""
     token = request.auth
     return Caller(request.user, token, None if token else request.session.session_key)
 
@@ -62,7 +62,7 @@ def known(request: Any) -> Caller:
 def of_socket(
     *, address: str | None, authorization: str | None, ticket: str | None, session_key: str | None
 ) -> Caller | None:
-    """Who opens a socket. `session_key`: of the cookie, where an Origin that is ours came with it."""
+    """Return the caller that opens a socket. `session_key`: of the cookie, if it came with an Origin of ours."""
     if not settings.AUTH_REQUIRED:
         return _local(address)
     if authorization:
@@ -73,25 +73,26 @@ def of_socket(
 
 
 def of_authorization(header: str) -> Caller | None:
-    """Whose token the header `Authorization: Bearer TOKEN` has in it."""
+    """Return the owner of the token in the header `Authorization: Bearer TOKEN`."""
     scheme, _, text = header.strip().partition(" ")
     token = ApiToken.objects.of(text.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         return None
-    with contextlib.suppress(DatabaseError):  # a full disk is no reason to turn somebody away
+    with contextlib.suppress(DatabaseError):  # a full disk is no reason to reject a caller
         token.mark_used()
     return Caller(token.user, token)
 
 
 def of_session(key: str) -> Caller | None:
-    """Who has signed in with this session. Django's `get_user` would give it a new key, which no socket can answer."""
+    """Return the user of a browser's session. Django's `get_user` could change its key, which a socket cannot send."""
     session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
     user = get_user_model().objects.filter(pk=session.get(auth.SESSION_KEY), is_active=True).first()
     if user is None:
         return None
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    known = session.get(auth.HASH_SESSION_KEY, "")
-    return Caller(user, session_key=key) if any(constant_time_compare(known, each) for each in hashes) else None
+    session_hash = session.get(auth.HASH_SESSION_KEY, "")
+    is_valid = any(constant_time_compare(session_hash, each) for each in hashes)
+    return Caller(user, session_key=key) if is_valid else None
 
 
 def _of_ticket(text: str) -> Caller | None:
@@ -100,12 +101,12 @@ def _of_ticket(text: str) -> Caller | None:
 
 
 def _local(address: str | None) -> Caller | None:
-    """In the open mode, everybody on this machine; whatever the server that runs us listens on."""
+    """In the open mode, anybody on this machine, whatever address the server listens on."""
     return Caller(local_administrator()) if not address or is_loopback(address) else None
 
 
 def local_administrator():
-    """The first active superuser: the caller of everything in the open mode.
+    """Return the first active superuser: the caller of everything in the open mode.
 
     Raises:
         AgentError: there is none yet.

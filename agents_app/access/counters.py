@@ -1,4 +1,4 @@
-"""Counting what callers do, for limits: in Redis for all instances together, else in this process."""
+"""Count what callers do, for limits: in Redis for all instances together, else in this process."""
 
 import logging
 import time
@@ -12,42 +12,45 @@ from agents_app.observability import metrics
 logger = logging.getLogger(__name__)
 
 MINUTE = 60
-_PAUSE = 5.0  # seconds for which Redis is not asked after it did not answer
-_ask_again_at = 0.0
+_REDIS_PAUSE = 5.0  # seconds for which Redis is not used after an error
 
 
-def take(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
-    """Count one more of `what` by `who`, in this minute, or whatever `seconds` say. A limit of 0 is none.
+def take(action: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
+    """Count one more `action` by `who` in this minute, or in this window of `seconds`. A limit of 0 is no limit.
 
     Raises:
-        RateLimited: that is more than `limit`; it says when the next minute begins.
+        RateLimited: that is more than `limit`; `retry_after` is the time to the next window.
     """
-    if limit > 0 and _changed(what, who, seconds, by=1) > limit:
-        raise _limited(what, seconds)
+    if limit > 0 and _counters.add(action, who, seconds, 1) > limit:
+        raise RateLimited(f"Too many {action}: wait a moment.", retry_after=seconds - clock.now().timestamp() % seconds)
 
 
-def give_back(what: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
-    """Take one off the count: it was none of those that are limited, as was seen only afterwards."""
+def give_back(action: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
+    """Uncount one: it turned out not to be an action that is limited."""
     if limit > 0:
-        _changed(what, who, seconds, by=-1)
+        _counters.add(action, who, seconds, -1)
 
 
-def _limited(what: str, seconds: int) -> RateLimited:
-    return RateLimited(f"Too many {what}: wait a moment.", retry_after=seconds - clock.now().timestamp() % seconds)
+class _Counters:
+    """The counts in Redis, or this process's own for a moment after Redis failed."""
+
+    def __init__(self) -> None:
+        self.redis_retry_at = 0.0
+
+    def add(self, action: str, who: object, seconds: int, number: int) -> int:
+        """Return the count after this. It may be wrong, but nobody is refused because it cannot be reached."""
+        key = f"{action.replace(' ', '-')}:{who}:{int(clock.now().timestamp() // seconds)}"
+        if time.monotonic() >= self.redis_retry_at:
+            try:
+                return _add(caches["default"], key, number, seconds)
+            except _redis_errors() as error:
+                metrics.REDIS_ERRORS.labels("count").inc()
+                logger.warning("Redis does not count, so this process counts alone: %s", type(error).__name__)
+                self.redis_retry_at = time.monotonic() + _REDIS_PAUSE
+        return _add(caches["local"], key, number, seconds)
 
 
-def _changed(what: str, who: object, seconds: int, *, by: int) -> int:
-    """The count after this. Whether it is exact, or even reachable, never decides whether anybody is served."""
-    global _ask_again_at
-    key = f"{what.replace(' ', '-')}:{who}:{int(clock.now().timestamp() // seconds)}"
-    if time.monotonic() >= _ask_again_at:
-        try:
-            return _change(caches["default"], key, by, seconds)
-        except _redis_errors() as error:
-            metrics.REDIS_ERRORS.labels("count").inc()
-            logger.warning("Redis does not count, so this process counts alone: %s", type(error).__name__)
-            _ask_again_at = time.monotonic() + _PAUSE
-    return _change(caches["local"], key, by, seconds)
+_counters = _Counters()
 
 
 def _redis_errors() -> type[Exception]:
@@ -56,9 +59,9 @@ def _redis_errors() -> type[Exception]:
     return RedisError
 
 
-def _change(cache: BaseCache, key: str, by: int, seconds: int) -> int:
+def _add(cache: BaseCache, key: str, number: int, seconds: int) -> int:
     cache.add(key, 0, timeout=2 * seconds)
     try:
-        return cache.incr(key, by)
-    except ValueError:  # it went away in between: full, or flushed
-        return by
+        return cache.incr(key, number)
+    except ValueError:  # it was evicted in between: the cache is full, or was flushed
+        return number

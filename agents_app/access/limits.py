@@ -1,4 +1,4 @@
-"""How much anybody may ask for: refused before anything is made of it."""
+"""Limits of what a caller may start. A request beyond them is rejected before anything is written."""
 
 import datetime
 from typing import Any
@@ -12,11 +12,11 @@ from agents_app.exceptions import RateLimited
 from agents_app.models import Run, TokenUse
 
 RETRY_FULL_QUEUE = 5.0  # seconds
-_BY_ITSELF = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # the server's own doing: no person hurries, none is told
+_AUTOMATIC = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # started by the server itself: there is no client to slow down
 
 
 def take_request_from(address: str) -> None:
-    """Count a request of an address, before anybody asks who it is.
+    """Count a request of an address, before its caller is authenticated.
 
     Raises:
         RateLimited: too many.
@@ -34,20 +34,20 @@ def take_request(user: Any) -> None:
 
 
 def admit(user: Any, trigger: str) -> None:
-    """Whether `user` may start one more run.
+    """Check that `user` may start one more run.
 
     Raises:
-        RateLimited: too many messages in this minute, too much in the queue, or too many tokens today.
+        RateLimited: too many messages in this minute, too many runs in the queue, or too many tokens today.
     """
-    if trigger not in _BY_ITSELF:
-        if settings.AUTH_REQUIRED:  # in the open mode all callers are one user; each socket has a limit of its own
+    if trigger not in _AUTOMATIC:
+        if settings.AUTH_REQUIRED:  # in the open mode all callers are one user: each socket counts
             counters.take("messages", user.pk, limit=settings.CHAT_RATE_PER_MINUTE)
         _check_queue(user)
     _check_tokens(user)
 
 
-# With the condition of the index `run_unfinished` word for word, by which SQLite knows it; a CROSS JOIN keeps its order
-# of tables there. So this costs what waits, and not what there ever was.
+# SQLite uses the index `run_unfinished` only if its condition is repeated word for word, and keeps the order of tables
+# in a CROSS JOIN. So the cost grows with the runs that wait, and not with all runs ever.
 _QUEUED = """
 SELECT COUNT(*), COUNT(CASE WHEN session.owner_id = %s THEN 1 END)
 FROM agents_app_run run CROSS JOIN agents_app_session session
@@ -60,16 +60,16 @@ def _check_queue(user: Any) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(_QUEUED, [user.pk])
-        in_all, of_user = cursor.fetchone()
-    if 0 < settings.QUEUED_RUNS <= in_all:
-        raise RateLimited("The server is full: too many runs are waiting. Try again.", retry_after=RETRY_FULL_QUEUE)
+        total, of_user = cursor.fetchone()
+    if 0 < settings.QUEUED_RUNS <= total:
+        raise RateLimited("The queue is full: too many runs are waiting. Try again.", retry_after=RETRY_FULL_QUEUE)
     if 0 < settings.QUEUED_RUNS_PER_USER <= of_user:
-        text = f"{settings.QUEUED_RUNS_PER_USER:,} of your runs are waiting already: let some of them end first."
+        text = f"{settings.QUEUED_RUNS_PER_USER:,} of your runs are waiting already: wait for some of them to end."
         raise RateLimited(text, retry_after=RETRY_FULL_QUEUE)
 
 
 def _check_tokens(user: Any) -> None:
-    """The tokens of all of the user's runs that ended today, in UTC; of deleted ones as well."""
+    """Count the tokens of all the user's runs that ended today (UTC), including deleted runs."""
     limit = settings.TOKENS_PER_USER_PER_DAY
     if limit <= 0:
         return
@@ -77,5 +77,5 @@ def _check_tokens(user: Any) -> None:
     if used >= limit:
         now = timezone.now().astimezone(datetime.UTC)
         tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + datetime.timedelta(days=1)
-        text = f"Your runs have used {used:,} tokens today; {limit:,} a day are allowed. It goes on at midnight UTC."
+        text = f"Your runs have used {used:,} tokens today; the limit is {limit:,} a day. It resets at midnight UTC."
         raise RateLimited(text, retry_after=(tomorrow - now).total_seconds())

@@ -1,4 +1,4 @@
-"""Who may talk to us, over HTTP or WebSocket: hosts and origins."""
+"""Which hosts and origins may use this server, over HTTP or WebSocket."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def client_address(address: str, forwarded_for: Sequence[str]) -> str:
-    """Whose connection it is: `address`, or what the first of our own TRUSTED_PROXIES saw, by X-Forwarded-For.
+    """Return the client's address: `address`, or by X-Forwarded-For what the first of our TRUSTED_PROXIES saw.
 
-    What clients themselves write into that header stands before what our proxies add, and does not count.
+    What clients write into that header comes before what our proxies add, and is ignored.
     """
     if not settings.TRUSTED_PROXIES:
         return address
-    seen = [part.strip() for line in forwarded_for for part in line.split(",")]
-    told = seen[-settings.TRUSTED_PROXIES :]
-    return told[0] if told and _is_address(told[0]) else address
+    addresses = [part.strip() for line in forwarded_for for part in line.split(",")]
+    trusted = addresses[-settings.TRUSTED_PROXIES :]
+    return trusted[0] if trusted and _is_address(trusted[0]) else address
 
 
 def address_of(request: Any) -> str:
-    """Whose connection a request of HTTP came by: see `client_address`."""
+    """Return the client's address of an HTTP request: see `client_address`."""
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
     return client_address(request.META.get("REMOTE_ADDR", ""), [forwarded])
 
@@ -37,13 +37,13 @@ def _is_address(text: str) -> bool:
 
 
 def host_allowed(host: str) -> bool:
-    """Whether `host`, a Host header, is one of ours: a foreign name that was made to lead to us is not."""
+    """Whether `host`, a Host header, is one of ours. A foreign name that resolves to us (DNS rebinding) is not."""
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
 
 
 def origin_allowed(origin: str | None, host: str) -> bool:
-    """Whether a page of `origin` may drive us. No Origin: not a browser, so allowed; "null" is not."""
+    """Whether a page of `origin` may use this server. None is not a browser, and allowed; "null" is not allowed."""
     if origin is None:
         return True
     origin = origin.lower()
@@ -51,12 +51,12 @@ def origin_allowed(origin: str | None, host: str) -> bool:
 
 
 def is_cors_origin(origin: str) -> bool:
-    """Whether the operator named this other site's origin in CORS_ALLOWED_ORIGINS."""
+    """Whether CORS_ALLOWED_ORIGINS has this origin of another site."""
     return origin.lower() in {allowed.lower().rstrip("/") for allowed in settings.CORS_ALLOWED_ORIGINS}
 
 
 def _origins_of(host: str) -> set[str]:
-    """The origins of pages that this host serves. Browsers leave the scheme's usual port out of an Origin."""
+    """Return the origins of this host's pages. Browsers leave the scheme's default port out of an Origin."""
     if not host:
         return set()
     return {f"{scheme}://{host.removesuffix(port)}" for scheme, port in _DEFAULT_PORTS.items()} | {

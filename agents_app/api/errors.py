@@ -17,10 +17,10 @@ from rest_framework.response import Response
 from agents_app.database.threads import UNAVAILABLE
 from agents_app.exceptions import (
     AgentError,
+    AuthenticationExpired,
     Conflict,
     InvalidRequest,
     NotFound,
-    NotWelcome,
     RateLimited,
     ServerUnavailable,
     StorageUnavailable,
@@ -44,7 +44,7 @@ _TYPES = {
 }
 _DOMAIN_STATUS: dict[type[AgentError], int] = {
     InvalidRequest: 400,
-    NotWelcome: 401,
+    AuthenticationExpired: 401,
     NotFound: 404,
     Conflict: 409,
     RateLimited: 429,

@@ -18,7 +18,7 @@ from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
 from agents_app.api.sse import PING
 from agents_app.api.streams import PING_INTERVAL, batches, give_thread_back, stream
 from agents_app.event_log import Row
-from agents_app.exceptions import InvalidRequest, NotWelcome, SessionNotFound
+from agents_app.exceptions import AuthenticationExpired, InvalidRequest, SessionNotFound
 from agents_app.models import Run, Session
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
     after = _cursor(request)
     if wants_stream(request):
-        return stream(_of_session(session, after, callers.known(request)))
+        return stream(_of_session(session, after, callers.of_drf_request(request)))
     limit = limit_of(request)
     return _page(request, event_log.read(session.pk, after, limit + 1), limit, session)
 
@@ -39,7 +39,7 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
     """The same of one run; its stream ends after the run's last frame."""
     after = max(_cursor(request), event_log.before_run(run))
     if wants_stream(request):
-        caller = callers.known(request)
+        caller = callers.of_drf_request(request)
         return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
     limit = limit_of(request)
     return _page(request, event_log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
@@ -109,8 +109,8 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
 async def _batches(followed: AsyncIterator[list[T]], caller: Caller) -> AsyncIterator[list[T]]:
     """Yield what is followed while the session exists and the caller may read it; empty lists as pings."""
     await give_thread_back()
-    with revocation.staying(caller) as gone, contextlib.suppress(SessionNotFound, NotWelcome):
-        async with contextlib.aclosing(batches(followed, gone, pause=PING_INTERVAL)) as read:  # type: ignore[type-var]
+    with revocation.watch(caller) as revoked, contextlib.suppress(SessionNotFound, AuthenticationExpired):
+        async with contextlib.aclosing(batches(followed, revoked, pause=PING_INTERVAL)) as read:  # type: ignore[type-var]
             async for items in read:
                 yield items
 

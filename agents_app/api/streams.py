@@ -38,21 +38,23 @@ async def give_thread_back() -> None:
         executor.shutdown(wait=False)
 
 
-async def batches(followed: AsyncIterator[list[T]], gone: revocation.Gone, *, pause: float) -> AsyncIterator[list[T]]:
+async def batches(
+    followed: AsyncIterator[list[T]], revoked: revocation.Revoked, *, pause: float
+) -> AsyncIterator[list[T]]:
     """Yield what `followed` yields, and an empty list after each `pause` seconds without anything.
 
     Raises:
-        NotWelcome: whoever listens may not any more; see `welcome`.
+        AuthenticationExpired: the access of the client was revoked; see `revocation`.
         SessionNotFound: the session was deleted.
     """
     async with contextlib.aclosing(followed):  # type: ignore[type-var]
         while True:
             batch = asyncio.ensure_future(anext(followed, None))
             try:
-                either: set[asyncio.Future[Any]] = {batch, gone}
+                either: set[asyncio.Future[Any]] = {batch, revoked}
                 while not batch.done():
                     done, _ = await asyncio.wait(either, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                    revocation.require_welcome(gone)
+                    revocation.require_access(revoked)
                     if not done:
                         yield []
                 if (items := batch.result()) is None:

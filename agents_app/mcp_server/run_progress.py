@@ -113,10 +113,10 @@ class RunProgress:
         """Follow the run to its end.
 
         Raises:
-            NotWelcome: the client's token expired or was revoked.
+            AuthenticationExpired: the client's token expired or was revoked.
             SessionNotFound: the session was deleted.
         """
-        with revocation.staying(self._request.caller) as revoked:
+        with revocation.watch(self._request.caller) as revoked:
             stream = event_log.follow_run(self._run, self._base + int(self._seen))
             async with contextlib.aclosing(batches(stream, revoked, pause=HEARTBEAT)) as batches_of_run:  # type: ignore[type-var]
                 async for events in batches_of_run:

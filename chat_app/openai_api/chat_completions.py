@@ -8,13 +8,13 @@ import orjson
 from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
-from agents_app.access.callers import known
+from agents_app.access.callers import of_drf_request
 from agents_app.api import sse
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
 from agents_app.event_log import Event
-from agents_app.exceptions import AgentError, NotWelcome
+from agents_app.exceptions import AgentError, AuthenticationExpired
 from agents_app.models import Run, Step
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
@@ -32,7 +32,7 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its answer, whole or as a stream."""
     body, run, ephemeral = await database.run(_start, request)
-    follower = RunFollower(run, known(request), cancel_on_disconnect=ephemeral)
+    follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if not body.stream:
         run = await follower.wait()
@@ -148,7 +148,7 @@ async def _stream(
     except RunNotCompleted as error:
         yield _event({"error": failure(error.run)}) + DONE
     except AgentError as error:
-        kind = "authentication_error" if isinstance(error, NotWelcome) else "server_error"
+        kind = "authentication_error" if isinstance(error, AuthenticationExpired) else "server_error"
         yield _event({"error": {"message": str(error), "type": kind, "param": None, "code": error.code}}) + DONE
     else:
         yield chunks.delta({}, incomplete_reason(run) or "stop") + chunks.usage(run.usage) + DONE

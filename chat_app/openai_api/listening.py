@@ -55,7 +55,7 @@ class RunFollower:
         Raises:
             InvalidRequest: they were pruned.
             SessionNotFound: while iterating, if the session is deleted.
-            NotWelcome: while iterating, if the client's access is revoked.
+            AuthenticationExpired: while iterating, if the client's access is revoked.
         """
         run = self.run
         if run.is_finished and run.first_seq is not None and run.session.pruned_seq >= run.first_seq:
@@ -71,8 +71,8 @@ class RunFollower:
         clock = asyncio.get_running_loop().time
         pause = FIRST_TEXT_TIMEOUT
         due = clock() + pause
-        with revocation.staying(self.caller) as gone:
-            log = batches(followed, gone, pause=FIRST_TEXT_TIMEOUT)
+        with revocation.watch(self.caller) as revoked:
+            log = batches(followed, revoked, pause=FIRST_TEXT_TIMEOUT)
             async with contextlib.aclosing(log):  # type: ignore[type-var]
                 async for events in log:
                     self.ended = self.ended or any(event.ends_run for event in events)

@@ -10,7 +10,7 @@ from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
 from agents_app import runs
-from agents_app.access.callers import known
+from agents_app.access.callers import of_drf_request
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_respo
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its response: whole, as a stream, or, in the background, as it is now."""
     body, run, ephemeral = await database.run(_start, request)
-    follower = RunFollower(run, known(request), cancel_on_disconnect=ephemeral)
+    follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if body.stream:
         opening, rest = await follower.opening()
@@ -51,7 +51,7 @@ async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
     run = await database.run(_get, request, identifier)
     if _flag(request, "stream") and request.method == "GET":
         await give_thread_back()
-        follower = RunFollower(run, known(request))
+        follower = RunFollower(run, of_drf_request(request))
         return add_run_headers(
             stream(_stream(follower, ResponseEvents(run, _cursor(request)), [], follower.events())), run
         )
@@ -65,7 +65,7 @@ async def cancel(request: Request, identifier: str) -> HttpResponseBase:
     await give_thread_back()
     with contextlib.suppress(TimeoutError, AgentError):  # the response has the status
         async with asyncio.timeout(_CANCEL_TIMEOUT):
-            await RunFollower(run, known(request)).wait()
+            await RunFollower(run, of_drf_request(request)).wait()
     run = await database.run(reload, run)
     return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 

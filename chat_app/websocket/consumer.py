@@ -196,10 +196,10 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await self.close(COME_BACK, str(error))
 
     async def _beat(self) -> None:
-        """Ping for as long as the caller is welcome."""
+        """Ping for as long as the caller has access."""
         assert self.caller is not None
-        with revocation.staying(self.caller) as gone:
-            while not (await asyncio.wait({gone}, timeout=HEARTBEAT))[0]:
+        with revocation.watch(self.caller) as revoked:
+            while not (await asyncio.wait({revoked}, timeout=HEARTBEAT))[0]:
                 await self.send(frames.ping_frame())
         await self.close(NOT_AUTHENTICATED, "not authenticated any more")
 

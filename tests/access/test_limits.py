@@ -279,7 +279,7 @@ def test_while_redis_is_away_this_process_counts_alone(monkeypatch):
         raise RedisAway("gone")
 
     monkeypatch.setattr(caches["default"], "add", away)
-    monkeypatch.setattr(counters, "_ask_again_at", 0.0)
+    monkeypatch.setattr(counters._counters, "redis_retry_at", 0.0)
     for _ in range(3):
         counters.take("things", "me", limit=3)
     with pytest.raises(RateLimited) as caught:

@@ -330,7 +330,7 @@ def test_a_call_ends_when_its_run_is_stopped_or_its_token_revoked(closed_product
             await asyncio.to_thread(ann.request, "POST", f"/v1/runs/{stopped[1]['data'][0]['id']}/cancel")
             assert "was cancelled" in (await calls[0]).content[0].text
             assert (await asyncio.to_thread(ann.request, "DELETE", f"/v1/tokens/{token['id']}"))[0] == 204
-            assert "not welcome any more" in (await calls[1]).content[0].text
+            assert "session has ended" in (await calls[1]).content[0].text
 
     run(story)
     goes_on = ann.request("GET", f"/v1/sessions/{name}-2/runs")[1]["data"][0]

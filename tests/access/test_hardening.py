@@ -67,7 +67,7 @@ def test_behind_https_cookies_and_browsers_are_told_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/accounts/login/", "/v1/info", "/v1/sessions", "/nothing", "/static/chat_app/chat.js"]
+    "path", ["/accounts/login/", "/v1/info", "/v1/sessions", "/nothing", "/static/chat_app/chat/chat.js"]
 )
 def test_every_answer_tells_browsers_to_be_careful(closed_product, path):
     try:

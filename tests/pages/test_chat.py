@@ -215,7 +215,7 @@ def test_a_session_id_that_cannot_be_is_answered_with_advice(open_page, product)
 def fold(open_lasting_page):
     """A function that folds frames in the browser: whether each was taken, and the items of the run."""
     page = open_lasting_page()
-    source = (ROOT / "chat_app/static/chat_app/fold.js").read_text()
+    source = (ROOT / "chat_app/static/chat_app/chat/fold.js").read_text()
     page.route("**/*", lambda route: route.fulfill(body=source, content_type="text/javascript"))
     page.goto("http://fold.test/")
     program = """async (frames) => {

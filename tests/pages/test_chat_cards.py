@@ -155,7 +155,7 @@ def test_a_long_result_is_shown_in_part_until_somebody_wants_it_all(chat, agent)
 def lay_out(open_lasting_page):
     """The function that lays JSON out, in the browser."""
     page = open_lasting_page()
-    source = (ROOT / "chat_app/static/chat_app/json.js").read_text()
+    source = (ROOT / "chat_app/static/chat_app/chat/json.js").read_text()
     page.route("**/*", lambda route: route.fulfill(body=source, content_type="text/javascript"))
     page.goto("http://json.test/")
     return lambda text: page.evaluate(

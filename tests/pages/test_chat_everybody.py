@@ -96,7 +96,7 @@ def test_any_other_browser_is_spoken_to_in_english(product, accepted):
 def texts_of_scripts() -> set[str]:
     """All that the scripts hand to `gettext` and `ngettext` (of the latter, the one that looks the other up)."""
     call = re.compile(r"""\bn?gettext\(\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
-    sources = (ROOT / "chat_app/static/chat_app").glob("*.js")
+    sources = (ROOT / "chat_app/static/chat_app").rglob("*.js")
     return {one or other for source in sources for one, other in call.findall(source.read_text())}
 
 
@@ -109,7 +109,7 @@ def test_every_text_of_the_scripts_is_translated():
 
 def test_every_text_of_the_templates_is_translated():
     pattern = re.compile(r"""\{% translate (?:"([^"]*)"|'([^']*)')(?: as \w+)? %\}|\b_\(\s*"([^"]*)\"""")
-    sources = [*(ROOT / "chat_app/templates").rglob("*.html"), *(ROOT / "chat_app").glob("*.py")]
+    sources = [*(ROOT / "chat_app/templates").rglob("*.html"), *(ROOT / "chat_app").rglob("*.py")]
     texts = {"".join(found) for source in sources for found in pattern.findall(source.read_text())}
     assert len(texts) > 120
     same = {"Chat", "Chats", "Agent", "Name", "Export"}

@@ -1,7 +1,7 @@
 // Where messages are written: Enter sends, Shift+Enter breaks the line, ArrowUp takes up the last message again.
 
 import { countCodePoints } from "./fold.js";
-import { gettext, number } from "./words.js";
+import { gettext, number } from "../shared/words.js";
 
 const LONGEST_MESSAGE = 100_000;
 

@@ -1,8 +1,8 @@
 // The page of tasks: all of them at the side, and the one that the address names, or a new one.
 
-import { elementsById } from "./dom.js";
-import { TaskList } from "./task_list.js";
-import { TaskView } from "./task_view.js";
+import { elementsById } from "../shared/dom.js";
+import { TaskList } from "./list.js";
+import { TaskView } from "./view.js";
 
 const page = elementsById();
 const asked = new URL(location.href).searchParams;

@@ -1,6 +1,6 @@
 // The picker of agents.
 
-import { getAll } from "./api.js";
+import { getAll } from "../shared/api.js";
 
 export class AgentPicker {
   #wanted = null; // who was chosen, perhaps before the list was there

@@ -1,14 +1,14 @@
 // One run: its waterfall and its cards, live while it goes on, and replayed afterwards.
 
-import { api, get } from "./api.js";
-import { link, setText } from "./dom.js";
-import { Run } from "./fold.js";
-import { Rendering } from "./rendering.js";
-import { Replay } from "./replay.js";
-import { statusName, triggerName } from "./run_list.js";
-import { Transcript } from "./transcript.js";
-import { Waterfall } from "./waterfall.js";
-import { cost, duration, gettext, moment, number } from "./words.js";
+import { api, get } from "../shared/api.js";
+import { link, setText } from "../shared/dom.js";
+import { Run } from "../chat/fold.js";
+import { Rendering } from "../chat/rendering.js";
+import { Replay } from "../chat/replay.js";
+import { statusName, triggerName } from "./list.js";
+import { Transcript } from "../chat/transcript.js";
+import { Waterfall } from "../chat/waterfall.js";
+import { cost, duration, gettext, moment, number } from "../shared/words.js";
 
 const FRAMES = [
   "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved", "warning",

@@ -1,9 +1,9 @@
 // One's own API tokens: made, shown once, listed, revoked.
 
-import { api, get, nextPage } from "./api.js";
-import { copyButton } from "./copying.js";
-import { button, element, elementsById } from "./dom.js";
-import { day, gettext, shortMoment } from "./words.js";
+import { api, get, nextPage } from "../shared/api.js";
+import { copyButton } from "../chat/copying.js";
+import { button, element, elementsById } from "../shared/dom.js";
+import { day, gettext, shortMoment } from "../shared/words.js";
 
 const page = elementsById();
 const body = page.tokens.tBodies[0];

@@ -1,8 +1,8 @@
 // The page of runs: all of them at the side, and the one that the address names.
 
-import { elementsById } from "./dom.js";
-import { RunList } from "./run_list.js";
-import { RunView } from "./run_view.js";
+import { elementsById } from "../shared/dom.js";
+import { RunList } from "./list.js";
+import { RunView } from "./view.js";
 
 const page = elementsById();
 const id = new URL(location.href).searchParams.get("run");

@@ -1,8 +1,8 @@
 // The sessions at the side: search, open, rename, delete.
 
-import { api, get, nextPage } from "./api.js";
-import { element, link, signButton } from "./dom.js";
-import { gettext } from "./words.js";
+import { api, get, nextPage } from "../shared/api.js";
+import { element, link, signButton } from "../shared/dom.js";
+import { gettext } from "../shared/words.js";
 
 const TYPING = 200;
 const INTERVAL = 15_000;

@@ -1,8 +1,8 @@
 // Draws the runs of a conversation. What changed is drawn, and nothing else; all text is text, never markup.
 
 import { cardFor } from "./cards.js";
-import { button, element, setText } from "./dom.js";
-import { duration, elapsed, gettext, ngettext, number } from "./words.js";
+import { button, element, setText } from "../shared/dom.js";
+import { duration, elapsed, gettext, ngettext, number } from "../shared/words.js";
 
 const CLOCK = 1000;
 // Cards are in several lists: a browser looks after a list that is out of sight as one thing, not as many.

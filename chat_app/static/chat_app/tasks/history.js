@@ -1,9 +1,9 @@
 // What has come of a task: its runs with what its webhook was told of them, and the moments that were left out.
 
-import { get } from "./api.js";
-import { element, link } from "./dom.js";
-import { statusName } from "./run_list.js";
-import { duration, gettext, moment, ngettext, plain } from "./words.js";
+import { get } from "../shared/api.js";
+import { element, link } from "../shared/dom.js";
+import { statusName } from "../runs/list.js";
+import { duration, gettext, moment, ngettext, plain } from "../shared/words.js";
 
 const SHOWN = 20;
 

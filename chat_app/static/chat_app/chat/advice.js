@@ -1,7 +1,7 @@
 // What to do about a failure: a sentence, and for administrators the place to do it.
 
-import { element, link } from "./dom.js";
-import { gettext } from "./words.js";
+import { element, link } from "../shared/dom.js";
+import { gettext } from "../shared/words.js";
 
 const PROVIDERS = ["agents_app/provider/", gettext("Open the providers")];
 const AGENTS = ["agents_app/agent/", gettext("Open the agents")];

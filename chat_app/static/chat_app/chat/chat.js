@@ -4,7 +4,7 @@ import { AgentPicker } from "./agents.js";
 import { approvalLabel } from "./cards.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { elementsById, setText } from "./dom.js";
+import { elementsById, setText } from "../shared/dom.js";
 import { makeDrawer } from "./drawer.js";
 import { asJSON, asMarkdown, download } from "./exporting.js";
 import { Conversation } from "./fold.js";
@@ -13,7 +13,7 @@ import { Rendering } from "./rendering.js";
 import { openSession, randomId } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { Transcript, pendingMessage } from "./transcript.js";
-import { gettext } from "./words.js";
+import { gettext } from "../shared/words.js";
 
 const AT_END = 60; // pixels from the bottom that still count as being there
 const HIDDEN_PAGE_INTERVAL = 250;

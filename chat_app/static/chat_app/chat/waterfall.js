@@ -1,8 +1,8 @@
 // A run's steps as bars over time: model turns, tools, waits. Grows while the run goes on.
 
 import { approvalLabel, title } from "./cards.js";
-import { element, setText } from "./dom.js";
-import { duration, gettext } from "./words.js";
+import { element, setText } from "../shared/dom.js";
+import { duration, gettext } from "../shared/words.js";
 
 export class Waterfall {
   #rows = new Map();

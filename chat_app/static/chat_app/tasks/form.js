@@ -1,8 +1,8 @@
 // The form of a task: what the server says of each field stands under it, and the next moments are shown as one types.
 
-import { api, getAll } from "./api.js";
-import { element } from "./dom.js";
-import { gettext, language } from "./words.js";
+import { api, getAll } from "../shared/api.js";
+import { element } from "../shared/dom.js";
+import { gettext, language } from "../shared/words.js";
 
 const TYPING = 250;
 const MOMENTS = 5;

@@ -2,10 +2,10 @@
 
 import { adviceFor } from "./advice.js";
 import { copyButton } from "./copying.js";
-import { button, element, linkElsewhere, setText } from "./dom.js";
+import { button, element, linkElsewhere, setText } from "../shared/dom.js";
 import { GrowingText } from "./growing_text.js";
 import { laidOut } from "./json.js";
-import { duration, gettext, ngettext, number } from "./words.js";
+import { duration, gettext, ngettext, number } from "../shared/words.js";
 
 const SHOWN_AT_ONCE = 4000; // characters of a tool's arguments or result
 const GLIMPSE = 160;

@@ -1,7 +1,7 @@
 // A button that copies a text.
 
-import { button, element } from "./dom.js";
-import { gettext } from "./words.js";
+import { button, element } from "../shared/dom.js";
+import { gettext } from "../shared/words.js";
 
 const SAID = 1500;
 

@@ -1,10 +1,10 @@
 // One task: what can be done with it, its form, and what has come of it.
 
-import { api, get } from "./api.js";
-import { link, setText } from "./dom.js";
-import { TaskForm } from "./task_form.js";
-import { TaskHistory } from "./task_history.js";
-import { gettext } from "./words.js";
+import { api, get } from "../shared/api.js";
+import { link, setText } from "../shared/dom.js";
+import { TaskForm } from "./form.js";
+import { TaskHistory } from "./history.js";
+import { gettext } from "../shared/words.js";
 
 const INTERVAL = 4000;
 

@@ -1,7 +1,7 @@
 // A text that mostly grows at its end: what is there already is not touched. It is in blocks, which end where a line
 // does: a browser lays out a block anew when it changes, however long it is.
 
-import { element } from "./dom.js";
+import { element } from "../shared/dom.js";
 
 const BLOCK = 600; // characters after which the next end of a line is the block's
 

@@ -1,8 +1,8 @@
 // The list of tasks, kept up to date.
 
-import { get, nextPage } from "./api.js";
-import { element, link } from "./dom.js";
-import { gettext, ngettext, shortMoment } from "./words.js";
+import { get, nextPage } from "../shared/api.js";
+import { element, link } from "../shared/dom.js";
+import { gettext, ngettext, shortMoment } from "../shared/words.js";
 
 const INTERVAL = 5000;
 

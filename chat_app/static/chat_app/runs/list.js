@@ -1,8 +1,8 @@
 // The list of runs, with its filters. New ones appear by themselves.
 
-import { get, getAll, nextPage } from "./api.js";
-import { element, link } from "./dom.js";
-import { duration, gettext, ngettext, shortMoment } from "./words.js";
+import { get, getAll, nextPage } from "../shared/api.js";
+import { element, link } from "../shared/dom.js";
+import { duration, gettext, ngettext, shortMoment } from "../shared/words.js";
 
 const INTERVAL = 4000;
 const PAGE = 50;

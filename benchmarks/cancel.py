@@ -16,8 +16,8 @@ from benchmarks.stream import percentiles
 from tests.harness.chat import Chat
 from tests.harness.fakes import own_mcp_server
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 SLOW = {"steps": 600, "seconds": 60, "stubborn": True}
 

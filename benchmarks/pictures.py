@@ -24,9 +24,9 @@ from tests.harness.cluster import Cluster
 from tests.harness.daemon import free_port
 from tests.harness.fakes.collector import Collector, Span
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
 from tests.harness.pages.browser import browser
 from tests.harness.paths import ROOT
+from tests.harness.wait import until
 
 IMAGES = ROOT / "docs/images"
 PANELS = (

@@ -15,8 +15,8 @@ from django.test import override_settings
 from tests.harness import zygote
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
+from tests.harness.crashable import Crashable
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import Mortal
 from tests.harness.people import Person, invite
 from tests.harness.product import Product, copy_migrated_database
 
@@ -125,18 +125,18 @@ def own_product(tmp_path: Path) -> Iterator[Product]:
 
 
 @pytest.fixture(scope="module")
-def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
-    """A server that the module's tests kill. `MORTAL` in the module is what it adds to the environment."""
-    with Mortal(tmp_path_factory.mktemp("mortal"), **getattr(request.module, "MORTAL", {})) as running:
+def crashable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashable]:
+    """A server that the module's tests kill. `CRASHABLE` in the module is what it adds to the environment."""
+    with Crashable(tmp_path_factory.mktemp("crashable"), **getattr(request.module, "CRASHABLE", {})) as running:
         yield running
 
 
 @pytest.fixture
-def living(mortal: Mortal) -> Mortal:
+def running(crashable: Crashable) -> Crashable:
     """The same, started again where the test before has killed it."""
-    if not mortal.is_alive:
-        mortal.start()
-    return mortal
+    if not crashable.is_alive:
+        crashable.start()
+    return crashable
 
 
 @pytest.fixture

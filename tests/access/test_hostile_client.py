@@ -26,9 +26,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.harness.chat import Chat
 from tests.harness.clocked import Clocked
 from tests.harness.fakes.site import Site
-from tests.harness.mortal import until
 from tests.harness.people import PASSWORD, Person, close_code, invite
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 T = TypeVar("T")
 GUESSES = int(os.environ.get("GUESSES", "1000"))  # 10,000 take half a minute

@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.harness.fakes.simple_mcp_server import COMMAND
-from tests.harness.mortal import until
 from tests.harness.pages.accessibility import expect_accessible
 from tests.harness.people import PASSWORD, shell
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 

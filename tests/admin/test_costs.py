@@ -6,8 +6,8 @@ import pytest
 
 from agents_app.models import Price, Provider
 from agents_app.runs import pricing
-from tests.harness.mortal import until
 from tests.harness.people import shell
+from tests.harness.wait import until
 
 USED = {"input_tokens": 1_000, "cached_tokens": 200, "output_tokens": 100, "requests": 1}
 COUNTED = {"prompt_tokens": 1_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 200}}

@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from agents_app.server import health
-from tests.harness.mortal import until
+from tests.harness.wait import until
 
 FINAL = [{"text": "Done."}]
 

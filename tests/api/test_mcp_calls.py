@@ -12,8 +12,8 @@ import pytest
 
 from tests.harness.fakes.simple_mcp_server import COMMAND, PIXEL
 from tests.harness.guard import wait_for_the_end_of
-from tests.harness.mortal import until
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 Begun = contextlib.closing[http.client.HTTPConnection]
 

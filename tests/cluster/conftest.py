@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import RATE, Crowd, FaultyCluster, unfinished
 
 

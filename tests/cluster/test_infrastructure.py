@@ -24,11 +24,11 @@ from websockets.sync.client import connect
 from tests.harness import guard
 from tests.harness.daemon import Daemon, free_port, is_open, program
 from tests.harness.fakes.stub_web import StubWeb
-from tests.harness.mortal import until
 from tests.harness.nginx import Nginx
 from tests.harness.paths import ROOT
 from tests.harness.postgres import PostgreSQL
 from tests.harness.redis import Redis
+from tests.harness.wait import until
 
 SERVERS: dict[str, Callable[[], Daemon]] = {
     "postgres": PostgreSQL,
@@ -44,7 +44,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield running
 
 
-def living(pids: Iterable[int]) -> list[int]:
+def alive(pids: Iterable[int]) -> list[int]:
     """Those that run; a zombie does not."""
     return [pid for pid in pids if psutil.pid_exists(pid) and _status(pid) != psutil.STATUS_ZOMBIE]
 
@@ -71,7 +71,7 @@ def test_a_server_leaves_no_process_and_no_file(server: Daemon):
 def test_a_killed_server_takes_its_children_along_and_starts_again_on_its_port(server: Daemon):
     family = server.pids()
     server.kill()
-    assert living(family) == []
+    assert alive(family) == []
     assert not is_open(server.port)
 
     server.start()
@@ -384,7 +384,7 @@ def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path)
     told = json.loads(processes)
     assert set(told) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
     assert all({"pid", "command", "env", "cwd"} == set(process) for process in told.values())
-    assert living(process["pid"] for process in told.values()) == []
+    assert alive(process["pid"] for process in told.values()) == []
     logs = Path(file).parent
     assert f"The cluster's logs are in {logs}" in done.stderr
     assert (logs / "web-1.log").exists()
@@ -432,7 +432,7 @@ def test_a_command_can_kill_and_start_again_and_all_of_that_is_taken_down(tmp_pa
     assert done.returncode == 0, output.read_text()[-3000:]
     started = [int(line) for line in output.read_text().splitlines() if line.isdigit()]
     assert len(started) == 6
-    assert living(started) == []
+    assert alive(started) == []
 
 
 @pytest.mark.slow
@@ -450,12 +450,12 @@ def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals, tmp_p
     told = json.loads("".join(lines[:-1]))
     pids = [int(lines[-1]), *(process["pid"] for process in told.values())]
     folder = Path(told["web-1"]["env"]["VAR_DIR"]).parent
-    assert living(pids) == pids
+    assert alive(pids) == pids
 
     os.kill(script.pid, number)
     script.communicate(timeout=120)
     assert script.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    until(lambda: not living(pids) and not guard.members(folder))
+    until(lambda: not alive(pids) and not guard.members(folder))
 
 
 @pytest.mark.slow

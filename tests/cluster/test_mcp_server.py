@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.clients.mcp_client import Progress, Raw, client, events, run
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import FaultyCluster
 
 pytestmark = pytest.mark.slow

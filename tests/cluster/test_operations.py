@@ -15,8 +15,8 @@ from tests.harness import zygote
 from tests.harness.daemon import free_port
 from tests.harness.fakes.key_refuser import KeyRefuser
 from tests.harness.first_release import FIRST_RELEASE, FIRST_TABLES
-from tests.harness.mortal import until
 from tests.harness.nginx import Nginx
+from tests.harness.wait import until
 from tests.harness.watchers import FaultyCluster
 
 pytestmark = pytest.mark.slow

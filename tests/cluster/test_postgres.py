@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.harness.chat import Chat
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, begin_on_both, end_all
 
 pytestmark = pytest.mark.slow

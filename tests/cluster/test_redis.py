@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, end_all, percentile
 
 pytestmark = pytest.mark.slow

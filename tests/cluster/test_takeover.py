@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin_on_both, check_sessions, end_all
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.harness.clocked import account, add_task, get, runs_of
 from tests.harness.cluster import Cluster
 from tests.harness.daemon import Daemon
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import FaultyCluster, unfinished
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
 from tests.harness.daemon import free_port
 from tests.harness.fakes.collector import Collector
-from tests.harness.mortal import until
 from tests.harness.scrape import Scrape, until_scraped
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 FINAL = [{"text": "Done."}]

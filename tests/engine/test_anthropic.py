@@ -8,8 +8,8 @@ import urllib.parse
 import pytest
 
 from tests.harness.chat import Chat
+from tests.harness.crashable import Crashable, back_again, check_whole
 from tests.harness.fakes.fake_anthropic import WRONG_KEY, FakeAnthropic
-from tests.harness.mortal import Mortal, back_again, check_whole
 from tests.harness.paths import ROOT
 from tests.harness.product import Product
 
@@ -291,7 +291,7 @@ def test_thoughts_are_kept_through_a_kill(tmp_path, claude, open_chat, name):
         [{"reasoning": "Then I wait."}, {"text": "half "}, never, {"text": "of it"}],
     ]
     claude.script(name, turns, "adaptive")
-    with Mortal(tmp_path) as product:
+    with Crashable(tmp_path) as product:
         add_agent(product, claude.root, name, builtin_tools=["note", "calculate"])
         chat = open_chat(name, on=product)
         chat.say("hi", agent_name=name)

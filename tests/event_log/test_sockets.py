@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.mortal import until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.both
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tests.harness.clocked import add_task
 from tests.harness.fakes.fake_model_process import FakeModel
-from tests.harness.mortal import until
+from tests.harness.wait import until
 from tests.harness.watchers import Crowd, FaultyCluster, Watcher, check_sessions, percentile, unfinished
 
 LEASE = 10

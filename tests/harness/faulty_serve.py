@@ -1,6 +1,6 @@
-"""`manage.py serve` with additions for tests: tools whose effects can be counted, and deaths at named points.
+"""`manage.py serve` with additions for tests: tools whose effects can be counted, and crashes at named points.
 
-A file names the point (`Mortal.doom` writes it): whoever passes there dies as by kill -9. The product has no
+A file names the point (`Crashable.crash_at` writes it): a process that passes it ends as by kill -9. The product has no
 hook for this: what surrounds a point is wrapped here, before the server starts.
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-DOOM, EFFECTS, GRACE = "DOOM_FILE", "EFFECTS_FILE", "GRACE_FILE"
+CRASH, EFFECTS, GRACE = "CRASH_FILE", "EFFECTS_FILE", "GRACE_FILE"
 
-# Where one can die: the thread, how the statement that was just executed begins, and a word in it.
+# Where it can crash: the thread, how the statement that was just executed begins, and a word in it.
 STATEMENTS = {
     "rows-written": ("log-writer", "INSERT INTO agents_app_event", ""),
     "deltas-deleted": ("log-writer", "DELETE FROM agents_app_event", ""),
@@ -28,13 +28,13 @@ STATEMENTS = {
 POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done"]
 
 
-def pass_point(point: str, said: object = "") -> None:
-    """Die here, if that is what the file says: this point, on something that has this text in it."""
+def pass_point(point: str, data: object = "") -> None:
+    """Crash here, if the file names this point and a text that `data` contains."""
     try:
-        doom = json.loads(Path(os.environ[DOOM]).read_text())
+        crash = json.loads(Path(os.environ[CRASH]).read_text())
     except FileNotFoundError:
         return
-    if doom["point"] == point and doom["text"] in str(said):
+    if crash["point"] == point and crash["text"] in str(data):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -70,7 +70,7 @@ def watch_publishing() -> None:
 
 
 def lend_patience() -> None:
-    """Where a file says so, a stopping worker waits for longer than it would: see `Mortal.give_grace`."""
+    """Where a file says so, a stopping worker waits for longer than it would: see `Crashable.give_grace`."""
     from agents_app.worker import worker
 
     stop = worker.Worker.stop

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness.mortal import until
+from tests.harness.wait import until
 
 
 def families(url: str, **headers: str) -> dict[str, Metric]:

@@ -18,7 +18,8 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from tests.harness import faulty_serve
 from tests.harness.chat import Fold, Frame
 from tests.harness.cluster import Cluster
-from tests.harness.mortal import Mortal, until
+from tests.harness.crashable import Crashable
+from tests.harness.wait import until
 
 RATE = 20  # tokens a second of one stream
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # before a watcher comes back
@@ -211,7 +212,7 @@ class FaultyCluster(Cluster):
         super().__init__(folder, **options)
         self.effects_file = self.folder / "effects"
         self.environment |= {
-            faulty_serve.DOOM: str(self.folder / "doom"),
+            faulty_serve.CRASH: str(self.folder / "crash"),
             faulty_serve.EFFECTS: str(self.effects_file),
         }
 
@@ -238,11 +239,11 @@ class FaultyCluster(Cluster):
                 if " ERROR " in line or line.startswith("Traceback"):
                     yield f"{process.name}: {line}"
 
-    get = Mortal.get
-    runs = Mortal.runs
-    steps = Mortal.steps
-    log_of = Mortal.log_of
-    effects = Mortal.effects
+    get = Crashable.get
+    runs = Crashable.runs
+    steps = Crashable.steps
+    log_of = Crashable.log_of
+    effects = Crashable.effects
 
 
 def unfinished(cluster: FaultyCluster) -> list[tuple[str, ...]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness.crashable import back_again, check_whole
 from tests.harness.fakes import own_mcp_server
 from tests.harness.fakes.fake_model_process import tool_results
-from tests.harness.mortal import back_again, check_whole, until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -20,9 +21,9 @@ FINAL = "That is all."
 
 
 @pytest.fixture
-def product(living):
+def product(running):
     """A server that can be killed."""
-    return living
+    return running
 
 
 @pytest.fixture

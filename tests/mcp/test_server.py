@@ -12,8 +12,8 @@ from tests.harness import zygote
 from tests.harness.clients.mcp_client import LEGACY, MODERN, Progress, Raw, client, events, run
 from tests.harness.daemon import free_port, program
 from tests.harness.fakes.mcp_servers import FOLDER
-from tests.harness.mortal import until
 from tests.harness.paths import ROOT
+from tests.harness.wait import until
 
 ERAS = pytest.mark.parametrize("era", [LEGACY, MODERN])
 CALCULATES = [

@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 
 from agents_app.models import Agent, McpServer, Provider, ScheduledTask
 from tests.harness.chat import Chat
-from tests.harness.mortal import until
 from tests.harness.paths import ROOT
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 OURS = """
 providers:

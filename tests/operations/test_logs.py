@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.harness.mortal import until
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 FINAL = [{"text": "Done."}]
 MESSAGES = [{"role": "user", "content": "hi"}]

@@ -24,11 +24,12 @@ import pytest
 
 from tests.harness import zygote
 from tests.harness.chat import Chat
+from tests.harness.crashable import back_again, check_whole
 from tests.harness.daemon import free_port
-from tests.harness.mortal import back_again, check_whole, until
 from tests.harness.paths import ROOT
 from tests.harness.people import shell
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +37,9 @@ FINAL = "The end of the story."
 
 
 @pytest.fixture
-def product(living):
+def product(running):
     """The server that these tests stop and start again, running."""
-    return living
+    return running
 
 
 def tools(*names):

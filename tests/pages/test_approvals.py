@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.harness.mortal import Mortal
+from tests.harness.crashable import Crashable
 from tests.harness.pages.chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
@@ -12,7 +12,7 @@ CAREFUL = {"builtin_tools": ["note"], "approval_required": ["note"]}
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory):
-    with Mortal(tmp_path_factory.mktemp("mortal")) as server:
+    with Crashable(tmp_path_factory.mktemp("crashable")) as server:
         yield server
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.harness.mortal import until
 from tests.harness.pages.chat_page import CALCULATION
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.harness.mortal import until
 from tests.harness.pages.accessibility import expect_accessible
 from tests.harness.people import PASSWORD
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 

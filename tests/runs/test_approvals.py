@@ -3,21 +3,22 @@
 import pytest
 
 from tests.harness.chat import Chat
+from tests.harness.crashable import back_again, check_whole
 from tests.harness.fakes.fake_model_process import tool_results
-from tests.harness.mortal import back_again, check_whole, until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 
 FINAL = "That is done."
 
 
-MORTAL = {"WORKER_CONCURRENCY": "1"}
+CRASHABLE = {"WORKER_CONCURRENCY": "1"}
 
 
 @pytest.fixture
-def product(living):
+def product(running):
     """A server that executes one run at a time, and can be killed."""
-    return living
+    return running
 
 
 def note(line, **more):
@@ -156,9 +157,9 @@ def test_it_survives_kill_9_and_is_answered_over_rest(waiting, product, model, n
 @pytest.mark.parametrize("point", ["tool-starting", "tool-done"])
 def test_killed_in_an_approved_call(waiting, product, model, name, point):
     chat, _ = waiting()
-    product.doom(point, name)
+    product.crash_at(point, name)
     chat.send("approve", tool_call_id="call_1", approved=True)
-    product.wait_for_death()
+    product.wait_for_crash()
     product.start()
     chat = back_again(chat, product, name)
     chat.until("reasoning_complete")

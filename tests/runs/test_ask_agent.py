@@ -2,16 +2,17 @@
 
 import pytest
 
+from tests.harness.crashable import back_again, check_whole
 from tests.harness.fakes.fake_model_process import tool_results
-from tests.harness.mortal import back_again, check_whole, until
+from tests.harness.wait import until
 
-MORTAL = {"WORKER_CONCURRENCY": "2"}
+CRASHABLE = {"WORKER_CONCURRENCY": "2"}
 
 
 @pytest.fixture
-def product(living):
+def product(running):
     """A server with little room, that can be killed."""
-    return living
+    return running
 
 
 def asking(agent, message="What is it?", **more):

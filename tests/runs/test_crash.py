@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from tests.harness.crashable import back_again, check_whole
 from tests.harness.fakes.fake_model_process import tool_results
-from tests.harness.mortal import back_again, check_whole, until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -14,9 +15,9 @@ FINAL = "The end of the story."
 
 
 @pytest.fixture
-def product(living):
+def product(running):
     """The server that dies in these tests, alive."""
-    return living
+    return running
 
 
 def tools(*names):
@@ -110,12 +111,12 @@ def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, o
 def test_killed_at_a_point_of_the_log(agent, open_chat, product, model, name, point, reasoning):
     who = agent([{"reasoning": "a thought", "delay": 0.01}, {"wait": name}, {"text": FINAL, "delay": 0.005}])
     chat = open_chat(name)
-    product.doom(point, "" if point in ("steps-written", "end-written") else name)
+    product.crash_at(point, "" if point in ("steps-written", "end-written") else name)
     chat.say(f"hi {name}", agent_name=who, enable_reasoning=reasoning)
     if point == "deltas-deleted":
         chat.until_text("a thought")  # written on its own, so that there is something to delete
     model.release(name)
-    product.wait_for_death()
+    product.wait_for_crash()
     product.start()
     chat = back_again(chat, product, name)
     if chat.fold.frames[-1:] == [] or chat.fold.frames[-1]["type"] != "reasoning_complete":
@@ -139,9 +140,9 @@ def test_killed_at_a_point_of_the_log(agent, open_chat, product, model, name, po
 def test_killed_in_a_tool_that_must_not_run_twice(agent, open_chat, product, model, name, point):
     who = agent([call("note", f"{name} one")], [{"text": FINAL}], **tools("note"))
     chat = open_chat(name)
-    product.doom(point, name)
+    product.crash_at(point, name)
     chat.say("hi", agent_name=who)
-    product.wait_for_death()
+    product.wait_for_crash()
     product.start()
     chat = back_again(chat, product, name)
     chat.until("reasoning_complete")
@@ -162,9 +163,9 @@ def test_killed_in_a_tool_that_must_not_run_twice(agent, open_chat, product, mod
 def test_killed_in_a_tool_that_may_run_again(agent, open_chat, product, model, name, point):
     who = agent([call("note_again", f"{name} one")], [{"text": FINAL}], **tools("note_again"))
     chat = open_chat(name)
-    product.doom(point, name)
+    product.crash_at(point, name)
     chat.say("hi", agent_name=who)
-    product.wait_for_death()
+    product.wait_for_crash()
     product.start()
     chat = back_again(chat, product, name)
     chat.until("reasoning_complete")

@@ -16,7 +16,7 @@ import uuid
 import pytest
 
 from tests.harness.clocked import Clocked, account, add_task, get, moment, runs_of, skips_of
-from tests.harness.mortal import until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.chat import Chat
 from tests.harness.clocked import Clocked, get, moment, runs_of, whole_list
-from tests.harness.mortal import until
+from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 

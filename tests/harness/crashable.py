@@ -1,8 +1,7 @@
-"""A server that tests kill: at a named point or at any moment; and what must hold of its data afterwards."""
+"""A server that tests crash, at a named point or at any moment, and the checks of its data afterwards."""
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,16 @@ from websockets.exceptions import ConnectionClosed
 from tests.harness import faulty_serve
 from tests.harness.chat import Chat, Fold
 from tests.harness.product import Product
+from tests.harness.wait import until
 
 
-class Mortal(Product):
-    """`manage.py serve` with tools whose effects can be counted, and points where it can be made to die."""
+class Crashable(Product):
+    """`manage.py serve` with tools whose effects can be counted, and points where it can be made to crash."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.doom_file, self.effects_file, self.grace_file = folder / "doom", folder / "effects", folder / "grace"
+        self.crash_file, self.effects_file, self.grace_file = folder / "crash", folder / "effects", folder / "grace"
         files = {
-            faulty_serve.DOOM: str(self.doom_file),
+            faulty_serve.CRASH: str(self.crash_file),
             faulty_serve.EFFECTS: str(self.effects_file),
             faulty_serve.GRACE: str(self.grace_file),
         }
@@ -28,21 +28,21 @@ class Mortal(Product):
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tests.harness.faulty_serve", *arguments]
 
-    def doom(self, point: str, text: str = "") -> None:
-        """Let it die at this point, as soon as something with `text` in it passes there."""
+    def crash_at(self, point: str, text: str = "") -> None:
+        """Crash at this point, as soon as something that contains `text` passes it."""
         assert point in faulty_serve.POINTS
-        self.doom_file.write_text(json.dumps({"point": point, "text": text}))
+        self.crash_file.write_text(json.dumps({"point": point, "text": text}))
 
     def give_grace(self, seconds: float = 60) -> None:
         """Let it wait so long for its runs when it stops: for tests that do something meanwhile."""
         self.grace_file.write_text(str(seconds))
 
-    def wait_for_death(self, timeout: float = 60) -> None:
+    def wait_for_crash(self, timeout: float = 60) -> None:
         assert self.process is not None
         assert self.process.wait(timeout) == -9
 
     def start(self, timeout: float = 180) -> None:
-        for file in (self.doom_file, self.grace_file):
+        for file in (self.crash_file, self.grace_file):
             file.unlink(missing_ok=True)
         super().start(timeout)
 
@@ -80,15 +80,6 @@ class Mortal(Product):
         return fold
 
 
-def until(true: Any, timeout: float = 60) -> Any:
-    """Wait for something that nobody can tell us of."""
-    deadline = time.monotonic() + timeout
-    while not (result := true()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
-    return result
-
-
 def read_to_the_end(chat: Chat) -> None:
     """Take everything that the server said before it died."""
     try:
@@ -106,7 +97,7 @@ def back_again(chat: Chat, product: Product, session: str) -> Chat:
     return again
 
 
-def check_whole(product: Mortal, session: str, *watchers: Chat) -> Fold:
+def check_whole(product: Crashable, session: str, *watchers: Chat) -> Fold:
     """Every run has one beginning and one end, and all who watch have read the same, without a gap."""
     told = product.log_of(session)
     fresh = Chat(product.socket_url(session, after=0))

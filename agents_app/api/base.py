@@ -21,8 +21,8 @@ class JSONAlways(BaseContentNegotiation):
     """Whatever a client says it accepts, it gets JSON: an answer is more use than a 406."""
 
     def select_parser(self, request, parsers):
-        sent = request.content_type.split(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == sent), None)
+        media_type = request.content_type.split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
 
     def select_renderer(self, request, renderers, format_suffix=None):
         return renderers[0], renderers[0].media_type
@@ -32,12 +32,12 @@ class JSONAlways(BaseContentNegotiation):
 # number of objects and not by their size: a hundred bodies of 1 MiB were over a gigabyte until then.
 
 
-def let_request_go(request: Request) -> None:
+def release_request(request: Request) -> None:
     """Break the request's circle: what nobody else holds ends with it."""
     request.parser_context.clear()
 
 
-def _let_response_go(response: Response) -> None:
+def _release_response(response: Response) -> None:
     response.renderer_context = {}  # type: ignore[attr-defined]
 
 
@@ -57,12 +57,12 @@ class Limited(APIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
-        let_request_go(request)
-        said: Any = request.__dict__.get("_full_data")
-        if type(said) in (dict, list):  # what JSON is read into, and no form
-            said.clear()  # serializers keep it, in circles of their own
+        release_request(request)
+        body: Any = request.__dict__.get("_full_data")
+        if type(body) in (dict, list):  # what JSON is read into, and no form
+            body.clear()  # serializers keep it, in circles of their own
         if isinstance(answer, Response):
-            answer.add_post_render_callback(_let_response_go)
+            answer.add_post_render_callback(_release_response)
         return answer
 
 

@@ -114,11 +114,11 @@ def _domain_error(error: AgentError) -> Response:
 
 
 def _validation_error(error: drf.ValidationError) -> Response:
-    found = list(_flat(error.detail))
+    messages = list(_flat(error.detail))
     fields: dict[str, list[str]] = {}
-    for name, text in found:
+    for name, text in messages:
         fields.setdefault(name or "body", []).append(str(text))
-    name, text = found[0]
+    name, text = messages[0]
     message = f"{name}: {text}" if name else str(text)
     return _answer(400, message, str(text.code), param=name or None, fields=fields)
 
@@ -148,8 +148,8 @@ def _drf_error(error: drf.APIException) -> Response:
 
 def _protected(error: ProtectedError) -> Response:
     users = sorted(str(user) for user in error.protected_objects)
-    listed = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-    return _answer(409, f"It is in use by: {listed}.", "in_use")
+    names = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+    return _answer(409, f"It is in use by: {names}.", "in_use")
 
 
 def _storage_error(error: Exception) -> Response:

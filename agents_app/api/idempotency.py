@@ -16,27 +16,27 @@ HEADER = OpenApiParameter(
 )
 
 
-def start(request: Request, *, agent_name: str, wanted: dict[str, Any]) -> Run:
+def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
     """The run that was asked for; the same key of the same user names the same run.
 
     Raises:
         Conflict: the key was used for another request.
     """
-    mark = idempotency_mark(request)
-    if mark:
-        wanted = {"message_id": f"key-{mark}", "session_id": f"s-{mark[:32]}"} | wanted
-    started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **wanted)
+    key = key_hash(request)
+    if key:
+        options = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} | options
+    started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options)
     run = started.run
-    if mark and not started.created and (run.prompt, run.agent_name) != (wanted["message"], agent_name):
+    if key and not started.created and (run.prompt, run.agent_name) != (options["message"], agent_name):
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     return run
 
 
-def idempotency_mark(request: Request, about: str = "") -> str:
+def key_hash(request: Request, scope: str = "") -> str:
     """What stands for this user's Idempotency-Key, about this thing; empty where none was sent."""
     key = request.headers.get("Idempotency-Key", "")
     if len(key) > LONGEST_KEY:
         raise InvalidRequest(f"'Idempotency-Key' must be 1 to {LONGEST_KEY} characters.", param="Idempotency-Key")
     # From the secret key, so that nobody can take the session of somebody else's key beforehand.
-    salt = f"agents_app.idempotency{about}"
+    salt = f"agents_app.idempotency{scope}"
     return key and salted_hmac(salt, f"{request.user.pk}:{key}", algorithm="sha256").hexdigest()

@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from agents_app.models import Run
 
 
-def accepted(request: Request, run: Run) -> Response:
+def accepted_response(request: Request, run: Run) -> Response:
     """202: the run goes on in the background."""
     links = run_links(request, run)
     body = {"run_id": str(run.pk), "session_id": run.session_id, "status": run.status, "links": links}

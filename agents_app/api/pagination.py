@@ -51,7 +51,7 @@ class ListPagination(BasePagination):
         backwards = self.ordering.startswith("-")
         self.field = queryset.model._meta.get_field(self.ordering.removeprefix("-"))
         if cursor := request.query_params.get("cursor"):
-            value, pk = self._decoded(cursor, queryset.model)
+            value, pk = self._decode(cursor, queryset.model)
             beyond = "lt" if backwards else "gt"
             name = self.field.name
             queryset = queryset.filter(Q(**{f"{name}__{beyond}": value}) | Q(**{name: value, f"pk__{beyond}": pk}))
@@ -62,16 +62,16 @@ class ListPagination(BasePagination):
 
     def _ordering(self, request: Request, view: Any) -> str:
         allowed = view.ordering_fields
-        asked = request.query_params.get("ordering") or allowed[0]
-        if asked not in allowed:
+        ordering = request.query_params.get("ordering") or allowed[0]
+        if ordering not in allowed:
             raise InvalidRequest(f"'ordering' must be one of: {', '.join(allowed)}.", param="ordering")
-        return asked
+        return ordering
 
-    def _encoded(self, row: Model) -> str:
+    def _encode(self, row: Model) -> str:
         parts = [self.ordering, self.field.value_to_string(row), row._meta.pk.value_to_string(row)]
         return urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
-    def _decoded(self, cursor: str, model: type[Model]) -> tuple[Any, Any]:
+    def _decode(self, cursor: str, model: type[Model]) -> tuple[Any, Any]:
         try:
             parts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
             ordering, value, pk = (str(part) for part in parts)
@@ -84,7 +84,7 @@ class ListPagination(BasePagination):
     def get_paginated_response(self, data: Any) -> Response:
         url = None
         if self.has_more:
-            url = replace_query_param(self.request.build_absolute_uri(), "cursor", self._encoded(self.page[-1]))
+            url = replace_query_param(self.request.build_absolute_uri(), "cursor", self._encode(self.page[-1]))
         return Response({"object": "list", "data": data, "has_more": self.has_more, "next": url})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

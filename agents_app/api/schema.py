@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from agents_app.api.permissions import IsAdministrator
 from agents_app.api.serializers.errors import ErrorSerializer
 
-_WHEN = {
+_DESCRIPTIONS = {
     400: "The request is malformed, or what it asks for makes no sense.",
     401: "Nobody is signed in, or the token is unknown, expired or revoked.",
     403: "The caller may not do this, or a page of another site asks for it.",
@@ -62,7 +62,7 @@ def add_errors(result: dict[str, Any], generator: Any, request: Any, public: boo
     result["components"]["responses"] = {
         _name(status): {"description": text, "content": content}
         | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
-        for status, text in _WHEN.items()
+        for status, text in _DESCRIPTIONS.items()
     }
     return result
 
@@ -72,15 +72,15 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction="response") -> dict[str, Any]:
         self.resolve_serializer(ErrorSerializer, direction)  # so that it is among the components
-        known = errors(
+        failures = errors(
             self.method,
             self.path,
             body=self.method in ("POST", "PUT", "PATCH") and self.get_request_serializer() is not None,
             public=not self.view.authentication_classes,
-            guarded=any(self._keeps_out(permission) for permission in self.view.get_permissions()),
+            guarded=any(self._excludes_users(permission) for permission in self.view.get_permissions()),
         )
-        return super()._get_response_bodies(direction) | known
+        return super()._get_response_bodies(direction) | failures
 
-    def _keeps_out(self, permission: Any) -> bool:
+    def _excludes_users(self, permission: Any) -> bool:
         reads = type(permission) is not IsAdministrator and self.method == "GET"
         return isinstance(permission, IsAdministrator) and not reads

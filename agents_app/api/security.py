@@ -28,7 +28,7 @@ _CONTENT_SECURITY_POLICY = (
 )
 
 
-def refusal(request: HttpRequest) -> HttpResponse | None:
+def reject(request: HttpRequest) -> HttpResponse | None:
     """The answer to those who may not come in; None to all others, whose request is made uniform."""
     try:
         host = request.get_host()
@@ -37,14 +37,14 @@ def refusal(request: HttpRequest) -> HttpResponse | None:
     if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
         return error_response(403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin")
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        return HttpResponse(status=204)  # a browser asks for a page of another site: `dressed` says who may
+        return HttpResponse(status=204)  # a browser asks for a page of another site: `add_headers` says who may
     if request.path_info.startswith("/v1/"):
         request.path_info = request.path_info.removesuffix("/")
         request.path = request.path.removesuffix("/")
-    return _measured(request)
+    return _reject_long_body(request)
 
 
-def _measured(request: HttpRequest) -> HttpResponse | None:
+def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
     """Refuse a body that is too long; give a chunked one its length, without which DRF takes it for empty."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     length = request.META.get("CONTENT_LENGTH") or ""
@@ -57,14 +57,14 @@ def _measured(request: HttpRequest) -> HttpResponse | None:
     return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
 
 
-def dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def add_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """The answer with the headers that every answer has, and without a body where none was asked for."""
     if request.method == "HEAD" and not response.streaming:
         # daphne drops only the first 64 KB of it: the rest would be taken for the next answer.
         response.headers.setdefault("Content-Length", str(len(response.content)))
         response.content = b""
-    known = context.current().request_id  # but under a server that is not ours
-    response["x-request-id"] = known or context.request_id(request.headers.get("X-Request-Id", ""))
+    request_id = context.current().request_id  # but under a server that is not ours
+    response["x-request-id"] = request_id or context.request_id(request.headers.get("X-Request-Id", ""))
     asgi.name(request)
     response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

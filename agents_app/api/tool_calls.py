@@ -15,10 +15,10 @@ from agents_app.background import spawn
 from agents_app.exceptions import AgentError
 from agents_app.integrations.mcp_servers import ToolCall
 
-_MOST_WAITING = 1000  # lines of progress that a slow client may leave unread: what comes then is dropped
+_LARGEST_BACKLOG = 1000  # lines of progress that a slow client may leave unread: what comes then is dropped
 
 
-def streamed(call: ToolCall) -> StreamingHttpResponse:
+def stream_call(call: ToolCall) -> StreamingHttpResponse:
     """Make the call; whoever closes the stream cancels it."""
     return stream(_events(call))
 
@@ -26,38 +26,38 @@ def streamed(call: ToolCall) -> StreamingHttpResponse:
 async def _events(call: ToolCall) -> AsyncIterator[bytes]:
     yield PING  # so that the client sees at once that the stream is open
     await give_thread_back()
-    news: asyncio.Queue[bytes | None] = asyncio.Queue()
-    calling = spawn(_call(call, news))
+    events: asyncio.Queue[bytes | None] = asyncio.Queue()
+    task = spawn(_call(call, events))
     try:
-        while (item := await _next(news)) is not None:
+        while (item := await _next(events)) is not None:
             yield item
-        calling.result()
+        task.result()
     finally:
-        calling.cancel()
-        await asyncio.wait({calling})
+        task.cancel()
+        await asyncio.wait({task})
 
 
-async def _call(call: ToolCall, news: "asyncio.Queue[bytes | None]") -> None:
+async def _call(call: ToolCall, events: "asyncio.Queue[bytes | None]") -> None:
     """Put what happens into the queue, and None when that was all."""
 
     def progress(text: str) -> None:
-        if news.qsize() < _MOST_WAITING:
-            news.put_nowait(_event("progress", {"text": text}))
+        if events.qsize() < _LARGEST_BACKLOG:
+            events.put_nowait(_event("progress", {"text": text}))
 
     try:
-        news.put_nowait(_event("result", OutcomeSerializer(await call.make(progress)).data))
+        events.put_nowait(_event("result", OutcomeSerializer(await call.make(progress)).data))
     except AgentError as error:
         response = exception_handler(error, {})
         assert response is not None
-        news.put_nowait(_event("error", response.data))
+        events.put_nowait(_event("error", response.data))
     finally:
-        news.put_nowait(None)
+        events.put_nowait(None)
 
 
-async def _next(news: "asyncio.Queue[bytes | None]") -> bytes | None:
+async def _next(events: "asyncio.Queue[bytes | None]") -> bytes | None:
     try:
         async with asyncio.timeout(PING_INTERVAL):
-            return await news.get()
+            return await events.get()
     except TimeoutError:
         return PING
 

@@ -14,7 +14,7 @@ from django.http import HttpResponse, JsonResponse
 from agents_app.access import callers, limits
 from agents_app.access.origins import address_of
 from agents_app.api.errors import TooLarge, error_response, exception_handler
-from agents_app.api.security import dressed, refusal
+from agents_app.api.security import add_headers, reject
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
 from agents_app.mcp_server import cancellation, requests
@@ -58,7 +58,7 @@ class Application:
         if response is not None:
             await _send(response, http_request, send)
             return
-        headers = dict(dressed(http_request, HttpResponse()).items())
+        headers = dict(add_headers(http_request, HttpResponse()).items())
         await (await self._load_sdk()).respond(scope, body, receive, send, request, headers)
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ application = Application()
 
 def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
     """Return the request of a caller that is admitted, or the response for one that is not."""
-    rejection = refusal(http_request)
+    rejection = reject(http_request)
     if rejection is not None:
         return rejection
     try:
@@ -146,7 +146,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _send(response: HttpResponse, request: ASGIRequest, send: Send) -> None:
-    response = dressed(request, response)
+    response = add_headers(request, response)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})

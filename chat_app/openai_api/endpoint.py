@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from agents_app.access import limits
 from agents_app.access.origins import address_of
-from agents_app.api.base import JSONView, let_request_go
+from agents_app.api.base import JSONView, release_request
 from agents_app.api.errors import error_response, exception_handler
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
@@ -70,7 +70,7 @@ def endpoint(**handlers: Handler) -> Handler:
             headers |= _headers(answer)
             return _translated(error, JsonResponse(answer.data, status=answer.status_code, headers=headers))
         finally:
-            let_request_go(drf_request)
+            release_request(drf_request)
 
     return view
 

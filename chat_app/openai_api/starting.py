@@ -73,7 +73,7 @@ def start(request: Request, run_request: RunRequest) -> Run:
         run = idempotency.start(
             request,
             agent_name=run_request.model,
-            wanted={"message": run_request.prompt, "overrides": run_request.overrides, **session},
+            options={"message": run_request.prompt, "overrides": run_request.overrides, **session},
         )
     if run.overrides != run_request.overrides:
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")

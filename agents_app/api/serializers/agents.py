@@ -38,10 +38,10 @@ class ServerNamesField(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[McpServer]:
         names = dict.fromkeys(super().to_internal_value(data))
-        known = {server.name: server for server in McpServer.objects.filter(name__in=names)}
-        if unknown := [name for name in names if name not in known]:
+        existing = {server.name: server for server in McpServer.objects.filter(name__in=names)}
+        if unknown := [name for name in names if name not in existing]:
             self.fail("does_not_exist", name=unknown[0][:100])
-        return list(known.values())
+        return list(existing.values())
 
     def to_representation(self, servers: Any) -> list[str]:
         return [server.name for server in servers.all()]
@@ -61,10 +61,10 @@ class NamesField(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[Any]:
         names = dict.fromkeys(super().to_internal_value(data))
-        known = {getattr(row, self.column): row for row in self.rows.filter(**{f"{self.column}__in": names})}
-        if unknown := [name for name in names if name not in known]:
+        existing = {getattr(row, self.column): row for row in self.rows.filter(**{f"{self.column}__in": names})}
+        if unknown := [name for name in names if name not in existing]:
             self.fail("does_not_exist", kind=self.rows.model._meta.verbose_name, name=unknown[0][:100])
-        return list(known.values())
+        return list(existing.values())
 
     def to_representation(self, rows: Any) -> list[str]:
         return [getattr(row, self.column) for row in rows.all()]
@@ -84,8 +84,8 @@ class ParametersSerializer(StrictModel):
         return attrs
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
-        said = super().to_representation(agent)
-        return said | {"reasoning_effort": said["reasoning_effort"] or None}
+        data = super().to_representation(agent)
+        return data | {"reasoning_effort": data["reasoning_effort"] or None}
 
 
 class AgentSerializer(WithDefault):
@@ -145,7 +145,7 @@ class AgentSerializer(WithDefault):
         )
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
-        said = super().to_representation(agent)
+        data = super().to_representation(agent)
         if not self.context["request"].user.is_superuser:
-            del said["allowed_users"], said["allowed_groups"]
-        return said
+            del data["allowed_users"], data["allowed_groups"]
+        return data

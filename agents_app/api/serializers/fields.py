@@ -64,8 +64,8 @@ class Choice(serializers.ChoiceField):
         if data == "" and self.allow_blank:
             return ""
         if not isinstance(data, str) or data not in self.choices:
-            known = ", ".join(repr(choice) for choice in self.choices)
-            raise ValidationError(f"Must be one of: {known}.", code="invalid_choice")
+            choices = ", ".join(repr(choice) for choice in self.choices)
+            raise ValidationError(f"Must be one of: {choices}.", code="invalid_choice")
         return data
 
 
@@ -92,7 +92,7 @@ class Strict(serializers.Serializer):
 class StrictModel(Strict, serializers.ModelSerializer):
     """The same for a row, which also asks the row's own `clean`. A PUT resets what it leaves out.
 
-    `kept`: fields that a PUT leaves as they are where it does not name them.
+    `sticky_fields`: fields that a PUT leaves as they are where it does not name them.
     """
 
     serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
@@ -103,7 +103,7 @@ class StrictModel(Strict, serializers.ModelSerializer):
         models.BooleanField: Flag,
     }
     serializer_choice_field = Choice
-    kept: ClassVar[set[str]] = set()
+    sticky_fields: ClassVar[set[str]] = set()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and not self.partial:
@@ -121,7 +121,9 @@ class StrictModel(Strict, serializers.ModelSerializer):
     def _defaults(self) -> dict[str, Any]:
         fields = self._model._meta.concrete_fields
         plain = {
-            f.name: f.get_default() for f in fields if f.editable and not f.primary_key and f.name not in self.kept
+            f.name: f.get_default()
+            for f in fields
+            if f.editable and not f.primary_key and f.name not in self.sticky_fields
         }
         return plain | {name: [] for name in self._many() & self.fields.keys()}
 
@@ -133,14 +135,14 @@ class WithDefault(StrictModel):
     """A row of which one may be the default: setting `is_default` takes the mark from the other."""
 
     is_default = Flag(required=False, help_text="Setting it takes the mark from the row that has it.")
-    kept: ClassVar = {"is_default"}
+    sticky_fields: ClassVar = {"is_default"}
 
     @transaction.atomic
     def save(self, **kwargs: Any) -> Any:
-        marked = self.validated_data.get("is_default")
-        if marked:
+        becomes_default = self.validated_data.get("is_default")
+        if becomes_default:
             kwargs["is_default"] = bool(self.instance and self.instance.is_default)
         row = super().save(**kwargs)
-        if marked:
+        if becomes_default:
             make_default(row)
         return row

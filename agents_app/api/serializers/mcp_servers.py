@@ -49,7 +49,7 @@ class McpServerSerializer(StrictModel):
     tool_names = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Its tools, by its own names, as of the last check."
     )
-    kept: ClassVar = set(OUTCOME)
+    sticky_fields: ClassVar = set(OUTCOME)
 
     class Meta:
         model = McpServer

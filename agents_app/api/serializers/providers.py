@@ -10,12 +10,12 @@ from agents_app.models.validation import validate_headers
 
 
 class ProviderSerializer(WithDefault):
-    """A server of models. `api_key` is only ever written: left out it is kept, empty it is removed."""
+    """A server of models. `api_key` is only ever written: left out it is sticky_fields, empty it is removed."""
 
     api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never shown.")
     has_api_key = serializers.SerializerMethodField(help_text="Whether there is a key, stored or in the environment.")
     headers = serializers.DictField(child=Text(allow_blank=True), required=False, validators=[validate_headers])
-    kept: ClassVar = {"is_default", "api_key"}
+    sticky_fields: ClassVar = {"is_default", "api_key"}
 
     class Meta:
         model = Provider

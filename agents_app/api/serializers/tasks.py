@@ -83,7 +83,7 @@ class TaskSerializer(StrictModel):
     successful_runs = serializers.IntegerField(read_only=True, default=0)
     failed_runs = serializers.IntegerField(read_only=True, default=0)
     skipped_runs = serializers.IntegerField(read_only=True, default=0, help_text="Moments without a run.")
-    kept: ClassVar = {"owner", "webhook_secret", "kept_session"}
+    sticky_fields: ClassVar = {"owner", "webhook_secret", "kept_session"}
 
     class Meta:
         model = ScheduledTask
@@ -158,7 +158,7 @@ class DeliverySerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class ForeseenSerializer(serializers.Serializer):
+class PlannedRunSerializer(serializers.Serializer):
     """A moment to come, and what will become of it."""
 
     scheduled_for = serializers.DateTimeField()
@@ -168,15 +168,15 @@ class ForeseenSerializer(serializers.Serializer):
     reason = serializers.CharField(help_text="`normal`, `moved_by_daylight_saving`, `overlap` and so on.")
     message = serializers.CharField(help_text="The same as a sentence.")
 
-    def get_local_time(self, foreseen: Any) -> str:
-        return foreseen.local_time.isoformat()
+    def get_local_time(self, planned: Any) -> str:
+        return planned.local_time.isoformat()
 
 
 class SimulationSerializer(serializers.Serializer):
     """What a schedule will do."""
 
     object = serializers.ChoiceField(["list"])
-    data = ForeseenSerializer(many=True)  # type: ignore[assignment]
+    data = PlannedRunSerializer(many=True)  # type: ignore[assignment]
     has_more = serializers.BooleanField()
     next = serializers.CharField(allow_null=True)
     enabled = serializers.BooleanField(help_text="Where it is false, nothing of this happens.")

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet
-from agents_app.api.links import accepted
+from agents_app.api.links import accepted_response
 from agents_app.api.permissions import IsAdministratorOrReads
 from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
@@ -49,7 +49,7 @@ class AgentViewSet(CrudViewSet):
     @action(detail=True, methods=["post"], url_path="runs", permission_classes=(IsAuthenticated,))
     def start_run(self, request: Request, name: str) -> Response:
         """Start a run in the background. A disabled agent, like an unknown one, is a 404."""
-        wanted = StartSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        run = idempotency.start(request, agent_name=name, wanted=wanted.validated_data)
-        return accepted(request, run)
+        body = StartSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        run = idempotency.start(request, agent_name=name, options=body.validated_data)
+        return accepted_response(request, run)

@@ -55,8 +55,8 @@ class McpServerViewSet(CrudViewSet):
     @action(detail=True)
     def tools(self, request: Request, name: str) -> Response:
         """The tools, as they are now. A server that does not answer is a 503, one that is disabled a 409."""
-        found = ToolSerializer(mcp_servers.tools(self.get_object()), many=True)
-        return Response({"object": "list", "data": found.data, "has_more": False, "next": None})
+        tools = ToolSerializer(mcp_servers.tools(self.get_object()), many=True)
+        return Response({"object": "list", "data": tools.data, "has_more": False, "next": None})
 
     @extend_schema(
         request=ToolCallSerializer,
@@ -70,9 +70,9 @@ class McpServerViewSet(CrudViewSet):
         As a stream of server-sent events: `progress` with `text`, as often as the tool says something, then `result`
         with what is answered in JSON otherwise, or `error`.
         """
-        wanted = ToolCallSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        call = mcp_servers.prepare(self.get_object(), tool, wanted.validated_data["arguments"])
+        body = ToolCallSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        call = mcp_servers.prepare(self.get_object(), tool, body.validated_data["arguments"])
         if request.get_preferred_type(["application/json", "text/event-stream"]) == "text/event-stream":
-            return tool_calls.streamed(call)
+            return tool_calls.stream_call(call)
         return Response(OutcomeSerializer(async_to_sync(call.make)()).data)

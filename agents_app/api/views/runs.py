@@ -35,7 +35,7 @@ FILTERS = {
 CHOICES = {"status": Run.Status.values, "trigger": Run.Trigger.values}
 
 
-def filtered(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
+def filter_runs(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
     """The runs that the query asks for.
 
     Raises:
@@ -43,9 +43,9 @@ def filtered(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
     """
     for name, column in FILTERS.items():
         if value := request.query_params.get(name):
-            known = CHOICES.get(name, [value])
-            if value not in known:
-                raise InvalidRequest(f"'{name}' must be one of: {', '.join(known)}.", param=name)
+            allowed = CHOICES.get(name, [value])
+            if value not in allowed:
+                raise InvalidRequest(f"'{name}' must be one of: {', '.join(allowed)}.", param=name)
             if name == "task" and not _is_uuid(value):
                 raise InvalidRequest("'task' must be the id of a task.", param=name)
             queryset = queryset.filter(**{column: value})
@@ -75,7 +75,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
         return Run.objects.visible_to(self.request.user).select_related("session")
 
     def filter_queryset(self, queryset: Any) -> Any:
-        return filtered(queryset, self.request) if self.action == "list" else queryset
+        return filter_runs(queryset, self.request) if self.action == "list" else queryset
 
     @extend_schema(parameters=[_filter(name) for name in FILTERS])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -94,10 +94,10 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, pk: Any) -> Response:
         """Approve or deny a call that waits for a person; all of the run's where none is named."""
-        wanted = ApproveSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        body = ApproveSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
         run = self.get_object()
-        approvals.answer(run, by=request.user.get_username(), **wanted.validated_data)
+        approvals.answer(run, by=request.user.get_username(), **body.validated_data)
         run.refresh_from_db()
         return Response(self.get_serializer(run).data, status=202)
 

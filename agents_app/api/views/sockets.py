@@ -18,8 +18,8 @@ class ConnectionsView(JSONView):
 
     @extend_schema(operation_id="connections_list", responses=ConnectionListSerializer)
     def get(self, request: Request) -> Response:
-        found = async_to_sync(sockets.connections)()
-        return Response({"object": "list", "data": found, "has_more": False, "next": None})
+        connections = async_to_sync(sockets.connections)()
+        return Response({"object": "list", "data": connections, "has_more": False, "next": None})
 
 
 class BroadcastView(JSONView):

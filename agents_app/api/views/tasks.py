@@ -17,7 +17,7 @@ from rest_framework.serializers import BaseSerializer
 from agents_app import clock, scheduler
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
-from agents_app.api.links import accepted
+from agents_app.api.links import accepted_response
 from agents_app.api.pagination import whole_number
 from agents_app.api.serializers.runs import AcceptedSerializer, RunSerializer
 from agents_app.api.serializers.tasks import (
@@ -33,7 +33,7 @@ from agents_app.models import Delivery, Run, ScheduledTask, Skip
 from agents_app.scheduler import preview
 from agents_app.schedules import BadSchedule
 
-MOST_FORESEEN = 1000
+LARGEST_COUNT = 1000
 _FLAGS = {"true": True, "false": False}
 
 
@@ -55,10 +55,10 @@ class TaskViewSet(CrudViewSet):
             return queryset
         if agent := self.request.query_params.get("agent"):
             queryset = queryset.filter(agent__name=agent)
-        if said := self.request.query_params.get("enabled"):
-            if said not in _FLAGS:
+        if enabled := self.request.query_params.get("enabled"):
+            if enabled not in _FLAGS:
                 raise InvalidRequest("'enabled' must be true or false.", param="enabled")
-            queryset = queryset.filter(enabled=_FLAGS[said])
+            queryset = queryset.filter(enabled=_FLAGS[enabled])
         return queryset
 
     @extend_schema(
@@ -74,17 +74,17 @@ class TaskViewSet(CrudViewSet):
     @write_transaction()
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Make a task. The same Idempotency-Key again is the same task."""
-        key = idempotency.idempotency_mark(request, ".tasks")
-        mark = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        known = self.get_queryset().filter(creation_key=key).first() if key else None
-        if known is not None and known.creation_mark != mark:
+        key = idempotency.key_hash(request, ".tasks")
+        fingerprint = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        task = self.get_queryset().filter(creation_key=key).first() if key else None
+        if task is not None and task.creation_mark != fingerprint:
             raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
-        if known is None:
-            wanted = self.get_serializer(data=request.data)
-            wanted.is_valid(raise_exception=True)
-            known = wanted.save(owner=request.user, creation_key=key or None, creation_mark=mark)
-        data = self.get_serializer(known).data
-        return Response(data, status=201, headers={"Location": self.reverse_action("detail", args=[known.pk])})
+        if task is None:
+            serializer = self.get_serializer(data=request.data)
+            serializer.is_valid(raise_exception=True)
+            task = serializer.save(owner=request.user, creation_key=key or None, creation_mark=fingerprint)
+        data = self.get_serializer(task).data
+        return Response(data, status=201, headers={"Location": self.reverse_action("detail", args=[task.pk])})
 
     @write_transaction()
     def perform_update(self, serializer: BaseSerializer) -> None:
@@ -99,34 +99,34 @@ class TaskViewSet(CrudViewSet):
     @action(detail=True, methods=["post"])
     def enable(self, request: Request, pk: Any) -> Response:
         """Have it due from now on. What was due while it was disabled is not made up for."""
-        return self._switched(request, enabled=True)
+        return self._set_enabled(request, enabled=True)
 
     @extend_schema(request=None, responses={200: TaskSerializer})
     @action(detail=True, methods=["post"])
     def disable(self, request: Request, pk: Any) -> Response:
         """Start nothing more. A run that goes on ends as it would."""
-        return self._switched(request, enabled=False)
+        return self._set_enabled(request, enabled=False)
 
     @write_transaction()
-    def _switched(self, request: Request, *, enabled: bool) -> Response:
-        changed = self.get_serializer(self.get_object(), data={"enabled": enabled}, partial=True)
-        changed.is_valid(raise_exception=True)
-        changed.save()
-        return Response(changed.data)
+    def _set_enabled(self, request: Request, *, enabled: bool) -> Response:
+        serializer = self.get_serializer(self.get_object(), data={"enabled": enabled}, partial=True)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
 
     @extend_schema(request=None, responses={202: AcceptedSerializer}, parameters=[idempotency.HEADER])
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: Any) -> Response:
         """Run it once more, now, whatever its schedule says. A disabled task can be run too."""
         task = self.get_object()
-        key = idempotency.idempotency_mark(request, f".task.{task.pk}")
+        key = idempotency.key_hash(request, f".task.{task.pk}")
         once = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} if key else {}
-        return accepted(request, scheduler.run_now(task, trigger=Run.Trigger.API, **once).run)
+        return accepted_response(request, scheduler.run_now(task, trigger=Run.Trigger.API, **once).run)
 
     @extend_schema(
         responses=SimulationSerializer,
         parameters=[
-            OpenApiParameter("count", int, description=f"How many moments at most, 1 to {MOST_FORESEEN}."),
+            OpenApiParameter("count", int, description=f"How many moments at most, 1 to {LARGEST_COUNT}."),
             OpenApiParameter("from", datetime.datetime, description="After this moment. Left out: now."),
             OpenApiParameter("to", datetime.datetime, description="Up to this moment."),
             OpenApiParameter("duration", int, description="Seconds that a run is taken to last."),
@@ -136,24 +136,24 @@ class TaskViewSet(CrudViewSet):
     def simulate(self, request: Request, pk: Any) -> Response:
         """Say what the schedule will do: the next moments, each with what becomes of it and why."""
         task = self.get_object()
-        count = whole_number(request, "count", 10, least=1, most=MOST_FORESEEN)
+        count = whole_number(request, "count", 10, least=1, most=LARGEST_COUNT)
         seconds = whole_number(request, "duration", 0, least=0, most=30 * 86_400)
-        given = "duration" in request.query_params
-        duration = datetime.timedelta(seconds=seconds) if given else preview.usual_duration(task)
+        has_duration = "duration" in request.query_params
+        duration = datetime.timedelta(seconds=seconds) if has_duration else preview.usual_duration(task)
         since, until = _moment(request, "from"), _moment(request, "to")
-        return _foreseen(task, duration, count=count, since=since, until=until)
+        return _planned_runs(task, duration, count=count, since=since, until=until)
 
     @extend_schema(request=ScheduleSerializer, responses={200: SimulationSerializer})
     @action(detail=False, methods=["post"], url_path="simulate")
     def preview(self, request: Request) -> Response:
         """The same of a schedule that is not saved."""
-        wanted = ScheduleSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        asked = dict(wanted.validated_data)
-        count = asked.pop("count")
-        task = ScheduledTask(**asked, anchor=clock.now().replace(microsecond=0))
+        body = ScheduleSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        schedule = dict(body.validated_data)
+        count = schedule.pop("count")
+        task = ScheduledTask(**schedule, anchor=clock.now().replace(microsecond=0))
         try:
-            return _foreseen(task, datetime.timedelta(), count=count)
+            return _planned_runs(task, datetime.timedelta(), count=count)
         except BadSchedule as error:
             raise ValidationError({error.field: str(error)}) from None
 
@@ -170,11 +170,11 @@ def _moment(request: Request, name: str) -> datetime.datetime | None:
         raise InvalidRequest(text, param=name) from None
 
 
-def _foreseen(task: ScheduledTask, duration: datetime.timedelta, **how: Any) -> Response:
-    found, has_more = preview.simulate(task, duration, **how)
+def _planned_runs(task: ScheduledTask, duration: datetime.timedelta, **options: Any) -> Response:
+    planned, has_more = preview.simulate(task, duration, **options)
     body = {
         "object": "list",
-        "data": found,
+        "data": planned,
         "has_more": has_more,
         "next": None,
         "enabled": task.enabled,

@@ -34,13 +34,13 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
     @extend_schema(request=MakeTokenSerializer, responses={201: NewTokenSerializer})
     def create(self, request: Request) -> Response:
         """Make a token. It is in this answer, and nowhere else ever. One made with a token ends with that at last."""
-        wanted = MakeTokenSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        body = MakeTokenSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
         if self.get_queryset().count() >= MOST_TOKENS:
             raise Conflict(f"You have {MOST_TOKENS} tokens already: revoke some first.", code="too_many_tokens")
-        days = wanted.validated_data["expires_in_days"]
-        lifetime = _shorter(days and datetime.timedelta(days=days), _used(request))
-        row, text = ApiToken.objects.create(request.user, lifetime, name=wanted.validated_data["name"])
+        days = body.validated_data["expires_in_days"]
+        lifetime = _shorter(days and datetime.timedelta(days=days), _token_of(request))
+        row, text = ApiToken.objects.create(request.user, lifetime, name=body.validated_data["name"])
         row.token = text
         headers = {"Location": self.reverse_action("detail", args=[row.uid])}
         return Response(NewTokenSerializer(row).data, status=201, headers=headers)
@@ -52,16 +52,16 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
         return Response(status=204)
 
 
-def _used(request: Request) -> ApiToken | None:
+def _token_of(request: Request) -> ApiToken | None:
     """The token that the request came with."""
     return cast("ApiToken | None", request.auth)
 
 
-def _shorter(lifetime: datetime.timedelta | None, used: ApiToken | None) -> datetime.timedelta | None:
+def _shorter(lifetime: datetime.timedelta | None, token: ApiToken | None) -> datetime.timedelta | None:
     """A token that ends must not get a successor that does not."""
-    if used is None or used.expiry is None:
+    if token is None or token.expiry is None:
         return lifetime
-    rest = used.expiry - timezone.now()
+    rest = token.expiry - timezone.now()
     return min(lifetime, rest) if lifetime else rest
 
 
@@ -71,5 +71,5 @@ class TicketView(JSONView):
     @extend_schema(request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
         """A ticket for one socket: good once, for a minute, on any instance."""
-        text = Ticket.objects.issue(request.user, _used(request))
+        text = Ticket.objects.issue(request.user, _token_of(request))
         return Response({"ticket": text, "expires_in": TICKET_SECONDS}, status=201)

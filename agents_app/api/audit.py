@@ -1,4 +1,4 @@
-"""What administrators change over REST is written where the admin writes what they change there."""
+"""Write what administrators change over REST to the admin's log."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["ADDITION", "CHANGE", "DELETION", "record"]
 
 
 def record(user: Any, row: models.Model, flag: int, fields: Iterable[str] = ()) -> None:
-    """Write down who did it, in the caller's transaction, with the names of the fields; their values may be secret."""
+    """Log the change in the caller's transaction, with the names of the fields: their values may be secret."""
     if user.is_superuser:
         names = ", ".join(sorted(str(name)[:100] for name in fields))
         message = f"Over REST: {names}." if names else "Over REST."

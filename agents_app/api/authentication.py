@@ -1,4 +1,4 @@
-"""Who is calling, as DRF asks it."""
+"""Authenticate a request for DRF."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from agents_app.access import callers
 
 
 class CallerAuthentication(BaseAuthentication):
-    """A token, or a browser's session; in the open mode nothing."""
+    """Accept a token or a browser's session; in the open mode neither is needed."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         caller = callers.of_request(request._request)
         if caller is not None:
             return caller.user, caller.token
         if request.headers.get("Authorization"):
-            raise AuthenticationFailed("This token is unknown, expired or revoked.")
+            raise AuthenticationFailed("The token is unknown, expired or revoked.")
         return None
 
     def authenticate_header(self, request: Request) -> str:
@@ -27,7 +27,7 @@ class CallerAuthentication(BaseAuthentication):
 
 
 class CallerScheme(OpenApiAuthenticationExtension):
-    """The same in OpenAPI."""
+    """Describe the authentication in OpenAPI."""
 
     target_class = CallerAuthentication
     name: list[str] = ["token", "session"]
@@ -39,7 +39,7 @@ class CallerScheme(OpenApiAuthenticationExtension):
                 "type": "apiKey",
                 "in": "cookie",
                 "name": settings.SESSION_COOKIE_NAME,
-                "description": "A browser's session. Unsafe methods also need an Origin that is ours.",
+                "description": "A browser's session. Unsafe methods also need an allowed Origin.",
             },
         ]
 

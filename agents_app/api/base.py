@@ -1,4 +1,4 @@
-"""What all our views share: JSON in, JSON out, described with their errors."""
+"""Base classes of the views: JSON in, JSON out, with errors described in OpenAPI."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from agents_app.exceptions import InvalidRequest, NotFound
 
 
 class JSONAlways(BaseContentNegotiation):
-    """Whatever a client says it accepts, it gets JSON: an answer is more use than a 406."""
+    """Answer in JSON whatever the client accepts: an answer is more useful than a 406."""
 
     def select_parser(self, request, parsers):
         media_type = request.content_type.split(";")[0].strip().lower()
@@ -28,12 +28,12 @@ class JSONAlways(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-# DRF's objects know each other in circles, which end only when garbage is collected. That is seldom, for it goes by the
-# number of objects and not by their size: a hundred bodies of 1 MiB were over a gigabyte until then.
+# DRF's objects form reference cycles, which only the garbage collector frees. It runs seldom, because it counts objects
+# and not their size: before it ran, a hundred bodies of 1 MiB were over a gigabyte.
 
 
 def release_request(request: Request) -> None:
-    """Break the request's circle: what nobody else holds ends with it."""
+    """Break the request's reference cycle, so that it is freed with its last user."""
     request.parser_context.clear()
 
 
@@ -42,10 +42,10 @@ def _release_response(response: Response) -> None:
 
 
 class Limited(APIView):
-    """A view that counts requests: of an address before anybody asks who it is, then of the user."""
+    """A view that limits requests: by address before authentication, then by user."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """As DRF's.
+        """Count the request.
 
         Raises:
             RateLimited: too many requests.
@@ -59,38 +59,38 @@ class Limited(APIView):
         answer = super().finalize_response(request, response, *args, **kwargs)
         release_request(request)
         body: Any = request.__dict__.get("_full_data")
-        if type(body) in (dict, list):  # what JSON is read into, and no form
-            body.clear()  # serializers keep it, in circles of their own
+        if type(body) in (dict, list):  # parsed from JSON, not from a form
+            body.clear()  # serializers keep it, in cycles of their own
         if isinstance(answer, Response):
             answer.add_post_render_callback(_release_response)
         return answer
 
 
 class JSONView(Limited):
-    """Comes first among the bases of every view."""
+    """The first base class of every view."""
 
     parser_classes = (JSONBody,)
     content_negotiation_class = JSONAlways
-    metadata_class = None  # OPTIONS is for browsers, which the middleware answers
+    metadata_class = None  # OPTIONS is for browsers: the middleware answers it
     schema = Schema()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """As DRF's, after refusing what no row can hold: PostgreSQL has no NUL characters in its texts.
+        """Reject NUL characters, which PostgreSQL cannot store.
 
         Raises:
-            InvalidRequest: one is in the query.
-            NotFound: one is in the path.
+            InvalidRequest: the query has one.
+            NotFound: the path has one.
         """
         for name, value in request.query_params.items():
             if "\x00" in value:
                 raise InvalidRequest(f"'{name[:50]}' must not contain NUL characters.", param=name[:50])
         if any("\x00" in str(value) for value in kwargs.values()):
-            raise NotFound("There is no such thing.")
+            raise NotFound("Not found.")
         super().initial(request, *args, **kwargs)
 
 
 class CrudViewSet(JSONView, viewsets.ModelViewSet):
-    """Rows that clients make and change. A new one says where it is; what administrators do is written down."""
+    """Rows that clients create and change. Changes by administrators are logged."""
 
     def perform_create(self, serializer: Any) -> None:
         with transaction.atomic():

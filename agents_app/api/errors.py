@@ -1,6 +1,6 @@
 """Every error in one shape: `{"error": {"message", "type", "param", "code", "fields"?}}`.
 
-The domain and the libraries raise their own words; here, and nowhere else, they become HTTP.
+The domain and the libraries raise their own exceptions. Only this module translates them into HTTP.
 """
 
 import logging
@@ -29,7 +29,7 @@ from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = 1  # seconds, where the database refuses for the moment
+RETRY_AFTER = 1  # seconds, if the database is unavailable for a moment
 _LONGEST_NAME = 100
 _WHOLE_BODY = "non_field_errors"
 
@@ -52,13 +52,13 @@ _DOMAIN_STATUS: dict[type[AgentError], int] = {
     ServerUnavailable: 503,
 }
 _SENTENCES = {
-    "not_found": "There is nothing here of that name.",
+    "not_found": "Not found.",
     "unsupported_media_type": "Send the body as JSON, with the header Content-Type: application/json.",
 }
 
 
 class TooLarge(drf.APIException):
-    """A body over the limit."""
+    """The body is larger than the limit."""
 
     status_code = 413
     default_detail = "The request body is larger than 1 MiB."
@@ -73,7 +73,7 @@ def error_body(
     param: str | None = None,
     fields: dict[str, list[str]] | None = None,
 ) -> dict[str, Any]:
-    """What is answered with this status."""
+    """Return the body of an error response."""
     error: dict[str, Any] = {
         "message": message,
         "type": _TYPES.get(status, "invalid_request_error"),
@@ -86,7 +86,7 @@ def error_body(
 
 
 def error_response(status: int, message: str, code: str, *, param: str | None = None) -> JsonResponse:
-    """The same as an answer, for code outside of DRF."""
+    """Return an error response for code outside of DRF."""
     return JsonResponse(error_body(status, message, code, param=param), status=status)
 
 
@@ -94,7 +94,7 @@ def error_response(status: int, message: str, code: str, *, param: str | None = 
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Say any error that we know in HTTP. None: we do not, and Django answers 500 through `server_error`."""
+    """Return the response to an exception. None if it is unexpected: Django answers 500 through `server_error`."""
     for kind, answer in _ANSWERS.items():
         if isinstance(error, kind):
             return answer(error)
@@ -124,7 +124,7 @@ def _validation_error(error: drf.ValidationError) -> Response:
 
 
 def _flat(detail: Any, name: str = "") -> Iterator[tuple[str, drf.ErrorDetail]]:
-    """Every sentence with the dotted name of its field; an empty name is the body as a whole."""
+    """Yield each message with the dotted name of its field; an empty name is the whole body."""
     if isinstance(detail, dict):
         for key, inner in detail.items():
             part = "" if key == _WHOLE_BODY else str(key)[:_LONGEST_NAME]
@@ -154,10 +154,10 @@ def _protected(error: ProtectedError) -> Response:
 
 def _storage_error(error: Exception) -> Response:
     metrics.DATABASE_ERRORS.labels("request").inc()
-    logger.error("The database refused a request", exc_info=error)
+    logger.error("The database failed during a request", exc_info=error)
     return _answer(
         503,
-        "The database cannot serve this request right now. Try again.",
+        "The database is unavailable. Try again.",
         StorageUnavailable.code,
         headers={"Retry-After": str(RETRY_AFTER)},
     )
@@ -172,13 +172,13 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     RequestDataTooBig: lambda _: _drf_error(TooLarge()),
     ProtectedError: _protected,
     IntegrityError: lambda _: _answer(
-        409, "It conflicts with something that was saved at the same moment.", Conflict.code
+        409, "It conflicts with a change that was saved at the same time.", Conflict.code
     ),
     **dict.fromkeys(UNAVAILABLE, _storage_error),
 }
 
 
-# Outside DRF: Django's own handlers. People get pages: see `chat_app.pages.errors`, which the URL configuration names.
+# Outside DRF: Django's own handlers. Browsers get pages: see `chat_app.pages.errors`, which the URLs name.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -188,18 +188,18 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(403, "You may not do this.", "permission_denied")
+    return error_response(403, "You do not have permission to do this.", "permission_denied")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(404, f"There is nothing at {request.path[:200]}.", "not_found")
+    return error_response(404, f"Not found: {request.path[:200]}.", "not_found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return error_response(500, "The server failed. The failure was logged.", "server_error")
+    return error_response(500, "Internal server error. It was logged.", "server_error")
 
 
 def speaks_json(request: HttpRequest) -> bool:
-    """Whether the caller is a program, not somebody before a browser."""
+    """Return whether the client is a program and not a browser."""
     preferred = request.get_preferred_type(["application/json", "text/html"])
     return request.path.startswith("/v1") or preferred != "text/html"

@@ -27,7 +27,7 @@ _PAGE = 500
 
 
 def session_events(request: Request, session: Session) -> HttpResponseBase:
-    """The session's events after the cursor: as many as fit a page, or as a stream that goes on for ever."""
+    """Return the session's events after the cursor: one page, or a stream without an end."""
     after = _cursor(request)
     if wants_stream(request):
         return stream(_of_session(session, after, callers.of_drf_request(request)))
@@ -36,7 +36,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
 
 
 def run_events(request: Request, run: Run) -> HttpResponseBase:
-    """The same of one run; its stream ends after the run's last frame."""
+    """Return the events of one run after the cursor. A stream ends after the run's last frame."""
     after = max(_cursor(request), event_log.before_run(run))
     if wants_stream(request):
         caller = callers.of_drf_request(request)
@@ -46,13 +46,13 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
 
 
 def wants_stream(request: Request) -> bool:
-    """Whether the client asks for server-sent events."""
+    """Return whether the client asks for server-sent events."""
     preferred = request.get_preferred_type(["application/json", "text/event-stream"])
     return request.method == "GET" and preferred == "text/event-stream"
 
 
 def _cursor(request: Request) -> int:
-    """What the client has: a browser that reconnects says it in `Last-Event-ID`, others in `after`."""
+    """Return the last event that the client has, from `Last-Event-ID` (a browser that reconnects) or `after`."""
     last = request.headers.get("Last-Event-ID", "")
     if last and wants_stream(request):
         if not (last.isascii() and last.isdecimal() and len(last) < 19):
@@ -62,7 +62,7 @@ def _cursor(request: Request) -> int:
 
 
 def _page(request: Request, rows: list[Row], limit: int, session: Session) -> HttpResponse:
-    """The rows as a list. Frames are JSON text already, and are not parsed again."""
+    """Return a page of rows. Frames are JSON text already and are not parsed again."""
     has_more = len(rows) > limit
     url = None
     if has_more:
@@ -81,7 +81,7 @@ def _page(request: Request, rows: list[Row], limit: int, session: Session) -> Ht
 
 
 async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIterator[bytes]:
-    """Everything after the cursor, for as long as the client listens."""
+    """Yield all events after the cursor until the client disconnects."""
     start = min(max(after, session.pruned_seq), session.last_seq)
     yield PING  # so that the client sees at once that the stream is open
     if start != after:
@@ -91,14 +91,14 @@ async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIter
 
 
 async def _of_run(run: Run, after: int, caller: Caller) -> AsyncIterator[bytes]:
-    """The frames of a run that goes on, up to its last."""
+    """Yield the events of an unfinished run, up to its last."""
     yield PING
     async for events in _batches(event_log.follow_run(run, after), caller):
         yield b"".join(_event(event.seq, event.frame.text) for event in events) or PING
 
 
 async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
-    """What the log holds of a run that has ended: the end may have been pruned, so nobody waits for it."""
+    """Yield what the log has of an ended run. Its end may have been pruned, so do not wait for it."""
     if after < run.session.pruned_seq:
         yield _reset(run.session.pruned_seq)
     while rows := await sync_to_async(event_log.read)(run.session_id, after, _PAGE, run_id=run.pk):
@@ -120,5 +120,5 @@ def _event(seq: int, frame: str) -> bytes:
 
 
 def _reset(after: int) -> bytes:
-    """The frame that says that the log cannot continue the cursor, and from where it does."""
+    """Return the event that says after which number the log continues, if earlier events were pruned."""
     return sse.event(orjson.dumps({"type": "reset", "data": {"after": after}}), name="reset")

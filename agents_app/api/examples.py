@@ -1,4 +1,4 @@
-"""What OpenAPI says of the endpoints that answer in two ways, and first of all of them."""
+"""Describe in OpenAPI the endpoints that return JSON or a stream, and summarize all endpoints."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from agents_app.api.serializers.sessions import EventsSerializer
 
 EVENTS: dict[str, Any] = {
     "parameters": [
-        OpenApiParameter("after", int, description="The newest number that the client has; 0 for all."),
-        OpenApiParameter("limit", int, description="How many events a page of JSON has at most, 1 to 200."),
+        OpenApiParameter("after", int, description="The number of the last event that the client has; 0 for all."),
+        OpenApiParameter("limit", int, description="Events per page of JSON, 1 to 200."),
         OpenApiParameter(
-            "Last-Event-ID", int, OpenApiParameter.HEADER, description="The same as `after`, of a stream."
+            "Last-Event-ID", int, OpenApiParameter.HEADER, description="For a stream, the same as `after`."
         ),
     ],
     "responses": {(200, "application/json"): EventsSerializer, (200, "text/event-stream"): EVENT},
@@ -20,7 +20,7 @@ EVENTS: dict[str, Any] = {
 
 
 def add_summaries(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """A hook of drf-spectacular: what is read first of an operation is the first sentence of its description."""
+    """Set each summary to the first sentence of its description: a hook of drf-spectacular."""
     for path in result["paths"].values():
         for operation in path.values():
             first, dot, _ = operation.get("description", "").partition(". ")

@@ -1,4 +1,4 @@
-"""Starting a run from a request, once for each Idempotency-Key."""
+"""Start a run from a request, once for each Idempotency-Key."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from agents_app.models import Run
 
 LONGEST_KEY = 255
 HEADER = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again is the same run."
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key returns the same run."
 )
 
 
 def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
-    """The run that was asked for; the same key of the same user names the same run.
+    """Start the run, or return the one that this user started with the same key.
 
     Raises:
         Conflict: the key was used for another request.
@@ -33,10 +33,10 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
 
 
 def key_hash(request: Request, scope: str = "") -> str:
-    """What stands for this user's Idempotency-Key, about this thing; empty where none was sent."""
+    """Return a hash of this user's Idempotency-Key within a scope; empty if none was sent."""
     key = request.headers.get("Idempotency-Key", "")
     if len(key) > LONGEST_KEY:
         raise InvalidRequest(f"'Idempotency-Key' must be 1 to {LONGEST_KEY} characters.", param="Idempotency-Key")
-    # From the secret key, so that nobody can take the session of somebody else's key beforehand.
+    # Keyed by SECRET_KEY, so that nobody can create the session of another user's key in advance.
     salt = f"agents_app.idempotency{scope}"
     return key and salted_hmac(salt, f"{request.user.pk}:{key}", algorithm="sha256").hexdigest()

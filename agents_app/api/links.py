@@ -1,4 +1,4 @@
-"""Where to look next."""
+"""Links to a run and what belongs to it."""
 
 from django.urls import reverse
 from rest_framework.request import Request
@@ -8,14 +8,14 @@ from agents_app.models import Run
 
 
 def accepted_response(request: Request, run: Run) -> Response:
-    """202: the run goes on in the background."""
+    """Return 202 with links: the run continues in the background."""
     links = run_links(request, run)
     body = {"run_id": str(run.pk), "session_id": run.session_id, "status": run.status, "links": links}
     return Response(body, status=202, headers={"Location": links["run"]})
 
 
 def run_links(request: Request, run: Run) -> dict[str, str]:
-    """The addresses of a run, whole."""
+    """Return the absolute URLs of a run."""
     paths = {
         "run": reverse("run-detail", args=[run.pk]),
         "steps": reverse("run-steps", args=[run.pk]),

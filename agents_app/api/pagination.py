@@ -20,10 +20,10 @@ LARGEST_SEQ = 2**63 - 1
 
 
 def whole_number(request: Request, name: str, default: int, *, least: int, most: int) -> int:
-    """A number of the query.
+    """Return a number of the query.
 
     Raises:
-        InvalidRequest: it is none, or out of range.
+        InvalidRequest: it is not a number, or out of range.
     """
     text = request.query_params.get(name, "")
     if not text:
@@ -34,14 +34,14 @@ def whole_number(request: Request, name: str, default: int, *, least: int, most:
 
 
 def limit_of(request: Request) -> int:
-    """How many items a page may have."""
+    """Return how many items a page may have."""
     return whole_number(request, "limit", DEFAULT_LIMIT, least=1, most=LARGEST_LIMIT)
 
 
 class ListPagination(BasePagination):
-    """Pages after a key. A view names what it may be ordered by in `ordering_fields`, the default first.
+    """Keyset pagination. A view lists its orderings in `ordering_fields`, the default first.
 
-    Equal values are told apart by the primary key, so that nothing is skipped or doubled between two pages.
+    The primary key breaks ties, so that no row is skipped or repeated between two pages.
     """
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
@@ -76,10 +76,10 @@ class ListPagination(BasePagination):
             parts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
             ordering, value, pk = (str(part) for part in parts)
             if ordering != self.ordering:
-                raise ValueError("made for another ordering")
+                raise ValueError("of another ordering")
             return self.field.to_python(value), model._meta.pk.to_python(pk)
         except (ValueError, TypeError, binascii.Error, ValidationError):
-            raise InvalidRequest("'cursor' is not one that this list gave: use 'next'.", param="cursor") from None
+            raise InvalidRequest("Invalid 'cursor': use the URL in 'next'.", param="cursor") from None
 
     def get_paginated_response(self, data: Any) -> Response:
         url = None
@@ -95,7 +95,7 @@ class ListPagination(BasePagination):
                 "object": {"type": "string", "const": "list"},
                 "data": schema,
                 "has_more": {"type": "boolean"},
-                "next": {"type": ["string", "null"], "format": "uri", "description": "The next page, whole."},
+                "next": {"type": ["string", "null"], "format": "uri", "description": "The URL of the next page."},
             },
         }
 
@@ -103,9 +103,9 @@ class ListPagination(BasePagination):
         limit = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT}
         ordering = {"type": "string", "enum": list(view.ordering_fields), "default": view.ordering_fields[0]}
         return [
-            _query("limit", limit, "How many items a page has at most."),
-            _query("cursor", {"type": "string"}, "Where the page begins; taken from `next`."),
-            _query("ordering", ordering, "What the list is ordered by; `-` turns it around."),
+            _query("limit", limit, "Items per page."),
+            _query("cursor", {"type": "string"}, "Start of the page, from `next`."),
+            _query("ordering", ordering, "Sort order; `-` reverses it."),
         ]
 
 

@@ -1,4 +1,4 @@
-"""What a client sends."""
+"""Parse request bodies."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from agents_app.api.errors import TooLarge
 class JSONBody(BaseParser):
     """JSON in UTF-8, at most DATA_UPLOAD_MAX_MEMORY_SIZE.
 
-    orjson reads strictly: no NaN, no lone surrogates, and too deep nesting is an error instead of a crash.
+    orjson is strict: no NaN, no lone surrogates, and nesting that is too deep is an error instead of a crash.
     """
 
     media_type = "application/json"
@@ -27,10 +27,10 @@ class JSONBody(BaseParser):
 
 
 def read_body(stream) -> bytes:
-    """The whole body, never more than the limit.
+    """Return the whole body, never more than the limit.
 
     Raises:
-        TooLarge: it is longer.
+        TooLarge: the body is longer.
     """
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     body = stream.read(limit + 1)

@@ -1,10 +1,10 @@
-"""Who may do what."""
+"""Permissions of the views."""
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 
 class IsAdministrator(BasePermission):
-    """Only superusers: whoever sets up providers decides where conversations are sent."""
+    """Allow superusers only: providers decide where conversations are sent."""
 
     message = "Only administrators may do this."
 
@@ -13,7 +13,7 @@ class IsAdministrator(BasePermission):
 
 
 class IsAdministratorOrReads(IsAdministrator):
-    """Others only read what is visible to them."""
+    """Allow everybody to read, and superusers to write."""
 
     def has_permission(self, request, view) -> bool:
         return request.method in SAFE_METHODS or super().has_permission(request, view)

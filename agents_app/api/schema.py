@@ -1,4 +1,4 @@
-"""How the API describes itself."""
+"""Describe the API's errors and streams in OpenAPI."""
 
 from http import HTTPStatus
 from typing import Any
@@ -9,29 +9,29 @@ from agents_app.api.permissions import IsAdministrator
 from agents_app.api.serializers.errors import ErrorSerializer
 
 _DESCRIPTIONS = {
-    400: "The request is malformed, or what it asks for makes no sense.",
-    401: "Nobody is signed in, or the token is unknown, expired or revoked.",
-    403: "The caller may not do this, or a page of another site asks for it.",
-    404: "There is no such thing, or it is somebody else's.",
-    409: "It is in use, or in the way of something else.",
+    400: "The request is malformed or a value is invalid.",
+    401: "Not authenticated, or the token is unknown, expired or revoked.",
+    403: "Not permitted for this user, or the Origin is not allowed.",
+    404: "Not found, or not visible to this user.",
+    409: "It is in use or conflicts with another object.",
     413: "The body is larger than 1 MiB.",
     415: "The body is not JSON.",
-    429: "Too much at once, or too much today.",
-    503: "The server cannot do this right now.",
+    429: "A rate limit or quota is exceeded.",
+    503: "The server is temporarily unavailable.",
 }
 _HEADERS = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to sign in."}},
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to authenticate."}},
     429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds.", "required": True}},
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
 
-# Each event of a stream. (3.1 has no words for the stream as a whole.)
+# One event of a stream: OpenAPI 3.1 cannot describe a stream as a whole.
 EVENT = {
     "type": "object",
     "description": "An event of the stream.",
     "required": ["data"],
     "properties": {
-        "id": {"type": "string", "description": "What `Last-Event-ID` takes, where a stream has one."},
+        "id": {"type": "string", "description": "The value for `Last-Event-ID`, if the stream has ids."},
         "event": {"type": "string", "description": "Its type."},
         "data": {"type": "string", "description": "JSON, or `[DONE]`."},
     },
@@ -39,7 +39,7 @@ EVENT = {
 
 
 def errors(method: str, path: str, *, body: bool, public: bool = False, guarded: bool = False) -> dict[str, Any]:
-    """The errors that an operation may answer with. `guarded`: not for everybody who has signed in."""
+    """Return the error responses of an operation. `guarded`: some authenticated users may not call it."""
     possible = {400, 429, 503}
     if not public:
         possible.add(401)
@@ -57,7 +57,7 @@ def _name(status: int) -> str:
 
 
 def add_errors(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Say once how each error looks: a hook of drf-spectacular."""
+    """Add the error responses as components: a hook of drf-spectacular."""
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     result["components"]["responses"] = {
         _name(status): {"description": text, "content": content}
@@ -68,7 +68,7 @@ def add_errors(result: dict[str, Any], generator: Any, request: Any, public: boo
 
 
 class Schema(AutoSchema):
-    """Every operation also says which errors it may answer with."""
+    """Add its error responses to each operation."""
 
     def _get_response_bodies(self, direction="response") -> dict[str, Any]:
         self.resolve_serializer(ErrorSerializer, direction)  # so that it is among the components

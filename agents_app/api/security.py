@@ -1,4 +1,4 @@
-"""Refuse foreign hosts and origins; add the headers that every response has."""
+"""Reject foreign hosts and origins; add the headers that every response has."""
 
 from io import BytesIO
 
@@ -16,7 +16,7 @@ _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
 _CORS_HEADERS = ", ".join(
     ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "OpenAI-Beta", "X-Session-Id"]
     + ["Mcp-Session-Id", "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name"]  # MCP's clients in browsers
-    # What OpenAI's own JavaScript client sends beside.
+    # Sent by OpenAI's JavaScript client.
     + [f"X-Stainless-{what}" for what in ("Arch", "Lang", "OS", "Package-Version", "Retry-Count", "Runtime",
        "Runtime-Version", "Timeout", "Helper-Method")]
 )  # fmt: skip
@@ -29,15 +29,15 @@ _CONTENT_SECURITY_POLICY = (
 
 
 def reject(request: HttpRequest) -> HttpResponse | None:
-    """The answer to those who may not come in; None to all others, whose request is made uniform."""
+    """Return the response to a request that is not allowed. Return None for all others, after normalizing them."""
     try:
         host = request.get_host()
     except DisallowedHost:
-        return error_response(400, "Not a host name of this server: see ALLOWED_HOSTS.", "host_not_allowed")
+        return error_response(400, "Unknown host name: add it to ALLOWED_HOSTS.", "host_not_allowed")
     if request.method not in SAFE_METHODS and not origin_allowed(request.headers.get("Origin"), host):
-        return error_response(403, "Pages of that origin may not do this: see CORS_ALLOWED_ORIGINS.", "foreign_origin")
+        return error_response(403, "This origin is not allowed: add it to CORS_ALLOWED_ORIGINS.", "foreign_origin")
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        return HttpResponse(status=204)  # a browser asks for a page of another site: `add_headers` says who may
+        return HttpResponse(status=204)  # a preflight of another site: `add_headers` says which origins are allowed
     if request.path_info.startswith("/v1/"):
         request.path_info = request.path_info.removesuffix("/")
         request.path = request.path.removesuffix("/")
@@ -45,7 +45,7 @@ def reject(request: HttpRequest) -> HttpResponse | None:
 
 
 def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
-    """Refuse a body that is too long; give a chunked one its length, without which DRF takes it for empty."""
+    """Reject a body that is too long. Set the length of a chunked one: without it, DRF takes the body for empty."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     length = request.META.get("CONTENT_LENGTH") or ""
     size = int(length) if length.isdecimal() else 0
@@ -58,18 +58,18 @@ def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
 
 
 def add_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """The answer with the headers that every answer has, and without a body where none was asked for."""
+    """Add the headers that every response has, and drop the body of a response to HEAD."""
     if request.method == "HEAD" and not response.streaming:
-        # daphne drops only the first 64 KB of it: the rest would be taken for the next answer.
+        # daphne drops only the first 64 KB: a client would take the rest for the next response.
         response.headers.setdefault("Content-Length", str(len(response.content)))
         response.content = b""
-    request_id = context.current().request_id  # but under a server that is not ours
+    request_id = context.current().request_id  # empty under a server that is not ours
     response["x-request-id"] = request_id or context.request_id(request.headers.get("X-Request-Id", ""))
     asgi.name(request)
     response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.path.startswith("/v1/"):
-        response.headers.setdefault("Cache-Control", "no-store")  # it is somebody's own
+        response.headers.setdefault("Cache-Control", "no-store")  # it belongs to one user
     origin = request.headers.get("Origin", "")
     if is_cors_origin(origin):
         response["Access-Control-Allow-Origin"] = origin

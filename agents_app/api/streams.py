@@ -1,4 +1,4 @@
-"""Server-sent events: what every stream of them has in common."""
+"""Streams of server-sent events."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ PING_INTERVAL = 15.0  # seconds
 
 
 def stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
-    """The answer that sends them as they come."""
+    """Return the response that sends the events as they come."""
     return StreamingHttpResponse(
         events,
         content_type="text/event-stream",
@@ -26,9 +26,9 @@ def stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
 
 
 async def give_thread_back() -> None:
-    """Django keeps a thread, with a database connection, for each request until its answer has ended.
+    """Release the request's thread and database connection, which Django keeps until the response has ended.
 
-    A stream that is open for hours needs neither: what it waits for has threads of its own, for all streams together.
+    A stream that is open for hours needs neither: all streams share the threads that read the log.
     """
     context = SyncToAsync.thread_sensitive_context.get(None)
     if context is None:

@@ -1,4 +1,4 @@
-"""A call of a tool as a stream: its progress as it comes, then what it returned."""
+"""Stream a tool call: its progress as it comes, then its result."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,11 +15,11 @@ from agents_app.background import spawn
 from agents_app.exceptions import AgentError
 from agents_app.integrations.mcp_servers import ToolCall
 
-_LARGEST_BACKLOG = 1000  # lines of progress that a slow client may leave unread: what comes then is dropped
+_LARGEST_BACKLOG = 1000  # progress messages that a slow client has not read: later ones are dropped
 
 
 def stream_call(call: ToolCall) -> StreamingHttpResponse:
-    """Make the call; whoever closes the stream cancels it."""
+    """Make the call and return its stream. A client that closes the stream cancels the call."""
     return stream(_events(call))
 
 
@@ -38,7 +38,7 @@ async def _events(call: ToolCall) -> AsyncIterator[bytes]:
 
 
 async def _call(call: ToolCall, events: "asyncio.Queue[bytes | None]") -> None:
-    """Put what happens into the queue, and None when that was all."""
+    """Put the events of the call into the queue, and None at the end."""
 
     def progress(text: str) -> None:
         if events.qsize() < _LARGEST_BACKLOG:

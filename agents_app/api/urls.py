@@ -1,4 +1,4 @@
-"""The addresses of the API. A trailing slash is taken off by the middleware."""
+"""The URLs of the API. The middleware removes a trailing slash."""
 
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter

@@ -111,7 +111,7 @@ def test_an_interval_may_be_a_number(client):
         ({"webhook_url": "https://example.com/hook"}, "webhook_secret", "openssl rand"),
         ({"webhook_url": "https://example.com/hook", "webhook_secret": "short"}, "webhook_secret", "24 to 64 bytes"),
         ({"enabled": "yes"}, "enabled", "valid boolean"),
-        ({"cron": "* * * * *"}, "cron", "no such field"),
+        ({"cron": "* * * * *"}, "cron", "Unknown field"),
     ],
 )
 def test_a_wrong_field_is_named_and_nothing_is_saved(client, changes, param, says):

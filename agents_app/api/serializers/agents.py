@@ -12,11 +12,11 @@ from agents_app.models.agents import validate_builtin_tools
 
 
 class ProviderNameField(serializers.SlugRelatedField):
-    """A provider, by name."""
+    """A provider by name."""
 
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no provider {value!r}.",
-        "invalid": "Give the name of a provider.",
+        "invalid": "Use the name of a provider.",
     }
 
     def to_internal_value(self, data: Any) -> Provider:
@@ -26,10 +26,10 @@ class ProviderNameField(serializers.SlugRelatedField):
 
 
 class ServerNamesField(serializers.ListField):
-    """MCP servers, by their names: one query, however many there are."""
+    """MCP servers by name, in one query."""
 
     default_error_messages: ClassVar = {
-        "not_a_list": "Give a list of the names of MCP servers.",
+        "not_a_list": "Use a list of names of MCP servers.",
         "does_not_exist": "There is no MCP server {name!r}.",
     }
 
@@ -48,10 +48,10 @@ class ServerNamesField(serializers.ListField):
 
 
 class NamesField(serializers.ListField):
-    """Other rows, by a column that is their name."""
+    """Rows by a column that names them."""
 
     default_error_messages: ClassVar = {
-        "not_a_list": "Give a list of names.",
+        "not_a_list": "Use a list of names.",
         "does_not_exist": "There is no {kind} {name!r}.",
     }
 
@@ -71,7 +71,7 @@ class NamesField(serializers.ListField):
 
 
 class ParametersSerializer(StrictModel):
-    """How the model is asked to answer; null leaves a thing to the model."""
+    """Parameters of the model; null is the model's default."""
 
     class Meta:
         model = Agent
@@ -89,31 +89,33 @@ class ParametersSerializer(StrictModel):
 
 
 class AgentSerializer(WithDefault):
-    """A prompt, a model and tools, under a name. Only the name is required."""
+    """A prompt, a model and tools under a name. Only the name is required."""
 
     provider = ProviderNameField(
         slug_field="name",
         queryset=Provider.objects.all(),
         allow_null=True,
         required=False,
-        help_text="Null: the default provider.",
+        help_text="Null for the default provider.",
     )
     parameters = ParametersSerializer(source="*", required=False)
-    mcp_servers = ServerNamesField(max_length=100, help_text="Names of MCP servers; their tools are server__tool.")
+    mcp_servers = ServerNamesField(
+        max_length=100, help_text="Names of MCP servers. Their tools are named server__tool."
+    )
     builtin_tools = serializers.ListField(
         child=Text(max_length=64),
         required=False,
         validators=[validate_builtin_tools],
-        help_text="Names of tools.",
+        help_text="Names of built-in tools.",
     )
-    allowed_tools = Patterns(help_text="Of the tools that it may use; empty: all.")
-    denied_tools = Patterns(help_text="Of tools that it may not use.")
-    approval_required = Patterns(help_text="Of tools that a person must approve before each call.")
+    allowed_tools = Patterns(help_text="Tools that it may use. Leave empty for all.")
+    denied_tools = Patterns(help_text="Tools that it may not use.")
+    approval_required = Patterns(help_text="Tools whose calls a person must approve.")
     allowed_users = NamesField(
-        get_user_model().objects, "username", help_text="Of a restricted agent: users. Told to administrators only."
+        get_user_model().objects, "username", help_text="Users of a restricted agent. Visible to administrators only."
     )
     allowed_groups = NamesField(
-        Group.objects, "name", help_text="Of a restricted agent: groups. Told to administrators only."
+        Group.objects, "name", help_text="Groups of a restricted agent. Visible to administrators only."
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Approvals, as JSON."""
+"""Approvals as JSON."""
 
 from rest_framework import serializers
 
@@ -8,24 +8,28 @@ from agents_app.runs import approvals
 
 
 class ApproveSerializer(Strict):
-    """An answer to a call that waits for a person."""
+    """The answer to a call that waits for approval."""
 
     tool_call_id = Text(
-        max_length=128, required=False, allow_null=True, default=None, help_text="Left out: all that wait in this run."
+        max_length=128,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Leave out for all waiting calls of the run.",
     )
-    approved = Flag(help_text="Whether the call may be made.")
+    approved = Flag(help_text="Whether to make the call.")
     reason = Text(
         max_length=approvals.LONGEST_REASON,
         required=False,
         allow_blank=True,
         default="",
-        help_text="The model reads it.",
+        help_text="A reason for the model.",
     )
     for_run = Flag(default=False, help_text="Do not ask about this tool again in this run.")
 
 
 class ApprovalSerializer(serializers.ModelSerializer):
-    """A call that a person is, or was, asked about."""
+    """A call that needs or needed approval."""
 
     class Meta:
         model = Approval

@@ -4,18 +4,18 @@ from rest_framework import serializers
 
 
 class ErrorDetailSerializer(serializers.Serializer):
-    """What went wrong."""
+    """The details of an error."""
 
-    message = serializers.CharField(help_text="A sentence for people.")
+    message = serializers.CharField(help_text="A human-readable sentence.")
     type = serializers.CharField()
     param = serializers.CharField(allow_null=True, help_text="The field or query parameter at fault.")
-    code = serializers.CharField(help_text="For programs.")
+    code = serializers.CharField(help_text="A machine-readable code.")
     fields = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(child=serializers.CharField()), required=False
     )
 
 
 class ErrorSerializer(serializers.Serializer):
-    """Every error looks like this."""
+    """The body of every error."""
 
     error = ErrorDetailSerializer()

@@ -1,4 +1,4 @@
-"""Serializers that take a body at its word: a number is a number, a text stays as it is, a typo is a 400."""
+"""Serializers that convert nothing: a number is a number, white space stays, an unknown field is a 400."""
 
 import copy
 import math
@@ -19,7 +19,7 @@ _WHOLE = api_settings.NON_FIELD_ERRORS_KEY
 
 
 class Text(serializers.CharField):
-    """A string, with its white space."""
+    """A string with its white space."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, **options})
@@ -58,7 +58,7 @@ class Flag(serializers.BooleanField):
 
 
 class Choice(serializers.ChoiceField):
-    """One of a few strings; the error lists them."""
+    """One of several strings; the error lists them."""
 
     def to_internal_value(self, data: Any) -> str:
         if data == "" and self.allow_blank:
@@ -70,29 +70,29 @@ class Choice(serializers.ChoiceField):
 
 
 class Patterns(serializers.ListField):
-    """Patterns over names of tools."""
+    """Patterns of tool names."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(child=Text(), required=False, validators=[validate_patterns], **options)
 
 
 class Strict(serializers.Serializer):
-    """Refuses fields that it does not know. Fields that it only answers may be sent back, and are ignored."""
+    """Reject unknown fields. Read-only fields may be sent back and are ignored."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             raise ValidationError({"non_field_errors": [ErrorDetail("Expected a JSON object.", code="invalid")]})
         if unknown := [name[:_LONGEST_NAME] for name in data if name not in self.fields]:
             raise ValidationError(
-                {name: [ErrorDetail("There is no such field.", code="unknown_field")] for name in unknown[:_MOST_NAMES]}
+                {name: [ErrorDetail("Unknown field.", code="unknown_field")] for name in unknown[:_MOST_NAMES]}
             )
         return super().to_internal_value(data)
 
 
 class StrictModel(Strict, serializers.ModelSerializer):
-    """The same for a row, which also asks the row's own `clean`. A PUT resets what it leaves out.
+    """A strict serializer of a row, which also calls the row's `clean`. A PUT resets the fields that it leaves out.
 
-    `sticky_fields`: fields that a PUT leaves as they are where it does not name them.
+    `sticky_fields`: fields that such a PUT does not reset.
     """
 
     serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
@@ -109,7 +109,7 @@ class StrictModel(Strict, serializers.ModelSerializer):
         if self.instance is not None and not self.partial:
             attrs = self._defaults() | attrs
         row = copy.copy(self.instance) if self.instance is not None else self._model()
-        for name in attrs.keys() - self._many():  # a row that is not saved has no others
+        for name in attrs.keys() - self._many():  # an unsaved row has no related rows
             setattr(row, name, attrs[name])
         row.clean()
         return attrs
@@ -132,9 +132,9 @@ class StrictModel(Strict, serializers.ModelSerializer):
 
 
 class WithDefault(StrictModel):
-    """A row of which one may be the default: setting `is_default` takes the mark from the other."""
+    """A row that can be the default: setting `is_default` unsets it on the other row."""
 
-    is_default = Flag(required=False, help_text="Setting it takes the mark from the row that has it.")
+    is_default = Flag(required=False, help_text="Setting it unsets it on the row that has it.")
     sticky_fields: ClassVar = {"is_default"}
 
     @transaction.atomic

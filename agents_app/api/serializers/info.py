@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 
 class RootSerializer(serializers.Serializer):
-    """What this server is, and where things are."""
+    """The server and its endpoints."""
 
     name = serializers.CharField()
     version = serializers.CharField()
@@ -13,7 +13,7 @@ class RootSerializer(serializers.Serializer):
 
 
 class InfoSerializer(serializers.Serializer):
-    """What this version can do."""
+    """The capabilities and limits of this version."""
 
     name = serializers.CharField()
     version = serializers.CharField()

@@ -1,4 +1,4 @@
-"""MCP servers, and calls of their tools, as JSON."""
+"""MCP servers and calls of their tools as JSON."""
 
 from base64 import b64encode
 from typing import Any, ClassVar
@@ -12,42 +12,42 @@ from agents_app.models.env_variables import MASK, masked, unmasked
 from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts
 from agents_app.models.validation import validate_headers
 
-LARGEST_DATA = 1024 * 1024  # bytes of an attachment that are answered
+LARGEST_DATA = 1024 * 1024  # bytes of an attachment that are returned
 _SECRETS = ("env", "headers")
-_MASKED = f"Encrypted at rest. Shown are values made of ${{VAR}} alone; others are {MASK!r}, which keeps them if sent."
+_MASKED = f"Encrypted at rest. Values other than ${{VAR}} are shown as {MASK!r}; send that to keep them."
 
 
 class McpServerSerializer(StrictModel):
-    """A server of tools: a command that is started here, or an address."""
+    """A server of tools: a local command or a URL."""
 
     args = serializers.ListField(
         child=Text(allow_blank=True),
         required=False,
         validators=[validate_arguments],
-        help_text="Of stdio: its arguments. ${VAR} and ${VAR:-default} are replaced when it is used, here and below.",
+        help_text="For stdio: its arguments. ${VAR} and ${VAR:-default} are replaced at use, here and below.",
     )
     env = serializers.DictField(
         child=Text(allow_blank=True),
         required=False,
         validators=[validate_environment],
-        help_text=f"Of stdio: its environment, beside PATH, HOME and LANG. {_MASKED}",
+        help_text=f"For stdio: its environment besides PATH, HOME and LANG. {_MASKED}",
     )
     headers = serializers.DictField(
         child=Text(allow_blank=True),
         required=False,
         validators=[validate_headers],
-        help_text=f"Of SSE and streamable HTTP: sent with each request. {_MASKED}",
+        help_text=f"For SSE and streamable HTTP: sent with each request. {_MASKED}",
     )
     tool_timeouts = serializers.DictField(
         child=Number(),
         required=False,
         validators=[validate_timeouts],
-        help_text="Seconds by tool, where it needs its own.",
+        help_text="Seconds by tool, for tools that need their own.",
     )
-    allowed_tools = Patterns(help_text="Of its tools that may be used, by its own names; empty: all.")
-    denied_tools = Patterns(help_text="Of its tools that may not be used, by its own names.")
+    allowed_tools = Patterns(help_text="Tools that may be used, by the server's names. Leave empty for all.")
+    denied_tools = Patterns(help_text="Tools that may not be used, by the server's names.")
     tool_names = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="Its tools, by its own names, as of the last check."
+        child=serializers.CharField(), read_only=True, help_text="Its tools at the last check, by the server's names."
     )
     sticky_fields: ClassVar = set(OUTCOME)
 
@@ -94,16 +94,16 @@ class McpServerSerializer(StrictModel):
 
 
 class ServerCheckSerializer(serializers.Serializer):
-    """What came of trying a server. `message` says what is wrong where `ok` is false."""
+    """The result of checking a server. `message` says what is wrong if `ok` is false."""
 
     ok = serializers.BooleanField()
     message = serializers.CharField()
-    server_name = serializers.CharField(help_text="As the server calls itself; empty where it did not answer.")
+    server_name = serializers.CharField(help_text="The server's own name; empty if it did not answer.")
     server_version = serializers.CharField()
     protocol_version = serializers.CharField()
-    instructions = serializers.CharField(help_text="What the server says on its use.")
+    instructions = serializers.CharField(help_text="The server's instructions for its use.")
     tools = serializers.ListField(
-        child=serializers.CharField(), source="tool_names", help_text="Its tools, by its own names."
+        child=serializers.CharField(), source="tool_names", help_text="Its tools, by the server's names."
     )
     duration_ms = serializers.IntegerField()
 
@@ -111,16 +111,16 @@ class ServerCheckSerializer(serializers.Serializer):
 class ToolSerializer(serializers.Serializer):
     """A tool of a server."""
 
-    name = serializers.CharField(help_text="What agents and their patterns call it: server__tool.")
-    tool = serializers.CharField(source="own_name", help_text="Its own name: what the server calls it.")
+    name = serializers.CharField(help_text="Its name for agents and patterns: server__tool.")
+    tool = serializers.CharField(source="own_name", help_text="Its name on the server.")
     description = serializers.CharField()
-    parameters = serializers.DictField(help_text="JSON Schema of its arguments.")
-    read_only = serializers.BooleanField(help_text="It says that it changes nothing.")  # type: ignore[assignment]
-    idempotent = serializers.BooleanField(help_text="It says that a second call changes nothing more.")
+    parameters = serializers.DictField(help_text="JSON schema of its arguments.")
+    read_only = serializers.BooleanField(help_text="The server says that it changes nothing.")  # type: ignore[assignment]
+    idempotent = serializers.BooleanField(help_text="The server says that a repeated call changes nothing more.")
 
 
 class ToolListSerializer(serializers.Serializer):
-    """All tools of a server."""
+    """The tools of a server."""
 
     object = serializers.ChoiceField(["list"])
     data = ToolSerializer(many=True)  # type: ignore[assignment]
@@ -129,13 +129,15 @@ class ToolListSerializer(serializers.Serializer):
 
 
 class ToolCallSerializer(Strict):
-    """What a tool is called with."""
+    """The request to call a tool."""
 
-    arguments = serializers.DictField(required=False, default=dict, help_text="As the tool's parameters describe them.")
+    arguments = serializers.DictField(
+        required=False, default=dict, help_text="Arguments that match the tool's parameters."
+    )
 
 
 class Base64Field(serializers.CharField):
-    """Bytes, where they are not too many."""
+    """Bytes in base64, left out if they are too many."""
 
     def get_attribute(self, instance: Any) -> Any:
         data: Any = super().get_attribute(instance)
@@ -148,22 +150,22 @@ class Base64Field(serializers.CharField):
 
 
 class AttachmentSerializer(serializers.Serializer):
-    """What a tool returned beside text."""
+    """What a tool returned besides text."""
 
     kind = serializers.ChoiceField(["text", "image", "audio", "resource", "structured"])
     media_type = serializers.CharField()
     size = serializers.SerializerMethodField(help_text="Bytes.")
     name = serializers.CharField(allow_blank=True)
-    data = Base64Field(required=False, help_text="In base64; left out above 1 MiB.")  # type: ignore[assignment]
+    data = Base64Field(required=False, help_text="Base64; left out above 1 MiB.")  # type: ignore[assignment]
 
     def get_size(self, attachment: Any) -> int:
         return len(attachment.data)
 
 
 class OutcomeSerializer(serializers.Serializer):
-    """What a call returned."""
+    """The result of a call."""
 
-    content = serializers.CharField(source="result.content", help_text="What a model would read.")
-    is_error = serializers.BooleanField(source="result.is_error", help_text="Whether the tool says that it failed.")
+    content = serializers.CharField(source="result.content", help_text="The text for the model.")
+    is_error = serializers.BooleanField(source="result.is_error", help_text="Whether the tool reports a failure.")
     attachments = AttachmentSerializer(source="result.attachments", many=True)
     duration_ms = serializers.IntegerField()

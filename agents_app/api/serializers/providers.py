@@ -10,10 +10,10 @@ from agents_app.models.validation import validate_headers
 
 
 class ProviderSerializer(WithDefault):
-    """A server of models. `api_key` is only ever written: left out it is sticky_fields, empty it is removed."""
+    """A server of models. `api_key` is write-only: leave it out to keep the key, or send an empty text to remove it."""
 
-    api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never shown.")
-    has_api_key = serializers.SerializerMethodField(help_text="Whether there is a key, stored or in the environment.")
+    api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never returned.")
+    has_api_key = serializers.SerializerMethodField(help_text="Whether a key is stored or in the environment.")
     headers = serializers.DictField(child=Text(allow_blank=True), required=False, validators=[validate_headers])
     sticky_fields: ClassVar = {"is_default", "api_key"}
 
@@ -39,9 +39,9 @@ class ProviderSerializer(WithDefault):
 
 
 class ProviderCheckSerializer(serializers.Serializer):
-    """What came of trying a provider. `message` says what is wrong where `ok` is false."""
+    """The result of checking a provider. `message` says what is wrong if `ok` is false."""
 
     ok = serializers.BooleanField()
     message = serializers.CharField()
-    models = serializers.ListField(child=serializers.CharField(), help_text="The models that it offers.")
+    models = serializers.ListField(child=serializers.CharField(), help_text="The models that it has.")
     duration_ms = serializers.IntegerField()

@@ -11,47 +11,45 @@ from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 
 
 class StartSerializer(Strict):
-    """What a run is started with."""
+    """The request to start a run."""
 
-    message = Text(max_length=runs.LONGEST_MESSAGE, help_text="What the agent is asked.")
+    message = Text(max_length=runs.LONGEST_MESSAGE, help_text="The message to the agent.")
     session_id = Text(
         required=False,
         validators=[RegexValidator(SESSION_ID, f"It {SESSION_ID_RULE}.")],
-        help_text="The session to continue. Left out: a new one.",
+        help_text="The session to continue. Leave out for a new one.",
     )
-    enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and pieces, or only the answer.")
-    message_id = Text(
-        max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id again is the same run."
-    )
+    enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and deltas, or only the answer.")
+    message_id = Text(max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id returns the same run.")
     if_busy = Choice(
         choices=["enqueue", "reject", "interrupt"],
         default="enqueue",
-        help_text="What to do where a run of the session is going on.",
+        help_text="What to do if the session has an unfinished run.",
     )
 
 
 class AcceptedSerializer(serializers.Serializer):
-    """A run that was accepted, or cancelled, in the background."""
+    """A run that was accepted in the background."""
 
     run_id = serializers.UUIDField()
     session_id = serializers.CharField()
     status = serializers.ChoiceField(Run.Status.choices)
-    links = serializers.DictField(child=serializers.URLField(), help_text="Where to look next.")
+    links = serializers.DictField(child=serializers.URLField(), help_text="URLs of the run.")
 
 
 class RunSerializer(serializers.ModelSerializer):
-    """One prompt answered."""
+    """A run: one prompt and its answer."""
 
     task_id = serializers.UUIDField(allow_null=True, help_text="The task that started it.")
-    result = serializers.SerializerMethodField(help_text="The answer; null while there is none.")
-    error = serializers.SerializerMethodField(help_text="Why it failed; null where it did not.")
+    result = serializers.SerializerMethodField(help_text="The answer; null until there is one.")
+    error = serializers.SerializerMethodField(help_text="Why it failed; null if it did not.")
     usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
-    model = serializers.CharField(help_text="The model that answered; empty until it has.")
+    model = serializers.CharField(help_text="The model that answered; empty until then.")
     cost = serializers.DecimalField(
         max_digits=20,
         decimal_places=COST_PLACES,
         allow_null=True,
-        help_text="US dollars; null until it ended, and where nobody knows the model's price.",
+        help_text="US dollars; null until the run ends, or if the model's price is unknown.",
     )
 
     class Meta:
@@ -86,15 +84,15 @@ class RunSerializer(serializers.ModelSerializer):
 
 
 class StepSerializer(serializers.ModelSerializer):
-    """A step of a run, in the words of the frame `reasoning_step`."""
+    """A step of a run, as in the frame `reasoning_step`."""
 
     step = serializers.IntegerField(source="index")
     type = serializers.ChoiceField(Step.Kind.choices, source="kind")
-    status = serializers.CharField(help_text="'pending' and 'started', of a call that waits or goes on, or 'finished'.")
-    arguments = serializers.DictField(allow_null=True, help_text="Of a tool call; null where they were no object.")
+    status = serializers.CharField(help_text="'pending' or 'started' for a call in progress, else 'finished'.")
+    arguments = serializers.DictField(allow_null=True, help_text="Of a tool call; null if they were not an object.")
     duration_ms = serializers.IntegerField(allow_null=True)
     attachments = serializers.ListField(
-        child=serializers.DictField(), help_text="What the tool returned beside text: `/v1/runs/{id}/artifacts/{id}`."
+        child=serializers.DictField(), help_text="What the tool returned besides text: `/v1/runs/{id}/artifacts/{id}`."
     )
 
     class Meta:

@@ -9,7 +9,7 @@ from agents_app.models import Session
 class SessionSerializer(StrictModel):
     """A conversation. Only its title can be changed."""
 
-    agent_name = serializers.SerializerMethodField(help_text="Who answers where a message names nobody.")
+    agent_name = serializers.SerializerMethodField(help_text="The agent of messages that name none.")
 
     class Meta:
         model = Session
@@ -25,7 +25,7 @@ class FrameSerializer(serializers.Serializer):
 
     type = serializers.CharField()
     seq = serializers.IntegerField()
-    first = serializers.IntegerField(required=False, help_text="Where it covers more than one number.")
+    first = serializers.IntegerField(required=False, help_text="Set if it covers more than one number.")
     run_id = serializers.UUIDField(allow_null=True)
     timestamp = serializers.FloatField(help_text="Seconds since the epoch.")
     data = serializers.DictField()  # type: ignore[assignment]
@@ -37,5 +37,5 @@ class EventsSerializer(serializers.Serializer):
     object = serializers.ChoiceField(["list"])
     data = FrameSerializer(many=True)  # type: ignore[assignment]
     has_more = serializers.BooleanField()
-    next = serializers.URLField(allow_null=True, help_text="The next page, whole.")
-    pruned_seq = serializers.IntegerField(help_text="Events up to this number were deleted for their age.")
+    next = serializers.URLField(allow_null=True, help_text="The URL of the next page.")
+    pruned_seq = serializers.IntegerField(help_text="Events up to this number were pruned.")

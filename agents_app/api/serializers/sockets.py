@@ -10,7 +10,7 @@ class ConnectionSerializer(serializers.Serializer):
     agent_name = serializers.CharField(allow_null=True)
     address = serializers.CharField()
     since = serializers.FloatField(help_text="Seconds since the epoch.")
-    instance = serializers.CharField(help_text="The host and process that holds the socket.")
+    instance = serializers.CharField(help_text="The host and process that serve the socket.")
 
 
 class ConnectionListSerializer(serializers.Serializer):

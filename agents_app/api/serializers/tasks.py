@@ -1,4 +1,4 @@
-"""How tasks are said in JSON: PROTOCOL, section 2."""
+"""Tasks as JSON: docs/protocol.md."""
 
 from typing import Any, ClassVar
 
@@ -12,11 +12,11 @@ from agents_app.schedules import LONGEST_VALUE
 
 
 class AgentNameField(serializers.SlugRelatedField):
-    """An agent that the caller may use, by name."""
+    """An agent that the user may use, by name."""
 
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no enabled agent {value!r}.",
-        "invalid": "Give the name of an agent.",
+        "invalid": "Use the name of an agent.",
     }
 
     def get_queryset(self) -> Any:
@@ -29,11 +29,11 @@ class AgentNameField(serializers.SlugRelatedField):
 
 
 class OwnSessionField(serializers.SlugRelatedField):
-    """A session of the caller, by id."""
+    """A session of the user, by id."""
 
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no session {value!r}.",
-        "invalid": "Give the id of a session.",
+        "invalid": "Use the id of a session.",
     }
 
     def get_queryset(self) -> Any:
@@ -46,7 +46,7 @@ class OwnSessionField(serializers.SlugRelatedField):
 
 
 class ScheduleValueField(Text):
-    """A text; an interval may be given as a number too."""
+    """A text; an interval can be a number too."""
 
     def to_internal_value(self, data: Any) -> str:
         is_number = isinstance(data, int | float) and not isinstance(data, bool)
@@ -54,9 +54,9 @@ class ScheduleValueField(Text):
 
 
 class TaskSerializer(StrictModel):
-    """A prompt for an agent, and when it is given."""
+    """A prompt for an agent and its schedule."""
 
-    agent_name = AgentNameField(source="agent", slug_field="name", help_text="Who.")
+    agent_name = AgentNameField(source="agent", slug_field="name", help_text="The agent that runs it.")
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )
@@ -66,23 +66,23 @@ class TaskSerializer(StrictModel):
         queryset=Session.objects.all(),
         allow_null=True,
         required=False,
-        help_text="Of 'kept': the session. Left out, the first run makes one. To give one means 'kept'.",
+        help_text="The session of mode 'kept', which setting it implies. Leave out to create one in the first run.",
     )
     webhook_secret = Text(
         write_only=True,
         required=False,
         allow_blank=True,
         validators=[validate_webhook_secret],
-        help_text="What the webhook is signed with: whsec_ and 24 to 64 random bytes in base64. Never shown.",
+        help_text="Signs the webhook: whsec_ and 24 to 64 random bytes in base64. Never returned.",
     )
     last_run_at = serializers.DateTimeField(read_only=True, default=None, allow_null=True)
     last_status = serializers.ChoiceField(Run.Status.choices, read_only=True, default=None, allow_null=True)
-    last_result = serializers.SerializerMethodField(help_text="The newest run's answer.")
-    last_error = serializers.SerializerMethodField(help_text="Why the newest run failed.")
+    last_result = serializers.SerializerMethodField(help_text="The answer of the latest run.")
+    last_error = serializers.SerializerMethodField(help_text="Why the latest run failed.")
     total_runs = serializers.IntegerField(read_only=True, default=0)
     successful_runs = serializers.IntegerField(read_only=True, default=0)
     failed_runs = serializers.IntegerField(read_only=True, default=0)
-    skipped_runs = serializers.IntegerField(read_only=True, default=0, help_text="Moments without a run.")
+    skipped_runs = serializers.IntegerField(read_only=True, default=0, help_text="Due moments without a run.")
     sticky_fields: ClassVar = {"owner", "webhook_secret", "kept_session"}
 
     class Meta:
@@ -139,7 +139,7 @@ class TaskSerializer(StrictModel):
 
 
 class SkipSerializer(serializers.ModelSerializer):
-    """Moments at which nothing was run, and why."""
+    """Due moments that were skipped, and why."""
 
     class Meta:
         model = Skip
@@ -148,7 +148,7 @@ class SkipSerializer(serializers.ModelSerializer):
 
 
 class DeliverySerializer(serializers.ModelSerializer):
-    """What became of telling the webhook of a run."""
+    """The delivery of a webhook about a run."""
 
     run_id = serializers.UUIDField()
 
@@ -159,28 +159,28 @@ class DeliverySerializer(serializers.ModelSerializer):
 
 
 class PlannedRunSerializer(serializers.Serializer):
-    """A moment to come, and what will become of it."""
+    """A future due moment and its outcome."""
 
     scheduled_for = serializers.DateTimeField()
-    local_time = serializers.SerializerMethodField(help_text="The same, in the task's zone.")
-    starts_at = serializers.DateTimeField(allow_null=True, help_text="With its jitter, or after the run before.")
+    local_time = serializers.SerializerMethodField(help_text="The same in the task's time zone.")
+    starts_at = serializers.DateTimeField(allow_null=True, help_text="After its jitter or the run before it.")
     outcome = serializers.ChoiceField(["runs", "waits", "skipped"])
     reason = serializers.CharField(help_text="`normal`, `moved_by_daylight_saving`, `overlap` and so on.")
-    message = serializers.CharField(help_text="The same as a sentence.")
+    message = serializers.CharField(help_text="The reason as a sentence.")
 
     def get_local_time(self, planned: Any) -> str:
         return planned.local_time.isoformat()
 
 
 class SimulationSerializer(serializers.Serializer):
-    """What a schedule will do."""
+    """A preview of a schedule."""
 
     object = serializers.ChoiceField(["list"])
     data = PlannedRunSerializer(many=True)  # type: ignore[assignment]
     has_more = serializers.BooleanField()
     next = serializers.CharField(allow_null=True)
-    enabled = serializers.BooleanField(help_text="Where it is false, nothing of this happens.")
-    duration = serializers.FloatField(help_text="Seconds that a run is taken to last: the median of the last ones.")
+    enabled = serializers.BooleanField(help_text="If false, none of this happens.")
+    duration = serializers.FloatField(help_text="Assumed seconds per run: the median of recent runs.")
 
 
 class ScheduleSerializer(Strict):

@@ -9,10 +9,10 @@ LONGEST_DAYS = 3650
 
 
 class TokenSerializer(serializers.ModelSerializer):
-    """A token of one's own, without what it reads."""
+    """A token of the user, without its text."""
 
     id = serializers.UUIDField(source="uid")
-    begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to know it by.")
+    begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to recognize it.")
     created_at = serializers.DateTimeField(source="created")
     expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
 
@@ -23,7 +23,7 @@ class TokenSerializer(serializers.ModelSerializer):
 
 
 class NewTokenSerializer(TokenSerializer):
-    """A token that was made just now: only this answer has it."""
+    """A new token: only this response has its text."""
 
     token = serializers.CharField(help_text="Send it as `Authorization: Bearer TOKEN`. It is never shown again.")
 
@@ -34,11 +34,15 @@ class NewTokenSerializer(TokenSerializer):
 
 
 class MakeTokenSerializer(Strict):
-    """What a token is made with."""
+    """The request to create a token."""
 
     name = Text(max_length=100, help_text="What it is for.")
     expires_in_days = WholeNumber(
-        min_value=1, max_value=LONGEST_DAYS, allow_null=True, default=None, help_text="Null: it does not expire."
+        min_value=1,
+        max_value=LONGEST_DAYS,
+        allow_null=True,
+        default=None,
+        help_text="Null for a token that does not expire.",
     )
 
 

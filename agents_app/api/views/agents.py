@@ -1,4 +1,4 @@
-"""/v1/agents: who answers."""
+"""/v1/agents."""
 
 from typing import Any, cast
 
@@ -22,10 +22,10 @@ from agents_app.models.agents import AgentQuerySet
 
 
 class AgentViewSet(CrudViewSet):
-    """Agents: a prompt, a model and tools, under a name."""
+    """Agents: a prompt, a model and tools under a name."""
 
     queryset = Agent.objects.select_related("provider").prefetch_related(
-        Prefetch("mcp_servers", McpServer.objects.only("name")),  # their secrets need not be decrypted for that
+        Prefetch("mcp_servers", McpServer.objects.only("name")),  # without decrypting their secrets
         "allowed_users",
         "allowed_groups",
     )
@@ -40,7 +40,7 @@ class AgentViewSet(CrudViewSet):
 
     @transaction.atomic
     def perform_destroy(self, agent: Agent) -> None:
-        """Finished runs keep the name of the agent that is gone; unfinished ones need it."""
+        """Delete the agent. Finished runs keep its name; with unfinished runs it is a 409."""
         if agent.runs.unfinished().exists():
             raise InUse(f"The agent {agent.name!r} has unfinished runs: cancel them first.")
         agent.delete()

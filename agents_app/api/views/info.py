@@ -1,4 +1,4 @@
-"""/, /v1/info and /v1/schema: what this server is."""
+"""/, /v1/info and /v1/schema."""
 
 from django.conf import settings
 from django.http import HttpResponseBase, HttpResponseRedirect
@@ -38,14 +38,14 @@ ENDPOINTS = {
 
 
 class PublicView(JSONView):
-    """Answered to everybody: it says nothing that is anybody's."""
+    """A view without authentication: it returns nobody's data."""
 
     authentication_classes = ()
     permission_classes = ()
 
 
 class RootView(PublicView):
-    """The front door: JSON for programs, the chat page for people."""
+    """List the endpoints, or redirect a browser to the chat page."""
 
     @extend_schema(responses=RootSerializer)
     def get(self, request: Request) -> HttpResponseBase:
@@ -62,7 +62,7 @@ class RootView(PublicView):
 
 
 class InfoView(PublicView):
-    """What this version can do."""
+    """Return the capabilities and limits of this version."""
 
     @extend_schema(responses=InfoSerializer)
     def get(self, request: Request) -> Response:
@@ -94,6 +94,6 @@ class InfoView(PublicView):
 
 
 class SchemaView(Limited, SpectacularJSONAPIView):
-    """The API as OpenAPI 3.1, in JSON."""
+    """Return the API as OpenAPI 3.1 in JSON."""
 
     content_negotiation_class = JSONAlways

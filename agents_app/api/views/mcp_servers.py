@@ -1,4 +1,4 @@
-"""/v1/mcp-servers: where tools come from. For administrators only."""
+"""/v1/mcp-servers, for administrators only."""
 
 from asgiref.sync import async_to_sync
 from django.http import HttpResponseBase
@@ -28,7 +28,7 @@ TOOL = OpenApiParameter("tool", str, OpenApiParameter.PATH, description="The too
 
 
 class McpServerViewSet(CrudViewSet):
-    """MCP servers: where tools come from. A secret is only ever written."""
+    """MCP servers: servers of tools. Secrets are write-only."""
 
     queryset = McpServer.objects.all()
     serializer_class = McpServerSerializer
@@ -38,7 +38,7 @@ class McpServerViewSet(CrudViewSet):
     ordering_fields = ("name", "-name", "created_at", "-created_at")
 
     def perform_destroy(self, server: McpServer) -> None:
-        """One that an agent uses is a 409."""
+        """Delete the server. If an agent uses it, it is a 409."""
         if names := server.used_by():
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             raise InUse(f"It is in use by: {', '.join(names[:5])}{more}.")
@@ -47,14 +47,14 @@ class McpServerViewSet(CrudViewSet):
     @extend_schema(request=None, responses={200: ServerCheckSerializer})
     @action(detail=True, methods=["post"])
     def check(self, request: Request, name: str) -> Response:
-        """Try the server and list its tools. One that does not work is an answer with `ok: false`."""
+        """Check the server and list its tools. If it does not work, `ok` is false."""
         [report] = mcp_servers.check([self.get_object()])
         return Response(ServerCheckSerializer(report).data)
 
     @extend_schema(operation_id="mcp_servers_tools_list", responses={200: ToolListSerializer})
     @action(detail=True)
     def tools(self, request: Request, name: str) -> Response:
-        """The tools, as they are now. A server that does not answer is a 503, one that is disabled a 409."""
+        """List the current tools. 503 if the server does not answer, 409 if it is disabled."""
         tools = ToolSerializer(mcp_servers.tools(self.get_object()), many=True)
         return Response({"object": "list", "data": tools.data, "has_more": False, "next": None})
 
@@ -65,10 +65,10 @@ class McpServerViewSet(CrudViewSet):
     )
     @action(detail=True, methods=["post"], url_path="tools/(?P<tool>.+)/call")
     def call_tool(self, request: Request, name: str, tool: str) -> HttpResponseBase:
-        """Call a tool. A client that goes away cancels the call.
+        """Call a tool. A client that disconnects cancels the call.
 
-        As a stream of server-sent events: `progress` with `text`, as often as the tool says something, then `result`
-        with what is answered in JSON otherwise, or `error`.
+        A stream of server-sent events has `progress` with `text` for each progress message of the tool, then `result`
+        with the JSON response, or `error`.
         """
         body = ToolCallSerializer(data=request.data)
         body.is_valid(raise_exception=True)

@@ -1,4 +1,4 @@
-"""/v1/providers: where models are. For administrators only."""
+"""/v1/providers, for administrators only."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ from agents_app.models import Provider
 
 
 class ProviderViewSet(CrudViewSet):
-    """Providers: servers of models. Keys are only ever written."""
+    """Providers: servers of models. Keys are write-only."""
 
     queryset = Provider.objects.all()
     serializer_class = ProviderSerializer
@@ -28,5 +28,5 @@ class ProviderViewSet(CrudViewSet):
     @extend_schema(request=None, responses={200: ProviderCheckSerializer})
     @action(detail=True, methods=["post"])
     def check(self, request: Request, name: str) -> Response:
-        """Try the provider and list its models. One that does not work is an answer with `ok: false`."""
+        """Check the provider and list its models. If it does not work, `ok` is false."""
         return Response(dataclasses.asdict(providers.check(self.get_object())))

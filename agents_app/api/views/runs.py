@@ -1,4 +1,4 @@
-"""/v1/runs: prompts answered, being answered, or waiting to be."""
+"""/v1/runs, with their steps, events, approvals and artifacts."""
 
 import uuid
 from typing import Any
@@ -22,7 +22,7 @@ from agents_app.exceptions import InvalidRequest
 from agents_app.models import Approval, Artifact, Run, Step
 from agents_app.runs import approvals
 
-# What a browser may show: none of these can hold a script.
+# Types that a browser may show, because they cannot contain a script.
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "text/plain"}
 NEWEST_FIRST = ("-created_at", "created_at")
 FILTERS = {
@@ -36,10 +36,10 @@ CHOICES = {"status": Run.Status.values, "trigger": Run.Trigger.values}
 
 
 def filter_runs(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
-    """The runs that the query asks for.
+    """Return the runs that match the query.
 
     Raises:
-        InvalidRequest: a value that no run can have.
+        InvalidRequest: no run can have such a value.
     """
     for name, column in FILTERS.items():
         if value := request.query_params.get(name):
@@ -64,7 +64,7 @@ def _filter(name: str) -> OpenApiParameter:
 
 
 class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    """Runs: one prompt each."""
+    """Runs: one prompt and its answer each."""
 
     queryset = Run.objects.all()
     serializer_class = RunSerializer
@@ -84,7 +84,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     @extend_schema(request=None, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: Any) -> Response:
-        """Stop the run: a queued one has ended with this answer, a running one ends in a moment."""
+        """Cancel the run. A queued run has ended with this response, a running one ends soon after."""
         run = self.get_object()
         runs.cancel(run, by=request.user.get_username())
         run.refresh_from_db()
@@ -93,7 +93,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     @extend_schema(request=ApproveSerializer, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, pk: Any) -> Response:
-        """Approve or deny a call that waits for a person; all of the run's where none is named."""
+        """Approve or deny a waiting call, or all waiting calls of the run if none is named."""
         body = ApproveSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         run = self.get_object()
@@ -104,12 +104,12 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     @extend_schema(**EVENTS)
     @action(detail=True)
     def events(self, request: Request, pk: Any):
-        """The run's frames: a page of JSON, or a stream of server-sent events that ends with the run."""
+        """Return the run's events: a page of JSON, or a stream that ends with the run."""
         return event_pages.run_events(request, self.get_object())
 
 
 class RunStepsView(JSONView, ListAPIView):
-    """The steps of a run, in order."""
+    """List the steps of a run in order."""
 
     queryset = Step.objects.all()
     serializer_class = StepSerializer
@@ -121,7 +121,7 @@ class RunStepsView(JSONView, ListAPIView):
 
 
 class RunApprovalsView(JSONView, ListAPIView):
-    """The calls of a run that a person is, or was, asked about."""
+    """List the calls of a run that need or needed approval."""
 
     queryset = Approval.objects.all()
     serializer_class = ApprovalSerializer
@@ -133,11 +133,11 @@ class RunApprovalsView(JSONView, ListAPIView):
 
 
 class ArtifactView(JSONView):
-    """What a tool of a run returned beside text: the bytes."""
+    """What a tool of a run returned besides text."""
 
     @extend_schema(responses={(200, "application/octet-stream"): bytes})
     def get(self, request: Request, pk: Any, artifact: Any) -> HttpResponse:
-        """The bytes, always as a download: nobody knows what a tool's server has put into them."""
+        """Return the bytes, as a download unless their type is harmless: they come from a tool's server."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=pk)
         row = get_object_or_404(Artifact, pk=artifact, run=run)
         harmless = row.media_type in _SHOWN

@@ -1,4 +1,4 @@
-"""/v1/sessions: conversations, and their logs."""
+"""/v1/sessions: conversations and their logs."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class SessionViewSet(
     mixins.DestroyModelMixin,
     viewsets.GenericViewSet,
 ):
-    """Sessions: conversations with their logs. The first message to a new id makes one."""
+    """Sessions: conversations with their logs. The first message to a new id creates one."""
 
     queryset = Session.objects.all()
     serializer_class = SessionSerializer
@@ -40,7 +40,7 @@ class SessionViewSet(
 
     @transaction.atomic
     def perform_destroy(self, session: Session) -> None:
-        """With its runs and its log. An unfinished run is a 409: cancel it first."""
+        """Delete the session with its runs and its log. With an unfinished run it is a 409."""
         if session.runs.unfinished().exists():
             raise InUse("The session has an unfinished run: cancel it first.")
         session.delete()
@@ -48,12 +48,12 @@ class SessionViewSet(
     @extend_schema(**EVENTS)
     @action(detail=True)
     def events(self, request: Request, pk: str):
-        """The session's log: a page of JSON, or a stream of server-sent events that stays open."""
+        """Return the session's events: a page of JSON, or a stream that stays open."""
         return event_pages.session_events(request, self.get_object())
 
 
 class SessionRunsView(JSONView, ListAPIView):
-    """The runs of a session, oldest first."""
+    """List the runs of a session, oldest first."""
 
     queryset = Run.objects.all()
     serializer_class = RunSerializer

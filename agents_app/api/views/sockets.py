@@ -12,7 +12,7 @@ from agents_app.live import sockets
 
 
 class ConnectionsView(JSONView):
-    """Who is connected, to any instance."""
+    """List the sockets of all instances."""
 
     permission_classes = (IsAdministrator,)
 
@@ -23,7 +23,7 @@ class ConnectionsView(JSONView):
 
 
 class BroadcastView(JSONView):
-    """A notice to the sockets of all instances."""
+    """Send a notice to the sockets of all instances."""
 
     permission_classes = (IsAdministrator,)
 

@@ -1,4 +1,4 @@
-"""/v1/tasks: what is to be done, and when."""
+"""/v1/tasks, with their runs, skips and deliveries."""
 
 import datetime
 import hashlib
@@ -38,7 +38,7 @@ _FLAGS = {"true": True, "false": False}
 
 
 class TaskViewSet(CrudViewSet):
-    """Tasks: a prompt for an agent, and when it is given."""
+    """Tasks: a prompt for an agent and its schedule."""
 
     queryset = ScheduledTask.objects.all()
     serializer_class = TaskSerializer
@@ -64,7 +64,7 @@ class TaskViewSet(CrudViewSet):
     @extend_schema(
         parameters=[
             OpenApiParameter("agent", str, description="Only tasks of this agent."),
-            OpenApiParameter("enabled", bool, description="Only tasks that are enabled, or that are not."),
+            OpenApiParameter("enabled", bool, description="Only enabled or only disabled tasks."),
         ]
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -73,7 +73,7 @@ class TaskViewSet(CrudViewSet):
     @extend_schema(parameters=[idempotency.HEADER])
     @write_transaction()
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Make a task. The same Idempotency-Key again is the same task."""
+        """Create a task. The same Idempotency-Key returns the same task."""
         key = idempotency.key_hash(request, ".tasks")
         fingerprint = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
         task = self.get_queryset().filter(creation_key=key).first() if key else None
@@ -92,19 +92,19 @@ class TaskViewSet(CrudViewSet):
 
     @write_transaction()
     def perform_destroy(self, task: ScheduledTask) -> None:
-        """Nothing more is started. Runs that go on end as they would, and stay."""
+        """Delete the task. Its runs continue and are kept."""
         ScheduledTask.objects.select_for_update().get(pk=task.pk).delete()
 
     @extend_schema(request=None, responses={200: TaskSerializer})
     @action(detail=True, methods=["post"])
     def enable(self, request: Request, pk: Any) -> Response:
-        """Have it due from now on. What was due while it was disabled is not made up for."""
+        """Enable the task from now on. Moments missed while it was disabled are not made up for."""
         return self._set_enabled(request, enabled=True)
 
     @extend_schema(request=None, responses={200: TaskSerializer})
     @action(detail=True, methods=["post"])
     def disable(self, request: Request, pk: Any) -> Response:
-        """Start nothing more. A run that goes on ends as it would."""
+        """Disable the task. A run in progress continues."""
         return self._set_enabled(request, enabled=False)
 
     @write_transaction()
@@ -117,7 +117,7 @@ class TaskViewSet(CrudViewSet):
     @extend_schema(request=None, responses={202: AcceptedSerializer}, parameters=[idempotency.HEADER])
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: Any) -> Response:
-        """Run it once more, now, whatever its schedule says. A disabled task can be run too."""
+        """Run the task now, regardless of its schedule. A disabled task can be run too."""
         task = self.get_object()
         key = idempotency.key_hash(request, f".task.{task.pk}")
         once = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} if key else {}
@@ -126,15 +126,15 @@ class TaskViewSet(CrudViewSet):
     @extend_schema(
         responses=SimulationSerializer,
         parameters=[
-            OpenApiParameter("count", int, description=f"How many moments at most, 1 to {LARGEST_COUNT}."),
-            OpenApiParameter("from", datetime.datetime, description="After this moment. Left out: now."),
-            OpenApiParameter("to", datetime.datetime, description="Up to this moment."),
-            OpenApiParameter("duration", int, description="Seconds that a run is taken to last."),
+            OpenApiParameter("count", int, description=f"Number of moments, 1 to {LARGEST_COUNT}."),
+            OpenApiParameter("from", datetime.datetime, description="Only after this moment. Leave out for now."),
+            OpenApiParameter("to", datetime.datetime, description="Only up to this moment."),
+            OpenApiParameter("duration", int, description="Assumed seconds per run."),
         ],
     )
     @action(detail=True)
     def simulate(self, request: Request, pk: Any) -> Response:
-        """Say what the schedule will do: the next moments, each with what becomes of it and why."""
+        """Preview the schedule: the next due moments, each with its outcome and reason."""
         task = self.get_object()
         count = whole_number(request, "count", 10, least=1, most=LARGEST_COUNT)
         seconds = whole_number(request, "duration", 0, least=0, most=30 * 86_400)
@@ -146,7 +146,7 @@ class TaskViewSet(CrudViewSet):
     @extend_schema(request=ScheduleSerializer, responses={200: SimulationSerializer})
     @action(detail=False, methods=["post"], url_path="simulate")
     def preview(self, request: Request) -> Response:
-        """The same of a schedule that is not saved."""
+        """Preview a schedule that is not saved."""
         body = ScheduleSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         schedule = dict(body.validated_data)
@@ -166,7 +166,7 @@ def _moment(request: Request, name: str) -> datetime.datetime | None:
         moment = datetime.datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except (ValueError, OverflowError):
-        text = f"'{name}' must be a moment such as 2026-12-01T09:00:00Z (a '+' in an address is written %2B)."
+        text = f"'{name}' must be a time such as 2026-12-01T09:00:00Z (write '+' as %2B in a URL)."
         raise InvalidRequest(text, param=name) from None
 
 
@@ -184,7 +184,7 @@ def _planned_runs(task: ScheduledTask, duration: datetime.timedelta, **options: 
 
 
 class _OfTaskView(JSONView, ListAPIView):
-    """What belongs to one task, newest first."""
+    """List what belongs to one task, newest first."""
 
     def get_queryset(self) -> QuerySet[Any]:
         task = get_object_or_404(ScheduledTask.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
@@ -192,7 +192,7 @@ class _OfTaskView(JSONView, ListAPIView):
 
 
 class TaskRunsView(_OfTaskView):
-    """The runs of a task."""
+    """List the runs of a task."""
 
     queryset = Run.objects.all()
     serializer_class = RunSerializer
@@ -200,7 +200,7 @@ class TaskRunsView(_OfTaskView):
 
 
 class TaskSkipsView(_OfTaskView):
-    """The moments of a task at which nothing was run, and why."""
+    """List the due moments of a task that were skipped, and why."""
 
     queryset = Skip.objects.all()
     serializer_class = SkipSerializer
@@ -208,7 +208,7 @@ class TaskSkipsView(_OfTaskView):
 
 
 class TaskDeliveriesView(_OfTaskView):
-    """What the webhook of a task was told, or is to be told."""
+    """List the deliveries of the webhook of a task."""
 
     queryset = Delivery.objects.all()
     serializer_class = DeliverySerializer

@@ -1,4 +1,4 @@
-"""/v1/tokens and /v1/ws-tickets: what one's programs and pages prove themselves with."""
+"""/v1/tokens and /v1/ws-tickets: credentials of programs and pages."""
 
 import datetime
 from typing import Any, cast
@@ -19,7 +19,7 @@ MOST_TOKENS = 100  # of one user
 
 
 class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    """One's own API tokens."""
+    """The user's own API tokens."""
 
     queryset = ApiToken.objects.all()
     serializer_class = TokenSerializer
@@ -33,7 +33,7 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
 
     @extend_schema(request=MakeTokenSerializer, responses={201: NewTokenSerializer})
     def create(self, request: Request) -> Response:
-        """Make a token. It is in this answer, and nowhere else ever. One made with a token ends with that at last."""
+        """Create a token. Only this response contains it. It expires no later than a token that created it."""
         body = MakeTokenSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         if self.get_queryset().count() >= MOST_TOKENS:
@@ -47,18 +47,18 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: Any) -> Response:
-        """Revoke the token: requests with it are refused at once, sockets and streams end within seconds."""
+        """Revoke the token. Requests with it fail at once, sockets and streams end within seconds."""
         self.get_object().delete()
         return Response(status=204)
 
 
 def _token_of(request: Request) -> ApiToken | None:
-    """The token that the request came with."""
+    """Return the token of the request."""
     return cast("ApiToken | None", request.auth)
 
 
 def _shorter(lifetime: datetime.timedelta | None, token: ApiToken | None) -> datetime.timedelta | None:
-    """A token that ends must not get a successor that does not."""
+    """Return the shorter lifetime: a token that expires must not create one that outlives it."""
     if token is None or token.expiry is None:
         return lifetime
     rest = token.expiry - timezone.now()
@@ -70,6 +70,6 @@ class TicketView(JSONView):
 
     @extend_schema(request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
-        """A ticket for one socket: good once, for a minute, on any instance."""
+        """Create a ticket for one socket: valid once, for a minute, on any instance."""
         text = Ticket.objects.issue(request.user, _token_of(request))
         return Response({"ticket": text, "expires_in": TICKET_SECONDS}, status=201)

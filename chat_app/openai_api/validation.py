@@ -93,7 +93,7 @@ def one_of(values: Iterable[str], *, code: str = INVALID) -> BeforeValidator:
 
 def _explain(error: ErrorDetails) -> tuple[str, str]:
     """Return the code and the sentence of an error. Null is the same as a field that is left out."""
-    kind, location = error["type"], error["loc"]
+    kind, location = error["type"], _without_tags(error["loc"])
     if error["input"] is None and location and isinstance(location[-1], str):
         return _SENTENCES["missing"]
     if kind.startswith(_OURS):
@@ -107,16 +107,18 @@ def _whole(context: dict[str, Any]) -> dict[str, Any]:
     return {name: int(value) if isinstance(value, float) else value for name, value in context.items()}
 
 
+def _without_tags(location: tuple[int | str, ...]) -> list[int | str]:
+    """Return the location without the members of unions, which are tagged <like this>."""
+    return [part for part in location if isinstance(part, int) or not part.startswith("<")]
+
+
 def _path(location: tuple[int | str, ...]) -> str:
-    """Return a location as a path. Members of unions are tagged <like this>; a key is reported as its object."""
+    """Return the location as a path. A key is reported as its object, `stop` always as a whole."""
     if location[-1:] == ("[key]",):
         location = location[:-2]
-    if location[:1] == ("stop",):  # one string or several: reported as a whole
+    if location[:1] == ("stop",):
         location = location[:1]
     path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not part.startswith("<"):
-            path += f".{part[:_LONGEST_NAME]}"
+    for part in _without_tags(location):
+        path += f"[{part}]" if isinstance(part, int) else f".{part[:_LONGEST_NAME]}"
     return path.lstrip(".") or "body"

@@ -1,8 +1,9 @@
 """Runs, from the request to the end: start, cancel, approve and price them."""
 
 from agents_app.runs.cancelling import cancel, cancel_children, close_approvals
+from agents_app.runs.messages import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, validate_message
 from agents_app.runs.queueing import enqueue_next
-from agents_app.runs.starting import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, Due, Started, start
+from agents_app.runs.starting import Due, Started, start
 
 __all__ = [
     "LONGEST_MESSAGE",
@@ -14,4 +15,5 @@ __all__ = [
     "close_approvals",
     "enqueue_next",
     "start",
+    "validate_message",
 ]

@@ -17,10 +17,8 @@ from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import context, metrics
 from agents_app.runs.cancelling import cancel
+from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
 from agents_app.runs.queueing import enqueue_next
-
-LONGEST_MESSAGE = 100_000
-LONGEST_MESSAGE_ID = 128
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
 
@@ -68,7 +66,8 @@ def start(
         InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
-    _check(message, message_id, session_id)
+    validate_message(message)
+    _check_ids(message_id, session_id)
     with storage_errors(), write_transaction():
         session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
         if message_id and (known := session.runs.filter(message_id=message_id).first()):
@@ -94,13 +93,7 @@ def start(
         return Started(run, created=True)
 
 
-def _check(message: str, message_id: str | None, session_id: str | None) -> None:
-    if not message.strip():
-        raise InvalidRequest("'message' must not be empty.", param="message")
-    if len(message) > LONGEST_MESSAGE:
-        raise InvalidRequest(f"'message' is longer than {LONGEST_MESSAGE:,} characters.", param="message")
-    if "\x00" in message:
-        raise InvalidRequest("'message' must not contain NUL characters.", param="message")
+def _check_ids(message_id: str | None, session_id: str | None) -> None:
     if message_id and (len(message_id) > LONGEST_MESSAGE_ID or "\x00" in message_id):
         raise InvalidRequest(f"'message_id' is longer than {LONGEST_MESSAGE_ID} characters.", param="message_id")
     if session_id is not None and not re.match(SESSION_ID, session_id):

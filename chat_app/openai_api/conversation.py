@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from agents_app import runs
+from agents_app.exceptions import InvalidRequest
 from agents_app.models.overrides import EarlierMessage, MadeCall
+from agents_app.runs.messages import TOO_LONG as MESSAGE_TOO_LONG
+from agents_app.runs.messages import validate_message
 from chat_app.openai_api.requests import (
     AnyChatMessage,
     ChatAssistantMessage,
@@ -17,7 +19,7 @@ from chat_app.openai_api.requests import (
     InputItem,
     MessageItem,
 )
-from chat_app.openai_api.validation import MISSING, TOO_LONG, refuse
+from chat_app.openai_api.validation import INVALID, MISSING, TOO_LONG, refuse
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -62,11 +64,11 @@ class Conversation:
         if not self.messages or self.messages[-1]["role"] != "user":
             refuse(path, "must end with a message of the user: an agent's tools run on the server.")
         text = self.messages.pop()["content"]
-        if not text.strip():
-            refuse(self._last, "must not be empty.")
-        if len(text) > runs.LONGEST_MESSAGE:
-            refuse(self._last, f"is longer than {runs.LONGEST_MESSAGE:,} characters.", TOO_LONG)
-        return text
+        try:
+            return validate_message(text, param=self._last)
+        except InvalidRequest as error:
+            code = TOO_LONG if error.code == MESSAGE_TOO_LONG else INVALID
+            raise InvalidRequest(str(error), param=error.param, code=code) from None
 
     def _require_results(self, path: str) -> None:
         if self._pending:

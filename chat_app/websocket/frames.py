@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from agents_app.exceptions import AgentError, InvalidMessage, InvalidRequest, RateLimited
-from agents_app.runs import LONGEST_MESSAGE, LONGEST_MESSAGE_ID
+from agents_app.runs import LONGEST_MESSAGE_ID
 from agents_app.runs.approvals import LONGEST_REASON
 
 _LARGEST_SEQ = 2**63 - 1
@@ -91,9 +91,9 @@ def parse(text: str) -> ClientFrame:
 
 
 def _chat(payload: dict[str, Any]) -> Chat:
-    message = _text(payload, "message", longest=LONGEST_MESSAGE)
-    if message is None or not message.strip():
-        raise InvalidMessage(f"'message' must be a text of 1 to {LONGEST_MESSAGE:,} characters.", param="message")
+    message = payload.get("message")
+    if not isinstance(message, str):
+        raise InvalidMessage("'message' must be a string.", param="message")
     if_busy = payload.get("if_busy", "enqueue")
     if if_busy not in ("enqueue", "reject", "interrupt"):
         raise InvalidMessage("'if_busy' must be 'enqueue', 'reject' or 'interrupt'.", param="if_busy")

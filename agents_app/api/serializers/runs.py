@@ -1,19 +1,40 @@
 """Runs and their steps as JSON."""
 
+from typing import Any
+
 from django.core.validators import RegexValidator
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
 from agents_app import runs
 from agents_app.api.serializers.fields import Choice, Flag, Strict, Text
+from agents_app.exceptions import InvalidRequest
 from agents_app.models import Run, Step
 from agents_app.models.runs import COST_PLACES
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 
 
+@extend_schema_field({"type": "string", "maxLength": runs.LONGEST_MESSAGE})
+class Message(Text):
+    """A message that a run can start with."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_blank=True)
+        self.validators = [_validate_message]
+
+
+def _validate_message(text: str) -> None:
+    try:
+        runs.validate_message(text)
+    except InvalidRequest as error:
+        raise ValidationError(str(error), code="invalid") from None
+
+
 class StartSerializer(Strict):
     """The request to start a run."""
 
-    message = Text(max_length=runs.LONGEST_MESSAGE, help_text="The message to the agent.")
+    message = Message(help_text="The message to the agent.")
     session_id = Text(
         required=False,
         validators=[RegexValidator(SESSION_ID, f"It {SESSION_ID_RULE}.")],

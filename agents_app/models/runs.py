@@ -10,6 +10,11 @@ from agents_app.models.agents import Agent
 from agents_app.models.overrides import Overrides, OverridesField
 from agents_app.models.sessions import Session
 
+# A run waits until every run before it in its session has ended. The condition on `run` of statements by hand;
+# `RunQuerySet.waiting_for_a_worker` is the same for the ORM.
+FIRST_IN_SESSION = """NOT EXISTS (
+    SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
+        AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))"""
 COST_PLACES = 10  # decimals of a US dollar: a token may cost a ten-millionth
 
 
@@ -22,7 +27,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(status__in=Run.UNFINISHED)
 
     def waiting_for_a_worker(self) -> "RunQuerySet":
-        """The queued ones that are first in their session: what waits behind a run of its own does not count."""
+        """Return the queued runs that are first in their session: the others wait for their session, not a worker."""
         ahead = Run.objects.unfinished().filter(
             session=models.OuterRef("session"), number__lt=models.OuterRef("number")
         )

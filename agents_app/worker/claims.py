@@ -20,6 +20,7 @@ from agents_app.event_log.recording import uuid_value
 from agents_app.event_log.vocabulary import EventType
 from agents_app.models import Agent, Event, Provider, Run
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
+from agents_app.models.runs import FIRST_IN_SESSION
 from agents_app.runs import pricing
 from agents_app.runs.frames import start_data
 from agents_app.runs.pricing import Tariff
@@ -48,16 +49,14 @@ class Claim:
 
 
 # One statement and by hand, because it is on the way of every run: through the ORM it took 5 ms to put together.
-# Runs of a session go in order, so whatever is unfinished before a run keeps it waiting.
-_CLAIM = """
+_CLAIM = f"""
 UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attempt + 1, worker = %(worker)s,
     lease_until = %(until)s, started_at = COALESCE(started_at, %(now)s)
 WHERE id IN (
     SELECT run.id FROM agents_app_run AS run
-    WHERE (run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s)) {others} AND NOT EXISTS (
-        SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
-            AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))
-    ORDER BY run.created_at, run.number LIMIT %(limit)s {locked})
+    WHERE (run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s)) {{others}}
+        AND {FIRST_IN_SESSION}
+    ORDER BY run.created_at, run.number LIMIT %(limit)s {{locked}})
 RETURNING id
 """
 # SQLite has one writer. On PostgreSQL, what another worker is just taking is passed over.

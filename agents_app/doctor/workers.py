@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
-from agents_app import queue as run_queue
 from agents_app import scheduler as task_scheduler
 from agents_app.doctor.findings import Finding, broken, ok, plural, warning
 from agents_app.models import Agent, Delivery, Run, ScheduledTask
+from agents_app.queue import run_queue
 
 _LATE, _STUCK = 10.0, 60.0  # seconds
 _START_WORKERS = "Start `manage.py worker`."
@@ -20,7 +20,7 @@ def workers() -> Iterator[Finding]:
     """Check that a worker is alive. Embedded, the readiness of the server covers it."""
     if settings.EMBEDDED:
         return
-    if seen := run_queue.workers_seen():
+    if seen := run_queue.workers_alive():
         yield ok("workers", f"{plural(seen, 'worker')} sent a heartbeat in the last seconds.")
     else:
         yield broken("workers", "None has sent a heartbeat lately: no run is executed.", _START_WORKERS)

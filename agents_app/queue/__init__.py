@@ -1,14 +1,24 @@
-"""How a run reaches a worker. It hands over ids: it knows no worker, the worker registers itself.
+"""How a run reaches a worker.
 
-Two engines with the same functions: `inprocess`, where the worker lives on the event loop of the process that serves,
-and `queue`, where Procrastinate carries ids through PostgreSQL to worker processes.
+Two queues with the same methods: `InProcessQueue`, whose worker lives on the event loop of the process that serves,
+and `PostgresQueue`, where Procrastinate carries ids through PostgreSQL to worker processes.
 """
 
 from django.conf import settings
 
-if settings.EMBEDDED:
-    from agents_app.queue.inprocess import cancel, draining, enqueue, register, set_draining, workers_seen
-else:
-    from agents_app.queue.postgres import cancel, draining, enqueue, register, set_draining, workers_seen
+from agents_app.queue.protocols import Queue, Receiver
 
-__all__ = ["cancel", "draining", "enqueue", "register", "set_draining", "workers_seen"]
+__all__ = ["Queue", "Receiver", "run_queue"]
+
+
+def _queue() -> Queue:
+    if settings.EMBEDDED:
+        from agents_app.queue.inprocess import InProcessQueue
+
+        return InProcessQueue()
+    from agents_app.queue.postgres import queue  # needs the driver of PostgreSQL
+
+    return queue
+
+
+run_queue: Queue = _queue()  # now, so that the first run does not wait for imports

@@ -1,59 +1,55 @@
-"""The embedded engine: a nudge to the worker in this process, after the transaction that wrote the run.
+"""The embedded queue: wakes the worker in this process after the transaction that wrote the run.
 
-The rows are the queue. A nudge that gets lost (a process without a worker) costs the worker's next look at them.
+The rows are the queue. A wake-up that gets lost (a process without a worker) costs the worker's next poll.
 """
 
 import asyncio
 import contextvars
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from django.db import transaction
 
-from agents_app.queue.receiver import Receiver
+from agents_app.queue.protocols import Receiver
 
 
-@dataclass(slots=True)
-class _Registered:
+@dataclass(frozen=True, slots=True)
+class _Registration:
     receiver: Receiver
     loop: asyncio.AbstractEventLoop
 
 
-_registered: _Registered | None = None
+class InProcessQueue:
+    """See `protocols.Queue`."""
 
+    def __init__(self) -> None:
+        self._registration: _Registration | None = None
+        self._draining = False
 
-def register(receiver: Receiver | None) -> None:
-    """Let the worker of the running event loop know of runs; None takes it away."""
-    global _registered
-    _registered = _Registered(receiver, asyncio.get_running_loop()) if receiver else None
+    def register(self, receiver: Receiver | None) -> None:
+        self._registration = _Registration(receiver, asyncio.get_running_loop()) if receiver else None
 
+    def enqueue(self, run_id: uuid.UUID) -> None:
+        transaction.on_commit(lambda: self._call(lambda receiver: receiver.wake()))
 
-def set_draining() -> None:
-    """Nothing to do here: the worker in this process knows."""
+    def cancel(self, run_id: uuid.UUID) -> None:
+        transaction.on_commit(lambda: self._call(lambda receiver: receiver.abort(run_id)))
 
+    def workers_alive(self) -> int:
+        return 0 if self._alive() is None else 1
 
-def workers_seen() -> int:
-    """How many workers are alive."""
-    return 0 if _registered is None or _registered.loop.is_closed() else 1
+    def set_draining(self) -> None:
+        self._draining = True
 
+    def is_draining(self) -> bool:
+        return self._draining or (self._registration is not None and self._registration.receiver.draining)
 
-def draining() -> bool:
-    """Whether this process is about to stop."""
-    return _registered is not None and _registered.receiver.draining
+    def _alive(self) -> _Registration | None:
+        registration = self._registration
+        return None if registration is None or registration.loop.is_closed() else registration
 
-
-def enqueue(run_id: uuid.UUID) -> None:
-    """Hand the run over once the caller's transaction is committed."""
-    transaction.on_commit(partial(_tell, "wake"))
-
-
-def cancel(run_id: uuid.UUID) -> None:
-    """Have the run stopped once the caller's transaction is committed."""
-    transaction.on_commit(partial(_tell, "abort", run_id))
-
-
-def _tell(what: str, *arguments: object) -> None:
-    if _registered is not None and not _registered.loop.is_closed():
-        call = getattr(_registered.receiver, what)
-        _registered.loop.call_soon_threadsafe(call, *arguments, context=contextvars.Context())
+    def _call(self, action: Callable[[Receiver], None]) -> None:
+        """Call the worker on its own event loop: the caller may be in a thread."""
+        if registration := self._alive():
+            registration.loop.call_soon_threadsafe(action, registration.receiver, context=contextvars.Context())

@@ -1,7 +1,7 @@
-"""The distributed engine: Procrastinate, on PostgreSQL.
+"""The distributed queue: Procrastinate, on PostgreSQL.
 
-A job carries a run's id to some worker, in the transaction that writes the run. Whether the worker may have the run
-is decided by the run's own row: Procrastinate does not check who finishes or retries a job.
+A job carries a run's id to some worker, in the transaction that writes the run. The run's own row decides whether
+the worker may claim it: Procrastinate does not check who finishes or retries a job.
 """
 
 import asyncio
@@ -22,103 +22,99 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.worker import Worker as JobWorker
 from psycopg_pool import AsyncConnectionPool
 
+from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
-from agents_app.queue.receiver import Receiver
+from agents_app.models.runs import FIRST_IN_SESSION
+from agents_app.queue.protocols import Receiver
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "runs"
 HEARTBEAT = 2.0
-STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are forgotten, and their runs get new ones
+STALLED = 8.0  # seconds without a heartbeat after which a worker's jobs are deleted, and their runs get new ones
 RESCUE_INTERVAL = 1.0
 RETRY_INTERVAL = 0.5
-_FORGOTTEN_AFTER = datetime.timedelta(seconds=3)
-POLL_INTERVAL = 2.0  # where a notification got lost
+_RESCUED_AFTER = datetime.timedelta(seconds=3)
+POLL_INTERVAL = 2.0  # for lost notifications
 _RESCUE_LOCK = 0x41494E54  # of PostgreSQL's advisory locks
 
 
-_receiver: Receiver | None = None
-_draining = False
+class PostgresQueue:
+    """See `protocols.Queue`. Jobs are written in the caller's transaction."""
+
+    def __init__(self) -> None:
+        self.receiver: Receiver | None = None
+        self._draining = False
+
+    def register(self, receiver: Receiver | None) -> None:
+        self.receiver = receiver
+
+    def enqueue(self, run_id: uuid.UUID) -> None:
+        """Write a job. A second job for the same run waits for the first, then finds nothing to do."""
+        execute_run.configure(lock=str(run_id)).defer(run_id=str(run_id))
+
+    def cancel(self, run_id: uuid.UUID) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM procrastinate_jobs WHERE lock = %s AND status = 'doing'", [str(run_id)])
+            jobs = [job for (job,) in cursor.fetchall()]
+        for job in jobs:
+            django_app.job_manager.cancel_job_by_id(job, abort=True)
+
+    def workers_alive(self) -> int:
+        since = timezone.now() - datetime.timedelta(seconds=STALLED)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > %s", [since])
+            return cursor.fetchone()[0]
+
+    def set_draining(self) -> None:
+        self._draining = True
+
+    def is_draining(self) -> bool:
+        return self._draining or (self.receiver is not None and self.receiver.draining)
 
 
-def register(receiver: Receiver | None) -> None:
-    """Let this process's worker execute runs; None takes it away."""
-    global _receiver
-    _receiver = receiver
-
-
-def set_draining() -> None:
-    """This process is about to stop."""
-    global _draining
-    _draining = True
-
-
-def draining() -> bool:
-    """Whether this process is about to stop."""
-    return _draining or (_receiver is not None and _receiver.draining)
-
-
-def workers_seen() -> int:
-    """How many workers have given a sign of life lately."""
-    since = timezone.now() - datetime.timedelta(seconds=STALLED)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > %s", [since])
-        return cursor.fetchone()[0]
-
-
-def enqueue(run_id: uuid.UUID) -> None:
-    """Hand the run over, in the caller's transaction. A second job for it waits for the first, then finds nothing."""
-    execute_run.configure(lock=str(run_id)).defer(run_id=str(run_id))
-
-
-def cancel(run_id: uuid.UUID) -> None:
-    """Have the run stopped: its worker is told as soon as the caller's transaction is committed."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM procrastinate_jobs WHERE lock = %s AND status = 'doing'", [str(run_id)])
-        jobs = [job for (job,) in cursor.fetchall()]
-    for job in jobs:
-        django_app.job_manager.cancel_job_by_id(job, abort=True)
+queue = PostgresQueue()
 
 
 @django_app.task(name="agents_app.execute_run", queue=QUEUE, pass_context=True)
 async def execute_run(context: procrastinate.JobContext, run_id: str) -> None:
     """Have this process's worker execute the run."""
-    receiver = _receiver
+    receiver = queue.receiver
     if receiver is None:
         raise RuntimeError("This process has no worker.")
-    execution = asyncio.ensure_future(receiver.run(uuid.UUID(run_id)))
+    execution = spawn(receiver.run(uuid.UUID(run_id)))
     try:
         await asyncio.shield(execution)
     except asyncio.CancelledError:
         if context.abort_reason() != AbortReason.USER_REQUEST:
-            raise  # Procrastinate lets go of the job; the run goes on, and its lease says so
+            raise  # Procrastinate releases the job; the run continues under its lease
         receiver.abort(uuid.UUID(run_id))
         await execution
         raise JobAborted from None
 
 
 async def work(concurrency: int, stopping: asyncio.Event, on_ready: Callable[[], None]) -> None:
-    """Fetch jobs until `stopping` is set; start again where the database was away.
+    """Fetch jobs until `stopping` is set; start again whenever the database was unreachable.
 
-    `on_ready` is called when the database knows this worker: before, no process counts it. And each time anew.
+    Calls `on_ready` each time that the database has registered this worker: before, no process counts it.
     """
-    rescuer = asyncio.create_task(_rescue_for_ever())
+    rescuer = spawn(_rescue_forever())
     while not stopping.is_set():
         try:
-            # A pool that could not be opened stays closed: each attempt has its own. And the app stays as it is,
-            # so that what this process enqueues goes through Django's connection, in the transaction that it is in.
+            # A pool that failed to open stays closed: each attempt makes its own. The app itself keeps its connector,
+            # so that this process enqueues through Django's connection, in its current transaction.
             app = django_app.with_connector(_connector())
             async with app.open_async():
                 await _fetch(app, concurrency, stopping, on_ready)
         except Exception as error:  # whatever the database's driver raises
-            logger.warning("The job queue is not to be reached; trying again: %r", error)
+            logger.warning("The job queue is unreachable; trying again: %r", error)
             await asyncio.sleep(RETRY_INTERVAL)
     rescuer.cancel()
     await asyncio.gather(rescuer, return_exceptions=True)
 
 
 class _Pool(AsyncConnectionPool):
-    """With more patience, a pool that lost its database tries again ever more slowly."""
+    """With the usual timeouts, a pool that lost its database tries again ever more slowly."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, timeout=5, reconnect_timeout=2)
@@ -140,52 +136,52 @@ async def _fetch(
         concurrency=concurrency,
         fetch_job_polling_interval=POLL_INTERVAL,
         abort_job_polling_interval=POLL_INTERVAL,
-        shutdown_graceful_timeout=0.1,  # jobs are let go of, runs are not: see execute_run
+        shutdown_graceful_timeout=0.1,  # jobs are released, runs are not: see execute_run
         delete_jobs="always",
         install_signal_handlers=False,
         update_heartbeat_interval=HEARTBEAT,
         stalled_worker_timeout=3600,  # a paused worker's row must not vanish at the start of another
     )
-    running = asyncio.create_task(worker.run())
+    running = spawn(worker.run())
     while worker.worker_id is None and not running.done() and not stopping.is_set():
-        await asyncio.sleep(0.01)  # Procrastinate tells nobody
+        await asyncio.sleep(0.01)  # Procrastinate has no event for it
     if worker.worker_id is not None:
         on_ready()
-    stop = asyncio.create_task(stopping.wait())
+    stop = spawn(stopping.wait())
     await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
     worker.stop()
     stop.cancel()
     await running
 
 
-async def _rescue_for_ever() -> None:
-    """See that no run is forgotten. Every worker looks, one at a time."""
+async def _rescue_forever() -> None:
+    """Give lost runs a job again. Every worker polls, one at a time."""
     threads = DatabaseThreads("rescue", 1)
     while True:
         await asyncio.sleep(RESCUE_INTERVAL)
         try:
             await threads.run(rescue)
         except Exception as error:  # whatever the database's driver raises
-            logger.warning("Could not look for forgotten runs: %r", error)
+            logger.warning("Could not look for runs without a job: %r", error)
 
 
 def rescue() -> None:
-    """Forget the jobs of dead workers, and give a job to every run that could go on and has none."""
+    """Delete the jobs of dead workers, and write a job for every run that could continue and has none."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_RESCUE_LOCK])
         if not cursor.fetchone()[0]:
             return
-        cursor.execute(_FORGET_STALLED, {"queue": QUEUE, "seconds": STALLED})
+        cursor.execute(_DELETE_STALLED, {"queue": QUEUE, "seconds": STALLED})
         if cursor.rowcount:
-            logger.warning("%s jobs of dead workers are forgotten", cursor.rowcount)
-        cursor.execute(_FORGOTTEN, {"now": timezone.now(), "before": timezone.now() - _FORGOTTEN_AFTER})
+            logger.warning("Deleted %s jobs of dead workers", cursor.rowcount)
+        cursor.execute(_WITHOUT_JOB, {"now": timezone.now(), "before": timezone.now() - _RESCUED_AFTER})
         for (run_id,) in cursor.fetchall():
-            logger.warning("Run %s had no job; it has one now", run_id)
-            enqueue(run_id)
+            logger.warning("Run %s had no job; wrote one", run_id)
+            queue.enqueue(run_id)
 
 
-# Not retried, as Procrastinate would: such a job comes before the run's lease has ended, and nobody is notified of it.
-_FORGET_STALLED = """
+# Not retried, as Procrastinate would: such a job comes before the run's lease has ended, and notifies no worker.
+_DELETE_STALLED = """
 DELETE FROM procrastinate_jobs WHERE id IN (
     SELECT job.id FROM procrastinate_jobs AS job
     LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
@@ -193,13 +189,12 @@ DELETE FROM procrastinate_jobs WHERE id IN (
         AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(seconds)s)))
 """
 
-# First in its session, waiting longer than any job needs to be fetched, or left behind; and nobody was told.
-_FORGOTTEN = """
+# First in its session, queued for longer than it takes to fetch a job, or left by a dead worker; and without a job.
+_WITHOUT_JOB = f"""
 SELECT run.id FROM agents_app_run AS run
 WHERE ((run.status = 'queued' AND run.created_at < %(before)s)
         OR (run.status = 'running' AND run.lease_until < %(now)s))
-    AND NOT EXISTS (SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
-        AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))
+    AND {FIRST_IN_SESSION}
     AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS job
         WHERE job.lock = run.id::text AND job.status IN ('todo', 'doing'))
 """

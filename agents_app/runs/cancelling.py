@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from agents_app import event_log, queue
+from agents_app import event_log
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import Usage
@@ -14,6 +14,7 @@ from agents_app.event_log import EventData
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
 from agents_app.models.steps import usage_of
 from agents_app.observability import metrics
+from agents_app.queue import run_queue
 from agents_app.runs import pricing
 from agents_app.runs.frames import cancel_events, start_data
 from agents_app.runs.queueing import enqueue_next
@@ -33,7 +34,7 @@ def cancel(run: Run, *, by: str) -> None:
             end_cancelled(Run.objects.get(pk=run.pk))
             enqueue_next(run.session_id)
         elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**asked):
-            queue.cancel(run.pk)
+            run_queue.cancel(run.pk)
         else:
             return
         # Not in here: whoever locks two sessions out of order may meet somebody who does it the other way.

@@ -14,10 +14,11 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpResponse, JsonResponse
 
-from agents_app import live, queue, scheduler
+from agents_app import live, scheduler
 from agents_app.configuration.config_dir import config_dir
 from agents_app.database.readiness import pending_migrations
 from agents_app.observability import metrics
+from agents_app.queue import run_queue
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ async def readiness() -> dict[str, str]:
         "channel_layer": await _channel_layer(),
         "disk": await asyncio.to_thread(_disk),
         "configuration": OK if config_dir.is_loaded else config_dir.problem or OK,
-        "draining": "This process is shutting down." if queue.draining() else OK,
+        "draining": "This process is shutting down." if run_queue.is_draining() else OK,
     }
 
 
@@ -92,7 +93,7 @@ def _disk() -> str:
 
 
 def _worker() -> str:
-    return OK if queue.workers_seen() else "No worker is running: runs are not executed."
+    return OK if run_queue.workers_alive() else "No worker is running: runs are not executed."
 
 
 def _migrations() -> str:

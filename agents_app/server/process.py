@@ -8,13 +8,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.urls import get_resolver
 
-from agents_app import live, mcp_server, queue
+from agents_app import live, mcp_server
 from agents_app.background import spawn
 from agents_app.database import embedded_lock
 from agents_app.engine import providers
 from agents_app.integrations import mcp_servers
 from agents_app.live import processes
 from agents_app.observability import tracing
+from agents_app.queue import run_queue
 from agents_app.worker.worker import Worker
 
 
@@ -52,7 +53,7 @@ class Process:
             await self._worker.stop()
             self._worker = None
         elif not settings.EMBEDDED:
-            queue.set_draining()
+            run_queue.set_draining()
         await mcp_server.application.close()
         await mcp_servers.close()
         await asyncio.to_thread(tracing.stop)

@@ -17,13 +17,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from agents_app import queue, scheduler
+from agents_app import scheduler
 from agents_app.access import callers
 from agents_app.api.errors import error_response
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models import Approval, Run
 from agents_app.network import is_loopback
 from agents_app.observability import metrics
+from agents_app.queue import run_queue
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def _read_snapshot() -> _Snapshot:
         oldest=max(0.0, (timezone.now() - since).total_seconds()) if since else 0.0,
         approvals=Approval.objects.filter(status=Approval.Status.PENDING).count(),
         overdue=scheduler.overdue(),
-        workers=queue.workers_seen(),
+        workers=run_queue.workers_alive(),
     )
 
 

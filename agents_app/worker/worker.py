@@ -9,12 +9,12 @@ import uuid
 
 from django.db import DatabaseError
 
-from agents_app import queue
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import mcp, providers
 from agents_app.event_log import LogWriter
 from agents_app.maintenance.daily import Housekeeper
 from agents_app.observability import metrics
+from agents_app.queue import run_queue
 from agents_app.runs import approvals, pricing
 from agents_app.scheduler.loop import Ticker
 from agents_app.worker import claims, heartbeat
@@ -55,7 +55,7 @@ class Worker:
             await self._database.run(claims.release_orphans)
             await self._database.run(heartbeat.forget_all)
         self._writer.start()
-        queue.register(self)
+        run_queue.register(self)
         metrics.WORKER_CAPACITY.set(self._concurrency)
         metrics.RUNS_EXECUTING.set_function(lambda: len(self._executions))
         self._tasks = [

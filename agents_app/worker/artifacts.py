@@ -1,4 +1,4 @@
-"""What tools return beside text: kept once, and referred to by steps and frames."""
+"""Save what tools return beside text: once, as artifacts that steps and frames refer to."""
 
 import uuid
 
@@ -11,12 +11,12 @@ _NAMESPACE = uuid.UUID("5f0d8d7e-6a3c-4a57-9d0e-3f8f5a2f9f11")
 
 
 def _id(step: StepDone, position: int) -> uuid.UUID:
-    """The same each time that it is asked: the step's row, its frame and the artifact say it independently."""
+    """Return an id that depends on the step alone: its row, its frame and the artifact derive it independently."""
     return uuid.uuid5(_NAMESPACE, f"{step.tool_call_id} {step.index} {step.started!r} {position}")
 
 
-def told(step: StepDone) -> list[vocabulary.Attachment]:
-    """The attachments of a step, as its row and its frame name them."""
+def describe(step: StepDone) -> list[vocabulary.Attachment]:
+    """Return the attachments of a step as its row and its frame describe them."""
     return [
         vocabulary.Attachment(
             id=str(_id(step, position)),
@@ -30,7 +30,7 @@ def told(step: StepDone) -> list[vocabulary.Attachment]:
 
 
 def rows(run: Run, step: StepDone) -> list[Artifact]:
-    """The rows to keep for a step's attachments."""
+    """Return the rows of a step's attachments."""
     return [_row(run, _id(step, position), each) for position, each in enumerate(step.attachments)]
 
 
@@ -46,6 +46,6 @@ def _row(run: Run, pk: uuid.UUID, attachment: Attachment) -> Artifact:
     )
 
 
-def keep(artifacts: list[Artifact]) -> None:
-    """Write them, in the caller's transaction."""
+def save(artifacts: list[Artifact]) -> None:
+    """Write the rows in the caller's transaction."""
     Artifact.objects.bulk_create(artifacts, ignore_conflicts=True)

@@ -1,4 +1,4 @@
-"""Workers give signs of life, so that people see who works and how much."""
+"""The workers' heartbeat rows: who works, and how much."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from agents_app.models.workers import FORGOTTEN_AFTER
 
 
 def report(worker: str, *, concurrency: int, running: int) -> None:
-    """Say that the worker lives, and what it has; and forget those that died long ago."""
+    """Record that the worker is alive and how many runs it has; delete workers that died long ago."""
     now = timezone.now()
     with write_transaction():
         if WorkerProcess.objects.filter(pk=worker).update(seen_at=now, running=running):
@@ -29,12 +29,12 @@ def report(worker: str, *, concurrency: int, running: int) -> None:
 
 
 def leave(worker: str) -> None:
-    """The worker ends in good order."""
+    """Delete the row of a worker that ends in good order."""
     with write_transaction():
         WorkerProcess.objects.filter(pk=worker).delete()
 
 
 def forget_all() -> None:
-    """Nobody else works: for the embedded engine, which nobody else shares a database with."""
+    """Delete all rows. For the embedded worker, which shares its database with no other."""
     with write_transaction():
         WorkerProcess.objects.all().delete()

@@ -1,4 +1,4 @@
-"""What one execution of a run tells those who watch over the server: log lines, measures and a span."""
+"""Log lines, metrics and a span of one execution of a run."""
 
 import contextlib
 import logging
@@ -13,17 +13,17 @@ from agents_app.observability import context, metrics, tracing
 logger = logging.getLogger("agents_app.worker.execution")
 
 
-class Report:
-    """Of one claimed run, from the claim to its end."""
+class RunTelemetry:
+    """Telemetry of one claimed run, from the claim to its end."""
 
     def __init__(self, run: Run) -> None:
-        self.has_spoken = False
+        self.has_first_token = False
         self._run = run
         self._span = tracing.Span()
 
     @contextlib.contextmanager
-    def about(self) -> Iterator[None]:
-        """Say of all that this task does that it is about the run."""
+    def bound(self) -> Iterator[None]:
+        """Attribute everything that this task logs and traces to the run."""
         run = self._run
         context.bind(
             request_id=run.request_id, session_id=run.session_id, run_id=str(run.pk), traceparent=run.traceparent
@@ -40,14 +40,14 @@ class Report:
         ) as self._span:
             yield
 
-    def spoke(self) -> None:
-        """The first token has come."""
-        self.has_spoken = True
+    def first_token(self) -> None:
+        """Record that the first token arrived."""
+        self.has_first_token = True
         if self._run.attempt == 1:
             metrics.FIRST_TOKEN.observe(self._age())
 
     def ended(self, status: Run.Status, usage: Usage, cost: Decimal | None, *, error_code: str) -> None:
-        """The run's end is in the database."""
+        """Record the end of the run, which the database has."""
         run = self._run
         metrics.RUNS_FINISHED.labels(status.value).inc()
         metrics.RUN_SECONDS.observe(self._age())
@@ -61,9 +61,9 @@ class Report:
         )
         if error_code:
             self._span.fail(error_code)
-        why = f" ({error_code})" if error_code else ""
-        logger.info("Agent %s %s%s after %.3f s", run.agent_name, status.value, why, self._age())
+        cause = f" ({error_code})" if error_code else ""
+        logger.info("Agent %s %s%s after %.3f s", run.agent_name, status.value, cause, self._age())
 
     def _age(self) -> float:
-        """Seconds since the run was accepted."""
+        """Return the seconds since the run was accepted."""
         return metrics.between(self._run.created_at.timestamp(), time.time())

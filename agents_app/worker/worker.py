@@ -1,14 +1,14 @@
-"""The worker: claims runs, executes them many at a time on one event loop, and stops in good order."""
+"""The worker claims runs, executes many at a time on one event loop, and stops in good order."""
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import time
 import uuid
 
 from django.db import DatabaseError
 
+from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import mcp, providers
 from agents_app.event_log import LogWriter
@@ -24,9 +24,9 @@ from agents_app.worker.execution import Execution
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0
-SIGN_INTERVAL = 5.0  # how often people are told that the worker lives
-LOOK_INTERVAL = 1.0  # how often the queue is read where no nudge came
-GRACE = 2.0  # seconds that runs get to reach the end of a step when the worker stops
+REPORT_INTERVAL = 5.0  # seconds between two reports that the worker is alive
+POLL_INTERVAL = 1.0  # seconds between two looks at the rows if nobody wakes the worker
+GRACE = 2.0  # seconds for runs to reach the end of a step when the worker stops
 
 
 class Worker:
@@ -36,20 +36,23 @@ class Worker:
         self.id = uuid.uuid4().hex
         self.draining = False
         self._concurrency = concurrency
-        self._news = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._executions: dict[uuid.UUID, Execution] = {}
         self._alone = True
-        self._asked: dict[uuid.UUID, asyncio.Future[Execution | None]] = {}
+        self._requests: dict[uuid.UUID, asyncio.Future[Execution | None]] = {}  # runs that the queue has chosen
         self._database = DatabaseThreads("claims", 1)
-        self._heart = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
+        self._lease_database = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
         self._writer = LogWriter()
         self._ticker = Ticker()
         self._housekeeper = Housekeeper()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, alone: bool) -> None:
-        """Begin to claim. `alone`: no other worker shares the database, so whatever is running is left behind, and
-        the worker looks for runs itself; otherwise it takes those that it is told to run."""
+        """Begin to claim.
+
+        `alone`: no other worker shares the database. Then every running run was left behind by a process that ended,
+        and the worker looks for runs itself; otherwise it takes the runs that the queue gives it.
+        """
         self._alone = alone
         if alone:
             await self._database.run(claims.release_orphans)
@@ -59,28 +62,28 @@ class Worker:
         metrics.WORKER_CAPACITY.set(self._concurrency)
         metrics.RUNS_EXECUTING.set_function(lambda: len(self._executions))
         self._tasks = [
-            asyncio.create_task(self._claim_for_ever()),
-            asyncio.create_task(self._beat_for_ever()),
-            asyncio.create_task(self._show_for_ever()),
-            asyncio.create_task(self._expire_for_ever()),
-            asyncio.create_task(self._ticker.tick_for_ever()),
-            asyncio.create_task(self._housekeeper.keep_for_ever()),
+            spawn(self._claim_forever()),
+            spawn(self._renew_leases_forever()),
+            spawn(self._report_forever()),
+            spawn(self._expire_approvals_forever()),
+            spawn(self._ticker.tick_for_ever()),
+            spawn(self._housekeeper.keep_for_ever()),
         ]
 
     async def stop(self) -> None:
-        """Stop claiming, hand running runs back at the end of a step or after the grace, and write everything down."""
+        """Stop claiming, hand runs back at the end of a step or after the grace period, and write out the log."""
         self.draining = True
         self.wake()
-        for execution in self._executions.values():  # before anything is waited for: none may begin another step
+        for execution in self._executions.values():  # before the first await: none may begin another step
             execution.hand_back_soon()
         self._housekeeper.stop()
         claiming, *others = self._tasks
         for task in others:
             task.cancel()
-        await asyncio.wait([claiming], timeout=GRACE)  # a claim that is under way must not be thrown away
+        await asyncio.wait([claiming], timeout=GRACE)  # a claim in progress must not be lost
         claiming.cancel()
-        for asked in self._asked.values():
-            _resolve(asked, None)
+        for request in self._requests.values():
+            _resolve(request, None)
         executions = list(self._executions.values())
         for execution in executions:
             execution.hand_back_soon()
@@ -96,55 +99,54 @@ class Worker:
         await providers.close_models()
 
     async def run(self, run_id: uuid.UUID) -> None:
-        """Execute that run to its end, if it can be claimed."""
+        """Execute that run to its end if it can be claimed."""
         execution = self._executions.get(run_id)
         if execution is None:
-            asked = self._asked.setdefault(run_id, asyncio.get_running_loop().create_future())
+            request = self._requests.setdefault(run_id, asyncio.get_running_loop().create_future())
             self.wake()
-            execution = await asked
+            execution = await request
         if execution is not None:
             await asyncio.wait([execution.task])
 
     def wake(self) -> None:
-        """See `dispatch.receiver.Receiver`."""
-        self._news.set()
+        """Look for runs to claim."""
+        self._wake_up.set()
 
     def abort(self, run_id: uuid.UUID) -> None:
-        """See `dispatch.receiver.Receiver`."""
+        """Stop that run now if this worker executes it."""
         if execution := self._executions.get(run_id):
             execution.stop("cancel")
 
-    async def _claim_for_ever(self) -> None:
+    async def _claim_forever(self) -> None:
         while not self.draining:
             try:
                 await self._claim()
             except Exception:
                 logger.exception("Could not claim runs; trying again")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_INTERVAL):
-                    await self._news.wait()
-            self._news.clear()
+                async with asyncio.timeout(POLL_INTERVAL):
+                    await self._wake_up.wait()
+            self._wake_up.clear()
 
     async def _claim(self) -> None:
-        if self._asked:
-            await self._claim_asked()
+        if self._requests:
+            await self._claim_requested()
         if self._alone:
             await self._claim_oldest()
 
-    async def _claim_asked(self) -> None:
-        asked = list(self._asked)
-        taken = await self._database.run(claims.claim, self.id, len(asked), list(self._executions), asked)
-        for claim in taken:
+    async def _claim_requested(self) -> None:
+        run_ids = list(self._requests)
+        for claim in await self._database.run(claims.claim, self.id, len(run_ids), list(self._executions), run_ids):
             self._execute(claim)
-        for run_id in asked:
-            _resolve(self._asked.pop(run_id), self._executions.get(run_id))
+        for run_id in run_ids:
+            _resolve(self._requests.pop(run_id), self._executions.get(run_id))
 
     async def _claim_oldest(self) -> None:
         while not self.draining and (free := self._concurrency - len(self._executions)) > 0:
-            taken = await self._database.run(claims.claim, self.id, free, list(self._executions))
-            for claim in taken:
+            claimed = await self._database.run(claims.claim, self.id, free, list(self._executions))
+            for claim in claimed:
                 self._execute(claim)
-            if len(taken) < free:
+            if len(claimed) < free:
                 return
 
     def _execute(self, claim: Claim) -> None:
@@ -155,58 +157,56 @@ class Worker:
             metrics.RUNS_RESUMED.inc()
         log = self._writer.open(run.pk, run.session_id, run.fence, claim.segments)
         execution = self._executions[run.pk] = Execution(claim, log, self._database, self.run)
-        task = asyncio.create_task(execution.execute(), context=contextvars.Context())
-        execution.task = task
-        task.add_done_callback(lambda _: self._ended(run.pk))
+        execution.task.add_done_callback(lambda _: self._ended(execution))
 
-    def _ended(self, run_id: uuid.UUID) -> None:
-        ended = self._executions.pop(run_id, None)
-        self.wake()  # the session's next run, or one that found no place
-        if ended is not None and ended.run.task_id:
-            self._ticker.wake()  # its task may have something to go on with
+    def _ended(self, execution: Execution) -> None:
+        del self._executions[execution.run.pk]
+        self.wake()  # for the session's next run, or one that there was no room for
+        if execution.run.task_id:
+            self._ticker.wake()  # its task may have a retry, a postponed run or a webhook
 
-    async def _expire_for_ever(self) -> None:
-        """Answer for the people who did not come; every worker looks, and the first to lock the session does it."""
+    async def _expire_approvals_forever(self) -> None:
+        """Deny what nobody answered in time. Every worker polls; the first to lock the session wins."""
         while True:
-            await asyncio.sleep(LOOK_INTERVAL)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
                 await self._database.run(approvals.expire)
             except Exception:
-                logger.exception("Could not look for approvals that nobody gave; trying again")
+                logger.exception("Could not look for expired approvals; trying again")
 
-    async def _show_for_ever(self) -> None:
-        await asyncio.to_thread(pricing.prepare)  # not while a run waits for its end
+    async def _report_forever(self) -> None:
+        await asyncio.to_thread(pricing.prepare)  # now, and not while a run is about to end
         while True:
-            await self._show()
-            await asyncio.sleep(SIGN_INTERVAL)
+            await self._report()
+            await asyncio.sleep(REPORT_INTERVAL)
 
-    async def _show(self) -> None:
-        """Give a sign of life."""
+    async def _report(self) -> None:
+        """Record that the worker is alive."""
         running = len(self._executions)
         try:
-            await self._heart.run(heartbeat.report, self.id, concurrency=self._concurrency, running=running)
+            await self._lease_database.run(heartbeat.report, self.id, concurrency=self._concurrency, running=running)
         except Exception:
-            logger.exception("Could not give a sign of life; trying again")
+            logger.exception("Could not report that the worker is alive; trying again")
 
     async def _leave(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_INTERVAL):  # a database that is away must not keep it from ending
-                await self._heart.run(heartbeat.leave, self.id)
+            async with asyncio.timeout(POLL_INTERVAL):  # an unreachable database must not keep the process from ending
+                await self._lease_database.run(heartbeat.leave, self.id)
         except (TimeoutError, DatabaseError):
-            logger.warning("Could not say that the worker ends: it will be taken for dead")
+            logger.warning("Could not delete the worker's row: it will count as dead")
 
-    async def _beat_for_ever(self) -> None:
+    async def _renew_leases_forever(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
             try:
                 if ids := list(self._executions):
-                    await self._heart.run(claims.renew, self.id, ids)
-                    for run_id in await self._heart.run(claims.cancel_requests, ids):
+                    await self._lease_database.run(claims.renew, self.id, ids)
+                    for run_id in await self._lease_database.run(claims.cancel_requests, ids):
                         self.abort(run_id)
             except Exception:
                 logger.exception("Could not renew the leases; trying again")
 
 
-def _resolve(asked: "asyncio.Future[Execution | None]", execution: "Execution | None") -> None:
-    if not asked.done():  # who asked may have been cancelled
-        asked.set_result(execution)
+def _resolve(request: "asyncio.Future[Execution | None]", execution: Execution | None) -> None:
+    if not request.done():  # the caller may have been cancelled
+        request.set_result(execution)

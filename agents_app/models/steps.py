@@ -1,4 +1,4 @@
-"""What a run did: its steps, and what its tools returned beside text."""
+"""The steps of a run, and the artifacts of its tools."""
 
 import uuid
 from collections.abc import Collection
@@ -86,5 +86,8 @@ class Artifact(models.Model):
 
 
 def usage_of(steps: Collection[Step]) -> Usage:
-    """The newest usage: it only grows, and the step of the highest index is not always the last that was written."""
+    """Return the newest usage of a run.
+
+    Counters only grow, so take the maximum of each: the step with the highest index may not be the last one written.
+    """
     return Usage(**{name: max(step.usage.get(name, 0) for step in steps) for name in Usage().as_dict()})

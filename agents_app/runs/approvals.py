@@ -1,4 +1,4 @@
-"""Verbs over approvals: ask a person, take the answer, answer for a person who does not come."""
+"""Request approvals, take the answers, and expire approvals that nobody answered."""
 
 import datetime
 import logging
@@ -21,9 +21,9 @@ LONGEST_REASON = 2000
 _PENDING, _APPROVED, _DENIED = Approval.Status.PENDING, Approval.Status.APPROVED, Approval.Status.DENIED
 
 
-def ask(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:
-    """Write down which calls wait for a person, in the caller's transaction. What is known already stays."""
-    asked = [
+def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:
+    """Record which calls wait for a person, in the caller's transaction. Existing rows stay as they are."""
+    requested = [
         Approval(
             run=run,
             step=row.index,
@@ -34,72 +34,71 @@ def ask(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:
         )
         for row in rows
     ]
-    Approval.objects.bulk_create(asked, ignore_conflicts=True)
+    Approval.objects.bulk_create(requested, ignore_conflicts=True)
 
 
 def settle_parked(run: Run) -> None:
-    """After a run was parked, in the same transaction: let it go on where nothing is waited for any more.
+    """Continue a run that has just been parked if it has nothing left to wait for, in the same transaction.
 
-    An answer, or a wish to stop it, may have come while it was on its way here.
+    An answer or a cancellation may have arrived while the worker was parking it.
     """
     stopped = Run.objects.filter(pk=run.pk, cancel_requested=True).exists()
     if stopped or not Approval.objects.filter(run=run, status=_PENDING).exists():
-        _go_on(run)
+        _continue(run)
 
 
 def answer(
     run: Run, *, tool_call_id: str | None, approved: bool, reason: str = "", for_run: bool = False, by: str
 ) -> None:
-    """Approve or deny a call that waits, or all of the run's where none is named.
+    """Approve or deny a pending call, or all of the run's if none is named.
 
-    `for_run`: the tool may be called without asking for the rest of the run. Once nothing is waited for, the run goes
-    on, on whichever worker has room.
+    `for_run` approves the tool for the rest of the run. Once no call is pending, the run continues on any worker.
 
     Raises:
-        NotFound: no such call waits.
-        AlreadyAnswered: somebody was faster, or it is too late.
+        NotFound: no such call is pending.
+        AlreadyAnswered: somebody else answered first, or the approval expired.
         StorageUnavailable: the database refused; nothing was written.
     """
     if len(reason) > LONGEST_REASON:
         raise InvalidRequest(f"'reason' is longer than {LONGEST_REASON:,} characters.", param="reason")
     with storage_errors(), write_transaction():
         _lock(run)
-        waiting = _waiting(run, tool_call_id)
+        pending = _pending(run, tool_call_id)
         if approved and for_run:
-            tools = {approval.tool_name for approval in waiting}
-            waiting = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
-        _write(run, waiting, _APPROVED if approved else _DENIED, reason, by, for_run=approved and for_run)
+            tools = {approval.tool_name for approval in pending}
+            pending = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
+        _write(run, pending, _APPROVED if approved else _DENIED, reason, by, for_run=approved and for_run)
 
 
 def expire() -> int:
-    """Deny what nobody has answered in time. Returns how many calls that were."""
-    late = Approval.objects.filter(status=_PENDING, expires_at__lte=timezone.now())
+    """Deny the calls that nobody answered in time. Returns their number."""
+    overdue = Approval.objects.filter(status=_PENDING, expires_at__lte=timezone.now())
     count = 0
-    for run_id in set(late.values_list("run_id", flat=True)[:100]):
+    for run_id in set(overdue.values_list("run_id", flat=True)[:100]):
         with write_transaction():
             run = Run.objects.get(pk=run_id)
             _lock(run)
-            expired = list(late.filter(run=run))
+            expired = list(overdue.filter(run=run))
             _write(run, expired, Approval.Status.EXPIRED, "Nobody answered in time.", "")
             count += len(expired)
     return count
 
 
 def _lock(run: Run) -> None:
-    Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see log.sql
+    Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see event_log.sql
     run.refresh_from_db(fields=["status"])
 
 
-def _waiting(run: Run, tool_call_id: str | None) -> list[Approval]:
-    asked = run.approvals.all() if tool_call_id is None else run.approvals.filter(tool_call_id=tool_call_id)
-    known: QuerySet[Approval] = asked.order_by("-created_at", "-step")
-    if waiting := [approval for approval in known if approval.status == _PENDING]:
-        return waiting
-    if not known or tool_call_id is None:
+def _pending(run: Run, tool_call_id: str | None) -> list[Approval]:
+    named = run.approvals.all() if tool_call_id is None else run.approvals.filter(tool_call_id=tool_call_id)
+    existing: QuerySet[Approval] = named.order_by("-created_at", "-step")
+    if pending := [approval for approval in existing if approval.status == _PENDING]:
+        return pending
+    if not existing or tool_call_id is None:
         raise NotFound("No call of this run waits for approval." if tool_call_id is None else _unknown(tool_call_id))
-    last = known[0]
+    last = existing[0]
     who = f" by {last.by}" if last.by else ""
-    raise AlreadyAnswered(f"This call was {Approval.Status(last.status).value}{who} already.")
+    raise AlreadyAnswered(f"This call was already {Approval.Status(last.status).value}{who}.")
 
 
 def _unknown(tool_call_id: str) -> str:
@@ -107,11 +106,11 @@ def _unknown(tool_call_id: str) -> str:
 
 
 def _write(
-    run: Run, waiting: list[Approval], status: Approval.Status, reason: str, by: str, *, for_run: bool = False
+    run: Run, pending: list[Approval], status: Approval.Status, reason: str, by: str, *, for_run: bool = False
 ) -> None:
-    if not waiting:
+    if not pending:
         return
-    ids = [approval.pk for approval in waiting]
+    ids = [approval.pk for approval in pending]
     Approval.objects.filter(pk__in=ids).update(
         status=status, reason=reason, by=by, for_run=for_run, answered_at=timezone.now()
     )
@@ -120,13 +119,13 @@ def _write(
         ApprovalResolved(
             tool_call_id=approval.tool_call_id, tool_name=approval.tool_name, approved=approved, reason=reason, by=by
         )
-        for approval in waiting
+        for approval in pending
     ]
     event_log.record(run.session_id, run.pk, resolved)
     if run.status == Run.Status.WAITING and not run.approvals.filter(status=_PENDING).exists():
-        _go_on(run)
+        _continue(run)
 
 
-def _go_on(run: Run) -> None:
+def _continue(run: Run) -> None:
     if Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(status=Run.Status.QUEUED):
         enqueue_next(run.session_id)

@@ -21,28 +21,28 @@ from agents_app.runs.queueing import enqueue_next
 
 
 def cancel(run: Run, *, by: str) -> None:
-    """Really stop a run: a queued one ends here and now, a running one is ended by its worker.
+    """Stop a run: a queued run ends at once, a running one is ended by its worker.
 
     Raises:
-        StorageUnavailable: the database refused; the run goes on.
+        StorageUnavailable: the database refused; the run continues.
     """
     with storage_errors(), write_transaction():
-        Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see log.sql
-        asked = {"cancel_requested": True, "cancelled_by": by, "cancel_requested_at": timezone.now()}
+        Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see event_log.sql
+        request = {"cancel_requested": True, "cancelled_by": by, "cancel_requested_at": timezone.now()}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
-        if waiting.update(**asked):
+        if waiting.update(**request):
             end_cancelled(Run.objects.get(pk=run.pk))
             enqueue_next(run.session_id)
-        elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**asked):
+        elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**request):
             run_queue.cancel(run.pk)
         else:
             return
-        # Not in here: whoever locks two sessions out of order may meet somebody who does it the other way.
+        # After the commit: locking two sessions out of order could deadlock with a transaction in the other order.
         transaction.on_commit(lambda: cancel_children(run, by=by))
 
 
 def cancel_children(run: Run, *, by: str) -> None:
-    """Stop what the run's agent has asked other agents for: nobody waits for it any more."""
+    """Stop the runs that the run's agent asked other agents for: nobody waits for them any more."""
     for child in run.children.unfinished():
         cancel(child, by=by)
 
@@ -69,13 +69,13 @@ def end_cancelled(run: Run) -> None:
 
 
 def _used(run: Run) -> tuple[Usage, int]:
-    """What it had used up, and the turns that it had taken, before it waited for a person or for a worker."""
+    """Return the usage and the model turns of the run before it waited for a person or for a worker."""
     steps = list(run.steps.only("run", "usage", "iteration")) if run.attempt else []
     return (usage_of(steps), max(step.iteration for step in steps)) if steps else (Usage(), 0)
 
 
 def _price(run: Run, usage: Usage) -> dict[str, Any]:
-    """What that cost, and with which model, as columns of the run."""
+    """Return the cost and the model as columns of the run."""
     if not usage.requests or run.agent is None:
         return {"cost": None if usage.requests else Decimal(0)}
     provider = run.agent.provider or Provider.objects.default()
@@ -84,6 +84,6 @@ def _price(run: Run, usage: Usage) -> dict[str, Any]:
 
 
 def close_approvals(run: Run) -> None:
-    """The run has ended: nothing of it waits for a person any more; in the caller's transaction."""
+    """Cancel the pending approvals of a run that has ended, in the caller's transaction."""
     pending = Approval.objects.filter(run=run, status=Approval.Status.PENDING)
     pending.update(status=Approval.Status.CANCELLED, answered_at=timezone.now())

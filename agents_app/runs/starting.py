@@ -25,7 +25,7 @@ IfBusy = Literal["enqueue", "reject", "interrupt"]
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run that was accepted. `created` is False where the same `message_id` had started it before."""
+    """An accepted run. `created` is False if the same `message_id` started it before."""
 
     run: Run
     created: bool
@@ -70,8 +70,8 @@ def start(
     _check_ids(message_id, session_id)
     with storage_errors(), write_transaction():
         session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
-        if message_id and (known := session.runs.filter(message_id=message_id).first()):
-            return Started(known, created=False)
+        if message_id and (existing := session.runs.filter(message_id=message_id).first()):
+            return Started(existing, created=False)
         agent = _agent(agent_name, session, user)
         limits.admit(user, trigger)
         _settle_busy(session, if_busy, by=user.get_username())
@@ -101,10 +101,10 @@ def _check_ids(message_id: str | None, session_id: str | None) -> None:
 
 
 def open_session(user: Any, session_id: str) -> Session:
-    """The session of that id, locked; made for `user`, who then owns it, where there is none.
+    """Return the session of that id, locked. If there is none, create it for `user`, who then owns it.
 
     Raises:
-        SessionNotFound: it is somebody else's.
+        SessionNotFound: somebody else owns it.
     """
     Session.objects.bulk_create([Session(pk=session_id, owner=user)], ignore_conflicts=True)
     locked = Session.objects.visible_to(user).select_for_update(of=("self",))
@@ -133,7 +133,7 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
         return
     unfinished = list(session.runs.unfinished().order_by("number"))
     if unfinished and if_busy == "reject":
-        raise SessionBusy("A run of this session is still going on.")
+        raise SessionBusy("A run of this session is still in progress.")
     for run in unfinished:
         cancel(run, by=by)
 

@@ -1,4 +1,4 @@
-"""Claims: how a worker takes a run, keeps it, and gives it back. Each is a conditional UPDATE on the run's row."""
+"""Claim runs, keep them, and give them back. Each is a conditional UPDATE on the run's row."""
 
 import dataclasses
 import datetime
@@ -33,10 +33,10 @@ LEASE = datetime.timedelta(seconds=10)
 
 @dataclass(slots=True)
 class Claim:
-    """A run that is ours while its fence stands, and all that is needed to go on with it.
+    """A run that this worker owns until its fence moves, with everything needed to continue it.
 
-    `dangling`: steps that the worker before us began to stream and never finished, with where their deltas are.
-    `is_broken`: what it needs cannot be read; it can only fail.
+    `dangling`: steps that the previous worker began to stream and never finished; `segments`: where their deltas are.
+    `is_broken`: data that the run needs cannot be read; it can only fail.
     """
 
     run: Run
@@ -48,7 +48,7 @@ class Claim:
     is_broken: bool = False
 
 
-# One statement and by hand, because it is on the way of every run: through the ORM it took 5 ms to put together.
+# One statement by hand, because every run needs it: the ORM took 5 ms to build it.
 _CLAIM = f"""
 UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attempt + 1, worker = %(worker)s,
     lease_until = %(until)s, started_at = COALESCE(started_at, %(now)s)
@@ -59,7 +59,7 @@ WHERE id IN (
     ORDER BY run.created_at, run.number LIMIT %(limit)s {{locked}})
 RETURNING id
 """
-# SQLite has one writer. On PostgreSQL, what another worker is just taking is passed over.
+# SQLite has one writer. On PostgreSQL, skip what another worker is claiming.
 _LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE OF run SKIP LOCKED"}
 
 
@@ -72,9 +72,9 @@ ORDER BY id FOR UPDATE
 def claim(
     worker: str, limit: int, busy: Collection[uuid.UUID] = (), only: Collection[uuid.UUID] | None = None
 ) -> list[Claim]:
-    """Take up to `limit` runs, oldest first, or those of `only`. A run's first claim writes its `reasoning_start`.
+    """Claim up to `limit` runs, oldest first, or those of `only`. A run's first claim writes its `reasoning_start`.
 
-    `busy`: what this worker is executing already: it does not take its own run over, however late its lease.
+    `busy`: the runs that this worker executes: it must not take over its own run, however late the lease.
     """
     now = timezone.now()
     parameters = {"worker": worker, "now": _sql(now), "until": _sql(now + LEASE), "limit": limit}
@@ -83,28 +83,28 @@ def claim(
     with write_transaction():
         with connection.cursor() as cursor:
             if only is not None and connection.vendor == "postgresql":
-                cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see log.sql
+                cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see event_log.sql
             cursor.execute(_CLAIM.format(others=others, locked=_LOCKED[connection.vendor]), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
-        taken = (
+        rows = (
             Run.objects.filter(pk__in=ids)
             .select_related("session", "agent__provider")
             .prefetch_related("agent__mcp_servers")
         )
-        ours = sorted(taken, key=lambda run: (run.created_at, run.number))
+        ours = sorted(rows, key=lambda run: (run.created_at, run.number))
         for run in ours:
             if run.first_seq is None:
                 _begin(run)
     default = Provider.objects.default()
-    return [_prepared(run, default) for run in ours]
+    return [_prepare(run, default) for run in ours]
 
 
-def _condition(words: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
+def _condition(keywords: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
     named = {f"{name}{i}": uuid_value(pk) for i, pk in enumerate(ids)}
     parameters.update(named)
-    return f" {words} ({', '.join(f'%({key})s' for key in named)})"
+    return f" {keywords} ({', '.join(f'%({key})s' for key in named)})"
 
 
 def _begin(run: Run) -> None:
@@ -113,28 +113,28 @@ def _begin(run: Run) -> None:
 
 
 def _sql(moment: datetime.datetime) -> Any:
-    """A moment as the ORM writes it."""
+    """Return a moment as the ORM writes it."""
     return connection.ops.adapt_datetimefield_value(moment)
 
 
-def _prepared(run: Run, default: Provider | None) -> Claim:
+def _prepare(run: Run, default: Provider | None) -> Claim:
     try:
-        return _whole(run, default)
+        return _read(run, default)
     except DatabaseError:
         raise
-    except Exception:  # one run that cannot be read must not keep the others from being claimed, again and again
-        logger.exception("Run %s cannot be prepared", run.pk)
+    except Exception:  # one unreadable run must not keep the others from being claimed, again and again
+        logger.exception("Could not prepare run %s", run.pk)
         return Claim(run, None, Conversation(history=[], prompt=run.prompt), is_broken=True)
 
 
-def _whole(run: Run, default: Provider | None) -> Claim:
+def _read(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
     provider = (agent and agent.provider) or default
     spec = agent.spec(provider) if agent else None
     if spec:
         spec = _with_overrides(spec, run.overrides)
-    told = conversation(run, spec.model.context_tokens) if spec else conversation(run)
-    prepared = Claim(run, spec, told, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
+    rebuilt = conversation(run, spec.model.context_tokens) if spec else conversation(run)
+    prepared = Claim(run, spec, rebuilt, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared
@@ -157,7 +157,7 @@ def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
 
 
 def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
-    """The steps whose deltas an earlier worker left, and the rows at the end of the log that hold them."""
+    """Return the steps whose deltas an earlier worker left, and the rows at the end of the log that hold them."""
     events = Event.objects.filter(session=run.session_id, seq__gte=run.first_seq)
     others = events.exclude(type=EventType.REASONING_DELTA)
     newest_other = others.order_by("-seq").values_list("seq", flat=True).first() or 0
@@ -175,19 +175,19 @@ def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
 
 
 def renew(worker: str, ids: list[uuid.UUID]) -> None:
-    """Say that these runs' worker is alive."""
+    """Extend the leases of these runs."""
     ours = Run.objects.filter(pk__in=ids, worker=worker, status=Run.Status.RUNNING)
     with write_transaction():
-        # In the order in which the writer locks them: see log.sql.
+        # In the order in which the writer locks them: see event_log.sql.
         locked = list(ours.order_by("session_id").select_for_update(no_key=True).values_list("pk", flat=True))
         Run.objects.filter(pk__in=locked).update(lease_until=timezone.now() + LEASE)
 
 
 def release_orphans() -> int:
-    """Let every running run be claimed at once: for the embedded engine, which nobody else shares a database with."""
+    """Expire all leases. For the embedded worker, which shares its database with no other."""
     return Run.objects.filter(status=Run.Status.RUNNING).update(lease_until=timezone.now() - LEASE)
 
 
 def cancel_requests(ids: list[uuid.UUID]) -> list[uuid.UUID]:
-    """Which of these runs somebody wants stopped: a nudge may have been lost."""
+    """Return which of these runs should be stopped: the queue's signal may have been lost."""
     return list(Run.objects.filter(pk__in=ids, cancel_requested=True).values_list("pk", flat=True))

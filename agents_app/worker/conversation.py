@@ -1,4 +1,4 @@
-"""What a run's model is told: the session before it, and the run's own finished steps."""
+"""Build what a run's model reads: the session before the run, and the run's own finished steps."""
 
 import uuid
 from collections.abc import Mapping
@@ -8,18 +8,15 @@ from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, To
 from agents_app.models import Approval, Run, Step
 from agents_app.models.steps import usage_of
 
-_REMEMBERED_RUNS = 200
-_MOST_CHARACTERS_OF_A_TOKEN = 6  # as much as the engine's estimate may become
+_MOST_RUNS = 200
+_MOST_CHARACTERS_PER_TOKEN = 6  # the most that the engine's estimate can become
 
 
 def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
-    """What the model is told: the session before this run, and this run's own finished steps.
-
-    `context_tokens`: what the model takes in; of the session, no more is read than might fit.
-    """
+    """Return what the model reads. `context_tokens` is the size of its window: no more of the session is loaded."""
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
     decisions, approved_tools = _decisions(run) if steps else ({}, set())
-    history = _history(run, room=context_tokens * _MOST_CHARACTERS_OF_A_TOKEN) if run.number > 1 else []
+    history = _history(run, room=context_tokens * _MOST_CHARACTERS_PER_TOKEN) if run.number > 1 else []
     rebuilt = Conversation(history=history + _earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
     _replay(rebuilt, steps, decisions)
     if steps:
@@ -29,27 +26,27 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
 
 
 def _decisions(run: Run) -> tuple[dict[int, Decision], set[str]]:
-    """What was said to the run's calls that wait for a person, by step; and the tools approved for the rest of it."""
-    said: dict[int, Decision] = {}
+    """Return people's decisions by step, and the tools that are approved for the rest of the run."""
+    decisions: dict[int, Decision] = {}
     for_run: set[str] = set()
     for approval in run.approvals.exclude(status=Approval.Status.PENDING):
         approved = approval.status == Approval.Status.APPROVED
-        said[approval.step] = Decision(approved, approval.reason, approval.by)
+        decisions[approval.step] = Decision(approved, approval.reason, approval.by)
         if approved and approval.for_run:
             for_run.add(approval.tool_name)
-    return said, for_run
+    return decisions, for_run
 
 
 def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, Decision] = MappingProxyType({})) -> None:
-    """Add the tool rounds of this run. A round whose calls were not all written never happened."""
+    """Add the tool rounds of this run. A round counts only if all of its calls were written."""
     uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
     for step in steps:
         if step.kind == Step.Kind.TOOL_USE and "text" in step.provider_data:
             rebuilt.turns.append(_assistant_turn(step, uses))
             rebuilt.iteration = step.iteration
         elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
-            said = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
-            rebuilt.turns.append(said)
+            result = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
+            rebuilt.turns.append(result)
         elif step.kind == Step.Kind.TOOL_RESULT:
             use = uses[step.iteration, step.tool_call_id]
             call = ToolCall(use.tool_call_id, use.tool_name, use.content)
@@ -67,25 +64,24 @@ def _tool_call(use: Step) -> ToolCall:
 
 
 def _recent(run: Run, room: int) -> list[Run]:
-    """The session's finished runs that this one continues, oldest first, as far back as they may fit into `room`."""
-    earlier = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
+    """Return the finished runs that this run continues, oldest first, as many as fit into `room` characters."""
+    previous = Run.objects.filter(session=run.session_id, number__lt=run.number).order_by("-number")
     recent: list[Run] = []
     follows = _followed(run)
-    for each in earlier.exclude(status__in=Run.UNFINISHED)[:_REMEMBERED_RUNS].iterator(chunk_size=5):
+    for each in previous.exclude(status__in=Run.UNFINISHED)[:_MOST_RUNS].iterator(chunk_size=5):
         if each.number > follows:
             continue
         recent.append(each)
         follows = _followed(each)
-        room -= (
-            len(each.prompt) + len(each.result) + sum(len(message["content"]) for message in each.overrides.messages)
-        )
+        earlier_messages = sum(len(message["content"]) for message in each.overrides.messages)
+        room -= len(each.prompt) + len(each.result) + earlier_messages
         if room < 0:
             break
     return recent[::-1]
 
 
 def _followed(run: Run) -> int:
-    """The number of the run that it continues: the one before it, unless its caller named another."""
+    """Return the number of the run that this run continues: the one before it, unless its caller named another."""
     return run.overrides.follows or run.number - 1
 
 
@@ -105,7 +101,7 @@ def _earlier_messages(run: Run) -> list[Message]:
 
 
 def _history(run: Run, *, room: int) -> list[Message]:
-    """The session's earlier runs as messages, oldest first, with the tool rounds of those that completed."""
+    """Return the session's earlier runs as messages, oldest first, with the tool rounds of completed runs."""
     recent = _recent(run, room)
     steps: dict[uuid.UUID, list[Step]] = {}
     kinds = [Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]
@@ -114,10 +110,10 @@ def _history(run: Run, *, room: int) -> list[Message]:
         steps.setdefault(step.run_id, []).append(step)
     messages: list[Message] = []
     for earlier_run in recent:
-        told = Conversation(history=[], prompt="")
-        _replay(told, steps.get(earlier_run.pk, []))
+        rounds = Conversation(history=[], prompt="")
+        _replay(rounds, steps.get(earlier_run.pk, []))
         messages += _earlier_messages(earlier_run)
         messages.append(Message("user", earlier_run.prompt))
-        messages += told.turns
+        messages += rounds.turns
         messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))
     return messages

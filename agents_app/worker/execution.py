@@ -180,7 +180,7 @@ class Execution:
         expires_at = timezone.now() + datetime.timedelta(seconds=self._spec.limits.approval_timeout)
         for row in event.waiting:
             self._log.add(approval_data(row, expires_at))
-        await self._log.commit(then=lambda: approvals.ask(self.run, event.waiting, expires_at))
+        await self._log.commit(then=lambda: approvals.request(self.run, event.waiting, expires_at))
 
     def _keep_attachments(self, step: StepDone) -> Callable[[], None] | None:
         """Return what saves the step's attachments in the transaction that writes the step."""

@@ -15,7 +15,7 @@ from agents_app.mcp_server.requests import McpRequest
 from agents_app.mcp_server.resumption import RequestId
 from agents_app.mcp_server.run_progress import Report, RunProgress, tool_result
 from agents_app.models import Agent, Run
-from agents_app.tools.tasks import tools_of
+from agents_app.tools.tasks import tools_for_program
 
 _TASK_TOOLS = (
     "create_task", "list_tasks", "update_task", "enable_task", "disable_task", "delete_task", "run_task", "cancel_run",
@@ -65,7 +65,7 @@ def tools_for(user: Any, context: CallContext | None = None) -> list[Tool]:
         _tool("list_agents", _ABOUT_AGENTS, _LIST_AGENTS, _list_agents, context, read_only=True),
         _tool("run_agent", "Send a message to an agent and wait for its answer.", _RUN_AGENT, _run_agent, context),
         _tool("get_run", "Return the status of a run, and its answer.", _GET_RUN, _get_run, context, read_only=True),
-        *tools_of(user, _TASK_TOOLS),
+        *tools_for_program(user, _TASK_TOOLS),
     ]
 
 

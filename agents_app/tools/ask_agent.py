@@ -14,7 +14,7 @@ from agents_app.exceptions import AgentError, StorageUnavailable
 from agents_app.models import Agent, Run
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
-DEEPEST = 5  # agents that ask agents that ask …
+DEEPEST = 5  # levels of agents that ask agents
 
 _database = DatabaseThreads("platform-tools", 1)
 
@@ -35,32 +35,32 @@ def make_tool(spec: AgentSpec, run: Run, run_child: RunChild) -> Tool:
             "type": "object",
             "properties": {
                 "agent": {"type": "string", "description": "The agent's name."},
-                "message": {"type": "string", "description": "All that it needs to know."},
+                "message": {"type": "string", "description": "Everything that it needs to know."},
             },
             "required": ["agent", "message"],
         },
         call=ask,
-        idempotent=True,  # the call's id is the message's: asked again, it is the same run
+        idempotent=True,  # the call's id is the message's: a repeated call finds the same run
         timeout=spec.limits.timeout,
     )
 
 
 def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
-    """Start the run that answers; the same one for the same call.
+    """Start the run that answers. The same call gets the same run.
 
     Raises:
-        ToolError: no such agent, or one that waits for the answer itself.
+        ToolError: there is no such agent, or it waits for this answer itself.
     """
     chain = _chain(run)
     if agent_name in chain:
         raise ToolError(f"{agent_name!r} is waiting for this answer itself: {' → '.join(reversed(chain))}.")
     if len(chain) >= DEEPEST:
-        raise ToolError(f"Agents have asked agents {DEEPEST} deep: that is the limit. Answer with what you have.")
+        raise ToolError(f"Agents may ask agents {DEEPEST} levels deep, which is the limit. Answer with what you have.")
     try:
         started = runs.start(
             user=run.session.owner,
             message=message,
-            session_id=f"ask-{run.pk}.{zlib.crc32(call_id.encode()):08x}",  # one each: they may go on side by side
+            session_id=f"ask-{run.pk}.{zlib.crc32(call_id.encode()):08x}",  # one each: they may run in parallel
             agent_name=agent_name,
             message_id=call_id,
             trigger=Run.Trigger.AGENT,
@@ -69,13 +69,13 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
     except StorageUnavailable:
         raise
     except AgentError as error:
-        known = ", ".join(Agent.objects.visible_to(run.session.owner).enabled().values_list("name", flat=True)[:50])
-        raise ToolError(f"{error} There are: {known}.") from None
+        existing = ", ".join(Agent.objects.visible_to(run.session.owner).enabled().values_list("name", flat=True)[:50])
+        raise ToolError(f"{error} There are: {existing}.") from None
     return started.run
 
 
 def _chain(run: Run) -> list[str]:
-    """The names of the agents that wait for this run, from itself upwards."""
+    """Return the names of the agents that wait for this run, from its own upwards."""
     names = [run.agent_name]
     parent = run.parent_id
     while parent is not None and len(names) <= DEEPEST:
@@ -85,7 +85,7 @@ def _chain(run: Run) -> list[str]:
 
 
 async def _answer(child: Run) -> ToolResult:
-    """Wait for the child's end, whoever executes it."""
+    """Wait for the end of the child, on whichever worker."""
     async with contextlib.aclosing(event_log.follow_run(child, 0)) as events:  # type: ignore[type-var]
         async for _ in events:
             pass

@@ -1,10 +1,10 @@
-"""Tools by which an agent schedules work: what it makes belongs to the user whose session it speaks in."""
+"""Tools that schedule work: for an agent, as the owner of its session, and for a program over MCP, as its user."""
 
 import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,43 +15,44 @@ from agents_app.database.threads import DatabaseThreads, write_transaction
 from agents_app.engine.toolset import Call, Tool, ToolError
 from agents_app.exceptions import AgentError, StorageUnavailable
 from agents_app.models import Agent, Run, ScheduledTask
+from agents_app.tools.task_descriptions import FOR_AGENTS, FOR_PROGRAMS, Description
 
-MOST_TASKS = 200  # of a user, made by agents: one that goes astray must not fill the calendar
+MOST_TASKS = 200  # of one user: an agent in a loop must not fill the calendar
 _LISTED = 50
-_FORESEEN = 3
+_PLANNED = 3
 
 _database = DatabaseThreads("task-tools", 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One call, as the functions below see it. `mark` is the call's own, the same if it is made again.
+class Request:
+    """One call of a tool. `run` is the run of the agent that calls; None for a program that calls for its user.
 
-    `run`: whose agent asks; None where a program asks for its user.
+    `idempotency_key` is the same if the call is repeated.
     """
 
     user: Any
     run: Run | None
     arguments: dict[str, Any]
-    mark: str
+    idempotency_key: str
 
     def task(self) -> ScheduledTask:
-        """The task that the call names, by id or by name.
+        """Return the task that the call names, by id or by name.
 
         Raises:
             ToolError: there is none, or more than one.
         """
-        said = self.arguments["task"].strip()
-        mine = ScheduledTask.objects.visible_to(self.user).select_related("agent")
-        found = list(mine.filter(pk=said) if _is_uuid(said) else mine.filter(name=said[:200])[:5])
-        if len(found) == 1:
-            return found[0]
-        known = ", ".join(f"{task.name!r} ({task.pk})" for task in found or mine[:20]) or "none"
-        text = f"There are several tasks {said[:200]!r}: name one by its id." if found else f"No task {said[:200]!r}."
-        raise ToolError(f"{text} There are: {known}.")
+        name = self.arguments["task"].strip()
+        visible = ScheduledTask.objects.visible_to(self.user).select_related("agent")
+        matches = list(visible.filter(pk=name) if _is_uuid(name) else visible.filter(name=name[:200])[:5])
+        if len(matches) == 1:
+            return matches[0]
+        existing = ", ".join(f"{task.name!r} ({task.pk})" for task in matches or visible[:20]) or "none"
+        problem = f"There are several tasks {name[:200]!r}: use an id." if matches else f"No task {name[:200]!r}."
+        raise ToolError(f"{problem} There are: {existing}.")
 
 
-Work = Callable[[Asked], Any]
+Action = Callable[[Request], Any]
 
 
 def _is_uuid(text: str) -> bool:
@@ -62,129 +63,127 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-# What the tools do
+# The actions
 
 
-def _create_task(asked: Asked) -> Any:
-    known = ScheduledTask.objects.filter(creation_key=asked.mark).first()
-    if known is not None:
-        return _told(known)
-    if ScheduledTask.objects.filter(owner=asked.user).count() >= MOST_TASKS:
-        raise ToolError(f"There are {MOST_TASKS} tasks already, which is the limit: delete some first.")
-    fields = {"agent_name": _agent_that_asks(asked), **asked.arguments}
-    task = ScheduledTask(owner=asked.user, creation_key=asked.mark)
-    return _saved(task, fields, asked)
+def _create_task(request: Request) -> Any:
+    existing = ScheduledTask.objects.filter(creation_key=request.idempotency_key).first()
+    if existing is not None:
+        return _describe(existing)
+    if ScheduledTask.objects.filter(owner=request.user).count() >= MOST_TASKS:
+        raise ToolError(f"There are already {MOST_TASKS} tasks, which is the limit: delete some first.")
+    fields = {"agent_name": _default_agent(request), **request.arguments}
+    task = ScheduledTask(owner=request.user, creation_key=request.idempotency_key)
+    return _save(task, fields, request)
 
 
-def _agent_that_asks(asked: Asked) -> str | None:
-    """Whose task it is where nothing else is said: its own; a program's is the default agent's."""
-    if asked.run is not None:
-        return asked.run.agent_name
-    default = Agent.objects.visible_to(asked.user).enabled().default()
+def _default_agent(request: Request) -> str | None:
+    """Return the agent of a task that names none: the calling agent; for a program the server's default."""
+    if request.run is not None:
+        return request.run.agent_name
+    default = Agent.objects.visible_to(request.user).enabled().default()
     return default.name if default else None
 
 
-def _update_task(asked: Asked) -> Any:
-    changes = {name: value for name, value in asked.arguments.items() if name != "task"}
+def _update_task(request: Request) -> Any:
+    changes = {name: value for name, value in request.arguments.items() if name != "task"}
     if not changes:
-        raise ToolError("Say what to change.")
+        raise ToolError("Name at least one field to change.")
     with write_transaction():
-        return _saved(asked.task(), changes, asked)
+        return _save(request.task(), changes, request)
 
 
-def _enable_task(asked: Asked) -> Any:
+def _enable_task(request: Request) -> Any:
     with write_transaction():
-        return _saved(asked.task(), {"enabled": True}, asked)
+        return _save(request.task(), {"enabled": True}, request)
 
 
-def _disable_task(asked: Asked) -> Any:
+def _disable_task(request: Request) -> Any:
     with write_transaction():
-        return _saved(asked.task(), {"enabled": False}, asked)
+        return _save(request.task(), {"enabled": False}, request)
 
 
-def _saved(task: ScheduledTask, fields: dict[str, Any], asked: Asked) -> Any:
-    """Change the task; where anything is wrong, all of it is said at once."""
+def _save(task: ScheduledTask, fields: dict[str, Any], request: Request) -> Any:
+    """Change the task. If anything is wrong, the error lists all of it."""
     fields = dict(fields)
     if (agent_name := fields.pop("agent_name", None)) is not None:
-        task.agent = _agent(asked, agent_name)
+        task.agent = _agent(request, agent_name)
     if (here := fields.pop("report_here", None)) is not None:
         task.session = ScheduledTask.SessionMode.KEPT if here else ScheduledTask.SessionMode.NEW
-        task.kept_session = asked.run.session if here and asked.run else None
+        task.kept_session = request.run.session if here and request.run else None
     for name, value in fields.items():
         setattr(task, name, str(value) if name == "schedule_value" else value)
     try:
         task.full_clean(exclude=["anchor", "owner"])
     except ValidationError as error:
-        said = [f"'{name}': {' '.join(texts)}" for name, texts in error.message_dict.items()]
-        raise ToolError(f"Nothing was saved. {' '.join(said)}") from None
+        problems = [f"'{name}': {' '.join(texts)}" for name, texts in error.message_dict.items()]
+        raise ToolError(f"Nothing was saved. {' '.join(problems)}") from None
     task.save()
-    return _told(task)
+    return _describe(task)
 
 
-def _agent(asked: Asked, name: str) -> Agent:
-    agents = Agent.objects.visible_to(asked.user).enabled()
+def _agent(request: Request, name: str) -> Agent:
+    agents = Agent.objects.visible_to(request.user).enabled()
     agent = agents.filter(name=name).first()
     if agent is None:
-        known = ", ".join(agents.values_list("name", flat=True)[:_LISTED])
-        raise ToolError(f"There is no enabled agent {name[:100]!r}. There are: {known}.")
+        existing = ", ".join(agents.values_list("name", flat=True)[:_LISTED])
+        raise ToolError(f"There is no enabled agent {name[:100]!r}. There are: {existing}.")
     return agent
 
 
-def _list_tasks(asked: Asked) -> Any:
-    tasks = ScheduledTask.objects.visible_to(asked.user).select_related("agent")
-    if asked.arguments.get("enabled") is not None:
-        tasks = tasks.filter(enabled=asked.arguments["enabled"])
-    if search := asked.arguments.get("search"):
+def _list_tasks(request: Request) -> Any:
+    tasks = ScheduledTask.objects.visible_to(request.user).select_related("agent")
+    if request.arguments.get("enabled") is not None:
+        tasks = tasks.filter(enabled=request.arguments["enabled"])
+    if search := request.arguments.get("search"):
         tasks = tasks.filter(name__icontains=search)
-    found = list(tasks[: _LISTED + 1])
-    return {"now": _time(clock.now()), "tasks": [_told(t) for t in found[:_LISTED]], "more": len(found) > _LISTED}
+    rows = list(tasks[: _LISTED + 1])
+    return {"now": _time(clock.now()), "tasks": [_describe(t) for t in rows[:_LISTED]], "more": len(rows) > _LISTED}
 
 
-def _delete_task(asked: Asked) -> Any:
+def _delete_task(request: Request) -> Any:
     with write_transaction():
-        task = asked.task()
+        task = request.task()
         ScheduledTask.objects.select_for_update().get(pk=task.pk).delete()
     return {"deleted": task.name}
 
 
-def _run_task(asked: Asked) -> Any:
-    if asked.run and asked.run.task_id and asked.run.trigger == Run.Trigger.AGENT:
-        raise ToolError(
-            "This run was started by run_task itself, and may not start another: that could go on for ever."
-        )
-    once = {"message_id": f"call-{asked.mark}", "session_id": f"s-{asked.mark[:32]}"}
-    trigger = Run.Trigger.AGENT if asked.run else Run.Trigger.MCP
-    run = scheduler.run_now(asked.task(), trigger=trigger, **once).run
-    return _told_run(run) | {"note": "It goes on in the background: ask get_run for what came of it."}
+def _run_task(request: Request) -> Any:
+    if request.run and request.run.task_id and request.run.trigger == Run.Trigger.AGENT:
+        raise ToolError("This run was started by run_task and may not start another: that could go on forever.")
+    once = {"message_id": f"call-{request.idempotency_key}", "session_id": f"s-{request.idempotency_key[:32]}"}
+    trigger = Run.Trigger.AGENT if request.run else Run.Trigger.MCP
+    run = scheduler.run_now(request.task(), trigger=trigger, **once).run
+    return _describe_run(run) | {"note": "It continues in the background: call get_run for the result."}
 
 
-def _get_run(asked: Asked) -> Any:
-    return _told_run(_run(asked))
+def _get_run(request: Request) -> Any:
+    return _describe_run(_run(request))
 
 
-def _cancel_run(asked: Asked) -> Any:
-    run = _run(asked)
-    if asked.run and run.pk == asked.run.pk:
-        raise ToolError("This is the run that you are in: just answer.")
+def _cancel_run(request: Request) -> Any:
+    run = _run(request)
+    if request.run and run.pk == request.run.pk:
+        raise ToolError("This is your own run: just answer.")
     if run.is_finished:
-        raise ToolError(f"The run has ended already: {run.status}.")
-    runs.cancel(run, by=asked.user.get_username())
+        raise ToolError(f"The run has already ended: {run.status}.")
+    runs.cancel(run, by=request.user.get_username())
     return {"run_id": str(run.pk), "note": "It is being stopped."}
 
 
-def _run(asked: Asked) -> Run:
-    said = asked.arguments["run_id"].strip()
-    run = Run.objects.visible_to(asked.user).filter(pk=said).first() if _is_uuid(said) else None
+def _run(request: Request) -> Run:
+    run_id = request.arguments["run_id"].strip()
+    run = Run.objects.visible_to(request.user).filter(pk=run_id).first() if _is_uuid(run_id) else None
     if run is None:
-        raise ToolError(f"There is no run {said[:64]!r}. The ids of runs are what run_task and list_tasks answer.")
+        raise ToolError(f"There is no run {run_id[:64]!r}. run_task and list_tasks return the ids of runs.")
     return run
 
 
-# What the model is told
+# The results
 
 
-def _told(task: ScheduledTask) -> dict[str, Any]:
-    foreseen = itertools.islice(task.schedule().after(clock.now()), _FORESEEN) if task.enabled else ()
+def _describe(task: ScheduledTask) -> dict[str, Any]:
+    planned = itertools.islice(task.schedule().after(clock.now()), _PLANNED) if task.enabled else ()
     zone = schedules.read_zone(task.timezone)
     newest = task.runs.order_by("-created_at").first()
     return {
@@ -195,155 +194,75 @@ def _told(task: ScheduledTask) -> dict[str, Any]:
         "schedule": f"{task.schedule_type} {task.schedule_value}",
         "timezone": task.timezone,
         "enabled": task.enabled,
-        "next_runs": [due.at.astimezone(zone).isoformat() for due in foreseen],
+        "next_runs": [due.at.astimezone(zone).isoformat() for due in planned],
         "last_run": {"run_id": str(newest.pk), "status": newest.status} if newest else None,
     }
 
 
-def _told_run(run: Run) -> dict[str, Any]:
-    told = {"run_id": str(run.pk), "status": run.status, "session_id": run.session_id}
-    return told | {name: text for name, text in (("result", run.result), ("error", run.error)) if text}
+def _describe_run(run: Run) -> dict[str, Any]:
+    result = {"run_id": str(run.pk), "status": run.status, "session_id": run.session_id}
+    return result | {name: text for name, text in (("result", run.result), ("error", run.error)) if text}
 
 
 def _time(moment: Any) -> str:
     return moment.strftime("%A %Y-%m-%dT%H:%M:%SZ")
 
 
-# What the model may ask
+# The tools
 
-_TASK = {"type": "string", "description": "The task's id, or its name."}
-_RUN = {"type": "string", "description": "The run's id."}
-_FIELDS: dict[str, dict[str, Any]] = {
-    "name": {"type": "string", "description": "What people call it."},
-    "task_prompt": {
-        "type": "string",
-        "description": "What the agent is told each time. It stands alone: the agent knows nothing of this chat, "
-        "unless report_here is true.",
-    },
-    "schedule_type": {"type": "string", "enum": ["cron", "interval", "once"]},
-    "schedule_value": {
-        "type": ["string", "integer"],
-        "description": "cron: minute hour day-of-month month day-of-week, for example '0 9 * * MON-FRI' for nine "
-        "o'clock on working days; also L, LW, MON#1, @daily. interval: seconds, for example '300'. once: a moment of "
-        "ISO 8601, for example '2027-03-01T09:00:00+01:00'.",
-    },
-    "timezone": {
-        "type": "string",
-        "description": "IANA name, for example 'Europe/Berlin', in which the schedule is meant. Default: UTC.",
-    },
-    "agent_name": {"type": "string", "description": "Which agent does it. Default: you."},
-    "description": {"type": "string", "description": "What it is for."},
-    "report_here": {
-        "type": "boolean",
-        "description": "Whether its answers appear in this very chat, which it then remembers. Default: false, a "
-        "session of its own for each run.",
-    },
-    "overlap": {
-        "type": "string",
-        "enum": ["skip", "queue", "allow", "cancel_previous"],
-        "description": "What to do where the run before is still going on. Default: skip.",
-    },
-    "misfire": {
-        "type": "string",
-        "enum": ["once", "skip", "all"],
-        "description": "What becomes of moments at which no server ran. Default: once, one run for them all.",
-    },
-    "max_retries": {"type": "integer", "minimum": 0, "maximum": 20, "description": "After a failure. Default: 0."},
-    "timeout": {"type": "integer", "minimum": 1, "maximum": 86_400, "description": "Seconds of one run."},
-}
-_NEEDED = ("name", "task_prompt", "schedule_type", "schedule_value")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A tool before it belongs to a run."""
-
-    work: Work
-    description: str
-    properties: dict[str, Any]
-    required: Sequence[str] = ()
-    read_only: bool = False
-
-
-_KINDS = {
-    "create_task": _Kind(
-        _create_task,
-        "Schedule work: an agent is given a prompt at certain moments. Ask current_time first if you need to know "
-        "what day it is.",
-        _FIELDS,
-        _NEEDED,
-    ),
-    "list_tasks": _Kind(
-        _list_tasks,
-        "The scheduled tasks, with their next moments and last runs.",
-        {
-            "enabled": {"type": "boolean", "description": "Only those that are enabled, or that are not."},
-            "search": {"type": "string", "description": "Only those with this in their name."},
-        },
-        read_only=True,
-    ),
-    "update_task": _Kind(
-        _update_task,
-        "Change a scheduled task; what is left out stays as it is.",
-        {"task": _TASK, **_FIELDS},
-        ("task",),
-    ),
-    "enable_task": _Kind(_enable_task, "Let a task be due again, from now on.", {"task": _TASK}, ("task",)),
-    "disable_task": _Kind(_disable_task, "Start no more runs of a task, but keep it.", {"task": _TASK}, ("task",)),
-    "delete_task": _Kind(_delete_task, "Delete a task; its runs stay.", {"task": _TASK}, ("task",)),
-    "run_task": _Kind(_run_task, "Run a task once more, now, in the background.", {"task": _TASK}, ("task",)),
-    "get_run": _Kind(_get_run, "How a run stands, and its answer.", {"run_id": _RUN}, ("run_id",), read_only=True),
-    "cancel_run": _Kind(_cancel_run, "Stop a run.", {"run_id": _RUN}, ("run_id",)),
+_ACTIONS: dict[str, Action] = {
+    "create_task": _create_task,
+    "list_tasks": _list_tasks,
+    "update_task": _update_task,
+    "enable_task": _enable_task,
+    "disable_task": _disable_task,
+    "delete_task": _delete_task,
+    "run_task": _run_task,
+    "get_run": _get_run,
+    "cancel_run": _cancel_run,
 }
 
 
-def task_tools(names: Sequence[str], run: Run) -> list[Tool]:
-    """The tools of these names, for the user in whose session `run` is."""
-    return [_tool(name, kind, run) for name, kind in _KINDS.items() if name in names]
+def tools_for_agent(run: Run, names: Sequence[str]) -> list[Tool]:
+    """Return the tools of these names. They act for the owner of the run's session."""
+    return [_agent_tool(name, run) for name in _ACTIONS if name in names]
 
 
-def tools_of(user: Any, names: Sequence[str]) -> list[Tool]:
-    """The same for a program that asks for `user`, without a run; the call's id is the mark of what it makes."""
-    return [_program_tool(name, kind, user) for name, kind in _KINDS.items() if name in names]
+def tools_for_program(user: Any, names: Sequence[str]) -> list[Tool]:
+    """Return the tools of these names. They act for `user`; the id of a call is its idempotency key."""
+    return [_program_tool(name, user) for name in _ACTIONS if name in names]
 
 
-def _program_tool(name: str, kind: _Kind, user: Any) -> Tool:
+def _agent_tool(name: str, run: Run) -> Tool:
     async def call(arguments: dict[str, Any], call: Call) -> str:
-        return await _database.run(_said, kind.work, Asked(user, None, arguments, call.id))
+        return await _database.run(_act_for_owner, name, run, arguments, call.id)
 
-    of_programs = {field: about for field, about in kind.properties.items() if field != "report_here"}
-    if "agent_name" in of_programs:
-        about = "Which agent does it: see list_agents. Default: the server's default agent."
-        of_programs["agent_name"] = {"type": "string", "description": about}
-        of_programs["task_prompt"] = {"type": "string", "description": "What the agent is told each time."}
-    description = kind.description.replace(" Ask current_time first if you need to know what day it is.", "")
-    return Tool(name, description, _schema(of_programs, kind.required), call, read_only=kind.read_only)
+    # A repeated call finds its own idempotency key, or sets again what is set.
+    return _tool(name, FOR_AGENTS[name], call, idempotent=name != "delete_task")
 
 
-def _schema(properties: dict[str, Any], required: Sequence[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
-
-
-def _tool(name: str, kind: _Kind, run: Run) -> Tool:
+def _program_tool(name: str, user: Any) -> Tool:
     async def call(arguments: dict[str, Any], call: Call) -> str:
-        return await _database.run(_answer, name, kind.work, run, arguments, call.id)
+        return await _database.run(_act, name, Request(user, None, arguments, call.id))
 
-    schema = _schema(kind.properties, kind.required)
-    # A call that is made again finds its own mark, or says once more what is so already.
-    return Tool(name, kind.description, schema, call, read_only=kind.read_only, idempotent=name != "delete_task")
+    return _tool(name, FOR_PROGRAMS[name], call)
 
 
-def _answer(name: str, work: Work, run: Run, arguments: dict[str, Any], call_id: str) -> str:
+def _tool(name: str, about: Description, call: Callable[..., Awaitable[str]], *, idempotent: bool = False) -> Tool:
+    return Tool(name, about.text, about.schema(), call, read_only=about.read_only, idempotent=idempotent)
+
+
+def _act_for_owner(name: str, run: Run, arguments: dict[str, Any], call_id: str) -> str:
     owner = run.session.owner
     if owner is None or not owner.is_active:
-        raise ToolError("This session belongs to nobody who could have tasks.")
-    mark = hashlib.sha256(f"{name}:{run.pk}:{call_id}".encode()).hexdigest()
-    return _said(work, Asked(owner, run, arguments, mark))
+        raise ToolError("This session has no active owner, who could own tasks.")
+    key = hashlib.sha256(f"{name}:{run.pk}:{call_id}".encode()).hexdigest()
+    return _act(name, Request(owner, run, arguments, key))
 
 
-def _said(work: Work, asked: Asked) -> str:
+def _act(name: str, request: Request) -> str:
     try:
-        return json.dumps(work(asked), ensure_ascii=False)
+        return json.dumps(_ACTIONS[name](request), ensure_ascii=False)
     except StorageUnavailable:
         raise
     except AgentError as error:

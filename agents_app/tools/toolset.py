@@ -10,12 +10,12 @@ from agents_app.engine.web import fetch_url
 from agents_app.models import Run
 from agents_app.tools import ask_agent
 from agents_app.tools.ask_agent import RunChild
-from agents_app.tools.tasks import task_tools
+from agents_app.tools.tasks import tools_for_agent
 
 
 def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
-    """What the agent may call in this run. `run_child` has this worker execute another run, and waits for it."""
-    fixed = [*builtin_tools(spec.builtin_tools), *task_tools(spec.builtin_tools, run)]
+    """Return the tools that the agent may call. `run_child` has this worker execute another run, and waits for it."""
+    fixed = [*builtin_tools(spec.builtin_tools), *tools_for_agent(run, spec.builtin_tools)]
     if "ask_agent" in spec.builtin_tools:
         fixed.append(ask_agent.make_tool(spec, run, run_child))
     if "fetch_url" in spec.builtin_tools:

@@ -41,7 +41,7 @@ def test_a_call_is_answered_by_an_action(admin_client, admin_user, approval, act
 def test_what_was_answered_stays_so(admin_client, approval):
     act(admin_client, Approval, "approve", approval)
     page = act(admin_client, Approval, "deny", approval)
-    assert "was approved" in page.content.decode()
+    assert "was already approved" in page.content.decode()
     approval.refresh_from_db()
     assert approval.status == "approved"
 

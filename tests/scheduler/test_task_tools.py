@@ -149,5 +149,5 @@ def test_a_task_that_runs_tasks_comes_to_an_end(told, product, name):
     steps = get(product, f"/v1/runs/{second['id']}/steps?limit=50")["data"]
     errors = [step["content"] for step in steps if step["is_error"]]
     assert len(errors) == 1
-    assert "could go on for ever" in errors[0]
+    assert "could go on forever" in errors[0]
     assert (first["trigger"], second["trigger"]) == ("chat", "agent")

@@ -1,7 +1,7 @@
-"""Where a request may go whose URL a model or a user chose, and an HTTP client that goes nowhere else.
+"""An HTTP client for URLs that a model or a user chose, and the addresses that it may connect to.
 
-A name is resolved once, every answer is checked, and the connection is made to one of the checked addresses: a second
-look at the name could find another answer.
+A name is resolved once, every address is checked, and the connection goes to one of them: another lookup could return
+another address.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class AddressRefused(Exception):
-    """A request may not go there; the text says why, for whoever chose the address."""
+    """The URL is not allowed. The text says why, for the model or user that chose it."""
 
 
 # Tables of our own (IANA's registries of special purposes): those of `ipaddress` differ between patch releases.
@@ -44,15 +44,15 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_LONGEST_NAME = 253
-_PATIENCE = 3.0  # seconds for one address of a host that has more
+_MAX_NAME = 253
+_ATTEMPT_TIMEOUT = 3.0  # seconds for one of a host's addresses
 
-# Names that nobody answers for must not keep the threads that all others share.
+# Names that no server resolves must not block the threads that everything else shares.
 _RESOLVERS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
 
 
 def is_allowed(address: Address, *, allow_private: bool) -> bool:
-    """Whether a request may go to this address; one IPv4 address inside an IPv6 address counts as itself."""
+    """Whether a request may go to this address. An IPv4 address inside an IPv6 address counts as itself."""
     address = _embedded(address)
     if any(address in network for network in _NEVER):
         return False
@@ -71,15 +71,15 @@ def _embedded(address: Address) -> Address:
 
 
 def check_url(url: str | httpx2.URL, *, allow_private: bool) -> httpx2.URL:
-    """The URL, if a request may go there as far as its text says; what its name leads to is seen when connecting.
+    """Return the URL if its text is allowed. The addresses of its host are checked when connecting.
 
     Raises:
-        AddressRefused: it may not, or is no URL at all.
+        AddressRefused: it is not allowed, or not a URL.
     """
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise AddressRefused(f"This is no URL: {str(error).rstrip('.')[:200]}.") from None
+        raise AddressRefused(f"This is not a URL: {str(error).rstrip('.')[:200]}.") from None
     if parsed.scheme not in ("http", "https"):
         raise AddressRefused("The URL must begin with http:// or https://.")
     if parsed.userinfo:
@@ -91,7 +91,7 @@ def check_url(url: str | httpx2.URL, *, allow_private: bool) -> httpx2.URL:
 
 
 def _host(url: httpx2.URL) -> str:
-    """The host in ASCII, without the dot that may end it."""
+    """Return the host in ASCII, without a final dot."""
     return url.raw_host.decode("ascii").removesuffix(".")
 
 
@@ -101,14 +101,14 @@ def _check_host(host: str, allow_private: bool) -> None:
         _require_allowed([address], host, allow_private)
     elif _NUMBER.fullmatch(host.rpartition(".")[2]):
         raise AddressRefused(f"The URL's host {host[:100]!r} must be a name, or an IP address in its usual spelling.")
-    elif len(host) > _LONGEST_NAME or not _NAME.fullmatch(host):
+    elif len(host) > _MAX_NAME or not _NAME.fullmatch(host):
         raise AddressRefused(f"The URL's host {host[:100]!r} is not the name of a host.")
     elif not allow_private and (host == "localhost" or host.endswith(".localhost")):
         raise _private(host)
 
 
 def _literal(host: str) -> Address | None:
-    """The address that the text itself is. One with a zone (`fe80::1%eth0`) is none."""
+    """Return the address in the text. One with a zone (`fe80::1%eth0`) is not accepted."""
     try:
         return None if "%" in host else ipaddress.ip_address(host)
     except ValueError:
@@ -119,22 +119,22 @@ def _require_allowed(addresses: Iterable[Address], host: str, allow_private: boo
     if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
         if all(is_allowed(address, allow_private=True) for address in addresses):
             raise _private(host)
-        raise AddressRefused(f"The host {host!r} has an address that no request may go to.")
+        raise AddressRefused(f"The host {host!r} has an address that is not allowed.")
 
 
 def _private(host: str) -> AddressRefused:
-    return AddressRefused(f"The host {host!r} is in a private network, and requests to these are not allowed here.")
+    return AddressRefused(f"The host {host!r} is in a private network, which is not allowed here.")
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """All addresses of the host, as the system knows them.
+    """Return all addresses of the host, as the system resolves them.
 
     Raises:
         OSError: there are none.
     """
-    ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    entries = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, look_up)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 class _GuardedNetwork(AsyncNetworkBackend):
@@ -158,7 +158,9 @@ class _GuardedNetwork(AsyncNetworkBackend):
                 addresses = await self._addresses(host.removesuffix("."), port)
                 for address in addresses[:-1]:
                     try:
-                        return await self._network.connect_tcp(address, port, _PATIENCE, local_address, socket_options)
+                        return await self._network.connect_tcp(
+                            address, port, _ATTEMPT_TIMEOUT, local_address, socket_options
+                        )
                     except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                         pass
                 return await self._network.connect_tcp(addresses[-1], port, None, local_address, socket_options)
@@ -168,27 +170,28 @@ class _GuardedNetwork(AsyncNetworkBackend):
     async def _addresses(self, host: str, port: int) -> list[str]:
         literal = _literal(host)
         try:
-            found = [literal] if literal else [ipaddress.ip_address(text) for text in await self._resolve(host, port)]
+            texts = [str(literal)] if literal else await self._resolve(host, port)
+            addresses = [ipaddress.ip_address(text) for text in texts]
         except (OSError, UnicodeError):
-            found = []
-        if not found:
+            addresses = []
+        if not addresses:
             raise httpcore2.ConnectError(f"The name {host!r} cannot be resolved.")
-        _require_allowed(found, host, self._allow_private)
-        return [str(address) for address in found]
+        _require_allowed(addresses, host, self._allow_private)
+        return [str(address) for address in addresses]
 
 
 class _GuardedTransport(httpx2.AsyncHTTPTransport):
-    """Checks every request's URL, redirects' too, and connects through the guarded network."""
+    """Checks the URL of every request, including redirects, and connects through the guarded network."""
 
     def __init__(self, network: _GuardedNetwork, allow_private: bool, ssl_context: ssl.SSLContext) -> None:
-        # Not `super().__init__()`, which lets nobody choose the network. Without this pool nothing connects at all.
+        # Not `super().__init__()`, which takes no network. Nothing connects without this pool.
         self._pool = httpcore2.AsyncConnectionPool(ssl_context=ssl_context, network_backend=network)
         self._allow_private = allow_private
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = _host(check_url(request.url, allow_private=self._allow_private))
         if _literal(host) is None:
-            # Certificates name a host without the dot that may end it in a URL.
+            # Certificates name a host without a final dot.
             request.extensions = {**request.extensions, "sni_hostname": host}
         return await super().handle_async_request(request)
 
@@ -201,10 +204,10 @@ def guarded_client(
     network: AsyncNetworkBackend | None = None,
     ssl_context: ssl.SSLContext | None = None,
 ) -> httpx2.AsyncClient:
-    """A client for URLs that a model or a user chose. Use it as `async with`; `timeout` is in seconds, of each wait.
+    """Return a client for URLs that a model or a user chose, for `async with`. `timeout`: seconds for each wait.
 
-    It asks no proxy, and follows no redirect by itself: httpx2 would read the whole of each answer on the way.
-    A request raises `AddressRefused` beside httpx2's own errors, and reading no more than fits is up to the caller.
+    It uses no proxy and follows no redirect: httpx2 would read each response on the way completely. Requests raise
+    `AddressRefused` in addition to httpx2's errors. The caller limits how much it reads.
     """
     guarded = _GuardedNetwork(network or httpcore2.AnyIOBackend(), resolve, allow_private)
     transport = _GuardedTransport(guarded, allow_private, ssl_context or tls.ssl_context())

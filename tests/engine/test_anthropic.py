@@ -367,12 +367,12 @@ def test_a_session_goes_from_one_provider_to_another(product, claude, model, ope
         ({"status": 529, "message": "Overloaded", "headers": {"retry-after": "0"}}, "answered 529: Overloaded"),
         ({"status": 500, "message": "Internal", "headers": {"retry-after": "0"}}, "answered 500: Internal"),
         ({"status": 429, "message": "Slow down", "headers": {"retry-after": "0"}}, "answered 429: Slow down"),
-        ({"error": "overloaded_error", "message": "Overloaded"}, "broke off with an error: Overloaded"),
-        ({"error": "rate_limit_error", "message": "Slow down"}, "broke off with an error: Slow down"),
-        ({"error": "api_error", "message": "Internal"}, "broke off with an error: Internal"),
+        ({"error": "overloaded_error", "message": "Overloaded"}, "ended the stream with an error: Overloaded"),
+        ({"error": "rate_limit_error", "message": "Slow down"}, "ended the stream with an error: Slow down"),
+        ({"error": "api_error", "message": "Internal"}, "ended the stream with an error: Internal"),
         ({"cut": True}, "connection to the model's server failed"),
         ({"end": True}, "cut off"),
-        ({"raw": "data: {broken\n\n"}, "broken piece"),
+        ({"raw": "data: {broken\n\n"}, "invalid chunk"),
     ],
 )
 def test_a_passing_fault_is_a_visible_retry(ask, fault, reason):

@@ -111,7 +111,7 @@ def test_blocks_and_events_that_we_do_not_know_do_no_harm():
     ],
 )
 def test_a_broken_event_is_worth_another_try(event):
-    with pytest.raises(ModelUnavailable, match="broken piece"):
+    with pytest.raises(ModelUnavailable, match="invalid chunk"):
         parts_of(b"data: " + json.dumps(event).encode() + b"\n\n")
 
 

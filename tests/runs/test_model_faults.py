@@ -113,7 +113,7 @@ FAULTS = {
     ),
     "400": Fault([status(400, "temperature is too hot")], "model_refused", 1, "temperature is too hot"),
     "400 in another shape": Fault([{"status": 400, "body": {"detail": "odd"}}], "model_refused", 1, "odd"),
-    "400 in no shape": Fault([{"status": 400, "body": "[7]"}], "model_refused", 1, "no reason given"),
+    "400 in no shape": Fault([{"status": 400, "body": "[7]"}], "model_refused", 1, "no reason stated"),
     "401": Fault([status(401, "Incorrect API key provided")], "model_key_refused", 1, "API key"),
     "403": Fault([status(403, "Forbidden")], "model_key_refused", 1, "API key"),
     "404": Fault([status(404, "The model `x` does not exist")], "model_refused", 1, "does not exist"),

@@ -1,4 +1,4 @@
-"""Models by provider kind."""
+"""Open models by the kind of their provider."""
 
 import asyncio
 import importlib
@@ -16,10 +16,10 @@ _loaded: set[str] = set()
 
 
 async def open_model(spec: ModelSpec) -> Model:
-    """The model that `spec` describes; connections are shared by equal specs.
+    """Return the model that `spec` describes. Equal specs share connections.
 
     Raises:
-        RunFailed: no provider, or a kind that this version does not speak.
+        RunFailed: there is no provider, or this version does not support its kind.
     """
     if spec.kind == "openai":
         await _load(_OPENAI)
@@ -38,7 +38,7 @@ async def open_model(spec: ModelSpec) -> Model:
         return await open_local_model(spec)
     if not spec.kind:
         raise RunFailed("No model provider is set up yet. Add one in the admin.", code="no_provider")
-    raise RunFailed(f"This version does not speak to providers of kind {spec.kind!r}.", code="unsupported_provider")
+    raise RunFailed(f"This version does not support providers of kind {spec.kind!r}.", code="unsupported_provider")
 
 
 async def _load(module: str) -> None:
@@ -49,7 +49,7 @@ async def _load(module: str) -> None:
 
 
 async def close_models() -> None:
-    """Close every shared connection."""
+    """Close all shared connections."""
     if _OPENAI in sys.modules:
         from agents_app.engine.providers.openai import OpenAIModel
 

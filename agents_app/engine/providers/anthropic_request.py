@@ -1,8 +1,8 @@
-"""What a model behind Anthropic's Messages API is asked: our conversation in its words. Pure.
+"""Convert a conversation into a request of Anthropic's Messages API. Pure: no I/O.
 
-Its rules: the roles alternate, a user begins, no text is empty, and the results of a turn's calls follow it at once,
-all in one message. What the model thought goes back to it unchanged while it calls tools, and is signed together with
-all that was said before it; hence only the run that goes on is told its thoughts, and its results come in a set order.
+The API's rules: roles alternate, a user begins, no text is empty, and the results of a turn's calls follow it
+immediately, all in one message. While the model calls tools, its thoughts go back to it unchanged; they are signed
+together with all that precedes them. So only the current run gets its thoughts back, and its results have a set order.
 """
 
 import itertools
@@ -19,67 +19,67 @@ from agents_app.exceptions import RunFailed
 
 BASE_URL = "https://api.anthropic.com"
 _CACHE = {"type": "ephemeral"}
-_LONGEST_ID = 64
+_MAX_ID = 64
 _UNUSABLE_IN_SCHEMAS = {"oneOf", "anyOf", "allOf"}  # at the top; the loop checks arguments against the whole schema
 
 
 def api_root(base_url: str) -> str:
-    """The address without the version that the SDK adds, which people are used to write."""
+    """Return the URL without the version, which the SDK adds and people often write."""
     return (base_url or BASE_URL).rstrip("/").removesuffix("/v1")
 
 
 def origin(model: str) -> str:
-    """Who understands what this model thought: itself."""
+    """Return who can read this model's thoughts: only the model itself."""
     return f"anthropic/{model}"
 
 
 def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) -> dict[str, Any]:
-    """The request as arguments for the SDK. Without `thoughts`, the model is not told what it thought in this run."""
-    asked: dict[str, Any] = {"model": request.model, "stream": True} | thinking_arguments(request.parameters, able)
-    if _begun_without_thoughts(request, thoughts) and asked.get("thinking", {}).get("type") == "enabled":
-        asked = without_thinking(asked, request.parameters)
-    if asked.get("thinking", {}).get("type") == "disabled":
+    """Return the request as arguments for the SDK, with the model's thoughts of this run if `thoughts`."""
+    arguments: dict[str, Any] = {"model": request.model, "stream": True} | thinking_arguments(request.parameters, able)
+    if _started_without_thoughts(request, thoughts) and arguments.get("thinking", {}).get("type") == "enabled":
+        arguments = without_thinking(arguments, request.parameters)
+    if arguments.get("thinking", {}).get("type") == "disabled":
         thoughts = False
-    asked["messages"] = _turns(request, thoughts)
+    arguments["messages"] = _turns(request, thoughts)
     if request.system_prompt.strip():
-        asked["system"] = [{"type": "text", "text": request.system_prompt, "cache_control": _CACHE}]
+        arguments["system"] = [{"type": "text", "text": request.system_prompt, "cache_control": _CACHE}]
     if request.tools:
-        asked["tools"] = [
+        arguments["tools"] = [
             {"name": t.name, "description": t.description, "input_schema": _schema(t.parameters)} for t in request.tools
         ]
-        asked["tools"][-1]["cache_control"] = _CACHE
+        arguments["tools"][-1]["cache_control"] = _CACHE
     if request.parameters.stop:
-        asked["stop_sequences"] = list(request.parameters.stop)
+        arguments["stop_sequences"] = list(request.parameters.stop)
     if request.parameters.response_format:
-        asked["output_config"] = asked.get("output_config", {}) | _format(request.parameters.response_format)
-    return asked
+        arguments["output_config"] = arguments.get("output_config", {}) | _format(request.parameters.response_format)
+    return arguments
 
 
-def _format(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The form of the answer.
+def _format(response_format: dict[str, Any]) -> dict[str, Any]:
+    """Return the output format.
 
     Raises:
-        RunFailed: these models cannot be held to it.
+        RunFailed: Claude models do not support it.
     """
-    from anthropic import transform_schema  # who executes runs has the SDK already, and nobody else needs it
+    from anthropic import transform_schema  # workers have imported the SDK, and nobody else needs it
 
     problem = "Claude models have no JSON mode: give a schema."
-    if wanted["type"] == "json_schema":
+    if response_format["type"] == "json_schema":
         try:
-            schema = transform_schema(wanted["json_schema"].get("schema", {}))
+            schema = transform_schema(response_format["json_schema"].get("schema", {}))
             return {"format": {"type": "json_schema", "schema": schema}}
         except ValueError as error:
             problem = f"its schema cannot be used with Claude models: {error}"
     raise RunFailed(f"'response_format' is not supported: {problem}", code="unsupported_response_format")
 
 
-def tells_thoughts(request: ModelRequest) -> bool:
-    """Whether the model would be told what it thought."""
+def has_thoughts(request: ModelRequest) -> bool:
+    """Whether the request contains thoughts of the model."""
     return any(_is_own(message, request) for message in _open_turns(request))
 
 
 def _open_turns(request: ModelRequest) -> list[Message]:
-    """The model's turns since the last word of a user: the run that goes on."""
+    """Return the model's turns since the last message of a user: the current run."""
     since = itertools.takewhile(lambda message: message.role != "user", reversed(request.messages))
     return [message for message in since if message.role == "assistant"][::-1]
 
@@ -88,23 +88,23 @@ def _is_own(message: Message, request: ModelRequest) -> bool:
     return bool(message.blocks) and message.origin == origin(request.model)
 
 
-def _begun_without_thoughts(request: ModelRequest, thoughts: bool) -> bool:
+def _started_without_thoughts(request: ModelRequest, thoughts: bool) -> bool:
     turns = _open_turns(request)
     return bool(turns) and not (thoughts and _is_own(turns[0], request))
 
 
 def _turns(request: ModelRequest, thoughts: bool) -> list[dict[str, Any]]:
-    told = {id(message) for message in _open_turns(request) if thoughts and _is_own(message, request)}
+    with_blocks = {id(message) for message in _open_turns(request) if thoughts and _is_own(message, request)}
     turns: list[dict[str, Any]] = []
-    taken: set[str] = set()
+    call_ids: set[str] = set()
     for position, message in enumerate(request.messages):
         if message.role == "user":
             _add(turns, "user", _texts(message.content))
         elif message.role == "assistant":
-            names = [_call_id(call.id, taken) for call in message.tool_calls]
-            _add(turns, "assistant", _said(message, names, with_blocks=id(message) in told))
+            names = [_call_id(call.id, call_ids) for call in message.tool_calls]
+            _add(turns, "assistant", _assistant_content(message, names, with_blocks=id(message) in with_blocks))
             _add(turns, "user", _results(message, names, request.messages[position + 1 :]))
-    if request.tools or len(turns) > 1:  # the next request begins with all of this
+    if request.tools or len(turns) > 1:  # the next request begins with all of these
         turns[-1]["content"][-1] = turns[-1]["content"][-1] | {"cache_control": _CACHE}
     return turns
 
@@ -120,17 +120,17 @@ def _texts(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text}] if text.strip() else []
 
 
-def _call_id(given: str, taken: set[str]) -> str:
-    """An id that the API takes, also of another provider's call: of a few characters, and unique in the request."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", given)[:_LONGEST_ID] or "call"
-    numbered = (f"{plain[: _LONGEST_ID - 8]}_{number}" for number in itertools.count(2))
-    name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
-    taken.add(name)
+def _call_id(original: str, used: set[str]) -> str:
+    """Return an id that the API accepts, for another provider's call too: short, and unique in the request."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", original)[:_MAX_ID] or "call"
+    numbered = (f"{plain[: _MAX_ID - 8]}_{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([plain], numbered) if name not in used)
+    used.add(name)
     return name
 
 
-def _said(message: Message, names: list[str], *, with_blocks: bool) -> list[dict[str, Any]]:
-    """A turn of the model: its own blocks in their order, or its text and then its calls."""
+def _assistant_content(message: Message, names: list[str], *, with_blocks: bool) -> list[dict[str, Any]]:
+    """Return a turn of the model: its own blocks in their order, or its text and then its calls."""
     calls = [
         {
             "type": "tool_use",
@@ -163,7 +163,7 @@ def _results(message: Message, names: list[str], later: Sequence[Message]) -> li
 
 
 def _result(name: str, answer: Message) -> dict[str, Any]:
-    content = answer.content.replace("\x00", "")  # as it is kept: a restart must not change what was said
+    content = answer.content.replace("\x00", "")  # as it is stored: a restart must not change it
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": name}
     if answer.is_error:
         return result | {"content": content if content.strip() else "The tool failed.", "is_error": True}

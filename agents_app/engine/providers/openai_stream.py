@@ -1,4 +1,4 @@
-"""From the bytes of a model's stream to parts. Pure: fed with bytes, asks nobody."""
+"""Decode the bytes of a model's stream into parts. Pure: no I/O."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +9,12 @@ from agents_app.engine.providers.base import EndPart, Part, ReasoningPart, TextP
 from agents_app.exceptions import ModelError, ModelUnavailable
 
 _OPEN, _CLOSE = "<think>", "</think>"
-_LONGEST_LINE = 4 * 1024 * 1024
+_MAX_LINE = 4 * 1024 * 1024
 _FINISH_REASONS = {"function_call": "tool_calls", "eos": "stop", "max_tokens": "length"}
 
 
 class SSELines:
-    """The `data:` payloads of a server-sent event stream, however the bytes are cut.
+    """Extracts the `data:` payloads of a server-sent event stream, however its bytes are split.
 
     OpenAI-compatible servers put one JSON text on one line, so lines need not be joined.
     """
@@ -26,17 +26,17 @@ class SSELines:
         """Yield the payloads that `data` completes.
 
         Raises:
-            ModelUnavailable: what comes is not an event stream.
+            ModelUnavailable: the data is not an event stream.
         """
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > _LONGEST_LINE:
+        if len(self._rest) > _MAX_LINE:
             raise ModelUnavailable("The model's stream has a line that does not end.", code="model_bad_stream")
         for line in lines:
             yield from _payload(line)
 
     def end(self) -> Iterator[bytes]:
-        """The payload of a last line that has no end."""
+        """Yield the payload of an unterminated last line."""
         line, self._rest = self._rest, b""
         yield from _payload(line)
 
@@ -44,22 +44,22 @@ class SSELines:
 def _payload(line: bytes) -> Iterator[bytes]:
     if line.startswith(b"data:"):
         yield line[5:].strip()
-    elif line.startswith(b"{"):  # a server that does not stream, or only has an error to tell
+    elif line.startswith(b"{"):  # a server that does not stream, or only sends an error
         yield line
     elif line.strip() and not line.startswith((b":", b"event:", b"id:", b"retry:")):
         raise ModelUnavailable("The model's server sent something that is not a stream.", code="model_bad_stream")
 
 
 class ThinkTags:
-    """Parts an answer that begins with `<think>…</think>` into reasoning and text, also where a tag is cut."""
+    """Splits an answer that begins with `<think>…</think>` into reasoning and text, even if a tag is split."""
 
-    # start → opened (newlines after the tag are no thought) → thinking → closed (as opened) → text
+    # start → opened (skip newlines after the tag) → thinking → closed (skip newlines) → text
     def __init__(self) -> None:
         self._state = "start"
         self._held = ""
 
     def feed(self, text: str) -> list[Part]:
-        """The parts that `text` completes, the same however an answer is cut."""
+        """Return the parts that `text` completes, the same however the answer is split."""
         if self._state == "text":
             return [TextPart(text)]
         self._held += text
@@ -92,20 +92,20 @@ class ThinkTags:
         if closed:
             self._state, self._held = "closed", rest
         else:
-            keep = len(self._held) - _cut_tag(self._held)
+            keep = len(self._held) - _partial_tag_length(self._held)
             thought, self._held = self._held[:keep], self._held[keep:]
         return [ReasoningPart(thought)] if thought else []
 
     def end(self) -> list[Part]:
-        """What is held back, where nothing follows."""
+        """Return the text that was held back for a tag."""
         held, self._held = self._held, ""
         if not held:
             return []
         return [ReasoningPart(held) if self._state == "thinking" else TextPart(held)]
 
 
-def _cut_tag(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of a closing tag."""
+def _partial_tag_length(text: str) -> int:
+    """Return how many characters at the end of `text` may begin a closing tag."""
     for length in range(min(len(_CLOSE) - 1, len(text)), 0, -1):
         if _CLOSE.startswith(text[-length:]):
             return length
@@ -115,7 +115,7 @@ def _cut_tag(text: str) -> int:
 class ChatChunks:
     """Decodes the stream of `POST /chat/completions`.
 
-    Source: https://platform.openai.com/docs/api-reference/chat-streaming, and what other servers do in its name:
+    Source: https://platform.openai.com/docs/api-reference/chat-streaming, and the variants of other servers:
     `reasoning_content` (DeepSeek, vLLM), `reasoning` (Ollama, OpenRouter), `<think>` tags, calls without an index.
     """
 
@@ -126,16 +126,16 @@ class ChatChunks:
         self.done = False
 
     def feed(self, data: bytes) -> list[Part]:
-        """The parts in `data`.
+        """Return the parts in `data`.
 
         Raises:
-            ModelUnavailable: broken JSON, or an error object that says to try again.
-            ModelError: an error object that does not.
+            ModelUnavailable: invalid JSON, or an error object that allows a retry.
+            ModelError: any other error object.
         """
         return self._read(self._lines.feed(data))
 
     def end(self) -> list[Part]:
-        """The parts of a last line that has no end. Raises as `feed` does."""
+        """Return the parts of an unterminated last line. Raises as `feed` does."""
         return self._read(self._lines.end())
 
     def _read(self, payloads: Iterator[bytes]) -> list[Part]:
@@ -157,7 +157,7 @@ class ChatChunks:
             if usage := chunk.get("usage"):
                 parts.append(_usage(usage))
         except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-            raise ModelUnavailable("The model's stream has a broken piece in it.", code="model_bad_stream") from error
+            raise ModelUnavailable("The model's stream has an invalid chunk.", code="model_bad_stream") from error
 
     def _choice(self, choice: dict[str, Any], parts: list[Part]) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
@@ -178,7 +178,7 @@ class ChatChunks:
         function = call.get("function") or {}
         identity = call.get("id") or ""
         position = call.get("index")
-        if position is None and identity and identity in self._calls:  # said again with every piece
+        if position is None and identity and identity in self._calls:  # repeated with every piece
             position = self._calls.index(identity)
         elif position is None or not 0 <= position <= len(self._calls):
             position = len(self._calls) if identity or function.get("name") else max(len(self._calls) - 1, 0)
@@ -193,7 +193,7 @@ class ChatChunks:
 
 
 def _text(value: Any) -> str:
-    """A text without NUL, which databases refuse; also from a list of parts, as Mistral sends it."""
+    """Return text without NUL, which databases reject; also from a list of parts, as Mistral sends it."""
     if isinstance(value, list):
         value = "".join(part.get("text") or "" for part in value)
     if not isinstance(value, str):
@@ -202,21 +202,21 @@ def _text(value: Any) -> str:
 
 
 def error_in_stream(error: Any) -> ModelError:
-    """The exception for an error object in place of a chunk."""
+    """Return the exception for an error object in place of a chunk."""
     detail = error if isinstance(error, dict) else {"message": str(error)}
-    message = str(detail.get("message") or "no reason given")
+    message = str(detail.get("message") or "no reason stated")
     code = str(detail.get("code") or detail.get("type") or "")
     permanent = (code.startswith("4") and code not in ("408", "409", "429")) or "invalid_request" in code
     kind = ModelError if permanent else ModelUnavailable
-    return kind(f"The model's server broke off with an error: {message}")
+    return kind(f"The model's server ended the stream with an error: {message}")
 
 
 def _usage(usage: dict[str, Any]) -> UsagePart:
     details = usage.get("completion_tokens_details") or {}
-    asked = usage.get("prompt_tokens_details") or {}
+    prompt_details = usage.get("prompt_tokens_details") or {}
     return UsagePart(
         input_tokens=tokens(usage.get("prompt_tokens")),
         output_tokens=tokens(usage.get("completion_tokens")),
         reasoning_tokens=tokens(details.get("reasoning_tokens")),
-        cached_tokens=tokens(asked.get("cached_tokens")),
+        cached_tokens=tokens(prompt_details.get("cached_tokens")),
     )

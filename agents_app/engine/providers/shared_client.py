@@ -1,4 +1,4 @@
-"""How we talk to the servers of models, whichever SDK makes the request."""
+"""What the clients of all SDKs for models share."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,16 @@ import httpx2
 from agents_app.engine.providers import errors
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import ModelError
+from agents_app.per_loop import per_loop
 
 TIMEOUT = httpx2.Timeout(connect=10.0, read=180.0, write=30.0, pool=30.0)
 LIMITS = httpx2.Limits(max_connections=4000, max_keepalive_connections=200, keepalive_expiry=30.0)
-# Building a request keeps the loop for 1.6 ms: more than a few at once would stall the tokens of all others.
-STARTS_AT_ONCE = 8
+# Building a request blocks the event loop for 1.6 ms: more than a few at once would stall all other streams.
+MAX_STARTS = 8
 
 
 def require_stream(content_type: str) -> None:
-    """See that the answer is no web page.
+    """Check that the response is not a web page.
 
     Raises:
         ModelError: it is one.
@@ -31,7 +32,7 @@ def require_stream(content_type: str) -> None:
 
 
 def reads(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """What each read of the socket brings: from aiohttp's own reader where it can be had, at two thirds the cost."""
+    """Iterate over reads of the socket: by aiohttp's own reader if possible, at two thirds of the cost."""
     reader = getattr(getattr(getattr(response, "stream", None), "_stream", None), "_aiohttp_response", None)
     if reader is not None and not response.headers.get("content-encoding"):
         return reader.content.iter_any()
@@ -39,43 +40,45 @@ def reads(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 class SharedModel:
-    """One server of models, and the connections to it, whichever SDK's `_client` makes the requests."""
+    """A server of models, and the connections to it. `_client` is the SDK's."""
 
-    _shared: ClassVar[dict[tuple[Any, ...], Any]]  # each kind has its own
+    _shared: ClassVar[Callable[[], dict[tuple[Any, ...], Any]]]  # of this event loop; each kind has its own
     _client: Any
-    _create: Callable[..., Any]  # makes a request, and gives a context manager of its response
+    _create: Callable[..., Any]  # makes a request and returns a context manager of its response
     _connection_error: ClassVar[type[Exception]]
 
     def __init_subclass__(cls) -> None:
-        cls._shared = {}
+        cls._shared = per_loop(dict)
 
     def __init__(self, spec: ModelSpec) -> None:
         self._secrets = errors.secrets_among([spec.api_key, *dict(spec.headers).values()])
-        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._starts = asyncio.Semaphore(MAX_STARTS)
 
     @classmethod
     def shared(cls, spec: ModelSpec) -> Self:
-        """The model for `spec`, made once for each server, key and event loop: a client costs 25 ms."""
-        key = (spec.base_url, spec.api_key, spec.headers, id(asyncio.get_running_loop()))
-        if key not in cls._shared:
-            cls._shared[key] = cls(spec)
-        return cls._shared[key]
+        """Return the model for `spec`, made once per server, key and event loop: a client costs 25 ms."""
+        models = cls._shared()
+        key = (spec.base_url, spec.api_key, spec.headers)
+        if key not in models:
+            models[key] = cls(spec)
+        return models[key]
 
     @classmethod
     async def close_all(cls) -> None:
-        """Close the connections of every model of this process."""
-        models = list(cls._shared.values())
-        cls._shared.clear()
+        """Close the connections of every model of this event loop."""
+        shared = cls._shared()
+        models = list(shared.values())
+        shared.clear()
         for model in models:
             await model._client.close()
 
-    async def _open(self, stack: contextlib.AsyncExitStack, asked: dict[str, Any]) -> Any:
-        """The response to a request, open until the stack is left."""
+    async def _open(self, stack: contextlib.AsyncExitStack, arguments: dict[str, Any]) -> Any:
+        """Send a request and return its response, which stays open until the stack is closed."""
         async with self._starts:
             try:
-                return await stack.enter_async_context(self._create(**asked))
+                return await stack.enter_async_context(self._create(**arguments))
             except self._connection_error as error:
                 if not errors.was_disconnected(error):
                     raise
-                # Most likely an idle connection that the server closed just now: not worth a visible retry.
-                return await stack.enter_async_context(self._create(**asked))
+                # Most likely the server just closed an idle connection: not worth a visible retry.
+                return await stack.enter_async_context(self._create(**arguments))

@@ -27,7 +27,7 @@ test-fast: install-dev  ## Run the tests that take no more than a moment
 	@scripts/install-test-tools
 	@$(PYTEST) -m 'not slow'
 
-lint: install-dev  ## Check style and types
+lint: install-dev  ## Check style, types and dead code
 	@scripts/lint
 
 benchmark: install-dev  ## Measure how fast streams are

@@ -1,4 +1,4 @@
-"""Agents and the providers of their models in the admin."""
+"""Agents and providers in the admin."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ _USE_DAYS = 7
 
 
 class ProviderForm(JSONForm):
-    """A key is typed in and never shown; left empty, the stored one stays."""
+    """The key is write-only; leave it empty to keep the stored one."""
 
     api_key = forms.CharField(
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Encrypted at rest and never shown. Empty: the stored key stays.",
+        help_text="Encrypted at rest and never shown. Leave empty to keep the stored key.",
     )
-    remove_api_key = forms.BooleanField(required=False, help_text="Forget the stored key.")
+    remove_api_key = forms.BooleanField(required=False, help_text="Delete the stored key.")
 
     class Meta:
         model = Provider
@@ -73,7 +73,7 @@ class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
 
 @admin.register(Agent)
 class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
-    """What the agents have done lately is added up once for the whole list."""
+    """Agents with their recent usage, summed once for the whole list."""
 
     form = JSONForm
     filter_horizontal = ("mcp_servers",)
@@ -99,14 +99,14 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
             },
         ),
         ("Tools", {"fields": ("builtin_tools", "mcp_servers", "allowed_tools", "denied_tools")}),
-        ("Approval by a person", {"fields": ("approval_required", "approval_timeout")}),
-        ("Who may talk to it", {"fields": ("access", "allowed_users", "allowed_groups")}),
-        ("Limits of one run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
+        ("Approval", {"fields": ("approval_required", "approval_timeout")}),
+        ("Access", {"fields": ("access", "allowed_users", "allowed_groups")}),
+        ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
-        """An agent with unfinished runs is protected, as it is in the API."""
+        """Protect an agent with unfinished runs, as the API does."""
         deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
         busy = Run.objects.unfinished().filter(agent__in=[agent.pk for agent in objs])
         return deleted, counts, needed, [*protected, *(f"Unfinished run: {run}" for run in busy[:10])]

@@ -1,4 +1,4 @@
-"""Approvals in the admin: what waits for a person, and who said what."""
+"""Approvals in the admin: open ones, and who answered them."""
 
 import json
 from typing import Any

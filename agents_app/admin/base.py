@@ -1,4 +1,4 @@
-"""What the admin's pages have in common: who may do what, and lists that stay fast with millions of rows."""
+"""Base classes of the admin pages: permissions, and lists that stay fast with millions of rows."""
 
 import json
 from typing import Any, ClassVar
@@ -14,16 +14,16 @@ from django.utils.functional import cached_property
 from agents_app.models.agents import make_default
 
 MOST_COUNTED = 10_000
-NEWEST = 20_000  # rows of a log that a list looks through, unless it is asked for one run or session
+NEWEST = 20_000  # rows of a log that a list looks through, unless it is limited to one run or session
 
 
 class CappedPaginator(Paginator):
-    """Counts to MOST_COUNTED and no further: nobody turns that many pages, and counting millions takes seconds."""
+    """Counts up to MOST_COUNTED: nobody turns that many pages, and counting millions takes seconds."""
 
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        # Of the keys alone, so that what a list adds to each row is not worked out for the count.
+        # Only the keys, so that annotations of the list are not computed for the count.
         return rows.order_by().values("pk")[:MOST_COUNTED].count()
 
 
@@ -37,14 +37,14 @@ class FastAdmin(admin.ModelAdmin):
 
 
 class OnlyVisible:
-    """Mixed into an admin of rows that belong to users: staff sees there what it sees everywhere else."""
+    """Mixin for rows that belong to users: staff sees here what it sees everywhere else."""
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).visible_to(request.user)  # type: ignore[misc]
 
 
 class ReadOnly:
-    """Mixed into an admin of rows that are made elsewhere."""
+    """Mixin for rows that the server writes."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -54,7 +54,7 @@ class ReadOnly:
 
 
 class AdministratorsWrite:
-    """Mixed into an admin of rows that are worth the whole server: users, groups, keys, commands, prompts.
+    """Mixin for rows that are worth the whole server: users, groups, keys, commands, prompts.
 
     A staff user with Django's permission may look at them. Changing them would make that user an administrator:
     by a password, a flag, a command that the server starts, or an address that a key is sent to.
@@ -75,16 +75,16 @@ def is_administrator(request: HttpRequest) -> bool:
 
 
 class Kept(ReadOnly):
-    """The same, of rows that nobody deletes by themselves."""
+    """Mixin for read-only rows that cannot be deleted by hand."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class NewestFirst:
-    """Mixed into an admin of rows that are numbered as they come, and are far too many to be looked through.
+    """Mixin for rows with ascending ids that are too many to search.
 
-    A list looks through the newest ones; the rows of one run or session are found by its id.
+    A list searches the newest ones; the rows of one run or session are looked up by its id.
     """
 
     narrowed_by: ClassVar[tuple[str, ...]] = ()
@@ -98,17 +98,17 @@ class NewestFirst:
         return rows.filter(pk__gt=newest - NEWEST)
 
     def is_narrowed(self, request: HttpRequest) -> bool:
-        """Whether the rows of one run or session are asked for."""
+        """Return whether the list is limited to one run or session."""
         return bool(request.GET.get("q")) or any(name in request.GET for name in self.narrowed_by)
 
 
 class OneDefaultAdmin(FastAdmin):
-    """Rows of which one is the default: the mark is moved by an action."""
+    """Rows of which one is the default; an action changes which."""
 
     actions = ("mark_as_default",)
     readonly_fields = ("is_default", "created_at", "updated_at")
 
-    @admin.action(description="Make it the default", permissions=["change"])
+    @admin.action(description="Make default", permissions=["change"])
     def mark_as_default(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         if len(rows := list(queryset[:2])) != 1:
             messages.error(request, "Select exactly one.")
@@ -118,29 +118,29 @@ class OneDefaultAdmin(FastAdmin):
 
 
 class SecretsAdmin(FastAdmin):
-    """Rows with secrets: those who may only look get the rows' values, not the form's, and so not these fields."""
+    """Rows with secrets: users with view permission only do not see these fields."""
 
     secrets: ClassVar[set[str]]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        found = super().get_fieldsets(request, obj)
+        fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
-            return found
+            return fieldsets
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name not in self.secrets]})
-            for title, options in found
+            for title, options in fieldsets
         ]
 
 
 class StrictDecoder(json.JSONDecoder):
-    """JSON as the API takes it: what cannot be stored, or shown again, is an error."""
+    """Decode JSON as strictly as the API does."""
 
     def decode(self, s: str, *args: Any) -> Any:
         return orjson.loads(s)
 
 
 class JSONForm(forms.ModelForm):
-    """A form in which an emptied list or object is an empty one."""
+    """A form that turns an emptied JSON field into the field's default."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -157,7 +157,7 @@ class JSONForm(forms.ModelForm):
 
 
 class NewestInline(admin.TabularInline):
-    """The newest rows of a row, to read: however many there are, `shown` of them are fetched."""
+    """The newest `shown` related rows, read-only."""
 
     template = "agents_app/admin/newest.html"
     extra = 0
@@ -181,7 +181,7 @@ class NewestInline(admin.TabularInline):
 
 
 def dollars(cost: Any) -> str:
-    """A cost for people: cents where it is much, enough digits where it is little."""
+    """Format a cost: cents if it is large, enough digits if it is small."""
     if cost is None:
         return "—"
     if cost == 0:

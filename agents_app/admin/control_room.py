@@ -36,8 +36,8 @@ def _for_administrators(view: Callable[..., HttpResponse]) -> Callable[..., Http
 
 def page(request: HttpRequest) -> HttpResponse:
     """All of it. What changes by the second, the page asks for again and again by itself."""
-    asked = request.GET.get("days", "")
-    days = int(asked) if asked in map(str, PERIODS) else PERIODS[1]
+    choice = request.GET.get("days", "")
+    days = int(choice) if choice in map(str, PERIODS) else PERIODS[1]
     agent = request.GET.get("agent", "")[:64]
     used = usage.by_day_and_agent(usage.since_days(days))
     shown = {key: each for key, each in used.items() if agent in ("", key[1])}
@@ -65,17 +65,17 @@ def live(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "agents_app/admin/live.html", context)
 
 
-def _joined(used: dict[tuple[str, str], usage.Use], part: int) -> dict[str, usage.Use]:
+def _joined(used: dict[tuple[str, str], usage.Usage], part: int) -> dict[str, usage.Usage]:
     """By the day, or by the agent, alone."""
     keys = {key[part] for key in used}
     return {name: usage.total(each for key, each in used.items() if key[part] == name) for name in keys}
 
 
-def _largest(used: dict[str, usage.Use]) -> list[tuple[str, usage.Use]]:
+def _largest(used: dict[str, usage.Usage]) -> list[tuple[str, usage.Usage]]:
     return sorted(used.items(), key=lambda item: (-item[1].cost, -item[1].runs, item[0]))[:_MOST_LINES]
 
 
-def _per_day(used: dict[tuple[str, str], usage.Use], days: int) -> list[charts.Plot]:
+def _per_day(used: dict[tuple[str, str], usage.Usage], days: int) -> list[charts.Plot]:
     by_day = _joined(used, 0)
     first = usage.since_days(days).date()
     dates = [first + datetime.timedelta(days=number) for number in range(days)]
@@ -99,13 +99,13 @@ def _per_day(used: dict[tuple[str, str], usage.Use], days: int) -> list[charts.P
 
 
 def _latencies(agent: str) -> charts.Plot:
-    found = usage.latencies(agent)
+    latencies = usage.latencies(agent)
     columns = [
         (f"{what} p{percent}", (values.get(percent, 0.0),))
-        for what, values in (("wait", found.waited), ("run", found.took))
+        for what, values in (("wait", latencies.waited), ("run", latencies.took))
         for percent in usage.PERCENTILES
     ]
-    title = f"Latency of the newest {found.sample:,} completed runs"
+    title = f"Latency of the newest {latencies.sample:,} completed runs"
     return charts.stacked("latency", title, columns, ("seconds",), lambda seconds: f"{seconds:.3g}")
 
 

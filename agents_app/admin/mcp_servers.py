@@ -1,4 +1,4 @@
-"""MCP servers in the admin: set up, and tried."""
+"""MCP servers in the admin: edit and check."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from agents_app.models.env_variables import MASK, masked, unmasked
 from agents_app.models.mcp_servers import validate_environment
 from agents_app.models.validation import validate_headers
 
-CHECK_PATIENCE = 15.0  # seconds that somebody looks at a page that loads
+CHECK_TIMEOUT = 15.0  # seconds; a person waits for the page
 _MOST_CHECKS = 20
 
 
 class SecretsField(forms.JSONField):
-    """An object of texts that may be secret: what was typed is not shown again either."""
+    """An object of strings that may be secret; submitted values are not shown again either."""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         value = super().bound_data(data, initial)
@@ -30,7 +30,7 @@ class SecretsField(forms.JSONField):
 
 
 class McpServerForm(JSONForm):
-    """A secret is typed in and never shown: `***` in its place keeps it."""
+    """Secrets are write-only: `***` keeps the stored value."""
 
     env = SecretsField(
         required=False,
@@ -71,11 +71,11 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
     readonly_fields = ("checked_at", "check_ok", "check_message", "tools", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("name", "description", "transport", "enabled")}),
-        ("stdio: a command on this machine", {"fields": ("command", "args", "env")}),
-        ("SSE and streamable HTTP: an address", {"fields": ("url", "headers")}),
+        ("Command (stdio)", {"fields": ("command", "args", "env")}),
+        ("URL (SSE and streamable HTTP)", {"fields": ("url", "headers")}),
         ("Tools", {"fields": ("allowed_tools", "denied_tools", "timeout", "tool_timeouts")}),
         (
-            "Limits of its processes, where it is stdio",
+            "Limits of stdio processes",
             {"fields": ("max_memory_mb", "max_cpu_seconds", "max_processes", "max_open_files")},
         ),
         ("Last check", {"fields": ("checked_at", "check_ok", "check_message", "tools")}),
@@ -86,7 +86,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
         return super().get_queryset(request).annotate(agent_count=Count("agents"))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
-        """One that an agent uses is protected, as it is in the API."""
+        """Protect a server that an agent uses, as the API does."""
         deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
         users = {name: server for server in objs for name in server.used_by()}
         return deleted, counts, needed, [*protected, *(f"Agent {name}: uses {users[name]}" for name in sorted(users))]
@@ -112,7 +112,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
     def tool_count(self, server: McpServer) -> int:
         return len(server.tool_names)
 
-    @admin.display(description="its tools")
+    @admin.display(description="tools")
     def tools(self, server: McpServer) -> str:
         return ", ".join(server.tool_names) or "—"
 
@@ -122,6 +122,6 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
         if len(chosen) > _MOST_CHECKS:
             messages.error(request, f"Select at most {_MOST_CHECKS}.")
             return
-        for server, check in zip(chosen, mcp_servers.check(chosen, timeout=CHECK_PATIENCE), strict=True):
+        for server, check in zip(chosen, mcp_servers.check(chosen, timeout=CHECK_TIMEOUT), strict=True):
             tell = messages.success if check.ok else messages.error
             tell(request, f"{server}: {check.message}")

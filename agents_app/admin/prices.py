@@ -1,4 +1,4 @@
-"""Prices of models, what users used up, and the processes that work, in the admin."""
+"""Prices of models, token usage and worker processes in the admin."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from agents_app.models import Price, TokenUse, WorkerProcess
 
 @admin.register(Price)
 class PriceAdmin(AdministratorsWrite, FastAdmin):
-    """Prices by hand. Where there is none for a model, the list price counts that the server comes with."""
+    """Prices entered by hand. Models without an entry use the installed list prices."""
 
     list_display = ("model", "provider", "input", "cached_input", "output", "updated_at")
     list_filter = ("provider",)

@@ -13,7 +13,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Status:
     """Numbers of runs by status; `queue_lag` and `lateness` are in seconds. Lists have the first few, oldest first."""
 
     queued: int
@@ -31,14 +31,14 @@ class Situation:
         return any(not worker.is_silent for worker in self.workers)
 
 
-def now() -> Situation:
+def now() -> Status:
     """As the database has it."""
     unfinished = Run.objects.unfinished().order_by()
     counts = dict(unfinished.values_list("status").annotate(count=Count("*")))
     oldest = unfinished.waiting_for_a_worker().aggregate(since=Min("created_at"))["since"]
     going_on = Run.objects.unfinished().filter(status=Run.Status.RUNNING).order_by("created_at")
     pending = Approval.objects.filter(status=Approval.Status.PENDING).order_by("expires_at").select_related("run")
-    return Situation(
+    return Status(
         queued=counts.get(Run.Status.QUEUED, 0),
         running=counts.get(Run.Status.RUNNING, 0),
         waiting=counts.get(Run.Status.WAITING, 0),

@@ -1,4 +1,4 @@
-"""Scheduled tasks in the admin: set up, seen in advance, run, and looked back upon."""
+"""Scheduled tasks in the admin: edit, preview, run, and read the history."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ _FORESEEN = 5
 
 
 class TaskForm(forms.ModelForm):
-    """The secret is typed in and never shown; left empty, the stored one stays."""
+    """The secret is write-only; leave it empty to keep the stored one."""
 
     webhook_secret = forms.CharField(
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="What the webhook is signed with: whsec_ and what `openssl rand -base64 32` prints. Encrypted at "
-        "rest and never shown. Empty: the stored secret stays.",
+        help_text="Signs the webhook: whsec_ and what `openssl rand -base64 32` prints. Encrypted at "
+        "rest and never shown. Leave empty to keep the stored secret.",
     )
 
     def clean(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class RunInline(NewestInline):
     model = Run
     parent = "task"
     newest_first = "-created_at"
-    verbose_name_plural = f"The newest {_SHOWN} runs"
+    verbose_name_plural = f"Newest {_SHOWN} runs"
     fields = ("when", "scheduled_for", "status", "retry", "tokens", "shown_cost", "answer")
     readonly_fields = fields
 
@@ -60,7 +60,7 @@ class RunInline(NewestInline):
     def shown_cost(self, run: Run) -> str:
         return dollars(run.cost)
 
-    @admin.display(description="answer, or error")
+    @admin.display(description="answer or error")
     def answer(self, run: Run) -> str:
         return (run.error or run.result)[:200]
 
@@ -69,7 +69,7 @@ class SkipInline(NewestInline):
     model = Skip
     parent = "task"
     newest_first = "-scheduled_for"
-    verbose_name_plural = f"The newest {_SHOWN} skips: moments without a run"
+    verbose_name_plural = f"Newest {_SHOWN} skips"
     fields = ("scheduled_for", "until", "count", "reason", "message")
     readonly_fields = fields
 
@@ -78,7 +78,7 @@ class DeliveryInline(NewestInline):
     model = Delivery
     parent = "task"
     newest_first = "-created_at"
-    verbose_name_plural = f"The newest {_SHOWN} calls of the webhook"
+    verbose_name_plural = f"Newest {_SHOWN} webhook deliveries"
     fields = ("created_at", "status", "attempts", "next_attempt_at", "error")
     readonly_fields = fields
 
@@ -111,11 +111,11 @@ class ScheduledTaskAdmin(SecretsAdmin):
     fieldsets = (
         (None, {"fields": ("name", "description", "agent", "task_prompt", "enabled")}),
         (
-            "When",
+            "Schedule",
             {"fields": ("schedule_type", "schedule_value", "timezone", "in_words", "foreseen", "jitter")},
         ),
         (
-            "Where something goes wrong",
+            "Missed moments, overlaps and retries",
             {
                 "fields": (
                     "misfire",
@@ -128,7 +128,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
                 )
             },
         ),
-        ("Where the result goes", {"fields": ("session", "kept_session", "webhook_url", "webhook_secret")}),
+        ("Result", {"fields": ("session", "kept_session", "webhook_url", "webhook_secret")}),
         ("Times", {"fields": ("next_run_at", "owner", "created_at", "updated_at")}),
     )
 
@@ -145,7 +145,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        """As Django's, which opens a transaction: whoever writes into SQLite must have waited for their turn."""
+        """Open a write transaction: SQLite needs its lock before the first read."""
         with write_transaction():
             return super().changeform_view(*args, **kwargs)
 
@@ -179,9 +179,9 @@ class ScheduledTaskAdmin(SecretsAdmin):
         """The next moments, in the task's zone, each with what becomes of it."""
         if _schedule(task) is None:
             return "Save it to see them."
-        found, _ = preview.simulate(task, preview.usual_duration(task), count=_FORESEEN)
+        moments, _ = preview.simulate(task, preview.usual_duration(task), count=_FORESEEN)
         lines = format_html_join(
-            "", "<li>{} — {}</li>", ((f"{each.local_time:%a %Y-%m-%d %H:%M:%S %z}", each.message) for each in found)
+            "", "<li>{} — {}</li>", ((f"{each.local_time:%a %Y-%m-%d %H:%M:%S %z}", each.message) for each in moments)
         )
         return format_html("{}<ol>{}</ol>", "" if task.enabled else "It is disabled; enabled, it would be:", lines)
 

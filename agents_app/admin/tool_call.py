@@ -22,7 +22,7 @@ _LONGEST_SHOWN = 100_000
 
 
 class ToolCallForm(forms.Form):
-    tool = forms.ChoiceField(help_text="What it does, and what it takes, is said below.")
+    tool = forms.ChoiceField(help_text="Its description and arguments are shown below.")
     arguments = forms.JSONField(
         required=False,
         decoder=StrictDecoder,

@@ -1,4 +1,4 @@
-"""What was used up: runs, failures, tokens and cost, added up per day, agent and user, from one index of the runs."""
+"""Usage: runs, failures, tokens and cost per day, agent and user, summed from one index of the runs."""
 
 import datetime
 from collections import defaultdict
@@ -19,8 +19,8 @@ PERCENTILES = (50, 90, 99)
 
 
 @dataclass(slots=True)
-class Use:
-    """A sum over runs that ended. `unpriced`: how many of them cost nobody knows what."""
+class Usage:
+    """A sum over finished runs. `unpriced` counts those without a price."""
 
     completed: int = 0
     failed: int = 0
@@ -40,24 +40,24 @@ class Use:
 
     @property
     def success(self) -> str:
-        """Of what nobody stopped."""
+        """Return the share of completed runs among those that nobody cancelled."""
         ended = self.completed + self.failed
         return f"{100 * self.completed // ended} %" if ended else "—"
 
     def add(self, row: Mapping[str, Any]) -> None:
         setattr(self, row["status"], getattr(self, row["status"]) + row["runs"])
-        self.input_tokens += row["asked"] or 0
+        self.input_tokens += row["prompt_tokens"] or 0
         self.output_tokens += row["answered"] or 0
         self.cost += row["dollars"] or 0
         self.unpriced += row["runs"] - row["priced"]
 
 
-NOTHING = Use()
+NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Seconds by percentile, of the newest runs: how long they waited for a worker, and how long they then took."""
+    """Seconds by percentile, of the newest runs: their wait for a worker, and their duration after it."""
 
     sample: int
     waited: dict[int, float]
@@ -78,39 +78,39 @@ class _Day(Func):
 
 
 def since_days(days: int) -> datetime.datetime:
-    """The beginning, in UTC, of the day that begins a period of so many days that ends today."""
+    """Return the start, in UTC, of a period of `days` days that ends today."""
     today = timezone.now().astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return today - datetime.timedelta(days=days - 1)
 
 
-def by_agent(since: datetime.datetime, *, user: Any) -> dict[str, Use]:
-    """The use since then of the runs that `user` may see, by the agent's name."""
+def by_agent(since: datetime.datetime, *, user: Any) -> dict[str, Usage]:
+    """Return the usage since then by agent name, of the runs that `user` may see."""
     return _summed(_ended(since).visible_to(user), "agent_name")
 
 
-def by_user(since: datetime.datetime) -> dict[str, Use]:
-    """The use since then, by the name of the user whose sessions they were in."""
+def by_user(since: datetime.datetime) -> dict[str, Usage]:
+    """Return the usage since then by user name, of the owners of the sessions."""
     by_id = _summed(_ended(since), "session__owner_id")
     names = dict(get_user_model().objects.filter(pk__in=[pk for pk in by_id if pk]).values_list("pk", "username"))
     return {names.get(pk, "nobody"): used for pk, used in by_id.items()}
 
 
-def by_day_and_agent(since: datetime.datetime) -> dict[tuple[str, str], Use]:
-    """The use since then, by day (YYYY-MM-DD in UTC) and the agent's name."""
+def by_day_and_agent(since: datetime.datetime) -> dict[tuple[str, str], Usage]:
+    """Return the usage since then by day (YYYY-MM-DD in UTC) and agent name."""
     return _summed(_ended(since).annotate(day=_Day(F("finished_at"))), "day", "agent_name")
 
 
-def total(uses: Iterable[Use]) -> Use:
-    """All of it together."""
-    whole = Use()
+def total(uses: Iterable[Usage]) -> Usage:
+    """Return the sum."""
+    whole = Usage()
     for used in uses:
-        for name in Use.__slots__:
+        for name in Usage.__slots__:
             setattr(whole, name, getattr(whole, name) + getattr(used, name))
     return whole
 
 
 def latencies(agent: str = "") -> Latencies:
-    """Of the newest runs that completed, of one agent or of all."""
+    """Return the percentiles of the newest completed runs, of one agent or of all."""
     # By the time alone, in the order of an index that has all of this: the status is looked at here.
     ended = Run.objects.filter(finished_at__isnull=False).order_by("-finished_at")
     if agent:
@@ -134,19 +134,19 @@ def _ended(since: datetime.datetime) -> Any:
     return Run.objects.filter(finished_at__gte=since)
 
 
-def _summed(runs: QuerySet[Run], *keys: str) -> dict[Any, Use]:
+def _summed(runs: QuerySet[Run], *keys: str) -> dict[Any, Usage]:
     rows = (
         runs.order_by()
         .values(*keys, "status")
         .annotate(
             runs=Count("*"),
             priced=Count("cost"),
-            asked=Sum("input_tokens"),
+            prompt_tokens=Sum("input_tokens"),
             answered=Sum("output_tokens"),
             dollars=Sum("cost"),
         )
     )
-    found: defaultdict[Any, Use] = defaultdict(Use)
+    usage: defaultdict[Any, Usage] = defaultdict(Usage)
     for row in rows:
-        found[row[keys[0]] if len(keys) == 1 else tuple(row[key] for key in keys)].add(row)
-    return dict(found)
+        usage[row[keys[0]] if len(keys) == 1 else tuple(row[key] for key in keys)].add(row)
+    return dict(usage)

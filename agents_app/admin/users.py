@@ -1,4 +1,4 @@
-"""Users, tokens, and who changed what, in the admin."""
+"""Users, groups, tokens and the change log in the admin."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ admin.site.unregister(Group)
 
 @admin.register(get_user_model())
 class PersonAdmin(AdministratorsWrite, UserAdmin):
-    """A user, and what their runs have used up lately: added up once for the whole list."""
+    """Users with their recent usage, summed once for the whole list."""
 
     list_display = (
         "username",
@@ -73,7 +73,7 @@ class PeopleAdmin(AdministratorsWrite, GroupAdmin):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnly, FastAdmin):
-    """Everybody's tokens, to look at and to revoke: deleting one does that."""
+    """All tokens, read-only; deleting one revokes it."""
 
     list_display = ("name", "user", "token_key", "created", "expiry", "last_used_at")
     list_filter = ("expiry", "last_used_at")
@@ -87,7 +87,7 @@ class ApiTokenAdmin(ReadOnly, FastAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(Kept, FastAdmin):
-    """What was changed in the admin, and by administrators over REST."""
+    """Changes made in the admin, and by administrators over REST."""
 
     list_display = ("action_time", "user", "action_flag", "content_type", "object_repr", "change_message")
     list_filter = ("action_flag", "action_time")

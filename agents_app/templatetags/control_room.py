@@ -1,4 +1,4 @@
-"""How numbers are said in the control room."""
+"""Format numbers for the control room."""
 
 import datetime
 

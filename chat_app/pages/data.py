@@ -1,4 +1,4 @@
-"""What our pages ask beyond /v1: steps made ready to be shown, and the sessions at the side."""
+"""Data for our pages beyond /v1: rendered steps, and the sessions of the sidebar."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,18 +17,18 @@ from agents_app.models import Run, Session, Step
 from chat_app.pages import markdown
 
 MOST_STEPS = 50
-_MOST_CHARACTERS = 100_000  # rendered for one answer: a page asks again for what it did not get
+_MOST_CHARACTERS = 100_000  # rendered per response: a page requests the rest again
 _WRITTEN_BY_MODELS = (Step.Kind.THOUGHT, Step.Kind.FINAL_ANSWER)
 _STARTED_BY_PROGRAMS = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)
 
 
 class StepsView(JSONView):
-    """Finished steps of a run, as `?step=3,4,answer` names them: their Markdown as HTML, and their tokens."""
+    """Finished steps of a run, named by `?step=3,4,answer`: their Markdown as HTML, and their tokens."""
 
     @extend_schema(exclude=True)
     def get(self, request: Request, pk: Any) -> Response:
-        """Of each as many as fit one answer; `html` is null where the text is to be shown as it is."""
-        numbers, answer = _wanted(request.query_params.get("step", ""))
+        """Return as many steps as fit one response; `html` is null if the text is to be shown as plain text."""
+        numbers, answer = _requested_steps(request.query_params.get("step", ""))
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=pk)
         before = {number - 1 for number in numbers}
         needed = Q(index__in=numbers | before)
@@ -38,7 +38,7 @@ class StepsView(JSONView):
         return Response({"data": list(_shown(steps, numbers, answer))})
 
 
-def _wanted(text: str) -> tuple[set[int], bool]:
+def _requested_steps(text: str) -> tuple[set[int], bool]:
     parts = text.split(",")
     names = [part for part in parts if part != "answer"]
     if len(parts) > MOST_STEPS or not all(name.isascii() and name.isdecimal() and len(name) < 9 for name in names):
@@ -64,7 +64,7 @@ def _shown(steps: QuerySet[Step], numbers: set[int], answer: bool) -> Iterator[d
 
 
 class SideSessionSerializer(SessionSerializer):
-    """A session as a line at the side."""
+    """A session as a line of the sidebar."""
 
     unfinished = serializers.BooleanField(help_text="Whether a run of it goes on.")
 
@@ -75,9 +75,9 @@ class SideSessionSerializer(SessionSerializer):
 
 @extend_schema(exclude=True)
 class SideSessionsView(JSONView, ListAPIView):
-    """Sessions, newest first: with `search`, those whose title or messages hold it.
+    """Sessions, newest first; with `search`, those whose title or messages contain it.
 
-    What tasks and other agents began is left out, unless `all=1` asks for it.
+    Sessions that tasks and other agents started are left out without `all=1`.
     """
 
     queryset = Session.objects.all()
@@ -86,7 +86,7 @@ class SideSessionsView(JSONView, ListAPIView):
 
     def get_queryset(self) -> QuerySet[Session]:
         runs = Run.objects.filter(session=OuterRef("pk"))
-        found = (
+        sessions = (
             Session.objects.visible_to(self.request.user)
             .select_related("agent")
             .filter(run_count__gt=0)
@@ -94,7 +94,7 @@ class SideSessionsView(JSONView, ListAPIView):
         )
         if self.request.query_params.get("all") != "1":
             by_program = Q(trigger__in=_STARTED_BY_PROGRAMS) | Q(task__isnull=False)
-            found = found.exclude(Exists(runs.filter(by_program, number=1)))
+            sessions = sessions.exclude(Exists(runs.filter(by_program, number=1)))
         if search := self.request.query_params.get("search", "").strip():
-            found = found.filter(Q(title__icontains=search) | Exists(runs.filter(prompt__icontains=search)))
-        return found
+            sessions = sessions.filter(Q(title__icontains=search) | Exists(runs.filter(prompt__icontains=search)))
+        return sessions

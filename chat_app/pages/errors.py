@@ -1,4 +1,4 @@
-"""Pages that say what went wrong, for people; programs get the API's answers."""
+"""Error pages for people; programs get the API's errors."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form that was open too long, or came from elsewhere."""
+    """Answer a form that was open for too long, or came from another site."""
     return _page(
         request,
         403,

@@ -1,4 +1,4 @@
-"""In which language a page speaks: the browser's first one of those that we have."""
+"""The language of a page: the first of the browser's languages that we have."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,16 +12,16 @@ from django.utils.translation.trans_real import DjangoTranslation
 from django.views.i18n import JSONCatalog
 
 LANGUAGES = ("en", "de")
-_CATALOGUES = Path(__file__).parent / "locale"
+_CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
 
 
 def translated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """The view in the caller's language."""
+    """Return the view in the language of the request."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        wanted = translation.get_language_from_request(request).partition("-")[0]
-        with translation.override(wanted if wanted in LANGUAGES else LANGUAGES[0]):
+        language = translation.get_language_from_request(request).partition("-")[0]
+        with translation.override(language if language in LANGUAGES else LANGUAGES[0]):
             response = view(request, *args, **kwargs)
         patch_vary_headers(response, ["Accept-Language"])
         return response
@@ -30,8 +30,8 @@ def translated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
 
 def catalogue() -> dict[str, Any]:
-    """The texts of our scripts in the active language, by their English; of plurals, one and many."""
+    """Return the texts of our scripts in the active language, by their English text; plurals as one and many."""
     language = translation.get_language() or LANGUAGES[0]
-    found = JSONCatalog()
-    found.translation = DjangoTranslation(language, domain="djangojs", localedirs=[str(_CATALOGUES)])
-    return found.get_catalog() if language != LANGUAGES[0] else {}
+    texts = JSONCatalog()
+    texts.translation = DjangoTranslation(language, domain="djangojs", localedirs=[str(_CATALOGUES)])
+    return texts.get_catalog() if language != LANGUAGES[0] else {}

@@ -1,4 +1,4 @@
-"""Signing in and out, for browsers."""
+"""Sign in and out, for browsers."""
 
 import hashlib
 from typing import Any
@@ -21,7 +21,7 @@ QUARTER = 15 * 60  # seconds
 
 @method_decorator(translated, name="dispatch")  # type: ignore[arg-type] # it takes any view
 class SignInView(LoginView):
-    """Django's, which after LOGIN_FAILURES in a quarter of an hour, of an address or for a name, asks to wait.
+    """Django's view, with a wait after LOGIN_FAILURES per quarter of an hour, by address and by name.
 
     The password is not looked at then: who guesses learns nothing, and costs no hashing. The limit of a name is
     higher, or anybody could lock others out at will from one address.
@@ -33,7 +33,7 @@ class SignInView(LoginView):
         return super().get_context_data(**frame(self.request.user), **context)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # Counted before it is known to be one: of many who guess at the same moment, none may slip through.
+        # Count before the check: of many guesses at the same moment none may slip through.
         try:
             for who, limit in self._limits():
                 counters.take("failures to sign in", who, limit=limit, seconds=QUARTER)
@@ -47,7 +47,7 @@ class SignInView(LoginView):
         return super().form_valid(form)
 
     def _limits(self) -> list[tuple[str, int]]:
-        """Who failed, and how often that may happen."""
+        """Yield the counters of a failure, with their limits."""
         address = address_of(self.request)
         name = self.request.POST.get("username", "").lower().encode()
         named = hashlib.sha256(name).hexdigest()

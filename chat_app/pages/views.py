@@ -1,4 +1,4 @@
-"""The pages, drawn by their scripts from the API and the frames of the WebSocket; and those frames' schema."""
+"""The pages, which scripts fill from the API and the WebSocket; and the schema of its frames."""
 
 import os
 from typing import Any
@@ -23,13 +23,13 @@ from chat_app.websocket.schema import SCHEMA
 @translated
 def chat(request: HttpRequest) -> HttpResponse:
     provider = default_provider()
-    found = {
+    context = {
         "no_model": provider is None,
         "demonstration_model": uses_demonstration_model(provider),
         "examples": examples(),
         "configuration_problem": config_dir.problem,
     }
-    return _page(request, "chat", **found)
+    return _page(request, "chat", **context)
 
 
 @never_cache
@@ -54,14 +54,14 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
-    """The page, for those who have signed in where that is needed; else the way to sign in."""
+    """Return the page, or a redirect to sign in if that is needed."""
     if settings.AUTH_REQUIRED and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     return render(request, f"chat_app/{name}.html", {"here": name} | frame(request.user) | context)
 
 
 def frame(user: Any) -> dict[str, Any]:
-    """What is around every page: the menus that this person may use, and the scripts' texts."""
+    """Return the context of every page: the menus of this user, and the texts of the scripts."""
     is_open = not settings.AUTH_REQUIRED
     return {
         "auth_required": settings.AUTH_REQUIRED,
@@ -73,20 +73,20 @@ def frame(user: Any) -> dict[str, Any]:
 
 
 def default_provider() -> Provider | None:
-    """Where the default agent's answers come from."""
+    """Return the provider of the default agent."""
     agent = Agent.objects.select_related("provider").default()
     return (agent and agent.provider) or Provider.objects.default()
 
 
 def uses_demonstration_model(provider: Provider | None) -> bool:
-    """Whether that is the tiny model that comes with the installation."""
+    """Return whether that is the demonstration model of the installation."""
     if provider is None or provider.kind != Provider.Kind.LOCAL:
         return False
     return not os.environ.get("LOCAL_MODEL_PATH")
 
 
 def examples() -> list[dict[str, str]]:
-    """What an empty chat proposes to say, and to whom: the agents that a new database has."""
+    """Return the examples of an empty chat, with their agents: those of a new database."""
     return [
         {
             "agent": "assistant",
@@ -108,11 +108,11 @@ def examples() -> list[dict[str, str]]:
 
 @require_safe
 def frames_schema(request: HttpRequest) -> JsonResponse:
-    """The frames of the socket as JSON Schema."""
+    """Return the JSON Schema of the socket's frames."""
     return JsonResponse(SCHEMA, content_type="application/schema+json")
 
 
 @require_safe
 def api_docs(request: HttpRequest) -> HttpResponse:
-    """The API, to read and to try out."""
+    """Return the interactive API documentation."""
     return render(request, "chat_app/api_docs.html")

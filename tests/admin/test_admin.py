@@ -206,7 +206,7 @@ def test_a_remote_server_is_added(admin_client):
 
 
 def test_servers_are_checked_by_an_action(admin_client, monkeypatch):
-    monkeypatch.setattr(servers_admin, "CHECK_PATIENCE", 60)
+    monkeypatch.setattr(servers_admin, "CHECK_TIMEOUT", 60)
     good = McpServer.objects.create(name="good", **COMMAND)
     bad = McpServer.objects.create(name="bad", command="/no/such/program")
     page = act(admin_client, McpServer, "check_now", good, bad).content.decode()
@@ -219,7 +219,7 @@ def test_servers_are_checked_by_an_action(admin_client, monkeypatch):
 
 
 def test_a_check_does_not_keep_a_page_waiting(admin_client, monkeypatch):
-    monkeypatch.setattr(servers_admin, "CHECK_PATIENCE", 0.2)
+    monkeypatch.setattr(servers_admin, "CHECK_TIMEOUT", 0.2)
     silent = McpServer.objects.create(name="silent", command="sleep", args=["60"])
     assert "did not answer within 0.2 seconds" in act(admin_client, McpServer, "check_now", silent).content.decode()
 

@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from chat_app.websocket import frames
+from chat_app.websocket.client_frames import PAYLOADS
 from tests.harness.belongings import Belongings, belongings
 from tests.harness.people import Person, close_code, invite
 
@@ -302,7 +302,7 @@ def said_by_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, Any], 
 
 def test_frames_reach_only_into_ones_own_session(everybody, things, name):
     said = said_by_a_stranger(things["kept"].ids)
-    assert said.keys() == frames._PARSERS.keys()
+    assert said.keys() == PAYLOADS.keys()
     chat = everybody["stranger"].chat(name)
     for kind, (payload, code) in said.items():
         chat.send(kind, **payload)

@@ -1,0 +1,108 @@
+"""What a socket asks of the database. Call these in a thread of `database`."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from agents_app import runs
+from agents_app.access import callers, counters
+from agents_app.access.callers import Caller
+from agents_app.database.errors import storage_errors
+from agents_app.database.threads import DatabaseThreads
+from agents_app.exceptions import InvalidMessage, StorageUnavailable
+from agents_app.models import Agent, Run, Session
+from agents_app.runs import approvals
+from chat_app.websocket.client_frames import Approve
+from chat_app.websocket.server_frames import UnfinishedRun
+
+database = DatabaseThreads("chat", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """Where a session stands."""
+
+    exists: bool
+    agent_name: str | None
+    last_seq: int
+    pruned_seq: int
+    runs: list[UnfinishedRun]
+
+
+def caller(**credentials: str | None) -> Caller | None:
+    """Return the caller of a socket; None if it is unknown."""
+    with storage_errors():
+        return callers.of_socket(**credentials)
+
+
+def may_see(user: Any, session_id: str) -> bool:
+    """Return whether the session exists and the user may see it."""
+    with storage_errors():
+        return Session.objects.visible_to(user).filter(pk=session_id).exists()
+
+
+def session_state(user: Any, session_id: str, agent_name: str | None) -> SessionState | None:
+    """Return the state of a session, also of one that does not exist yet; None if it is somebody else's."""
+    try:
+        session = Session.objects.visible_to(user).select_related("agent").filter(pk=session_id).first()
+        if session is None and Session.objects.filter(pk=session_id).exists():
+            return None
+        agent = session.agent if session else None
+        if agent is None and agent_name is None:
+            agent = Agent.objects.visible_to(user).default()
+        unfinished = session.runs.unfinished().order_by("number") if session else ()
+        return SessionState(
+            exists=session is not None,
+            agent_name=agent_name or (agent.name if agent else None),
+            last_seq=session.last_seq if session else 0,
+            pruned_seq=session.pruned_seq if session else 0,
+            runs=[UnfinishedRun(id=str(run.pk), status=run.status) for run in unfinished],
+        )
+    except DatabaseError as error:
+        raise StorageUnavailable("The database does not answer. Try again.") from error
+
+
+def start_run(socket_id: str, **options: Any) -> None:
+    """Start a run. In the open mode all callers are one user, so each socket has a limit of its own."""
+    if not settings.AUTH_REQUIRED:
+        counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
+    runs.start(trigger=Run.Trigger.CHAT, **options)
+
+
+def approve(user: Any, session_id: str, frame: Approve) -> None:
+    """Answer the newest call of that id in the session.
+
+    Raises:
+        InvalidMessage: there is none.
+    """
+    with storage_errors():
+        own = Run.objects.visible_to(user).filter(session=session_id, approvals__tool_call_id=frame.tool_call_id)
+        run = own.order_by("-number").first()
+        if run is None:
+            text = "No call of that 'tool_call_id' waits for approval in this session."
+            raise InvalidMessage(text, param="tool_call_id")
+        approvals.answer(
+            run,
+            tool_call_id=frame.tool_call_id,
+            approved=frame.approved,
+            reason=frame.reason or "",
+            for_run=frame.for_run,
+            by=user.get_username(),
+        )
+
+
+def interrupt(user: Any, session_id: str, run_id: uuid.UUID | None) -> None:
+    """Stop one run, or all of the session. Leave a run that has ended meanwhile as it is.
+
+    Raises:
+        InvalidMessage: the session has no run of that id.
+    """
+    with storage_errors():
+        to_stop = Run.objects.visible_to(user).filter(session=session_id)
+        if run_id is not None and not (to_stop := to_stop.filter(pk=run_id)).exists():
+            raise InvalidMessage("This session has no run of that 'run_id'.", param="run_id")
+        for run in to_stop.unfinished().order_by("-number"):  # newest first, so that no queued one starts meanwhile
+            runs.cancel(run, by=user.get_username())

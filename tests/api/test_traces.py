@@ -109,12 +109,12 @@ def test_a_traceparent_that_is_none_does_no_harm(product, agent, collector, name
 
 STOP = """
 import time
-from agents_app import traces
-traces.start("test", "1")
-with traces.span("lost"):
+from agents_app.observability import tracing
+tracing.start("test", "1")
+with tracing.span("lost"):
     pass
 began = time.monotonic()
-traces.stop()
+tracing.stop()
 print(time.monotonic() - began)
 """
 
@@ -130,7 +130,7 @@ def test_a_collector_that_hangs_does_not_keep_a_server_from_ending():
 
 
 @pytest.mark.parametrize(
-    ("environment", "wanted"),
+    ("environment", "expected"),
     [
         ({}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, True),
@@ -141,8 +141,8 @@ def test_a_collector_that_hangs_does_not_keep_a_server_from_ending():
         ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, False),
     ],
 )
-def test_opentelemetrys_own_variables_ask_for_it(environment, wanted):
-    assert tracing.wanted(environment) is wanted
+def test_opentelemetrys_own_variables_ask_for_it(environment, expected):
+    assert tracing.is_enabled(environment) is expected
     assert tracing.problem(environment) == ""
 
 
@@ -159,7 +159,7 @@ def test_words_that_we_do_not_know_stop_the_start(environment, words):
 
 def test_where_nobody_asks_nothing_of_it_is_even_loaded(tmp_path):
     script = (
-        "import django, sys; django.setup(); from agents_app import traces; traces.start('x', '1');"
+        "import django, sys; django.setup(); from agents_app.observability import tracing; tracing.start('x', '1');"
         "import agents_app.engine.loop, agents_app.server.prometheus;"
         # redis-py loads the metrics' half of the SDK by itself, where it is installed
         "sys.exit(any(name.startswith(('opentelemetry.sdk.trace', 'opentelemetry.exporter')) for name in sys.modules))"

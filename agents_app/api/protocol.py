@@ -1,3 +1,5 @@
 """The version of the contract in docs/protocol.md. It counts up if a change can break a client."""
 
-PROTOCOL_VERSION = 1
+from typing import Final
+
+PROTOCOL_VERSION: Final = 1

@@ -1,4 +1,4 @@
-"""Tasks that run beside what started them."""
+"""Background tasks."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 
 def spawn(coroutine: Coroutine[Any, Any, Result], *, name: str | None = None) -> asyncio.Task[Result]:
-    """Start a task that is kept until it ends, in a context of its own.
+    """Start a task that is kept until it ends, in its own context.
 
     A task copies the context of its creator. Inside `sync_to_async` that context names the thread of the request, and
     a task that outlives the request would hold it.

@@ -22,5 +22,5 @@ async def http_or_mcp(scope, receive, send):
 
 
 application = Application(
-    asgi.tracked(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
+    asgi.instrument(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
 )

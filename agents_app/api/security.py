@@ -65,7 +65,7 @@ def add_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         response.content = b""
     request_id = context.current().request_id  # empty under a server that is not ours
     response["x-request-id"] = request_id or context.request_id(request.headers.get("X-Request-Id", ""))
-    asgi.name(request)
+    asgi.name_span(request)
     response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.path.startswith("/v1/"):

@@ -1,23 +1,23 @@
-"""The pace of long work on the database: transactions so short that others hardly notice, and rests between them."""
+"""Sizes of batches for long deletions: transactions so short that others hardly notice, and pauses between them."""
 
 import time
 from collections.abc import Callable
 
-LONGEST_HOLD = 0.01  # seconds that one transaction should take: SQLite's other writers wait for it
+LONGEST_HOLD = 0.01  # seconds that one transaction should take at most: SQLite's other writers wait for it
 _LEAST = 10  # rows
 _SHORTEST_REST, _LONGEST_REST = 0.005, 0.2  # seconds
 
 
-class Pace:
-    """How many rows the next transaction takes: fewer where the last one took long. `rest` waits between them."""
+class BatchSize:
+    """The rows of the next transaction: fewer if the last one took long. `rest` pauses between two of them."""
 
     def __init__(self, most: int, rest: Callable[[float], object] = time.sleep) -> None:
         self._most = most
         self._rest = rest
         self.rows = min(most, 100)
 
-    def worked(self, seconds: float) -> None:
-        """The last transaction took so long; rest for as long as it."""
+    def adapt(self, seconds: float) -> None:
+        """Adapt to the duration of the last transaction, and rest for as long."""
         if seconds > LONGEST_HOLD:
             self.rows = max(min(_LEAST, self._most), self.rows // 2)
         elif seconds < LONGEST_HOLD / 2:

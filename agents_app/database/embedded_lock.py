@@ -12,10 +12,10 @@ _lock_file: IO[str] | None = None
 
 
 def take() -> None:
-    """Make this the one process that serves VAR_DIR's database; kept until the process ends.
+    """Make this the one process that serves VAR_DIR's database, until it ends.
 
     Raises:
-        ImproperlyConfigured: another process does.
+        ImproperlyConfigured: another process serves it.
     """
     global _lock_file
     if _lock_file is not None:
@@ -29,8 +29,8 @@ def take() -> None:
         holder = file.read().strip() or "another process"
         file.close()
         raise ImproperlyConfigured(
-            f"The database in {settings.VAR_DIR} is served already, by process {holder}. "
-            "Stop it first, or give this one a VAR_DIR of its own."
+            f"The database in {settings.VAR_DIR} is already served by process {holder}. "
+            "Stop that process first, or use another VAR_DIR."
         ) from None
     file.truncate(0)
     file.write(str(os.getpid()))

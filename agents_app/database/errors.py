@@ -1,4 +1,4 @@
-"""The database's errors in our words."""
+"""Translate errors of the database into those of the domain."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from agents_app.observability import metrics
 
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
-    """Say in our words that the database refused."""
+    """Raise StorageUnavailable for an error of the database in the block, except a violated constraint."""
     try:
         yield
     except IntegrityError:

@@ -1,4 +1,4 @@
-"""Threads of our own for the database, so that nobody waits behind the one that all async ORM calls share."""
+"""Threads for the database, so that no work waits behind the one thread that all async ORM calls share."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-# What another try may mend. An internal error: psycopg's word for a transaction that PostgreSQL has ended for idling.
+# Errors that may not occur again. psycopg raises InternalError if PostgreSQL has ended a transaction for idling.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 
 _one_writer = threading.RLock()
@@ -26,9 +26,9 @@ _one_writer = threading.RLock()
 
 @contextlib.contextmanager
 def write_transaction() -> Iterator[None]:
-    """A transaction that writes. SQLite has room for one: ours take turns here, in order, and wake at once.
+    """Run a block in a transaction that writes. SQLite has one writer: ours take turns here, in order.
 
-    Its own way, trying again after sleeps that grow to 100 ms, made tokens wait behind a burst of new runs.
+    SQLite's own way, retries after sleeps that grow to 100 ms, made tokens wait behind a burst of new runs.
     """
     with _turn() if connection.vendor == "sqlite" else contextlib.nullcontext(), transaction.atomic():
         yield
@@ -45,7 +45,7 @@ def _turn() -> Iterator[None]:
 
 
 class DatabaseThreads:
-    """A few threads, each with a database connection of its own that is given up after an error."""
+    """A few threads, each with its own database connection, which is closed after an error."""
 
     def __init__(self, name: str, size: int) -> None:
         self._size = size
@@ -53,7 +53,7 @@ class DatabaseThreads:
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work` in one of the threads and wait for what it returns or raises."""
+        """Call `work` in one of the threads. Return or raise what it does."""
         loop = asyncio.get_running_loop()
         context = correlation.clean_context()
         try:
@@ -63,12 +63,12 @@ class DatabaseThreads:
             raise
 
     async def release(self) -> None:
-        """Give up the threads' connections; the next use makes new ones."""
+        """Close the threads' connections; the next use opens new ones."""
         together = threading.Barrier(self._size)  # so that each thread takes one
         await asyncio.gather(*(self.run(_release, together) for _ in range(self._size)))
 
     async def close(self) -> None:
-        """End the threads, once they have done what they were given, and their connections with them."""
+        """End the threads, after the work that waits for them, and close their connections."""
         await self.release()
         self._pool.shutdown(wait=False)
 
@@ -79,7 +79,7 @@ def _release(together: threading.Barrier) -> None:
 
 
 def _guarded(work, args, kwargs):
-    _leave_dead_connection()
+    _close_dead_connection()
     try:
         return work(*args, **kwargs)
     except DatabaseError:
@@ -88,8 +88,8 @@ def _guarded(work, args, kwargs):
         raise
 
 
-def _leave_dead_connection() -> None:
-    """Give up a connection that the server has ended while nobody used it: its last words wait to be read."""
+def _close_dead_connection() -> None:
+    """Close a connection that the server has ended while it was idle: there is something to read on it."""
     if connection.vendor == "postgresql" and connection.connection is not None and not connection.in_atomic_block:
         poll = select.poll()
         poll.register(connection.connection.fileno(), select.POLLIN)

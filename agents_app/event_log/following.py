@@ -1,4 +1,4 @@
-"""The one way to watch a session: late, live and reconnecting are the same code."""
+"""Follow the log of a session: late, live and reconnecting watchers are the same code."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 200
 CHUNK_CHARACTERS = 1024 * 1024  # a slow reader's chunk waits in memory, and a row may be as long as an answer
-WATCHDOG_INTERVAL = 2.0
-DEAF_INTERVAL = 0.1
-RETRY_INTERVAL = 0.5
-_IN_FLIGHT = 0.1
+WATCHDOG_INTERVAL = 2.0  # seconds, as the next three
+DEAF_INTERVAL = 0.1  # while the channel layer fails
+RETRY_INTERVAL = 0.5  # after an error of the database
+_IN_FLIGHT = 0.1  # for batches that are on their way
 
 _readers = DatabaseThreads("log-reader", 2)
 
 
 async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
-    """Yield what follows `after` in the session's log, for ever: each number once, in order, without a gap.
+    """Yield the frames after `after` of the session's log, forever: each number once, in order, without a gap.
 
-    Close the iterator to stop. It subscribes before it reads, so that nothing falls between.
+    Close the iterator to stop. It subscribes before it reads, so that no frame is missed in between.
 
     Raises:
         SessionNotFound: the session was deleted meanwhile.
@@ -45,17 +45,17 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
                 yield frames
             hub().advance(session_id, cursor)
             while (batch := await subscription.next()) is not None:
-                taken, whole = _continuing(batch, cursor)
-                if taken:
-                    cursor = taken[-1].seq
-                    yield merge(taken)
-                if not whole:
+                continuing, is_whole = _continuing(batch, cursor)
+                if continuing:
+                    cursor = continuing[-1].seq
+                    yield merge(continuing)
+                if not is_whole:
                     metrics.BATCHES_LOST.inc()
                     break
 
 
 async def follow_run(run: Run, after: int) -> AsyncIterator[list[Event]]:
-    """Yield what follows `after` in the log of one run, until its last event: see `follow`, and `before_run`.
+    """Yield the events of one run after `after`, until its last one. See `before_run`.
 
     Raises:
         SessionNotFound: the session was deleted meanwhile.
@@ -75,34 +75,34 @@ def before_run(run: Run) -> int:
 
 
 def _continuing(frames: list[Frame], cursor: int) -> tuple[list[Frame], bool]:
-    """The frames that continue the cursor, and whether nothing was missing between them."""
-    taken: list[Frame] = []
+    """Return the frames that continue the cursor, and whether none was missing between them."""
+    continuing: list[Frame] = []
     for frame in frames:
         if frame.seq <= cursor:
             continue
         if frame.first > cursor + 1:
-            return taken, False
-        taken.append(frame)
+            return continuing, False
+        continuing.append(frame)
         cursor = frame.seq
-    return taken, True
+    return continuing, True
 
 
 async def _from_log(session_id: str, cursor: int) -> AsyncIterator[list[Frame]]:
     while True:
-        found = await _read(session_id, cursor)
-        if not found:
+        rows = await _read(session_id, cursor)
+        if not rows:
             return
-        if found[0].first > cursor + 1:
+        if rows[0].first > cursor + 1:
             metrics.GAPS.inc()
-            logger.error("Session %s has a gap between %d and %d", session_id, cursor, found[0].first)
-        cursor = found[-1].seq
-        yield merge([row.as_frame() for row in found])
-        if len(found) < CHUNK and sum(len(row.frame) for row in found) <= CHUNK_CHARACTERS:
+            logger.error("Session %s has a gap between %d and %d", session_id, cursor, rows[0].first)
+        cursor = rows[-1].seq
+        yield merge([row.as_frame() for row in rows])
+        if len(rows) < CHUNK and sum(len(row.frame) for row in rows) <= CHUNK_CHARACTERS:
             return
 
 
 async def _read(session_id: str, cursor: int) -> list[reading.Row]:
-    """A chunk of the log; a database that is away is waited for: the watcher keeps its place."""
+    """Return a chunk of the log. Wait for a database that does not answer: the watcher keeps its cursor."""
     while True:
         try:
             return await _readers.run(reading.read, session_id, cursor, CHUNK, most=CHUNK_CHARACTERS)

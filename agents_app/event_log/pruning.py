@@ -5,7 +5,7 @@ import time
 
 from django.db.models import F, Q
 
-from agents_app.database.batches import Pace
+from agents_app.database.batches import BatchSize
 from agents_app.database.threads import write_transaction
 from agents_app.models import Event, Run, Session
 
@@ -18,14 +18,14 @@ def prune(
     *,
     keep: int = 0,
     session_id: str | None = None,
-    pace: Pace | None = None,
+    size: BatchSize | None = None,
 ) -> int:
-    """Delete the events of runs that finished before a moment, a few at a time. Returns how many.
+    """Delete the events of runs that finished before a moment, in batches. Return their number.
 
-    Only from the beginning of a session: its watchers are told up to where (`reset`). `keep`: of each session, so
-    many of its newest runs stay whole.
+    Deletes only from the beginning of a session, and tells its watchers how far (`reset`). `keep`: the number of newest
+    runs of each session that stay whole.
     """
-    pace = pace or Pace(_MOST_ROWS)
+    size = size or BatchSize(_MOST_ROWS)
     old = Run.objects.filter(
         finished_at__lt=before, last_seq__gt=F("session__pruned_seq"), number__lte=F("session__run_count") - keep
     )
@@ -33,26 +33,26 @@ def prune(
     if session_id is not None:
         sessions = sessions.filter(session=session_id)
     deleted, done = 0, ""
-    while found := list(sessions.filter(session_id__gt=done)[:_SESSIONS_AT_ONCE]):
-        for each in found:
-            deleted += _prune_session(each, before, keep, pace)
-        done = found[-1]
+    while ids := list(sessions.filter(session_id__gt=done)[:_SESSIONS_AT_ONCE]):
+        for each in ids:
+            deleted += _prune_session(each, before, keep, size)
+        done = ids[-1]
     return deleted
 
 
-def _prune_session(session_id: str, before: datetime.datetime, keep: int, pace: Pace) -> int:
+def _prune_session(session_id: str, before: datetime.datetime, keep: int, size: BatchSize) -> int:
     deleted = 0
     cut = _prunable(session_id, before, keep)
     began = time.monotonic()
-    while removed := _delete(session_id, cut, pace.rows):
+    while removed := _delete(session_id, cut, size.rows):
         deleted += removed
-        pace.worked(time.monotonic() - began)
+        size.adapt(time.monotonic() - began)
         began = time.monotonic()
     return deleted
 
 
 def _prunable(session_id: str, before: datetime.datetime, keep: int) -> int:
-    """Up to which number a session's events may go: before the first run that is young, unfinished or kept."""
+    """Return the number up to which events may be deleted: before the first run that is young, unfinished or kept."""
     session = Session.objects.filter(pk=session_id).first()
     if session is None:
         return 0
@@ -70,8 +70,8 @@ def _prunable(session_id: str, before: datetime.datetime, keep: int) -> int:
 def _delete(session_id: str, cut: int, batch: int) -> int:
     with write_transaction():
         rows = Event.objects.filter(session_id=session_id, seq__lte=cut).order_by("seq").values_list("seq", flat=True)
-        if not (doomed := list(rows[:batch])):
+        if not (to_delete := list(rows[:batch])):
             return 0
-        Session.objects.filter(pk=session_id, pruned_seq__lt=doomed[-1]).update(pruned_seq=doomed[-1])
-        count, _ = Event.objects.filter(session_id=session_id, seq__lte=doomed[-1]).delete()
+        Session.objects.filter(pk=session_id, pruned_seq__lt=to_delete[-1]).update(pruned_seq=to_delete[-1])
+        count, _ = Event.objects.filter(session_id=session_id, seq__lte=to_delete[-1]).delete()
         return count

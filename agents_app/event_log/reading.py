@@ -11,12 +11,12 @@ from agents_app.event_log.vocabulary import EventType
 from agents_app.live import Frame
 from agents_app.models import Event, Session
 
-_FETCHED_AT_ONCE = 10  # a row may be megabytes
+_FETCH_SIZE = 10  # rows; one may be megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event as it is read: `frame` is the JSON text that a watcher gets."""
+    """An event as it is in the database. `frame`: the JSON text that a watcher gets."""
 
     first: int
     seq: int
@@ -29,7 +29,7 @@ class Row:
 
 
 def frame_text(kind: str, seq: int, first: int, run_id: uuid.UUID | None, timestamp: float, data: str) -> str:
-    """The frame of PROTOCOL, section 1. `data` is JSON already."""
+    """Return a frame of docs/protocol.md. `data` is JSON."""
     span = f'"seq":{seq},"first":{first}' if first != seq else f'"seq":{seq}'
     run = f'"{run_id}"' if run_id else "null"
     return f'{{"type":"{kind}",{span},"run_id":{run},"timestamp":{timestamp},"data":{data}}}'
@@ -38,22 +38,22 @@ def frame_text(kind: str, seq: int, first: int, run_id: uuid.UUID | None, timest
 def read(
     session_id: str, after: int, limit: int = 500, *, run_id: uuid.UUID | None = None, most: int | None = None
 ) -> list[Row]:
-    """The events that follow `after`, oldest first, at most `limit`; of one run where that is given.
+    """Return at most `limit` events that follow `after`, oldest first; only those of `run_id` if it is set.
 
-    `most`: it ends with the row that brings its data over so many characters.
+    `most`: end with the row whose data exceed this number of characters in all.
     """
-    found: list[Row] = []
+    rows: list[Row] = []
     size = 0
     for kind, seq, first, run, at, data in _columns(session_id, after, limit, run_id, most):
         text = frame_text(kind, seq, first, run, round(at.timestamp(), 3), data)
-        found.append(Row(first, seq, run, kind, text))
+        rows.append(Row(first, seq, run, kind, text))
         size += len(data)
         if most is not None and size > most:
             break
-    return found
+    return rows
 
 
-# One round trip, and no more than is wanted: a server-side cursor takes three, while hundreds of sockets come back.
+# One round trip for what is needed: a server-side cursor takes three, and hundreds of sockets may reconnect at once.
 _BOUNDED = """
 SELECT type, seq, first, run_id, created_at, data FROM (
     SELECT *, sum(octet_length(data)) OVER (ORDER BY seq) - octet_length(data) AS before FROM (
@@ -75,9 +75,9 @@ def _columns(
     if run_id is not None:
         events = events.filter(run_id=run_id)
     columns = events.values_list("type", "seq", "first", "run_id", "created_at", "data")[:limit]
-    return columns.iterator(chunk_size=_FETCHED_AT_ONCE)
+    return columns.iterator(chunk_size=_FETCH_SIZE)
 
 
 def heads(session_ids: Iterable[str]) -> dict[str, int]:
-    """The newest number of each of these sessions."""
+    """Return the newest number of each of these sessions."""
     return dict(Session.objects.filter(pk__in=list(session_ids)).values_list("id", "last_seq"))

@@ -14,12 +14,12 @@ from agents_app.live import Frame
 
 
 def uuid_value(value: uuid.UUID) -> Any:
-    """A uuid as a parameter of SQL written by hand."""
+    """Return a UUID as a parameter of raw SQL."""
     return value if connection.features.has_native_uuid_field else value.hex
 
 
 def advance(session_id: str, count: int) -> int:
-    """Take `count` numbers of the session in the caller's transaction; returns the number before the first."""
+    """Take `count` numbers of the session in the caller's transaction. Return the number before the first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE agents_app_session SET last_seq = last_seq + %s WHERE id = %s RETURNING last_seq",
@@ -29,7 +29,7 @@ def advance(session_id: str, count: int) -> int:
 
 
 def record(session_id: str, run_id: uuid.UUID, events: Sequence[EventData]) -> range:
-    """Append events in the caller's transaction, and publish them once it is committed. Returns their numbers."""
+    """Append events in the caller's transaction, and publish them once it is committed. Return their numbers."""
     at = live.now()
     run = uuid_value(run_id)
     created_at = connection.ops.adapt_datetimefield_value(datetime.datetime.fromtimestamp(at, datetime.UTC))

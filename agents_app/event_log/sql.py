@@ -1,6 +1,6 @@
-"""The statements of the writer, by hand and in bulk: through the ORM a row cost five times as much.
+"""The writer's statements, by hand and in bulk: through the ORM a row cost five times as much.
 
-Rows come as one JSON parameter, which each database takes apart in its own words.
+Rows are one JSON parameter, which each database takes apart in its own way.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from django.db import connection
 
 _EVENT = "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
 
-# SQLite does not return columns of the FROM clause: the session's rows are joined by whoever asks.
+# SQLite does not return columns of the FROM clause: `take` joins the session's rows.
 SQLITE_OWNED = (
     "SELECT r.id, r.fence, r.session_id FROM json_each(%s) JOIN agents_app_run r"
     " ON r.id = value->>0 AND r.fence = value->>1 AND r.status = 'running'"
@@ -23,8 +23,8 @@ SQLITE_INSERT = (
     f"{_EVENT} SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM json_each(%s)"
 )
 
-# Sessions are locked before runs, here and everywhere, so that nobody waits in a circle. The runs' rows are locked
-# against a claim: whoever claims next sees all that this transaction writes, or this one writes nothing.
+# Sessions are locked before runs, here and everywhere, so that there is no deadlock. The runs' rows are locked against
+# a claim: the next claim sees all that this transaction writes, or this one writes nothing.
 POSTGRESQL_TAKE = """
 WITH ours AS MATERIALIZED (
     SELECT r.id AS run, r.fence, s.id AS session, (c.value->>3)::bigint AS n
@@ -43,7 +43,11 @@ POSTGRESQL_INSERT = (
 
 
 def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int]]:
-    """[[run, fence, session, count]…] → (run, fence, the session's new last_seq) of the runs that are still ours."""
+    """Take numbers for [[run, fence, session, count]…].
+
+    Returns:
+        (run, fence, the session's new last_seq) of the runs that are still ours.
+    """
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(POSTGRESQL_TAKE, [_json(claimed)])
@@ -57,7 +61,7 @@ def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int]]:
 
 
 def insert(events: list[list[Any]]) -> None:
-    """[[session, seq, first, run, type, data, created_at]…]"""
+    """Insert [[session, seq, first, run, type, data, created_at]…]."""
     statement = POSTGRESQL_INSERT if connection.vendor == "postgresql" else SQLITE_INSERT
     with connection.cursor() as cursor:
         cursor.execute(statement, [_json(events)])

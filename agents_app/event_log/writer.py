@@ -1,7 +1,7 @@
-"""Group commit: what all runs of a worker have to say is written in one transaction, then published.
+"""Group commit: the events of all runs of a worker are written in one transaction, then published.
 
-Nobody sees a token that is not in the database. The interval between two transactions adapts: a few milliseconds
-while there is little to do, more as the loop or the writer's thread fills up.
+No watcher sees a token that is not in the database. The interval between two transactions adapts: a few milliseconds
+while there is little to do, more as the event loop or the writer's thread becomes busy.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_INTERVAL = 0.002
 LONGEST_INTERVAL = 0.1
-PATIENCE = 10.0  # seconds that a refused transaction is tried again
+RETRY_TIMEOUT = 10.0  # seconds for which a failed transaction is tried again
 _FULL = 256 * 1024  # characters of one run that may wait for the writer
 
 
@@ -141,15 +141,15 @@ class _Part(NamedTuple):
 
 @dataclass(slots=True)
 class Interval:
-    """How long to wait between two transactions, from how busy the loop and the writer's thread are."""
+    """The pause between two transactions: longer while the event loop or the writer's thread is busy."""
 
     seconds: float = SHORTEST_INTERVAL
     _since: float = field(default_factory=time.monotonic)
     _cpu: float = field(default_factory=time.thread_time)
     _writing: float = 0.0
 
-    def wrote(self, seconds: float) -> None:
-        """Count a transaction; every tenth of a second, adapt."""
+    def adapt(self, seconds: float) -> None:
+        """Count a transaction, and adapt every tenth of a second."""
         self._writing += seconds
         now = time.monotonic()
         if (span := now - self._since) < 0.1:
@@ -164,17 +164,17 @@ class Interval:
 
 
 class LogWriter:
-    """Writes for all runs of this process, on one thread and one connection."""
+    """Writes the events of all runs of this process, on one thread and one connection."""
 
     def __init__(self) -> None:
         self._waiting: dict[RunLog, None] = {}
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._thread = DatabaseThreads("log-writer", 1)
         self._task: asyncio.Task[None] | None = None
-        self._patience = PATIENCE
-        self._flushing = asyncio.Lock()  # what a run says is written in the order in which it said it
+        self._retry_timeout = RETRY_TIMEOUT
+        self._flushing = asyncio.Lock()  # the events of a run are written in their order
         self.interval = Interval()
-        self._waiting_since: float | None = None  # what waits; and what is being written
+        self._waiting_since: float | None = None  # the oldest event that waits; and that is being written
         self._writing_since: float | None = None
 
     def open(self, run_id: uuid.UUID, session_id: str, fence: int, segments: Sequence[Segment] = ()) -> RunLog:
@@ -190,8 +190,8 @@ class LogWriter:
         metrics.watch_log_lag(self._lag)
 
     async def stop(self) -> None:
-        """Write what waits, then end; a database that refuses now will not be waited for long."""
-        self._patience = 1.0
+        """Write what waits, then end. Do not wait long for a database that fails now."""
+        self._retry_timeout = 1.0
         while self._waiting or self._flushing.locked():
             await self._flush()
         if self._task:
@@ -202,10 +202,10 @@ class LogWriter:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         self._waiting[log] = None
-        self._news.set()
+        self._changed.set()
 
     def _lag(self) -> float:
-        """Seconds for which the oldest event has waited to be written."""
+        """Return the seconds for which the oldest event has waited to be written."""
         since = self._writing_since or self._waiting_since
         return time.monotonic() - since if since is not None else 0.0
 
@@ -213,21 +213,21 @@ class LogWriter:
         loop = asyncio.get_running_loop()
         not_before = 0.0
         while True:
-            await self._news.wait()
+            await self._changed.wait()
             if (pause := not_before - loop.time()) > 0:
                 await asyncio.sleep(pause)
             not_before = loop.time() + self.interval.seconds
             try:
                 await self._flush()
             except Exception:
-                logger.exception("The log's writer failed; it goes on")
+                logger.exception("The log's writer failed; it continues")
 
     async def _flush(self) -> None:
         async with self._flushing:
             await self._flush_waiting()
 
     async def _flush_waiting(self) -> None:
-        self._news.clear()
+        self._changed.clear()
         batch = [log.take() for log in self._waiting]
         self._waiting.clear()
         self._writing_since, self._waiting_since = self._waiting_since, None
@@ -236,7 +236,7 @@ class LogWriter:
         began = time.monotonic()
         written = await self._write_or_fail(batch)
         took = time.monotonic() - began
-        self.interval.wrote(took)
+        self.interval.adapt(took)
         since, self._writing_since = self._writing_since or began, None
         await live.publish((done.head.session_id, done.frames) for done in written if done.frames)
         _answer(batch, written)
@@ -246,7 +246,7 @@ class LogWriter:
             metrics.TOKEN_AGE.observe(time.monotonic() - since)
 
     async def _write_or_fail(self, batch: list[_Part]) -> list[Written]:
-        """Write the batch. Where that fails for good, write each run's part alone: one must not cost the others."""
+        """Write the batch. If that fails for good, write each run's part alone: one must not cost the others."""
         try:
             return await self._write(batch)
         except Exception as error:
@@ -260,7 +260,7 @@ class LogWriter:
             return []
 
     async def _write(self, batch: list[_Part]) -> list[Written]:
-        """Write the batch in one transaction; a database that refuses for a moment is asked again."""
+        """Write the batch in one transaction. Try again while the database does not answer."""
         began = time.monotonic()
         pause = 0.05
         attempt = Attempt()
@@ -269,7 +269,7 @@ class LogWriter:
             try:
                 return await self._thread.run(transaction.write, writes, attempt)
             except UNAVAILABLE as error:
-                if time.monotonic() > began + self._patience:
+                if time.monotonic() > began + self._retry_timeout:
                     raise
                 logger.warning("The database refuses the event log; trying again: %r", error)
             await asyncio.sleep(pause)

@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from agents_app import event_log
-from agents_app.database.batches import Pace
+from agents_app.database.batches import BatchSize
 from agents_app.database.threads import write_transaction
 from agents_app.models import Artifact, Delivery, Run, ScheduledTask, Session, Skip, TokenUse
 
@@ -55,7 +55,7 @@ def told(counts: Counter[str]) -> str:
 
 
 def _events(rule: Rule) -> Counter[str]:
-    count = event_log.prune(rule.before, keep=rule.keep, session_id=rule.session_id, pace=Pace(_ROWS, rule.rest))
+    count = event_log.prune(rule.before, keep=rule.keep, session_id=rule.session_id, size=BatchSize(_ROWS, rule.rest))
     return Counter(events=count)
 
 
@@ -118,9 +118,9 @@ def _history(rule: Rule) -> Counter[str]:
 
 def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[Any]], None] = lambda ids: None) -> int:
     """Delete the rows, at most so many in one transaction; `first` is called in it with their ids. Returns how many."""
-    deleted, pace = 0, Pace(most, rule.rest)
+    deleted, size = 0, BatchSize(most, rule.rest)
     while True:
-        began, wanted = time.monotonic(), pace.rows
+        began, wanted = time.monotonic(), size.rows
         with write_transaction():
             # Others may be about to change a row: whoever is locked, is left for the next time.
             locked = rows.select_for_update(of=("self",), skip_locked=True).order_by("pk")
@@ -130,7 +130,7 @@ def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[An
         deleted += len(ids)
         if len(ids) < wanted:
             return deleted
-        pace.worked(time.monotonic() - began)
+        size.adapt(time.monotonic() - began)
 
 
 _VERBS: dict[str, Callable[[Rule], Counter[str]]] = {

@@ -1,4 +1,4 @@
-"""The outermost layer of the server: every request and socket gets its id, and is counted, timed and traced."""
+"""The outermost ASGI middleware: give each request and socket its id, and count, time and trace requests."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -15,10 +15,10 @@ _SPAN = "aintandem.span"
 _HEADERS = {b"x-request-id", b"traceparent"}
 
 
-def tracked(application: Application) -> Application:
-    """The application, with all that comes in known by an id."""
+def instrument(application: Application) -> Application:
+    """Return the application with ids, metrics and spans for its requests."""
 
-    async def known(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def instrumented(scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin1") for name, value in scope["headers"] if name in _HEADERS}
         context.bind(
             request_id=context.request_id(headers.get(b"x-request-id", "")),
@@ -29,7 +29,7 @@ def tracked(application: Application) -> Application:
             return
         await _request(application, scope, receive, send)
 
-    return known
+    return instrumented
 
 
 async def _request(application: Application, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -38,7 +38,7 @@ async def _request(application: Application, scope: dict[str, Any], receive: Any
     with tracing.span(method, "server", http__request__method=method, url__path=scope["path"]) as span:
         scope[_SPAN] = span
 
-        async def told(message: dict[str, Any]) -> None:
+        async def send_and_measure(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 metrics.REQUESTS.labels(method, f"{status // 100}xx").inc()
@@ -48,11 +48,11 @@ async def _request(application: Application, scope: dict[str, Any], receive: Any
                     span.fail(str(status))
             await send(message)
 
-        await application(scope, receive, told)
+        await application(scope, receive, send_and_measure)
 
 
-def name(request: HttpRequest) -> None:
-    """Name the request's span by the pattern of its address, now that it is known."""
+def name_span(request: HttpRequest) -> None:
+    """Name the request's span by the pattern of its URL, once that is resolved."""
     span: tracing.Span | None = getattr(request, "scope", {}).get(_SPAN)
     if span is not None and request.resolver_match is not None:
         route = f"/{request.resolver_match.route}"

@@ -1,4 +1,4 @@
-"""What is being worked on, for logs and traces: it follows a task, and is carried from thread to thread by hand."""
+"""The ids of the current work, for logs and traces. They follow a task; `clean_context` takes them to a thread."""
 
 import contextvars
 import dataclasses
@@ -12,7 +12,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The ids of what is being worked on; empty where there is none. `traceparent`: the span, as W3C writes it."""
+    """The ids of the current work; empty if there is none. `traceparent`: the span, as W3C writes it."""
 
     request_id: str = ""
     session_id: str = ""
@@ -25,28 +25,28 @@ _current: contextvars.ContextVar[Ids] = contextvars.ContextVar("ids", default=_N
 
 
 def current() -> Ids:
-    """What this task or thread is about."""
+    """Return the ids of this task or thread."""
     return _current.get()
 
 
 def bind(**ids: str) -> None:
-    """Say what this task is about from now on."""
+    """Set ids of this task from now on."""
     _current.set(dataclasses.replace(_current.get(), **ids))
 
 
 def clean_context() -> contextvars.Context:
-    """A context with nothing in it but the ids: for a thread, which must not inherit transactions and such."""
+    """Return a context with the ids alone: for a thread, which must not inherit transactions and the like."""
     clean = contextvars.Context()
     if (ids := _current.get()) is not _NONE:
         clean.run(_current.set, ids)
     return clean
 
 
-def traceparent(told: str) -> str:
-    """The client's span, where its header names one."""
-    return told if _TRACEPARENT.fullmatch(told) else ""
+def traceparent(header: str) -> str:
+    """Return the client's span; empty if its header does not name one."""
+    return header if _TRACEPARENT.fullmatch(header) else ""
 
 
-def request_id(asked: str) -> str:
-    """The id of a request: the client's own, where it is one, else a new one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else f"req_{secrets.token_hex(12)}"
+def request_id(header: str) -> str:
+    """Return the id of a request: the client's own if it is valid, else a new one."""
+    return header if _REQUEST_ID.fullmatch(header) else f"req_{secrets.token_hex(12)}"

@@ -1,4 +1,4 @@
-"""How log records are written: as text or JSON, and never with what would let its reader in."""
+"""Formatters of log records, as text or JSON, without secrets."""
 
 import datetime
 import logging
@@ -24,36 +24,36 @@ _SECRETS = re.compile(
 )
 
 
-def redacted(text: str) -> str:
-    """The text without tokens, tickets, keys and cookies: headers, queries of addresses, and what looks like one."""
-    return _SECRETS.sub(lambda found: (found["kept"] or "") + _HIDDEN, text)
+def redact(text: str) -> str:
+    """Return the text without tokens, tickets, keys and cookies in headers, URLs or elsewhere."""
+    return _SECRETS.sub(lambda match: (match["kept"] or "") + _HIDDEN, text)
 
 
-def about() -> dict[str, str]:
-    """What the line that is being written is about: its run, session, request and trace, as far as there are any."""
+def current_ids() -> dict[str, str]:
+    """Return the ids of the run, session, request and trace that the log line belongs to."""
     ids = context.current()
-    told = {
+    fields = {
         "run_id": ids.run_id,
         "session_id": ids.session_id,
         "request_id": ids.request_id,
         "trace_id": ids.traceparent[3:35],  # W3C: version-trace-span-flags
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 class TextFormatter(logging.Formatter):
-    """One line with the ids of what it is about, and the exception where there is one."""
+    """One line with its ids, and the exception if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        ids = " ".join(f"{name.removesuffix('_id')}={value}" for name, value in about().items())
+        ids = " ".join(f"{name.removesuffix('_id')}={value}" for name, value in current_ids().items())
         return super().formatMessage(record) + (f" [{ids}]" if ids else "")
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redact(super().format(record))
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, ids, and the exception where there is one."""
+    """One JSON object per line: time, level, logger, message, ids, and the exception if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -63,9 +63,9 @@ class JSONFormatter(logging.Formatter):
             + "Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": redacted(record.getMessage()),
-            **about(),
+            "message": redact(record.getMessage()),
+            **current_ids(),
         }
         if record.exc_info:
-            entry["exception"] = redacted(self.formatException(record.exc_info))
+            entry["exception"] = redact(self.formatException(record.exc_info))
         return orjson.dumps(entry, default=str).decode()

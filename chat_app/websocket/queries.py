@@ -1,4 +1,4 @@
-"""What a socket asks of the database. Call these in a thread of `database`."""
+"""The queries of a socket. Call them in a thread of `database`."""
 
 import uuid
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ database = DatabaseThreads("chat", 2)
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """Where a session stands."""
+    """The state of a session, as a socket needs it."""
 
     exists: bool
     agent_name: str | None
@@ -66,7 +66,7 @@ def session_state(user: Any, session_id: str, agent_name: str | None) -> Session
 
 
 def start_run(socket_id: str, **options: Any) -> None:
-    """Start a run. In the open mode all callers are one user, so each socket has a limit of its own."""
+    """Start a run. In the open mode all callers are one user, so each socket has its own limit."""
     if not settings.AUTH_REQUIRED:
         counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
     runs.start(trigger=Run.Trigger.CHAT, **options)

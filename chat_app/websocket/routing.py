@@ -1,4 +1,4 @@
-"""Where sockets go."""
+"""The routes of sockets."""
 
 from django.urls import re_path
 

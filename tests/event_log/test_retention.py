@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from agents_app import event_log
-from agents_app.database.batches import Pace
+from agents_app.database.batches import BatchSize
 from agents_app.maintenance import retention
 from agents_app.models import (
     Agent,
@@ -183,20 +183,20 @@ def test_the_settings_say_what_goes(settings):
 
 def test_where_the_database_is_slow_each_transaction_deletes_fewer_rows():
     rests: list[float] = []
-    pace = Pace(1000, rests.append)
+    size = BatchSize(1000, rests.append)
     for _ in range(5):
-        pace.worked(0.001)
-    assert pace.rows == 1000
+        size.adapt(0.001)
+    assert size.rows == 1000
     for _ in range(10):
-        pace.worked(3)
-    assert pace.rows == 10
+        size.adapt(3)
+    assert size.rows == 10
     assert rests[0] > 0.001 and rests[-1] < 1, "never none, and never for long"
 
 
 def test_each_transaction_deletes_a_few_rows_and_others_get_a_turn(django_assert_max_num_queries):
     add_session("s", *[90] * 40)
     turns: list[float] = []
-    assert event_log.prune(days_ago(30), pace=Pace(10, turns.append)) == 40 * EVENTS
+    assert event_log.prune(days_ago(30), size=BatchSize(10, turns.append)) == 40 * EVENTS
     assert len(turns) == 40 * EVENTS / 10
     # Asked again, it does not look at what has gone long ago.
     with django_assert_max_num_queries(2):

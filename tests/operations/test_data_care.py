@@ -54,7 +54,7 @@ def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_produ
     assert "secret_key" in manage(own_product, "backup", str(file))
     assert file.stat().st_mode & 0o077 == 0
     assert "there already" in manage(own_product, "backup", str(file), succeeds=False)
-    assert "is served already" in manage(own_product, "restore", "--yes", str(file), succeeds=False)
+    assert "is already served" in manage(own_product, "restore", "--yes", str(file), succeeds=False)
 
     own_product.kill()
     chat.close()

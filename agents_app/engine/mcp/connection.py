@@ -38,7 +38,7 @@ CONNECT_TIMEOUT = 30.0  # npx downloads at its first start
 RESTART_INTERVAL = 1.0  # seconds between two starts of one server; requests in between get the last failure
 TIMEOUT_PAUSE = 10.0  # the same after a time-out, which would cost each turn of a model as much again
 CLOSE_TIMEOUT = 4.5
-CANCEL_GRACE = 0.3  # seconds to answer a cancelled call: a server that goes on is stopped half a second after Stop
+CANCEL_GRACE = 0.3  # seconds to answer a cancelled call: a server that continues is stopped half a second after Stop
 _SETTLE_TIMEOUT = 1.0
 _CLOSED = "the connection to it was closed"
 
@@ -245,7 +245,7 @@ class Connection:
         self._is_doubtful = True
         self._forget_tools()
 
-    # The requests' part: each in a task of its own
+    # The requests' part: each has its own task
 
     def _begin(self, request: Request) -> None:
         assert self._session is not None

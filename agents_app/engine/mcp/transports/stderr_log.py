@@ -36,12 +36,12 @@ class StderrLog:
         if self.is_full:
             self._dropped += 1
             return
-        shown = text[: MAX_LINE * 4].decode("utf-8", "replace").strip()
-        shown = redact(shown, self._spec)[:MAX_LINE]
-        if shown:
+        line = text[: MAX_LINE * 4].decode("utf-8", "replace").strip()
+        line = redact(line, self._spec)[:MAX_LINE]
+        if line:
             self._lines += 1
-            self.last = shown
-            logger.info("%s: %s", self._spec.name, shown)
+            self.last = line
+            logger.info("%s: %s", self._spec.name, line)
 
     def drop(self, lines: int) -> None:
         self._dropped += lines
@@ -66,7 +66,7 @@ async def log_lines(stream: asyncio.StreamReader, log: StderrLog) -> None:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 log.line(line)
-            if len(rest) > MAX_LINE * 4:  # more would not be shown
+            if len(rest) > MAX_LINE * 4:  # more would not be logged
                 log.line(rest)
                 rest = b""
         log.line(rest)

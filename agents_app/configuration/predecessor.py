@@ -73,8 +73,8 @@ def first_sign(document: Located) -> tuple[str, int] | None:
             return section, document.lines[section]
     for section, words in _ONLY_THEIRS.items():
         for _, entry, _ in named_entries(document.get(section), 0):
-            if isinstance(entry, Located) and (found := words & entry.keys()):
-                word = min(found, key=lambda each: entry.lines[each])
+            if isinstance(entry, Located) and (own_words := words & entry.keys()):
+                word = min(own_words, key=lambda each: entry.lines[each])
                 return f"{section}.{word}", entry.lines[word]
     return None
 
@@ -313,12 +313,12 @@ class _Converter:
             self.problems.append(Problem(part.file, part.content.line, f"There is another {name!r} in {section!r}."))
         self.result[section][name] = fields
 
-    def _note_unknown(self, part: _Part, known: Collection[str], without: Mapping[str, str] | None = None) -> None:
+    def _note_unknown(self, part: _Part, words: Collection[str], without: Mapping[str, str] | None = None) -> None:
         for word, value in part.content.items():
             if without and word in without:
                 if value not in (None, False):
                     self.notes.append(part.at(word, without[word]))
-            elif word not in known:
+            elif word not in words:
                 self.notes.append(part.at(word, "is unknown and left out"))
 
 

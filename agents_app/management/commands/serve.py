@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
-LISTEN_QUEUE = 1024  # connections that wait to be accepted: beyond it, a client tries again after a second
+LISTEN_QUEUE = 1024  # connections that wait to be accepted; clients beyond it retry after a second
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         "on PostgreSQL, wait for `manage.py migrate`, and leave runs to `manage.py worker`."
     )
 
-    # Django's own look at the code, and load every view for it: `manage.py check` runs those.
+    # Django's own checks are about the code, and load every view: `manage.py check` runs them.
     requires_system_checks = ["agents_app"]
 
     def add_arguments(self, parser: Any) -> None:
@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
         if not is_loopback(host) and not settings.AUTH_REQUIRED:
             raise CommandError(
-                f"HOST is {host}, which other machines can reach, and nobody would have to sign in. "
+                f"HOST is {host}, which other machines can reach, and no sign-in is required. "
                 "Use a loopback address, 127.0.0.1, or set AUTH_REQUIRED=true."
             )
         if not 1 <= port <= 65535:
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         _prepare_database()
         seed.fill()
         config_dir.start()
-        # What services and containers print is kept for long, and read by many.
+        # Services and containers keep their output for long, and many can read it: no password there.
         password = seed.first_password() if settings.EMBEDDED else None
         hint = _demonstration_hint()
         application = import_string(settings.ASGI_APPLICATION)
@@ -75,7 +75,7 @@ class Command(BaseCommand):
 
 
 def _prepare_database() -> None:
-    """Embedded, the database is ours: migrate it. Shared, somebody runs `manage.py migrate`: wait for that."""
+    """Migrate an embedded database. Of a shared one, wait until `manage.py migrate` has run."""
     from agents_app.database import embedded_lock, readiness
 
     if not settings.EMBEDDED:

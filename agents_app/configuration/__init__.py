@@ -1,9 +1,4 @@
-"""Configuration as files: read YAML, show what it changes, apply it, and write it back."""
+"""Configuration as files: read YAML, show what it changes, apply it, and write it back.
 
-from agents_app.configuration.apply import Change, Outcome, apply
-from agents_app.configuration.dumping import dump
-from agents_app.configuration.located import ConfigurationError, Problem
-from agents_app.configuration.parsing import Item, read
-from agents_app.configuration.predecessor import convert
-
-__all__ = ["Change", "ConfigurationError", "Item", "Outcome", "Problem", "apply", "convert", "dump", "read"]
+The parts are imported by their own names: `config_dir` is loaded at every start, the others only with files.
+"""

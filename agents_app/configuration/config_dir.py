@@ -3,15 +3,17 @@
 import logging
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
 
 from agents_app.configuration import watching
-from agents_app.configuration.apply import Outcome, apply
 from agents_app.configuration.located import ConfigurationError, Problem
-from agents_app.configuration.parsing import read
 from agents_app.exceptions import AgentError
+
+if TYPE_CHECKING:
+    from agents_app.configuration.apply import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,11 @@ class ConfigDir:
             logger.error("Nothing was changed by CONFIG_DIR:\n%s", self.problem)
 
 
-def _apply(folder: Path) -> Outcome:
+def _apply(folder: Path) -> "Outcome":
+    # Reading YAML and the serializers of the REST API: most starts have no CONFIG_DIR and do without.
+    from agents_app.configuration.apply import apply
+    from agents_app.configuration.parsing import read
+
     files = watching.expanded([folder])
     if not folder.is_dir() or not files:
         raise ConfigurationError([Problem(str(folder), 0, "CONFIG_DIR has no *.yaml files.")])

@@ -11,7 +11,7 @@ from django.urls import get_resolver
 from agents_app import live, mcp_server
 from agents_app.background import spawn
 from agents_app.database import embedded_lock
-from agents_app.engine import providers
+from agents_app.engine.preparation import prepare
 from agents_app.integrations import mcp_servers
 from agents_app.live import processes
 from agents_app.observability import tracing
@@ -74,7 +74,7 @@ def _warm_up() -> None:
     """Import what the first request and the first run need: close to a second that the start does not wait for."""
     _ = get_resolver().url_patterns
     if settings.EMBEDDED:
-        providers.prepare()
+        prepare()
     # What is loaded now lives as long as the process: garbage collection need not look at it again.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app import configuration
 from agents_app.configuration import watching
+from agents_app.configuration.located import ConfigurationError
+from agents_app.configuration.predecessor import convert
 
 
 class Command(BaseCommand):
@@ -22,8 +23,8 @@ class Command(BaseCommand):
 
     def handle(self, *, files: list[Path], **options: Any) -> None:
         try:
-            conversion = configuration.convert(watching.expanded(files))
-        except configuration.ConfigurationError as error:
+            conversion = convert(watching.expanded(files))
+        except ConfigurationError as error:
             raise CommandError(str(error)) from None
         for note in conversion.notes:
             self.stderr.write(str(note))

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents_app import configuration
 from agents_app.configuration import watching
+from agents_app.configuration.apply import apply
+from agents_app.configuration.located import ConfigurationError
+from agents_app.configuration.parsing import read
 from agents_app.exceptions import AgentError
 
 
@@ -28,15 +30,15 @@ class Command(BaseCommand):
 
     def handle(self, *, files: list[Path], dry_run: bool, prune: bool, watch: bool, **options: Any) -> None:
         def load() -> None:
-            items = configuration.read(watching.expanded(files))
-            outcome = configuration.apply(items, dry_run=dry_run, prune=prune)
+            items = read(watching.expanded(files))
+            outcome = apply(items, dry_run=dry_run, prune=prune)
             self.stdout.write(f"{'Would be: ' if dry_run else ''}{outcome}")
             self.stdout.flush()
 
         if not watch:
             try:
                 load()
-            except (configuration.ConfigurationError, AgentError) as error:
+            except (ConfigurationError, AgentError) as error:
                 raise CommandError(str(error)) from None
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # services get SIGTERM, people press Ctrl+C
@@ -44,5 +46,5 @@ class Command(BaseCommand):
             for _ in watching.changes(files):
                 try:
                     load()
-                except (configuration.ConfigurationError, AgentError) as error:
+                except (ConfigurationError, AgentError) as error:
                     self.stderr.write(f"Nothing was changed:\n{error}")

@@ -35,7 +35,7 @@ class Command(BaseCommand):
     async def _work(self, concurrency: int) -> None:
         from agents_app import live
         from agents_app.background import spawn
-        from agents_app.engine import providers
+        from agents_app.engine.preparation import prepare
         from agents_app.live import processes
         from agents_app.observability import tracing
         from agents_app.queue import postgres
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
-        spawn(asyncio.to_thread(providers.prepare), name="warm up")
+        spawn(asyncio.to_thread(prepare), name="warm up")
         await postgres.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
         await worker.stop()
         await asyncio.to_thread(tracing.stop)

@@ -1,4 +1,4 @@
-"""When something is due: cron lines, intervals and single moments. Pure: no database, no clock."""
+"""When something is due: cron lines, intervals and single moments. Pure: no database and no clock."""
 
 from agents_app.schedules.base import BadSchedule, Due, Note, Schedule
 from agents_app.schedules.cron import Cron

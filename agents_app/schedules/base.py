@@ -11,8 +11,8 @@ class Note(StrEnum):
     """Why a moment is where it is."""
 
     NORMAL = "normal"
-    MOVED = "moved_by_daylight_saving"  # its time of the day does not exist on that day
-    FIRST_OF_TWO = "first_of_two"  # its time comes twice on that day, and the second is passed over
+    MOVED = "moved_by_daylight_saving"  # its time of day does not exist on that day
+    FIRST_OF_TWO = "first_of_two"  # its time occurs twice on that day, and the second is left out
     SECOND_OF_TWO = "second_of_two"  # the clock was turned back, and the line follows it
 
 
@@ -25,7 +25,7 @@ class Due:
 
 
 class BadSchedule(ValueError):
-    """What was given is no schedule. `field` is `schedule_type`, `schedule_value` or `timezone`."""
+    """Not a valid schedule. `field` is `schedule_type`, `schedule_value` or `timezone`."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -36,5 +36,5 @@ class Schedule(Protocol):
     """When something is due."""
 
     def after(self, moment: datetime.datetime) -> Iterator[Due]:
-        """The moments that follow `moment`, in order; perhaps without end."""
+        """Yield the moments after `moment`, in order; perhaps without end."""
         ...

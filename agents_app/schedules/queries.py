@@ -12,23 +12,23 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def due_between(schedule: Schedule, since: datetime.datetime, until: datetime.datetime) -> Iterator[Due]:
-    """The moments from `since` to `until`, both included."""
+    """Yield the moments from `since` to `until`, both included."""
     return takewhile(lambda due: due.at <= until, schedule.after(since - _MICROSECOND))
 
 
 def newest(schedule: Schedule, since: datetime.datetime, until: datetime.datetime, most: int) -> list[Due]:
-    """The last moments, at most `most`, from `since` to `until`; it looks no further back than it must."""
+    """Return the last moments, at most `most`, from `since` to `until`. Looks no further back than it must."""
     reach = datetime.timedelta(hours=1)
     while True:
         start = max(since, until - reach)
-        found = deque(due_between(schedule, start, until), maxlen=most)
-        if len(found) == most or start == since:
-            return list(found)
+        moments = deque(due_between(schedule, start, until), maxlen=most)
+        if len(moments) == most or start == since:
+            return list(moments)
         reach *= 8
 
 
 def count(schedule: Schedule, since: datetime.datetime, until: datetime.datetime, most: int) -> int:
-    """How many moments there are from `since` to `until`; it stops counting at `most`."""
+    """Count the moments from `since` to `until`; stop at `most`."""
     if isinstance(schedule, Interval):
         first = next(schedule.after(since - _MICROSECOND)).at
         return max(0, (until - first) // schedule.step + 1)

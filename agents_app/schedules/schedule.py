@@ -1,4 +1,4 @@
-"""The kinds of schedules, and how their text is read. Pure: no database, and no clock of its own."""
+"""The kinds of schedules, and how their text is parsed. Pure: no database and no clock."""
 
 import datetime
 import re
@@ -23,15 +23,15 @@ class Kind(StrEnum):
 
 
 def parse(kind: str, value: str, timezone: str, anchor: datetime.datetime) -> Schedule:
-    """Read a schedule. `anchor`: what the moments of an interval are counted from.
+    """Parse a schedule. `anchor`: the moment from which an interval is counted.
 
     Raises:
-        BadSchedule: it makes no sense; the text says why, and what would.
+        BadSchedule: it is invalid; the text says why, and what is valid.
     """
     zone = read_zone(timezone)
     value = value.strip()
     if not value or len(value) > LONGEST_VALUE:
-        raise BadSchedule("schedule_value", f"Give 1 to {LONGEST_VALUE} characters.")
+        raise BadSchedule("schedule_value", f"Enter 1 to {LONGEST_VALUE} characters.")
     match kind:
         case Kind.CRON:
             return Cron(value, zone)
@@ -43,27 +43,27 @@ def parse(kind: str, value: str, timezone: str, anchor: datetime.datetime) -> Sc
 
 
 def read_interval(text: str) -> datetime.timedelta:
-    """Whole seconds.
+    """Parse an interval: whole seconds.
 
     Raises:
-        BadSchedule: they are none, or too few or too many.
+        BadSchedule: not a whole number, or out of range.
     """
     if not re.fullmatch(r"[0-9]{1,10}", text) or not LEAST_INTERVAL <= int(text) <= LARGEST_INTERVAL:
         raise BadSchedule(
             "schedule_value",
-            f"{text!r} is not an interval. Give whole seconds from {LEAST_INTERVAL} to {LARGEST_INTERVAL}: "
+            f"{text!r} is not an interval. Use whole seconds from {LEAST_INTERVAL} to {LARGEST_INTERVAL}: "
             "'300' is every five minutes.",
         )
     return datetime.timedelta(seconds=int(text))
 
 
 def read_moment(text: str, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
-    """A date and time of ISO 8601; one without an offset is the zone's.
+    """Parse a date and time in ISO 8601; without an offset, it is in `zone`.
 
     Raises:
-        BadSchedule: it is none, or one that the zone's clocks never show.
+        BadSchedule: not a date and time, or one that the zone's clocks never show.
     """
-    example = "Give a date and time such as '2027-03-01T09:00:00+01:00', or '2027-03-01T09:00:00' in the task's zone."
+    example = "Use a date and time such as '2027-03-01T09:00:00+01:00', or '2027-03-01T09:00:00' in the task's zone."
     try:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None and len(text) > len("2027-03-01"):
@@ -73,8 +73,8 @@ def read_moment(text: str, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
     except BadSchedule:
         raise
     except (ValueError, OverflowError) as error:
-        raise BadSchedule("schedule_value", f"{text!r} is not a moment: {error}. {example}") from None
-    raise BadSchedule("schedule_value", f"{text!r} has no time of the day. {example}")
+        raise BadSchedule("schedule_value", f"{text!r} is not a date and time: {error}. {example}") from None
+    raise BadSchedule("schedule_value", f"{text!r} has no time of day. {example}")
 
 
 def _of_zone(wall: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
@@ -82,7 +82,7 @@ def _of_zone(wall: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datet
     if wall_time(moment, zone) != wall:
         raise BadSchedule(
             "schedule_value",
-            f"{wall.isoformat()} does not exist in {zone.key}: the clocks are put forward then. Give another time.",
+            f"{wall.isoformat()} does not exist in {zone.key}: the clocks go forward then. Use another time.",
         )
     return moment
 
@@ -100,7 +100,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Every so often, counted from `anchor`, so that lateness never adds up."""
+    """A fixed interval, counted from `anchor`, so that lateness does not accumulate."""
 
     step: datetime.timedelta
     anchor: datetime.datetime

@@ -14,21 +14,21 @@ _DAY = datetime.timedelta(days=1)
 
 @functools.cache
 def zone_names() -> frozenset[str]:
-    """The IANA zones that there are."""
+    """Return the names of all IANA zones."""
     return frozenset(zoneinfo.available_timezones() - _NO_ZONES)
 
 
 def read_zone(name: str) -> zoneinfo.ZoneInfo:
-    """The zone of that name.
+    """Return the zone of that name.
 
     Raises:
-        BadSchedule: there is none.
+        BadSchedule: there is no such zone.
     """
     if name in zone_names():
         return zoneinfo.ZoneInfo(name)
-    by_lower_case = {known.lower(): known for known in zone_names()}
-    near = difflib.get_close_matches(name[:64].lower(), by_lower_case, n=1)
-    hint = f" Did you mean {by_lower_case[near[0]]!r}?" if near else " One is, for example, 'Europe/Berlin'."
+    by_lower_case = {zone.lower(): zone for zone in zone_names()}
+    matches = difflib.get_close_matches(name[:64].lower(), by_lower_case, n=1)
+    hint = f" Did you mean {by_lower_case[matches[0]]!r}?" if matches else " Example: 'Europe/Berlin'."
     raise BadSchedule("timezone", f"{name[:64]!r} is not an IANA time zone.{hint}")
 
 
@@ -39,26 +39,26 @@ def offset_at(moment: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.ti
 
 
 def wall_time(moment: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
-    """What the zone's clocks show, without the zone."""
+    """Return what the zone's clocks show, as a naive time."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def next_change(
     after: datetime.datetime, until: datetime.datetime, zone: zoneinfo.ZoneInfo
 ) -> datetime.datetime | None:
-    """The first moment of another offset in (after, until]. No zone changes its clocks and back within a day."""
+    """Return the first moment in (after, until] with another offset. No zone changes its clocks twice within a day."""
     offset = offset_at(after, zone)
     start = after
     while start < until:
         end = min(start + _DAY, until)
         if offset_at(end, zone) != offset:
-            return first_change(start, end, zone)
+            return _first_change(start, end, zone)
         start = end
     return None
 
 
-def first_change(start: datetime.datetime, end: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
-    """The first second of another offset in (start, end], where there is one."""
+def _first_change(start: datetime.datetime, end: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    """Return the first second in (start, end] with another offset; `end` has another one."""
     offset = offset_at(start, zone)
     seconds = -int((start - end) // _SECOND)
     same, other = 0, seconds

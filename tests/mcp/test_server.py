@@ -213,7 +213,7 @@ def test_work_is_scheduled_run_and_stopped(product, agent, model, name):
             assert stopped.structured_content["status"] == "cancelled"
             assert (await ask("disable_task", task=name))["enabled"] is False
             assert (await ask("enable_task", task=name))["enabled"] is True
-            assert "makes no sense" in await ask("update_task", task=name, schedule_value="99 9 * * *")
+            assert "Invalid minute" in await ask("update_task", task=name, schedule_value="99 9 * * *")
             assert await ask("delete_task", task=name) == {"deleted": name}
             assert "No task" in await ask("run_task", task=name)
 

@@ -10,13 +10,13 @@ _RANGES = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
 
 
 def _field(text: str, low: int, high: int) -> set[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.split(","):
         body, _, step = part.partition("/")
         first, _, last = (f"{low}-{high}" if body == "*" else body).partition("-")
         end = int(last) if last else (high if step else int(first))
-        found.update(range(int(first), end + 1, int(step or 1)))
-    return found
+        values.update(range(int(first), end + 1, int(step or 1)))
+    return values
 
 
 class Line:

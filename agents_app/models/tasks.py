@@ -22,6 +22,7 @@ from agents_app.models.encryption import EncryptedTextField
 from agents_app.models.runs import Run
 from agents_app.models.sessions import Session
 from agents_app.models.task_outcomes import Skip
+from agents_app.notifier import task_changes
 
 LONGEST_PROMPT = 100_000
 SECRET_PREFIX = "whsec_"  # noqa: S105 — what Standard Webhooks' secrets begin with
@@ -223,7 +224,7 @@ class ScheduledTask(models.Model):
             known = type(self)._base_manager.select_for_update().filter(pk=self.pk).first()
             self._plan(known)
             super().save(*args, **kwargs)
-            clock.ring_soon()
+            task_changes.notify_on_commit()
 
     def clean(self) -> None:
         self.schedule_value = self.schedule_value.strip()

@@ -1,4 +1,4 @@
-"""The ticker: fires what is due as soon as it is. Every worker has one; they need not know of each other."""
+"""The loop that fires due tasks. Every worker runs one; they need not know about each other."""
 
 import asyncio
 import contextlib
@@ -7,60 +7,60 @@ import logging
 
 from agents_app import clock
 from agents_app.database.threads import DatabaseThreads
-from agents_app.scheduler import webhooks
+from agents_app.notifier import task_changes
 from agents_app.scheduler.due import due_work
 from agents_app.scheduler.firing import fire_due
 from agents_app.scheduler.postponed import start_postponed
 from agents_app.scheduler.settling import settle
+from agents_app.scheduler.webhooks import Sender
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 1.0  # seconds; a change that another process makes is seen after so long
-BATCH = 20  # of tasks, or runs, in one transaction
+INTERVAL = 1.0  # seconds; the delay until a change by another process is seen
+BATCH = 20  # tasks, or runs, in one transaction
 
 
 class Ticker:
-    """Looks every second, at each moment that it knows of, and when it is woken."""
+    """Looks for due work every second, at the next due moment, and when it is woken."""
 
     def __init__(self) -> None:
         self._database = DatabaseThreads("ticker", 1)
-        self._news = asyncio.Event()
-        self._deliveries = webhooks.Sender()
+        self._woken = asyncio.Event()
+        self._webhooks = Sender()
 
-    async def tick_for_ever(self) -> None:
-        """Fire what is due, until it is cancelled."""
+    async def run(self) -> None:
+        """Fire what is due, until cancelled."""
         loop = asyncio.get_running_loop()
-        clock.listen(lambda: _wake(loop, self._news))
-        try:
-            while True:
-                pause = await self._tick()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._news.wait()
-                self._news.clear()
-        finally:
-            clock.listen(None)
-            self._deliveries.stop()
+        with task_changes.listen(lambda: _set_soon(loop, self._woken)):
+            try:
+                while True:
+                    pause = await self._tick()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._woken.wait()
+                    self._woken.clear()
+            finally:
+                self._webhooks.stop()
 
     def wake(self) -> None:
-        """A run has ended, or something else may have become due."""
-        self._news.set()
+        """Look now: a run has ended, or something else may have become due."""
+        self._woken.set()
 
     async def _tick(self) -> float:
-        """Do what is to be done; returns how many seconds there is nothing to do."""
+        """Do what is due. Returns the seconds until the next tick."""
         try:
-            pause, has_deliveries = await self._database.run(tick)
+            pause, has_webhooks = await self._database.run(tick)
         except Exception:
-            logger.exception("Could not look for tasks that are due; trying again")
+            logger.exception("Could not look for due tasks; trying again")
             return INTERVAL
-        if has_deliveries:
-            self._deliveries.start()
+        if has_webhooks:
+            self._webhooks.start()
         return pause
 
 
-def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(news.set, context=contextvars.Context())
+        loop.call_soon_threadsafe(event.set, context=contextvars.Context())
 
 
 def tick() -> tuple[float, bool]:

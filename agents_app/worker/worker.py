@@ -66,7 +66,7 @@ class Worker:
             spawn(self._renew_leases_forever()),
             spawn(self._report_forever()),
             spawn(self._expire_approvals_forever()),
-            spawn(self._ticker.tick_for_ever()),
+            spawn(self._ticker.run()),
             spawn(self._housekeeper.keep_for_ever()),
         ]
 

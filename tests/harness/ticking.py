@@ -10,7 +10,7 @@ async def _tick() -> None:
     from agents_app.scheduler.loop import Ticker
 
     print("The ticker is ready.", flush=True)
-    await Ticker().tick_for_ever()
+    await Ticker().run()
 
 
 def main() -> None:

@@ -11,7 +11,10 @@ from tests.harness.paths import ROOT
 
 # One row per package. A package imports only packages of rows above its own, and itself.
 ROWS: list[tuple[str, list[str]]] = [
-    ("Words and errors that everything shares.", ["exceptions", "clock", "background", "network", "per_loop"]),
+    (
+        "Words and errors that everything shares.",
+        ["exceptions", "clock", "background", "network", "notifier", "per_loop"],
+    ),
     ("Watching, and when something is due: pure.", ["observability", "schedules"]),
     ("Threads, errors and locks of the database.", ["database"]),
     ("One turn of an agent. No Django.", ["engine"]),

@@ -1,11 +1,7 @@
-"""Telling a task's webhook how a run ended: signed as Standard Webhooks has it, and again until it is taken."""
+"""Deliver webhooks when a task's run has ended: signed per Standard Webhooks, and retried until accepted."""
 
 import asyncio
-import base64
-import contextvars
 import datetime
-import hashlib
-import hmac
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -13,27 +9,28 @@ from typing import Any
 import httpx2
 import orjson
 from django.conf import settings
+from standardwebhooks import Webhook
 
 from agents_app import clock
+from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads, write_transaction
 from agents_app.engine.web.guarded_client import AddressRefused, guarded_client
 from agents_app.models import Delivery, Run
-from agents_app.models.tasks import SECRET_PREFIX
 from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 15.0  # seconds of one attempt
 AT_ONCE = 10
-# Seconds between attempts; after the last it is given up.
+# Seconds between attempts; after the last one the delivery has failed.
 DELAYS = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000)
-_LEASE = datetime.timedelta(seconds=60)  # by then an attempt has ended, or its process has
+_LEASE = datetime.timedelta(seconds=60)  # after this, the attempt has ended, or its process has died
 _GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is posted: the same body and id in each attempt, with the time of this one."""
+    """One attempt: the same id and body as in every other, with the time and signature of this one."""
 
     delivery: Delivery
     url: str
@@ -42,26 +39,26 @@ class Message:
 
 
 class Sender:
-    """Sends what waits, a few at a time, in a task of its own."""
+    """Sends pending messages, a few at a time, in a background task."""
 
     def __init__(self) -> None:
         self._database = DatabaseThreads("webhooks", 1)
         self._sending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to send, if nobody does."""
+        """Start sending, unless already started."""
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_all(), context=contextvars.Context())
+            self._sending = spawn(self._send_all(), name="webhooks")
 
     def stop(self) -> None:
-        """Stop; what was under way is tried again later."""
+        """Stop. An interrupted attempt is repeated later."""
         if self._sending is not None:
             self._sending.cancel()
 
     async def _send_all(self) -> None:
         try:
-            while taken := await self._database.run(take, AT_ONCE):
-                await asyncio.gather(*(self._send(message) for message in taken))
+            while messages := await self._database.run(claim, AT_ONCE):
+                await asyncio.gather(*(self._send(message) for message in messages))
         except Exception:
             logger.exception("Could not send webhooks; trying again")
 
@@ -70,19 +67,22 @@ class Sender:
             error, is_final = await post(message)
         except Exception:
             logger.exception("Could not send webhook %s; trying again", message.delivery.pk)
-            error, is_final = "The server failed to send it (internal error).", False
+            error, is_final = "Internal error of the server.", False
         await self._database.run(finish, message.delivery, error, is_final)
 
 
 def _message(delivery: Delivery) -> Message:
     body = orjson.dumps(payload(delivery.run))
-    signature = signed(f"msg_{delivery.pk.hex}", clock.now(), body, delivery.task.webhook_secret)
-    headers = {"Content-Type": "application/json", "User-Agent": f"AInTandem/{settings.VERSION}", **signature}
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"AInTandem/{settings.VERSION}",
+        **signature_headers(f"msg_{delivery.pk.hex}", clock.now(), body, delivery.task.webhook_secret),
+    }
     return Message(delivery, delivery.task.webhook_url, body, headers)
 
 
 def payload(run: Run) -> dict[str, Any]:
-    """What a webhook is told of a run."""
+    """Return the body of the message about a run."""
     return {
         "type": f"run.{run.status}",
         "timestamp": run.finished_at,
@@ -105,61 +105,58 @@ def payload(run: Run) -> dict[str, Any]:
     }
 
 
-def signed(message_id: str, at: datetime.datetime, body: bytes, secret: str) -> dict[str, str]:
-    """The headers of Standard Webhooks."""
-    timestamp = str(int(at.timestamp()))
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+def signature_headers(message_id: str, at: datetime.datetime, body: bytes, secret: str) -> dict[str, str]:
+    """Return the headers of Standard Webhooks. `at` must be in UTC: the library ignores the zone."""
     return {
         "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
     }
 
 
 async def post(message: Message) -> tuple[str, bool]:
-    """Send it. Returns what is wrong, or nothing; and whether to try again would be of no use."""
+    """Send one attempt. Returns an error, empty on success, and whether the result is final."""
     try:
         async with (
             asyncio.timeout(TIMEOUT),
             guarded_client(allow_private=settings.FETCH_ALLOW_PRIVATE, timeout=TIMEOUT) as client,
-            client.stream("POST", message.url, content=message.body, headers=message.headers) as answer,
+            client.stream("POST", message.url, content=message.body, headers=message.headers) as response,
         ):
-            if answer.is_success:
+            if response.is_success:
                 return "", True
-            return f"It answered with status {answer.status_code}.", answer.status_code == _GONE
+            return f"Status {response.status_code}.", response.status_code == _GONE
     except AddressRefused as error:
         return str(error), True
     except TimeoutError:
-        return f"It did not answer within {TIMEOUT:g} seconds.", False
+        return f"No response within {TIMEOUT:g} seconds.", False
     except httpx2.HTTPError as error:
-        return f"It could not be reached: {type(error).__name__}.", False
+        return f"Not reachable: {type(error).__name__}.", False
 
 
-def take(limit: int) -> list[Message]:
-    """Claim messages whose time has come, so that no other process sends them now."""
+def claim(limit: int) -> list[Message]:
+    """Claim messages that are due, so that no other process sends them now."""
     now = clock.now()
     due = Delivery.objects.filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now)
-    taken = []
+    claimed = []
     with write_transaction():
         for delivery in due.select_related("task", "run__task").order_by("next_attempt_at")[:limit]:
             ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts, status=Delivery.Status.PENDING)
             delivery.attempts += 1
             if ours.update(attempts=delivery.attempts, next_attempt_at=now + _LEASE):
-                taken.append(delivery)
-    return [_message(delivery) for delivery in taken if _has_target(delivery)]
+                claimed.append(delivery)
+    return [_message(delivery) for delivery in claimed if _has_target(delivery)]
 
 
 def _has_target(delivery: Delivery) -> bool:
-    """A webhook may have been taken away since."""
+    """Whether the task still has a webhook. If not, the delivery has failed."""
     if delivery.task.webhook_url and delivery.task.webhook_secret:
         return True
-    finish(delivery, "The task has no webhook any more.", True)
+    finish(delivery, "The task no longer has a webhook.", True)
     return False
 
 
 def finish(delivery: Delivery, error: str, is_final: bool) -> None:
-    """Write down what came of an attempt, and when the next is."""
+    """Record the outcome of an attempt, and when the next one is due."""
     ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
     now = clock.now()
     with write_transaction():

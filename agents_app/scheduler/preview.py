@@ -1,4 +1,4 @@
-"""What a task's schedule will do: its moments in advance, each with what becomes of it and why."""
+"""Preview a task's schedule: its future due moments, each with its outcome and reason."""
 
 import datetime
 import itertools
@@ -10,22 +10,22 @@ from agents_app import clock, schedules
 from agents_app.models import Run, ScheduledTask
 from agents_app.schedules import Note
 
-_REMEMBERED_RUNS = 20
+_RECENT_RUNS = 20
 
 _SENTENCES = {
     Note.NORMAL: "As scheduled.",
-    Note.MOVED: "The time does not exist on that day, as the clocks are put forward: the first moment that does.",
-    Note.FIRST_OF_TWO: "The time comes twice on that day, as the clocks are put back: only the first counts.",
-    Note.SECOND_OF_TWO: "The hour comes twice on that day, as the clocks are put back, and the line follows the clock.",
-    "overlap": "The run before will probably be going on, and the overlap policy is 'skip'.",
-    "queued": "The run before will probably be going on; it starts after that, as the overlap policy is 'queue'.",
-    "replaces_previous": "The run before will probably be going on, and is stopped: the policy is 'cancel_previous'.",
+    Note.MOVED: "The clocks go forward and skip this time on that day: it runs at the next moment that exists.",
+    Note.FIRST_OF_TWO: "The clocks go back and this time occurs twice on that day: only the first one counts.",
+    Note.SECOND_OF_TWO: "The clocks go back and this hour occurs twice on that day: the cron line follows the clock.",
+    "overlap": "The previous run will probably not have ended; the overlap policy is 'skip'.",
+    "queued": "The previous run will probably not have ended; by the overlap policy 'queue' it starts afterwards.",
+    "replaces_previous": "The previous run will probably not have ended; by the overlap policy it is cancelled.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
-    """A moment, and what becomes of it: `runs`, `waits` for the run before, or is `skipped`. Times are in UTC."""
+class PlannedRun:
+    """A due moment and its outcome: `runs`, `waits` for the previous run, or `skipped`. Times are in UTC."""
 
     scheduled_for: datetime.datetime
     local_time: datetime.datetime
@@ -39,9 +39,9 @@ class Foreseen:
 
 
 def usual_duration(task: ScheduledTask) -> datetime.timedelta:
-    """How long the task's last runs took: the median. Nothing, where there is none yet."""
+    """Return the median duration of the task's recent runs; zero if there are none."""
     ended = Run.objects.filter(task=task, started_at__isnull=False, finished_at__isnull=False).order_by("-created_at")
-    times = ended.values_list("started_at", "finished_at")[:_REMEMBERED_RUNS]
+    times = ended.values_list("started_at", "finished_at")[:_RECENT_RUNS]
     seconds = [(finished - started).total_seconds() for started, finished in times if started and finished]
     return datetime.timedelta(seconds=statistics.median(seconds)) if seconds else datetime.timedelta()
 
@@ -53,21 +53,21 @@ def simulate(
     count: int,
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
-) -> tuple[list[Foreseen], bool]:
-    """The moments after `since` (now), at most `count` and none after `until`; and whether there are more.
+) -> tuple[list[PlannedRun], bool]:
+    """Return the moments after `since` (default: now) up to `until`, at most `count`, and whether there are more.
 
-    `duration`: how long its runs are taken to last. A disabled task is treated as if it were enabled.
+    `duration`: the assumed duration of each run. A disabled task is treated as if it were enabled.
 
     Raises:
-        BadSchedule: the schedule cannot be read.
+        BadSchedule: the schedule is invalid.
     """
     start = since or clock.now()
-    found = list(itertools.islice(_foresee(task, start, duration), count + 1))
-    wanted = [each for each in found if until is None or each.scheduled_for <= until]
-    return wanted[:count], len(wanted) > count
+    planned = list(itertools.islice(_plan(task, start, duration), count + 1))
+    in_range = [each for each in planned if until is None or each.scheduled_for <= until]
+    return in_range[:count], len(in_range) > count
 
 
-def _foresee(task: ScheduledTask, start: datetime.datetime, duration: datetime.timedelta) -> Iterator[Foreseen]:
+def _plan(task: ScheduledTask, start: datetime.datetime, duration: datetime.timedelta) -> Iterator[PlannedRun]:
     zone, policy, overlap = schedules.read_zone(task.timezone), task.overlap, ScheduledTask.Overlap
     busy_until = _busy_until(task, duration)
     for due in task.schedule().after(start):
@@ -76,17 +76,17 @@ def _foresee(task: ScheduledTask, start: datetime.datetime, duration: datetime.t
         assert starts_at is not None
         if policy != overlap.ALLOW and busy_until is not None and starts_at < busy_until:
             if policy == overlap.SKIP:
-                yield Foreseen(due.at, due.at.astimezone(zone), None, "skipped", "overlap")
+                yield PlannedRun(due.at, due.at.astimezone(zone), None, "skipped", "overlap")
                 continue
             if policy == overlap.QUEUE:
                 outcome, reason, starts_at = "waits", "queued", busy_until
             else:
                 reason = "replaces_previous"
         busy_until = starts_at + duration
-        yield Foreseen(due.at, due.at.astimezone(zone), starts_at, outcome, reason)
+        yield PlannedRun(due.at, due.at.astimezone(zone), starts_at, outcome, reason)
 
 
 def _busy_until(task: ScheduledTask, duration: datetime.timedelta) -> datetime.datetime | None:
-    """When what goes on now will probably have ended."""
+    """Return when the present run will probably end; None if there is none."""
     newest = Run.objects.unfinished().filter(task=task).order_by("-created_at").first()
     return max(clock.now(), (newest.started_at or newest.created_at) + duration) if newest else None

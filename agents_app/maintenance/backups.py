@@ -1,4 +1,4 @@
-"""Backups of the whole database, and their return. SQLite by itself, PostgreSQL by its own programs."""
+"""Back up and restore the whole database: SQLite by itself, PostgreSQL with its own programs."""
 
 import contextlib
 import os
@@ -20,17 +20,17 @@ KEPT = ".before-restore"
 
 
 class BackupFailed(Exception):
-    """It could not be made or brought back; the text says why."""
+    """A backup or restore failed; the text says why."""
 
 
 def backup(target: Path) -> None:
-    """Write all of the database, as it is at one moment, into a file that only we can read. Nobody is held up.
+    """Write a snapshot of the database to a file that only its owner can read, without blocking anybody.
 
     Raises:
-        BackupFailed: there is no whole backup.
+        BackupFailed: no backup was written.
     """
     if target.exists():
-        raise BackupFailed(f"{target} is there already.")
+        raise BackupFailed(f"{target} exists already.")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -44,10 +44,10 @@ def backup(target: Path) -> None:
 
 
 def restore(source: Path) -> None:
-    """Put what is in the file in the place of the database: all of it or, where anything goes wrong, nothing.
+    """Replace the database with a backup: all of it or, if anything fails, nothing.
 
     Raises:
-        BackupFailed: the database is as it was.
+        BackupFailed: the database is unchanged.
     """
     if not source.is_file():
         raise BackupFailed(f"There is no file {source}.")
@@ -66,13 +66,13 @@ def _back_up_sqlite(target: Path) -> None:
         raise BackupFailed(f"There is no database in {_file().parent}.")
     try:
         with connection.cursor() as cursor:
-            cursor.execute("VACUUM INTO %s", [str(target)])  # readers and writers go on meanwhile
+            cursor.execute("VACUUM INTO %s", [str(target)])  # does not block readers and writers
     except DatabaseError as error:
-        raise BackupFailed(f"SQLite refuses: {error}.") from None
+        raise BackupFailed(f"SQLite failed: {error}.") from None
 
 
 def _restore_sqlite(source: Path) -> None:
-    embedded_lock.take()  # kept until this process ends: no server may start meanwhile
+    embedded_lock.take()  # held until this process ends, so that no server starts meanwhile
     connection.close()
     file = _file()
     part = file.with_name(f"{file.name}.part")
@@ -91,7 +91,7 @@ def _restore_sqlite(source: Path) -> None:
 
 
 def _settle(file: Path) -> None:
-    """What a killed server left in SQLite's log goes into the file that is kept; nothing of it may meet the new one."""
+    """Move what a killed server left in SQLite's log into the old file: none of it may reach the new one."""
     if file.exists():
         with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(file)) as old:
             old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -105,7 +105,7 @@ def _check_sqlite(file: Path) -> None:
             damage = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
             copy.execute("SELECT 1 FROM agents_app_session LIMIT 1")
     except sqlite3.DatabaseError as error:
-        raise BackupFailed(f"This is no backup of ours: {error}.") from None
+        raise BackupFailed(f"This is not a backup of this product: {error}.") from None
     if damage != "ok":
         raise BackupFailed(f"The backup is damaged: {damage}.")
 
@@ -116,14 +116,14 @@ def _check_sqlite(file: Path) -> None:
 def _program(name: str) -> str:
     path = find_program(name)
     if path is None:
-        raise BackupFailed(f"There is no {name} here: install PostgreSQL's client (Debian: postgresql-client).")
+        raise BackupFailed(f"{name} is not installed: install PostgreSQL's client (Debian: postgresql-client).")
     return path
 
 
-def _run(name: str, arguments: Sequence[str], *, at_the_database: bool = True) -> None:
-    """Run one of PostgreSQL's programs. Its password is in its environment, where no list of processes shows it."""
-    where, environment = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
-    command = [_program(name), *arguments, *(where[1:] if at_the_database else [])]
+def _run(name: str, arguments: Sequence[str], *, connects: bool = True) -> None:
+    """Run one of PostgreSQL's programs. The password is in its environment, where no list of processes shows it."""
+    client, environment = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
+    command = [_program(name), *arguments, *(client[1:] if connects else [])]
     done = subprocess.run(  # noqa: S603
         command, env=os.environ | (environment or {}), capture_output=True, text=True, check=False
     )
@@ -136,16 +136,16 @@ def _back_up_postgresql(target: Path) -> None:
 
 
 _OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-_EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"  # what a newer version made must not stay either
+_EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"  # tables of a newer version must not stay
 
 
 def _restore_postgresql(source: Path) -> None:
-    """In one transaction, through psql: pg_restore alone would leave tables that the backup does not know."""
+    """Restore in one transaction, through psql: pg_restore alone would keep tables that the backup lacks."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(_OTHERS)
             if others := cursor.fetchone()[0]:
-                raise BackupFailed(f"{others} others use the database: stop all web processes and workers first.")
+                raise BackupFailed(f"{others} other connections are open: stop all web processes and workers first.")
     except DatabaseError as error:
         raise BackupFailed(f"The database does not answer: {error}") from None
     finally:
@@ -153,6 +153,6 @@ def _restore_postgresql(source: Path) -> None:
     with tempfile.TemporaryDirectory(dir=settings.VAR_DIR) as folder:
         script = f"{folder}/restore.sql"
         options = ["--no-owner", "--no-privileges", f"--file={script}", str(source)]
-        _run("pg_restore", options, at_the_database=False)
+        _run("pg_restore", options, connects=False)
         careful = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"]
         _run("psql", [*careful, f"--command={_EMPTY}", f"--file={script}"])

@@ -1,4 +1,4 @@
-"""Housekeeping: once a day what is old is deleted, by one worker whatever their number."""
+"""Prune old data once a day: one worker does it, whatever their number."""
 
 import asyncio
 import datetime
@@ -17,64 +17,64 @@ from agents_app.models import Chore
 logger = logging.getLogger(__name__)
 
 PRUNE = "prune"
-_LOOK_INTERVAL = 3600.0  # seconds
+_LONGEST_PAUSE = 3600.0  # seconds between two looks at the clock
 _RETRY_INTERVAL = 60.0
-_PATIENCE = datetime.timedelta(hours=1)  # after which another worker may take up what one did not finish
+_LEASE = datetime.timedelta(hours=1)  # after this, another worker may take over what one did not finish
 
 
 class _Stopping(Exception):
-    """The process ends: the rest is left to others."""
+    """The process ends: another worker does the rest."""
 
 
-class Housekeeper:
-    """Waits for PRUNE_AT, and does it if nobody else has."""
+class DailyPruning:
+    """Waits for PRUNE_AT, and prunes if no other worker has."""
 
     def __init__(self) -> None:
-        self._database = DatabaseThreads("housekeeping", 1)
+        self._database = DatabaseThreads("pruning", 1)
         self._stopping = threading.Event()
 
-    async def keep_for_ever(self) -> None:
-        """Keep house until cancelled; returns at once where no age is set."""
-        while retention.by_settings():
+    async def run(self) -> None:
+        """Prune every day until cancelled. Returns at once if no retention is configured."""
+        while retention.configured_rules():
             try:
-                pause = await self._database.run(self._work)
+                pause = await self._database.run(self._prune_if_due)
             except Exception:
-                logger.exception("Could not delete what is old; trying again")
+                logger.exception("Could not prune old data; trying again")
                 pause = _RETRY_INTERVAL
             await self._database.release()
             await asyncio.sleep(pause + random.uniform(0, 1))  # noqa: S311 — so that not all come at the same time
 
     def stop(self) -> None:
-        """Have it end after the present transaction."""
+        """Stop after the present transaction."""
         self._stopping.set()
 
-    def _work(self) -> float:
-        """Prune if that is due and ours to do. Returns how many seconds there is nothing to do."""
+    def _prune_if_due(self) -> float:
+        """Prune if it is due and no other worker does. Returns the seconds until the next look."""
         now = timezone.now()
         with write_transaction():
             chore, _ = Chore.objects.get_or_create(name=PRUNE, defaults={"next_at": next_time(now)})
-            ours = chore.next_at <= now and Chore.objects.take(PRUNE, seen=chore.next_at, until=now + _PATIENCE)
-        if not ours:
-            return min(_LOOK_INTERVAL, max(1.0, (chore.next_at - now).total_seconds()))
+            is_ours = chore.next_at <= now and Chore.objects.take(PRUNE, seen=chore.next_at, until=now + _LEASE)
+        if not is_ours:
+            return min(_LONGEST_PAUSE, max(1.0, (chore.next_at - now).total_seconds()))
         counts: Counter[str] = Counter()
         try:
-            for rule in retention.by_settings(self._rest):
+            for rule in retention.configured_rules(self._sleep):
                 counts.update(retention.apply(rule))
         except _Stopping:
-            Chore.objects.filter(pk=PRUNE).update(next_at=now)  # whoever is next goes on
+            Chore.objects.filter(pk=PRUNE).update(next_at=now)  # the next worker continues
             return _RETRY_INTERVAL
         done = timezone.now()
-        result = retention.told(counts)
+        result = retention.describe(counts)
         Chore.objects.filter(pk=PRUNE).update(next_at=next_time(done), done_at=done, result=result)
-        logger.info("What was old has been deleted: %s", result)
+        logger.info("Pruned old data: %s", result)
         return 1.0
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
             raise _Stopping
 
 
 def next_time(now: datetime.datetime) -> datetime.datetime:
-    """The next PRUNE_AT, in UTC."""
+    """Return the next PRUNE_AT, in UTC."""
     today = datetime.datetime.combine(now.astimezone(datetime.UTC).date(), settings.PRUNE_AT, datetime.UTC)
     return today if today > now else today + datetime.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Retention: what is old is deleted, a few rows in each transaction, so that nobody waits for it."""
+"""Retention: delete old data, a few rows per transaction, so that nobody waits for it."""
 
 import datetime
 import time
@@ -23,17 +23,17 @@ _RUNS, _ARTIFACTS, _ROWS = 100, 20, 1000  # in one transaction; an artifact may 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What may go: what is older than `before`, and not of the `keep` newest runs of its session."""
+    """Delete what is older than `before`, except of the `keep` newest runs of each session."""
 
     kind: str
     before: datetime.datetime
     keep: int = 0
     session_id: str | None = None
-    rest: Callable[[float], object] = field(default=time.sleep, compare=False)
+    sleep: Callable[[float], object] = field(default=time.sleep, compare=False)
 
 
-def by_settings(rest: Callable[[float], object] = time.sleep) -> list[Rule]:
-    """The rules of RETENTION_DAYS_… that are set."""
+def configured_rules(sleep: Callable[[float], object] = time.sleep) -> list[Rule]:
+    """Return the rules of the settings …_RETENTION_DAYS that are set."""
     ages = {
         "events": settings.EVENT_RETENTION_DAYS,
         "artifacts": settings.ARTIFACT_RETENTION_DAYS,
@@ -41,26 +41,28 @@ def by_settings(rest: Callable[[float], object] = time.sleep) -> list[Rule]:
         "history": settings.HISTORY_RETENTION_DAYS,
     }
     now, keep = timezone.now(), settings.KEEP_RUNS_PER_SESSION
-    return [Rule(kind, now - datetime.timedelta(days=days), keep, rest=rest) for kind, days in ages.items() if days > 0]
+    return [
+        Rule(kind, now - datetime.timedelta(days=days), keep, sleep=sleep) for kind, days in ages.items() if days > 0
+    ]
 
 
 def apply(rule: Rule) -> Counter[str]:
-    """Delete what the rule lets go. Returns how many rows of each kind."""
-    return _VERBS[rule.kind](rule)
+    """Delete what the rule covers. Returns the number of rows of each kind."""
+    return _DELETE[rule.kind](rule)
 
 
-def told(counts: Counter[str]) -> str:
-    """What `apply` has counted, in words."""
-    return ", ".join(f"{count} {what}" for what, count in counts.items()) + " deleted."
+def describe(counts: Counter[str]) -> str:
+    """Return the counts of `apply` as a sentence."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " deleted."
 
 
 def _events(rule: Rule) -> Counter[str]:
-    count = event_log.prune(rule.before, keep=rule.keep, session_id=rule.session_id, size=BatchSize(_ROWS, rule.rest))
+    count = event_log.prune(rule.before, keep=rule.keep, session_id=rule.session_id, size=BatchSize(_ROWS, rule.sleep))
     return Counter(events=count)
 
 
 def _artifacts(rule: Rule) -> Counter[str]:
-    """Steps stay, and name what is gone."""
+    """Delete artifacts. Steps stay, and still name them."""
     rows = Artifact.objects.filter(created_at__lt=rule.before, run__finished_at__lt=rule.before)
     rows = rows.filter(run__number__lte=F("run__session__run_count") - rule.keep)
     if rule.session_id is not None:
@@ -69,28 +71,28 @@ def _artifacts(rule: Rule) -> Counter[str]:
 
 
 def _runs(rule: Rule) -> Counter[str]:
-    """Runs with all that belongs to them, and sessions that have none left.
+    """Delete runs with all that belongs to them, and sessions without runs.
 
-    A run goes once its events have: from the beginning of its session, so that what stays is the end of a talk.
+    A run is deleted after its events, from the start of its session, so that the end of a conversation stays.
     """
     counts = _events(rule)
-    owing = Delivery.objects.filter(run=OuterRef("pk"), status=Delivery.Status.PENDING)
+    pending = Delivery.objects.filter(run=OuterRef("pk"), status=Delivery.Status.PENDING)
     rows = Run.objects.filter(
         finished_at__lt=rule.before,
         last_seq__lte=F("session__pruned_seq"),
         number__lte=F("session__run_count") - rule.keep,
-    ).exclude(Exists(owing))
-    rows = rows.exclude(task__isnull=False, settled=False)  # its task has yet to see how it ended
+    ).exclude(Exists(pending))
+    rows = rows.exclude(task__isnull=False, settled=False)  # its task has not settled it yet
     if rule.session_id is not None:
         rows = rows.filter(session=rule.session_id)
-    counts["runs"] = _delete(rows, rule, _RUNS, first=_let_go_of_children)
+    counts["runs"] = _delete(rows, rule, _RUNS, first=_detach_children)
     if rule.session_id is None:
         counts["sessions"] = _empty_sessions(rule)
     return counts
 
 
-def _let_go_of_children(ids: list[Any]) -> None:
-    """What an agent asked another for is in a session of its own, and goes in its own time."""
+def _detach_children(ids: list[Any]) -> None:
+    """Keep the runs that an agent started in other sessions: they are deleted at their own age."""
     Run.objects.filter(parent__in=ids).update(parent=None)
 
 
@@ -102,14 +104,14 @@ def _empty_sessions(rule: Rule) -> int:
 
 
 def _history(rule: Rule) -> Counter[str]:
-    """What tells of the past and nothing depends on: of one session there is none."""
+    """Delete history that nothing depends on. None of it belongs to a session."""
     if rule.session_id is not None:
         return Counter()
-    told_already = Delivery.objects.exclude(status=Delivery.Status.PENDING)
+    finished = Delivery.objects.exclude(status=Delivery.Status.PENDING)
     return Counter(
         {
             "skips": _delete(Skip.objects.filter(until__lt=rule.before), rule, _ROWS),
-            "webhook deliveries": _delete(told_already.filter(created_at__lt=rule.before), rule, _ROWS),
+            "webhook deliveries": _delete(finished.filter(created_at__lt=rule.before), rule, _ROWS),
             "days of token use": _delete(TokenUse.objects.filter(day__lt=rule.before.date()), rule, _ROWS),
             "expired sign-ins": _delete(WebSession.objects.filter(expire_date__lt=timezone.now()), rule, _ROWS),
         }
@@ -117,23 +119,23 @@ def _history(rule: Rule) -> Counter[str]:
 
 
 def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[Any]], None] = lambda ids: None) -> int:
-    """Delete the rows, at most so many in one transaction; `first` is called in it with their ids. Returns how many."""
-    deleted, size = 0, BatchSize(most, rule.rest)
+    """Delete the rows, at most `most` per transaction, after a call of `first` with their ids. Returns their number."""
+    deleted, size = 0, BatchSize(most, rule.sleep)
     while True:
-        began, wanted = time.monotonic(), size.rows
+        began, limit = time.monotonic(), size.rows
         with write_transaction():
-            # Others may be about to change a row: whoever is locked, is left for the next time.
+            # Others may be about to change a row: a locked one is left for the next time.
             locked = rows.select_for_update(of=("self",), skip_locked=True).order_by("pk")
-            ids = list(locked.values_list("pk", flat=True)[:wanted])
+            ids = list(locked.values_list("pk", flat=True)[:limit])
             first(ids)
             rows.model._default_manager.filter(pk__in=ids).delete()
         deleted += len(ids)
-        if len(ids) < wanted:
+        if len(ids) < limit:
             return deleted
         size.adapt(time.monotonic() - began)
 
 
-_VERBS: dict[str, Callable[[Rule], Counter[str]]] = {
+_DELETE: dict[str, Callable[[Rule], Counter[str]]] = {
     "events": _events,
     "artifacts": _artifacts,
     "runs": _runs,

@@ -12,7 +12,7 @@ from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import mcp, providers
 from agents_app.event_log import LogWriter
-from agents_app.maintenance.daily import Housekeeper
+from agents_app.maintenance.daily import DailyPruning
 from agents_app.observability import metrics
 from agents_app.queue import run_queue
 from agents_app.runs import approvals, pricing
@@ -44,7 +44,7 @@ class Worker:
         self._lease_database = DatabaseThreads("leases", 1)  # a claim that waits for a lock must not cost us our runs
         self._writer = LogWriter()
         self._ticker = Ticker()
-        self._housekeeper = Housekeeper()
+        self._pruning = DailyPruning()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, alone: bool) -> None:
@@ -67,7 +67,7 @@ class Worker:
             spawn(self._report_forever()),
             spawn(self._expire_approvals_forever()),
             spawn(self._ticker.run()),
-            spawn(self._housekeeper.keep_for_ever()),
+            spawn(self._pruning.run()),
         ]
 
     async def stop(self) -> None:
@@ -76,7 +76,7 @@ class Worker:
         self.wake()
         for execution in self._executions.values():  # before the first await: none may begin another step
             execution.hand_back_soon()
-        self._housekeeper.stop()
+        self._pruning.stop()
         claiming, *others = self._tasks
         for task in others:
             task.cancel()

@@ -53,12 +53,12 @@ def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_produ
     file = tmp_path / "backup"
     assert "secret_key" in manage(own_product, "backup", str(file))
     assert file.stat().st_mode & 0o077 == 0
-    assert "there already" in manage(own_product, "backup", str(file), succeeds=False)
+    assert "exists already" in manage(own_product, "backup", str(file), succeeds=False)
     assert "is already served" in manage(own_product, "restore", "--yes", str(file), succeeds=False)
 
     own_product.kill()
     chat.close()
-    assert "no backup of ours" in manage(own_product, "restore", "--yes", str(FIRST_RELEASE), succeeds=False)
+    assert "not a backup of this product" in manage(own_product, "restore", "--yes", str(FIRST_RELEASE), succeeds=False)
     with contextlib.closing(sqlite3.connect(own_product.var_dir / "db.sqlite3")) as database, database:
         database.execute("UPDATE agents_app_session SET title = 'lost'")
     assert "Restored" in manage(own_product, "restore", "--yes", str(file))
@@ -101,9 +101,9 @@ def export(path: Path, *sessions: str) -> list[dict[str, Any]]:
 
 
 def import_file(path: Path, **options: Any) -> str:
-    said = io.StringIO()
-    call_command("import", str(path), stdout=said, **options)
-    return said.getvalue()
+    output = io.StringIO()
+    call_command("import", str(path), stdout=output, **options)
+    return output.getvalue()
 
 
 @pytest.mark.slow
@@ -114,23 +114,23 @@ def test_a_session_looks_the_same_in_another_deployment(tmp_path, product, agent
     open_chat(name).ask("Again?", agent_name=who)
     file = tmp_path / "sessions.jsonl"
     manage(product, "export", name, "--output", str(file))
-    assert "1 sessions made, 0 were here already." in manage(own_product, "import", str(file))
+    assert "1 sessions created, 0 exist already." in manage(own_product, "import", str(file))
     assert frames(own_product, name) == frames(product, name)
     for path in (f"/v1/sessions/{name}/runs", f"/v1/sessions/{name}"):
         here, there = (server.request("GET", path)[1] for server in (own_product, product))
-        assert told(here) == told(there)
-    assert "0 sessions made, 1 were here already." in manage(own_product, "import", str(file))
+        assert without_own_fields(here) == without_own_fields(there)
+    assert "0 sessions created, 1 exist already." in manage(own_product, "import", str(file))
     again = tmp_path / "again.jsonl"
     manage(own_product, "export", "--output", str(again))
     assert lines_but_the_first(again) == lines_but_the_first(file)
 
 
-def told(answer: Any) -> Any:
-    """Without what each deployment says of itself."""
+def without_own_fields(answer: Any) -> Any:
+    """Leave out the fields that differ between deployments."""
     if isinstance(answer, dict):
         own = ("links", "next", "agent_name", "task_id", "updated_at")
-        return {key: told(value) for key, value in answer.items() if key not in own}
-    return [told(value) for value in answer] if isinstance(answer, list) else answer
+        return {key: without_own_fields(value) for key, value in answer.items() if key not in own}
+    return [without_own_fields(value) for value in answer] if isinstance(answer, list) else answer
 
 
 def lines_but_the_first(path: Path) -> list[Any]:
@@ -166,28 +166,28 @@ def written(tmp_path, admin_user) -> Path:
 
 @pytest.mark.django_db
 def test_everything_of_a_session_comes_back(tmp_path, written):
-    assert "2 sessions would be made" in import_file(written, dry_run=True)
+    assert "2 sessions would be created" in import_file(written, dry_run=True)
     assert not Session.objects.exists()
-    assert "2 sessions made" in import_file(written)
+    assert "2 sessions created" in import_file(written)
     assert bytes(Artifact.objects.first().data) == b"\0\1\2"
     assert Run.objects.first().settled, "no schedule waits for it"
     again = tmp_path / "again.jsonl"
     export(again)
     assert again.read_text().splitlines()[1:] == written.read_text().splitlines()[1:]
-    assert "0 sessions made, 2 were here already" in import_file(written)
+    assert "0 sessions created, 2 exist already" in import_file(written)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        ('"format":"aintandem-sessions"', '"format":"x"', 1, "no file of"),
-        ('"version":1', '"version":2', 1, "version 2"),
+        ('"format":"aintandem-sessions"', '"format":"x"', 1, "not a file of"),
+        ('"version":1', '"version":2', 1, "version is 2"),
         ('{"session":', '{"session" ', 2, "not JSON"),
         ('{"step":', '{"stride":', 4, "session, run, step"),
-        ('"number":1', '"number":1,"colour":"blue"', 3, "'colour' is not known"),
+        ('"number":1', '"number":1,"colour":"blue"', 3, "column 'colour'"),
         ('"prompt":"p",', "", 3, "'prompt' is missing"),
-        ('"status":"completed"', '"status":"running"', 3, "only those that have ended"),
+        ('"status":"completed"', '"status":"running"', 3, "only runs that have ended"),
         ('"status":"completed"', '"status":"asleep"', 3, "'status'"),
         ('"prompt":"p"', '"prompt":"\\u0000"', 3, "NUL"),
         ('"number":1', '"number":99999999999999999999', 3, "'number'"),
@@ -195,7 +195,7 @@ def test_everything_of_a_session_comes_back(tmp_path, written):
         ('"seq":4,"first":4', '"seq":5,"first":5', 8, "does not follow 3"),
         ('"last_seq":4,"pruned_seq"', '"last_seq":5,"pruned_seq"', 9, "should end with event 5"),
         ('"id":"one"', '"id":"a/b"', 2, "'id'"),
-        ('"id":"one"', '"id":"two"', 9, "twice"),
+        ('"id":"one"', '"id":"two"', 9, "is in the file twice"),
         ('"owner":"admin"', '"owner":"nobody-here"', 2, "--owner"),
         ('"sessions":2', '"sessions":3', 16, "should have"),
     ],
@@ -219,7 +219,7 @@ def test_a_file_that_was_cut_off_is_refused(written):
         with pytest.raises(CommandError, match=f"line {count + 1}: .*cut off"):
             import_file(written)
     written.write_text("".join([*lines, lines[-1]]))
-    with pytest.raises(CommandError, match="Something follows the end"):
+    with pytest.raises(CommandError, match="lines after the end"):
         import_file(written)
     assert not Session.objects.exists()
 
@@ -236,11 +236,11 @@ def test_another_session_of_that_name_is_left_alone(written, admin_user):
 def test_a_session_in_which_a_run_goes_on_is_left_out_and_named(tmp_path, written, admin_user):
     import_file(written, owner="admin")
     Run.objects.filter(session="two").update(status="running")
-    said = io.StringIO()
-    call_command("export", output=tmp_path / "x", stderr=said)
-    assert "1 sessions exported" in said.getvalue()
-    assert "goes on: two." in said.getvalue()
-    with pytest.raises(CommandError, match="goes on: two"):
+    output = io.StringIO()
+    call_command("export", output=tmp_path / "x", stderr=output)
+    assert "1 sessions exported" in output.getvalue()
+    assert "not ended: two." in output.getvalue()
+    with pytest.raises(CommandError, match="not ended: two"):
         call_command("export", "two", output=tmp_path / "y", stderr=io.StringIO())
     with pytest.raises(CommandError, match="no session 'three'"):
         call_command("export", "three", output=tmp_path / "z")

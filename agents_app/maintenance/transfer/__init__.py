@@ -1,7 +1,7 @@
-"""Sessions as a file: written line by line, and read again here or in another deployment. See docs/data-care.md."""
+"""Sessions as a file: written line by line, and imported here or in another deployment. See docs/data-care.md."""
 
-from agents_app.maintenance.transfer.exporting import Busy, export
-from agents_app.maintenance.transfer.importing import Imported, import_sessions
-from agents_app.maintenance.transfer.parsing import Broken
+from agents_app.maintenance.transfer.exporting import export
+from agents_app.maintenance.transfer.importing import ImportResult, import_sessions
+from agents_app.maintenance.transfer.parsing import InvalidFile
 
-__all__ = ["Broken", "Busy", "Imported", "export", "import_sessions"]
+__all__ = ["ImportResult", "InvalidFile", "export", "import_sessions"]

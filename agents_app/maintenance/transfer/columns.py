@@ -1,4 +1,4 @@
-"""Rows as JSON objects and back: every column that means something in another deployment."""
+"""Convert rows to JSON objects and back: every column that has a meaning in another deployment."""
 
 import base64
 import decimal
@@ -16,7 +16,7 @@ FORMAT, VERSION = "aintandem-sessions", 1
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of line. `skip`: columns that are said otherwise, or mean nothing elsewhere."""
+    """One kind of line. `skip`: columns that are written differently, or have no meaning elsewhere."""
 
     model: type[models.Model]
     skip: frozenset[str]
@@ -28,7 +28,7 @@ class Kind:
 
 KINDS = {
     "session": Kind(Session, frozenset({"owner", "agent"})),
-    # Whose it was, who had it and who started it: rows of the deployment that it comes from.
+    # Owner, agent, task and worker are rows of the deployment that it comes from.
     "run": Kind(Run, frozenset({"session", "agent", "task", "parent", "worker", "lease_until", "settled"})),
     "step": Kind(Step, frozenset({"id", "run"})),
     "approval": Kind(Approval, frozenset({"id", "run"})),
@@ -37,45 +37,45 @@ KINDS = {
 }
 
 
-def told(kind: str, row: models.Model) -> dict[str, Any]:
-    """The row's columns, as orjson takes them with `plain`."""
+def to_dict(kind: str, row: models.Model) -> dict[str, Any]:
+    """Return the row's columns, for orjson with `to_json`."""
     return {field.name: field.value_from_object(row) for field in KINDS[kind].columns()}
 
 
-def plain(value: object) -> object:
-    """What JSON has no word for."""
+def to_json(value: object) -> object:
+    """Convert a value that JSON lacks."""
     if isinstance(value, decimal.Decimal):
         return str(value)
     if isinstance(value, bytes | memoryview):
         return base64.b64encode(value).decode()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def row(kind: str, said: Mapping[str, Any], **others: Any) -> Any:
-    """An unsaved row of what a line says, checked as a form would. `others`: columns that it does not say.
+def from_dict(kind: str, data: Mapping[str, Any], /, **others: Any) -> Any:
+    """Return an unsaved row of a line's data, validated like a form. `others`: columns that the line lacks.
 
     Raises:
-        ValidationError: something is missing, unknown or wrong; the message names it.
+        ValidationError: a column is missing, unknown or invalid; the message names it.
     """
     columns = {field.name: field for field in KINDS[kind].columns()}
-    if unknown := sorted(set(said) - set(columns)):
-        raise ValidationError(f"{unknown[0]!r} is not known here: is the file of a newer version?")
-    if missing := [name for name, field in columns.items() if name not in said and _is_needed(field)]:
+    if unknown := sorted(set(data) - set(columns)):
+        raise ValidationError(f"Unknown column {unknown[0]!r}: is the file of a newer version?")
+    if missing := [name for name, field in columns.items() if name not in data and _is_required(field)]:
         raise ValidationError(f"{missing[0]!r} is missing.")
-    values = {name: _value(columns[name], value) for name, value in said.items()}
+    values = {name: _value(columns[name], value) for name, value in data.items()}
     return KINDS[kind].model(**values, **others)
 
 
-def _is_needed(field: models.Field) -> bool:
+def _is_required(field: models.Field) -> bool:
     may_be_empty = field.blank and not isinstance(field, models.DateTimeField)
     return not (field.null or field.has_default() or may_be_empty)
 
 
-def _value(field: models.Field, said: Any) -> Any:
-    if _has_nul(said):
-        raise ValidationError(f"{field.name!r} has a NUL character in it.")
+def _value(field: models.Field, raw: Any) -> Any:
+    if _has_nul(raw):
+        raise ValidationError(f"{field.name!r} contains a NUL character.")
     try:
-        value = field.to_python(said)
+        value = field.to_python(raw)
         if value is None and not field.null:
             raise ValidationError("it must not be null.")
         if value not in field.empty_values:
@@ -84,7 +84,7 @@ def _value(field: models.Field, said: Any) -> Any:
     except ValidationError as error:
         raise ValidationError(f"{field.name!r}: {' '.join(error.messages)}") from None
     except (TypeError, ValueError, OverflowError):
-        raise ValidationError(f"{field.name!r} cannot be {str(said)[:60]!r}.") from None
+        raise ValidationError(f"{field.name!r} cannot be {str(raw)[:60]!r}.") from None
     return value
 
 

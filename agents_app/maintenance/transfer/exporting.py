@@ -1,4 +1,4 @@
-"""Sessions → lines of JSON."""
+"""Write sessions as lines of JSON."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from agents_app.maintenance.transfer.columns import FORMAT, VERSION, plain, told
+from agents_app.maintenance.transfer.columns import FORMAT, VERSION, to_dict, to_json
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 
 _IN_MEMORY = 16 * 1024**2  # bytes of one session
@@ -18,14 +18,14 @@ _ROWS_AT_ONCE = 200
 _PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval), ("artifact", Artifact))
 
 
-class Busy(Exception):
-    """A run of the session is going on: it can be exported when that has ended."""
+class _Busy(Exception):
+    """The session has a run that has not ended."""
 
 
 def export(session_ids: Iterable[str], out: IO[bytes]) -> tuple[int, list[str]]:
-    """Write the sessions to `out`. Returns how many, and which were left out because a run of theirs goes on.
+    """Write the sessions to `out`. Returns their number, and those left out because a run has not ended.
 
-    Each is as it was at one moment, without holding anybody up: one that changes meanwhile is read again.
+    Each one is a snapshot, taken without a lock: a session that changes meanwhile is read again.
     """
     lines = sessions = 0
     busy = []
@@ -34,10 +34,10 @@ def export(session_ids: Iterable[str], out: IO[bytes]) -> tuple[int, list[str]]:
         try:
             lines += _export(session_id, out)
             sessions += 1
-        except Busy:
+        except _Busy:
             busy.append(session_id)
         except Session.DoesNotExist:
-            pass  # deleted meanwhile
+            pass  # deleted in the meantime
     _write(out, [{"end": {"sessions": sessions, "lines": lines}}])
     return sessions, busy
 
@@ -55,19 +55,19 @@ def _export(session_id: str, out: IO[bytes]) -> int:
                 spool.seek(0)
                 shutil.copyfileobj(spool, out)
                 return lines
-    raise Busy(session_id)
+    raise _Busy(session_id)
 
 
 def _state(session_id: str) -> tuple[Any, ...]:
-    """What changes whenever the session does.
+    """Return values that change whenever the session does.
 
     Raises:
-        Busy: a run goes on.
+        _Busy: a run has not ended.
         Session.DoesNotExist: it was deleted.
     """
     session = Session.objects.get(pk=session_id)
     if session.runs.unfinished().exists():
-        raise Busy(session_id)
+        raise _Busy(session_id)
     return session.last_seq, session.pruned_seq, session.run_count, session.updated_at, session.runs.count()
 
 
@@ -75,19 +75,19 @@ def _lines(session_id: str) -> Iterator[dict[str, Any]]:
     session = Session.objects.select_related("owner", "agent").get(pk=session_id)
     owner = session.owner.get_username() if session.owner else None
     agent = session.agent.name if session.agent else None
-    yield {"session": told("session", session) | {"owner": owner, "agent": agent}}
+    yield {"session": to_dict("session", session) | {"owner": owner, "agent": agent}}
     for run in Run.objects.filter(session=session).order_by("number").iterator(_ROWS_AT_ONCE):
-        yield {"run": told("run", run) | {"parent": run.parent_id}}
+        yield {"run": to_dict("run", run) | {"parent": run.parent_id}}
         for kind, model in _PARTS:
             for row in model.objects.filter(run=run).order_by("pk").iterator(_ROWS_AT_ONCE):
-                yield {kind: told(kind, row) | {"run": run.pk}}
+                yield {kind: to_dict(kind, row) | {"run": run.pk}}
     for event in Event.objects.filter(session=session).order_by("seq").iterator(_ROWS_AT_ONCE):
-        yield {"event": told("event", event) | {"data": orjson.Fragment(event.data)}}
+        yield {"event": to_dict("event", event) | {"data": orjson.Fragment(event.data)}}
 
 
 def _write(out: IO[bytes], lines: Iterable[dict[str, Any]]) -> int:
     count = 0
     for line in lines:
-        out.write(orjson.dumps(line, default=plain, option=orjson.OPT_APPEND_NEWLINE))
+        out.write(orjson.dumps(line, default=to_json, option=orjson.OPT_APPEND_NEWLINE))
         count += 1
     return count

@@ -1,4 +1,4 @@
-"""Lines of JSON → sessions, each checked as a whole before anybody sees it."""
+"""Parse lines of JSON into sessions. Each session is checked as a whole before it is returned."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,11 +8,11 @@ from typing import IO, Any
 import orjson
 from django.core.exceptions import ValidationError
 
-from agents_app.maintenance.transfer.columns import FORMAT, KINDS, VERSION, row
+from agents_app.maintenance.transfer.columns import FORMAT, KINDS, VERSION, from_dict
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 
 
-class Broken(Exception):
+class InvalidFile(Exception):
     """The file cannot be imported. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
@@ -21,8 +21,8 @@ class Broken(Exception):
 
 
 @dataclass(slots=True)
-class Portable:
-    """One session of a file, as unsaved rows. `line` is where it begins."""
+class ParsedSession:
+    """One session of a file, as unsaved rows. It begins at `line`."""
 
     line: int
     session: Session
@@ -36,39 +36,41 @@ class Portable:
     events: list[Event] = field(default_factory=list)
 
 
-def sessions(file: IO[bytes]) -> Iterator[Portable]:
-    """The sessions of the file, one after the other.
+def parse(file: IO[bytes]) -> Iterator[ParsedSession]:
+    """Yield the sessions of the file.
 
     Raises:
-        Broken: the file is none of ours, or a line of it is wrong, or its end is missing.
+        InvalidFile: not a file of `manage.py export`, or a line is invalid, or the end is missing.
     """
     count = number = 0
-    present: Portable | None = None
-    for number, said in _lines(file):
+    session: ParsedSession | None = None
+    for number, data in _lines(file):
         if number == 1:
-            _check_format(said)
+            _check_format(data)
             continue
-        kind, body = _kind(number, said)
-        if kind in ("session", "end") and present is not None:
-            _check_whole(number, present)
-            yield present
-            present, count = None, count + 1
+        kind, body = _kind(number, data)
+        if kind in ("session", "end") and session is not None:
+            _check_session(number, session)
+            yield session
+            session, count = None, count + 1
         if kind == "end":
             if body != {"sessions": count, "lines": number - 1}:
-                raise Broken(number, f"The file should have {body}, and has {count} sessions in {number - 1} lines.")
+                raise InvalidFile(
+                    number, f"The file should have {body}, but has {count} sessions in {number - 1} lines."
+                )
             if next(_lines(file), None) is not None:
-                raise Broken(number + 1, "Something follows the end.")
+                raise InvalidFile(number + 1, "There are lines after the end.")
             return
         try:
             if kind == "session":
-                present = _begin(number, body)
-            elif present is None:
+                session = _begin(number, body)
+            elif session is None:
                 raise ValidationError(f"A {kind} without a session.")
             else:
-                _ADD[kind](present, body)
+                _ADD[kind](session, body)
         except ValidationError as error:
-            raise Broken(number, " ".join(error.messages)) from None
-    raise Broken(number + 1, "The file ends here, and has no end line: it was cut off.")
+            raise InvalidFile(number, " ".join(error.messages)) from None
+    raise InvalidFile(number + 1, "The end line is missing: the file was cut off.")
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -76,38 +78,38 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
         try:
             yield number, orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise Broken(number, f"This is not JSON: {error}.") from None
+            raise InvalidFile(number, f"This is not JSON: {error}.") from None
 
 
-def _check_format(said: Any) -> None:
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
-        raise Broken(1, "This is no file of `manage.py export`.")
-    if said.get("version") != VERSION:
-        raise Broken(1, f"It is of version {said.get('version')!r}, and this product knows {VERSION}.")
+def _check_format(data: Any) -> None:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InvalidFile(1, "This is not a file of `manage.py export`.")
+    if data.get("version") != VERSION:
+        raise InvalidFile(1, f"Its version is {data.get('version')!r}; this product reads version {VERSION}.")
 
 
-def _kind(number: int, said: Any) -> tuple[str, dict[str, Any]]:
-    if isinstance(said, dict) and len(said) == 1:
-        kind, body = next(iter(said.items()))
+def _kind(number: int, data: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(data, dict) and len(data) == 1:
+        kind, body = next(iter(data.items()))
         if kind in (*KINDS, "end") and isinstance(body, dict):
             return kind, body
-    raise Broken(number, f"A line is an object with one of these in it: {', '.join(KINDS)}.")
+    raise InvalidFile(number, f"A line must be an object with one key of: {', '.join(KINDS)}.")
 
 
-def _begin(number: int, body: dict[str, Any]) -> Portable:
+def _begin(number: int, body: dict[str, Any]) -> ParsedSession:
     owner, agent = body.pop("owner", None), body.pop("agent", None)
     if not all(name is None or isinstance(name, str) for name in (owner, agent)):
-        raise ValidationError("'owner' and 'agent' are names.")
-    return Portable(number, row("session", body), owner, agent)
+        raise ValidationError("'owner' and 'agent' must be names.")
+    return ParsedSession(number, from_dict("session", body), owner, agent)
 
 
-def _add_run(to: Portable, body: dict[str, Any]) -> None:
+def _add_run(to: ParsedSession, body: dict[str, Any]) -> None:
     parent = body.pop("parent", None)
-    run = row("run", body, session_id=to.session.pk, settled=True)
+    run = from_dict("run", body, session_id=to.session.pk, settled=True)
     if not run.is_finished:
-        raise ValidationError(f"The run is {run.status}: only those that have ended can be imported.")
+        raise ValidationError(f"The run is {run.status}: only runs that have ended can be imported.")
     if run.pk in to.runs or run.number in {other.number for other in to.runs.values()}:
-        raise ValidationError("The session has had a run of this id or number already.")
+        raise ValidationError("The session has two runs of this id or number.")
     to.runs[run.pk] = run
     if parent is not None:
         to.parents[run.pk] = _run_id(parent)
@@ -117,34 +119,34 @@ def _run_id(text: Any) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except (TypeError, ValueError, AttributeError):
-        raise ValidationError(f"{str(text)[:60]!r} is no id of a run.") from None
+        raise ValidationError(f"{str(text)[:60]!r} is not the id of a run.") from None
 
 
-def _part(kind: str, rows: Callable[[Portable], list[Any]]) -> Callable[[Portable, dict[str, Any]], None]:
-    """How to add what belongs to a run."""
+def _part(kind: str, rows: Callable[[ParsedSession], list[Any]]) -> Callable[[ParsedSession, dict[str, Any]], None]:
+    """Return a function that adds a row that belongs to a run."""
 
-    def add(to: Portable, body: dict[str, Any]) -> None:
+    def add(to: ParsedSession, body: dict[str, Any]) -> None:
         run = _run_id(body.pop("run", None))
         if run not in to.runs:
-            raise ValidationError(f"Run {run} is not in this session, or comes later.")
-        rows(to).append(row(kind, body, run_id=run))
+            raise ValidationError(f"Run {run} is not in this session, or is in a later line.")
+        rows(to).append(from_dict(kind, body, run_id=run))
 
     return add
 
 
-def _add_event(to: Portable, body: dict[str, Any]) -> None:
+def _add_event(to: ParsedSession, body: dict[str, Any]) -> None:
     data = body.pop("data", None)
     if not isinstance(data, dict):
         raise ValidationError("'data' must be an object.")
-    event = row("event", body, session_id=to.session.pk, data=orjson.dumps(data).decode())
+    event = from_dict("event", body, session_id=to.session.pk, data=orjson.dumps(data).decode())
     before = to.events[-1].seq if to.events else to.session.pruned_seq
-    # As for everybody who reads a log: see docs/protocol.md.
+    # The rule for every reader of a log: see docs/protocol.md.
     if not event.first <= before + 1 <= event.seq or event.first > event.seq:
         raise ValidationError(f"Event {event.first}..{event.seq} does not follow {before}.")
     to.events.append(event)
 
 
-_ADD: dict[str, Callable[[Portable, dict[str, Any]], None]] = {
+_ADD: dict[str, Callable[[ParsedSession, dict[str, Any]], None]] = {
     "run": _add_run,
     "step": _part("step", lambda to: to.steps),
     "approval": _part("approval", lambda to: to.approvals),
@@ -153,19 +155,21 @@ _ADD: dict[str, Callable[[Portable, dict[str, Any]], None]] = {
 }
 
 
-def _check_whole(number: int, done: Portable) -> None:
-    """What can only be said of the session as a whole; `number` is the line after it."""
-    session = done.session
-    last = done.events[-1].seq if done.events else session.pruned_seq
+def _check_session(number: int, parsed: ParsedSession) -> None:
+    """Check what concerns the session as a whole. `number` is the line after it."""
+    session = parsed.session
+    last = parsed.events[-1].seq if parsed.events else session.pruned_seq
     if last != session.last_seq:
-        raise Broken(number, f"Session {session.pk!r} should end with event {session.last_seq}, and ends with {last}.")
-    if any(run.number > session.run_count for run in done.runs.values()):
-        raise Broken(done.line, f"Session {session.pk!r} says that it has {session.run_count} runs, and has more.")
-    for what, keys in (
-        ("steps", [(step.run_id, step.index) for step in done.steps]),
-        ("approvals", [(approval.run_id, approval.step) for approval in done.approvals]),
-        ("artifacts", [artifact.pk for artifact in done.artifacts]),
-        ("messages", [run.message_id for run in done.runs.values() if run.message_id is not None]),
+        raise InvalidFile(
+            number, f"Session {session.pk!r} should end with event {session.last_seq}, but ends with {last}."
+        )
+    if any(run.number > session.run_count for run in parsed.runs.values()):
+        raise InvalidFile(parsed.line, f"Session {session.pk!r} should have {session.run_count} runs, but has more.")
+    for kind, keys in (
+        ("steps", [(step.run_id, step.index) for step in parsed.steps]),
+        ("approvals", [(approval.run_id, approval.step) for approval in parsed.approvals]),
+        ("artifacts", [artifact.pk for artifact in parsed.artifacts]),
+        ("messages", [run.message_id for run in parsed.runs.values() if run.message_id is not None]),
     ):
         if len(keys) != len(set(keys)):
-            raise Broken(done.line, f"Session {session.pk!r} has {what} twice.")
+            raise InvalidFile(parsed.line, f"Session {session.pk!r} has duplicate {kind}.")

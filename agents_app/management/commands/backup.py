@@ -11,12 +11,12 @@ from agents_app.maintenance import backups
 
 class Command(BaseCommand):
     help = (
-        "Write the whole database, as it is at one moment, into a file for `manage.py restore`. The server may run "
-        "meanwhile. PostgreSQL's own pg_dump is used where the database is PostgreSQL. See docs/data-care.md."
+        "Write a snapshot of the whole database to a file for `manage.py restore`. The server may keep running. "
+        "For PostgreSQL, this runs pg_dump. See docs/data-care.md."
     )
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("file", type=Path, help="Must not be there yet.")
+        parser.add_argument("file", type=Path, help="The file to write; it must not exist.")
 
     def handle(self, *, file: Path, **options: Any) -> None:
         try:
@@ -25,6 +25,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         key = f"{settings.VAR_DIR}/secret_key" if settings.EMBEDDED else "SECRET_KEY"
         self.stdout.write(
-            f"{file}: {file.stat().st_size / 1024**2:.1f} MiB. Keep {key} too, elsewhere: without it, stored API keys "
-            "cannot be read."
+            f"{file}: {file.stat().st_size / 1024**2:.1f} MiB. Also keep a copy of {key} elsewhere: without it, "
+            "stored API keys cannot be read."
         )

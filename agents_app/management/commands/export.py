@@ -1,4 +1,4 @@
-"""`manage.py export`: sessions as a file."""
+"""`manage.py export`: write sessions to a file."""
 
 import sys
 from pathlib import Path
@@ -12,14 +12,14 @@ from agents_app.models import Session
 
 class Command(BaseCommand):
     help = (
-        "Write sessions with their runs, steps, artifacts and events as lines of JSON, for `manage.py import` here or "
-        "elsewhere. The server may run meanwhile. See docs/data-care.md."
+        "Write sessions with their runs, steps, artifacts and events as lines of JSON, for `manage.py import` in any "
+        "deployment. The server may keep running. See docs/data-care.md."
     )
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("sessions", nargs="*", metavar="SESSION", help="Their ids. Default: all.")
-        parser.add_argument("--owner", help="Only this user's.")
-        parser.add_argument("--output", type=Path, metavar="FILE", help="Default: standard output.")
+        parser.add_argument("sessions", nargs="*", metavar="SESSION", help="Session ids. Default: all sessions.")
+        parser.add_argument("--owner", help="Only sessions of this user.")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="The file to write. Default: standard output.")
 
     def handle(self, *, sessions: list[str], owner: str | None, output: Path | None, **options: Any) -> None:
         rows = Session.objects.order_by("created_at", "pk")
@@ -27,16 +27,16 @@ class Command(BaseCommand):
             rows = rows.filter(owner__username=owner)
         if sessions:
             rows = rows.filter(pk__in=sessions)
-        found = list(rows.values_list("pk", flat=True))
-        if missing := sorted(set(sessions) - set(found)):
+        ids = list(rows.values_list("pk", flat=True))
+        if missing := sorted(set(sessions) - set(ids)):
             raise CommandError(f"There is no session {missing[0]!r}{f' of {owner}' if owner else ''}.")
-        count, busy = self._write(found, output)
+        count, busy = self._write(ids, output)
         self.stderr.write(f"{count} sessions exported.")
         if busy:
-            said = f"Left out, because a run of theirs goes on: {', '.join(busy)}."
+            text = f"Left out, because they have a run that has not ended: {', '.join(busy)}."
             if sessions:
-                raise CommandError(said)
-            self.stderr.write(said)
+                raise CommandError(text)
+            self.stderr.write(text)
 
     def _write(self, ids: list[str], output: Path | None) -> tuple[int, list[str]]:
         if output is None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         part = output.with_name(f"{output.name}.part")
         try:
             with part.open("wb") as file:
-                result = _private(file, ids)
+                result = _export_private(file, ids)
             part.replace(output)
         except OSError as error:
             raise CommandError(f"{output} cannot be written: {error.strerror}.") from None
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         return result
 
 
-def _private(file: IO[bytes], ids: list[str]) -> tuple[int, list[str]]:
-    """Conversations are nobody else's business."""
+def _export_private(file: IO[bytes], ids: list[str]) -> tuple[int, list[str]]:
+    """Export to a file that only its owner can read: conversations are private."""
     Path(file.name).chmod(0o600)
     return transfer.export(ids, file)

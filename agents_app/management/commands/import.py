@@ -1,4 +1,4 @@
-"""`manage.py import`: sessions of a file."""
+"""`manage.py import`: create the sessions of a file."""
 
 import shutil
 import sys
@@ -14,14 +14,14 @@ from agents_app.maintenance import transfer
 
 class Command(BaseCommand):
     help = (
-        "Make the sessions of a file that `manage.py export` wrote; those that are here already stay as they are. "
-        "A file that is wrong anywhere changes nothing. The server may run meanwhile."
+        "Create the sessions of a file that `manage.py export` wrote. Sessions that exist already are unchanged. "
+        "A file with any error changes nothing. The server may keep running."
     )
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("file", help="The file; - is standard input.")
-        parser.add_argument("--owner", help="Whose they are to be. Default: whoever has the name that the file says.")
-        parser.add_argument("--dry-run", action="store_true", help="Say what would be made, and change nothing.")
+        parser.add_argument("file", help="The file to read, or - for standard input.")
+        parser.add_argument("--owner", help="The user who gets the sessions. Default: the user that the file names.")
+        parser.add_argument("--dry-run", action="store_true", help="Print what would be created, and change nothing.")
 
     def handle(self, *, file: str, owner: str | None, dry_run: bool, **options: Any) -> None:
         allow_long_transactions()
@@ -30,10 +30,10 @@ class Command(BaseCommand):
                 if file == "-":
                     shutil.copyfileobj(sys.stdin.buffer, source)
                     source.seek(0)
-                done = transfer.import_sessions(source, owner=owner, dry_run=dry_run)
+                result = transfer.import_sessions(source, owner=owner, dry_run=dry_run)
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-        except transfer.Broken as error:
+        except transfer.InvalidFile as error:
             raise CommandError(f"{file}, {error} Nothing was changed.") from None
         would = "would be " if dry_run else ""
-        self.stdout.write(f"{len(done.made)} sessions {would}made, {len(done.known)} were here already.")
+        self.stdout.write(f"{len(result.created)} sessions {would}created, {len(result.existing)} exist already.")

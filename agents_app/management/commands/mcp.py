@@ -10,17 +10,17 @@ from django.core.management.base import BaseCommand, CommandError
 
 class Command(BaseCommand):
     help = (
-        "Speak MCP on stdin and stdout, for desktop clients: what they ask is asked of a running server. "
-        "Nothing else is printed to stdout."
+        "Speak MCP on stdin and stdout, for desktop clients. Requests are forwarded to a running server. "
+        "Nothing else is written to stdout."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
-        here = f"http://{settings.HOST}:{settings.PORT}"
+        default = f"http://{settings.HOST}:{settings.PORT}"
         parser.add_argument(
             "--url",
-            default=os.environ.get("AINTANDEM_URL") or here,
-            help=f"Where the server is (AINTANDEM_URL). Default: {here}. Its token is in AINTANDEM_TOKEN.",
+            default=os.environ.get("AINTANDEM_URL") or default,
+            help=f"The server's address (AINTANDEM_URL). Default: {default}. AINTANDEM_TOKEN is its token.",
         )
 
     def handle(self, *, url: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py prune`: delete what is old."""
+"""`manage.py prune`: delete old data."""
 
 import datetime
 from typing import Any
@@ -12,9 +12,9 @@ from agents_app.models import Session
 
 class Command(BaseCommand):
     help = (
-        "Delete what is old, a few rows in each transaction, while the server runs. Without options, as "
+        "Delete old data, a few rows per transaction, while the server runs. Without options, apply "
         "EVENT_RETENTION_DAYS, ARTIFACT_RETENTION_DAYS, RUN_RETENTION_DAYS, HISTORY_RETENTION_DAYS and "
-        "KEEP_RUNS_PER_SESSION say, which a worker does each day at PRUNE_AT. See docs/data-care.md."
+        "KEEP_RUNS_PER_SESSION, as a worker does each day at PRUNE_AT. See docs/data-care.md."
     )
 
     def add_arguments(self, parser: Any) -> None:
@@ -22,29 +22,31 @@ class Command(BaseCommand):
             "kinds",
             nargs="*",
             metavar="KIND",
-            help="events: what watchers replay; steps and answers stay. artifacts: what tools returned beside text. "
-            "runs: runs with all that belongs to them, and sessions without any. history: skips, webhook deliveries, "
+            help="events: what watchers replay; steps and answers stay. artifacts: files that tools returned. "
+            "runs: runs with all that belongs to them, and sessions without runs. history: skips, webhook deliveries, "
             "expired sign-ins. Default: events.",
         )
-        parser.add_argument("--days", type=float, help="Only what is older than so many days.")
-        parser.add_argument("--keep", type=int, default=0, help="Of each session, keep its so many newest runs.")
+        parser.add_argument("--days", type=float, help="Only data older than this many days.")
+        parser.add_argument("--keep", type=int, default=0, help="Keep this many newest runs of each session.")
         parser.add_argument("--session", help="Only of this session.")
 
     def handle(self, *, kinds: list[str], days: float | None, keep: int, session: str | None, **options: Any) -> None:
         if days is None and not keep and not kinds and session is None:
-            rules = retention.by_settings()
+            rules = retention.configured_rules()
             if not rules:
-                raise CommandError("Say how old it must be: --days N, or set EVENT_RETENTION_DAYS and its sisters.")
+                raise CommandError("Use --days N, or set EVENT_RETENTION_DAYS or another …_RETENTION_DAYS.")
         else:
             rules = self._rules(kinds or ["events"], days, keep, session)
         for rule in rules:
-            self.stdout.write(retention.told(retention.apply(rule)))
+            self.stdout.write(retention.describe(retention.apply(rule)))
 
     def _rules(self, kinds: list[str], days: float | None, keep: int, session: str | None) -> list[retention.Rule]:
         if unknown := [kind for kind in kinds if kind not in retention.KINDS]:
-            raise CommandError(f"There is no {unknown[0]!r} to delete; there are: {', '.join(retention.KINDS)}.")
+            raise CommandError(f"Unknown kind {unknown[0]!r}: use {', '.join(retention.KINDS)}.")
         if (days is None and not keep) or (days is not None and days < 0) or keep < 0:
-            raise CommandError("Say how old it must be, --days N, or how many runs of a session stay, --keep N.")
+            raise CommandError(
+                "Use --days N, the age, or --keep N, the number of runs to keep. Neither may be negative."
+            )
         if session is not None and not Session.objects.filter(pk=session).exists():
             raise CommandError(f"There is no session {session!r}.")
         before = timezone.now() - datetime.timedelta(days=days or 0)

@@ -9,16 +9,16 @@ from agents_app.models import encryption
 
 class Command(BaseCommand):
     help = (
-        "Encrypt every stored secret with SECRET_KEY, reading what older keys in SECRET_KEY_FALLBACKS have encrypted. "
-        "Afterwards they are needed no more."
+        "Encrypt all stored secrets with SECRET_KEY, including those encrypted with a key in SECRET_KEY_FALLBACKS. "
+        "Afterwards, those keys are no longer needed."
     )
 
     def handle(self, **options: Any) -> None:
         done = encryption.rotate()
-        self.stdout.write(f"{done.rotated} secrets are encrypted with the present SECRET_KEY.")
+        self.stdout.write(f"{done.rotated} secrets are encrypted with the current SECRET_KEY.")
         if done.lost:
-            listed = "\n".join(f"  {name}" for name in done.lost)
+            names = "\n".join(f"  {name}" for name in done.lost)
             raise CommandError(
-                f"No key opens these, and they are as they were:\n{listed}\n"
-                "Put the key that they were encrypted with into SECRET_KEY_FALLBACKS, or store them anew."
+                f"No key decrypts these secrets; they are unchanged:\n{names}\n"
+                "Add the key that encrypted them to SECRET_KEY_FALLBACKS, or enter them again."
             )

@@ -14,8 +14,8 @@ LISTEN_QUEUE = 1024  # connections that wait to be accepted; clients beyond it r
 
 class Command(BaseCommand):
     help = (
-        "Serve HTTP and WebSocket. Embedded (SQLite), migrate first, and execute runs in the same process; "
-        "on PostgreSQL, wait for `manage.py migrate`, and leave runs to `manage.py worker`."
+        "Serve HTTP and WebSocket. On SQLite, migrate first, and execute runs in the same process. "
+        "On PostgreSQL, wait for `manage.py migrate`; `manage.py worker` executes runs."
     )
 
     # Django's own checks are about the code, and load every view: `manage.py check` runs them.

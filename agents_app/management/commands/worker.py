@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Execute runs. For many instances, on PostgreSQL; embedded, `manage.py serve` does it."
+    help = "Execute runs. For PostgreSQL and many instances; on SQLite, `manage.py serve` executes them."
     requires_system_checks = ["agents_app"]  # the others load every view
 
     def add_arguments(self, parser: Any) -> None:

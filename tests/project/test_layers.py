@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,3 +211,9 @@ def assert_acyclic(graph: dict[str, set[str]]) -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_the_drawing_shows_the_imports():
+    command = [sys.executable, "scripts/draw-imports", "--check"]
+
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0, "Run scripts/draw-imports."

@@ -126,9 +126,9 @@ def test_web_and_workers_wait_for_a_database_that_starts_last(model, name):
         for process in (cluster.redis, cluster.nginx, *cluster.webs, *cluster.workers):
             process.spawn()
         ours = (*cluster.webs, *cluster.workers)
-        until(lambda: all("the database does not answer" in process.said() for process in ours))
+        until(lambda: all("the database does not answer" in process.output() for process in ours))
         cluster.postgres.start()
-        until(lambda: all("migrations are not applied" in process.said() for process in ours))
+        until(lambda: all("migrations are not applied" in process.output() for process in ours))
         assert cluster.ended() == [], "nobody has given up"
         cluster.migrate()
         waiting = threading.Thread(target=lambda: [p.wait_until_ready() for p in (*cluster.webs, *cluster.workers)])
@@ -141,6 +141,6 @@ def test_web_and_workers_wait_for_a_database_that_starts_last(model, name):
         assert chat.ask("hi", agent_name=name)["data"]["status"] == "completed"
         chat.close()
         for process in (*cluster.webs, *cluster.workers):
-            assert process.said().count("Waiting:") <= 20, "it says once what is missing"
+            assert process.output().count("Waiting:") <= 20, "it says once what is missing"
     finally:
         cluster.close()

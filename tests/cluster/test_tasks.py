@@ -42,7 +42,7 @@ class Ticker(Daemon):
         return self.cluster.environment | {clocked_manage.FILE: str(self.clock)}
 
     def is_ready(self) -> bool:
-        return "ready" in self.said()
+        return "ready" in self.output()
 
 
 @pytest.fixture

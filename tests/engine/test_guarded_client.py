@@ -88,7 +88,7 @@ def test_no_request_goes_to_an_address_that_is_not_public(address, network):
     names = Names([PUBLIC])
     with pytest.raises(AddressRefused):
         get(f"http://{bracketed(address)}/", names, network)
-    assert (names.asked, network.connected) == ([], [])
+    assert (names.queries, network.connected) == ([], [])
 
 
 @pytest.mark.parametrize("answer", [*([address] for address in NEVER + PRIVATE), [PUBLIC, "10.0.0.1"],
@@ -117,7 +117,7 @@ def test_no_odd_spelling_gets_through_to_the_resolver(host, network):
         check_url(f"http://{host}/", allow_private=False)
     with pytest.raises((AddressRefused, httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
         get(f"http://{host}/", names, network)
-    assert (names.asked, network.connected) == ([], [])
+    assert (names.queries, network.connected) == ([], [])
 
 
 @pytest.mark.parametrize("url", [
@@ -148,7 +148,7 @@ def test_the_connection_is_made_to_the_address_that_was_checked(site, network):
     names = Names([PUBLIC])
     answer = get("http://www.Example.com/", names, network)
     assert (answer.status_code, answer.text) == (200, "hello")
-    assert names.asked == ["www.example.com"]
+    assert names.queries == ["www.example.com"]
     assert network.connected == [(PUBLIC, 80)]
     assert site.requests[0].headers["Host"] == "www.example.com"
 
@@ -156,7 +156,7 @@ def test_the_connection_is_made_to_the_address_that_was_checked(site, network):
 def test_a_name_in_other_letters_and_a_port(site, network):
     names = Names([PUBLIC_IPV6])
     assert get("http://bücher.example:8080/", names, network).status_code == 200
-    assert names.asked == ["xn--bcher-kva.example"]
+    assert names.queries == ["xn--bcher-kva.example"]
     assert network.connected == [(PUBLIC_IPV6, 8080)]
     assert site.requests[0].headers["Host"] == "xn--bcher-kva.example:8080"
 
@@ -164,7 +164,7 @@ def test_a_name_in_other_letters_and_a_port(site, network):
 def test_a_name_that_is_rebound_is_not_followed(network):
     names = Names([PUBLIC], ["127.0.0.1"])
     assert get("http://evil.example/", names, network).status_code == 200
-    assert (names.asked, network.connected) == (["evil.example"], [(PUBLIC, 80)])
+    assert (names.queries, network.connected) == (["evil.example"], [(PUBLIC, 80)])
     with pytest.raises(AddressRefused):
         get("http://evil.example/", names, network)
     assert len(network.connected) == 1

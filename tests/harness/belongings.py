@@ -28,7 +28,7 @@ class Belongings:
     def address(self, path: str) -> str:
         """The address of this person's thing, from a template such as `/v1/runs/{id}`."""
         kind = path.split("/")[2] if path.startswith("/v1/") else ""
-        return re.sub(r"\{(\w+)\}", lambda found: self.ids.get(found[1], self.ids.get(kind, "none")), path)
+        return re.sub(r"\{(\w+)\}", lambda match: self.ids.get(match[1], self.ids.get(kind, "none")), path)
 
 
 def belongings(
@@ -55,19 +55,19 @@ def _made(
     administrator.add_agent(answers, model.base_url, **access)
     chat = owner.chat(session, after=0)
     chat.say(secret, agent_name=asks)
-    asked = chat.until("approval_required")
+    request = chat.until("approval_required")
     chat.close()
     _, token = owner.request("POST", "/v1/tokens", {"name": secret})
-    wanted = {"name": secret, "agent_name": answers, "task_prompt": secret, "schedule_type": "interval"}
-    status, task = owner.request("POST", "/v1/tasks", {**wanted, "schedule_value": "86400"})
+    task_fields = {"name": secret, "agent_name": answers, "task_prompt": secret, "schedule_type": "interval"}
+    status, task = owner.request("POST", "/v1/tasks", {**task_fields, "schedule_value": "86400"})
     assert status == 201, task
     return {
         "sessions": session,
-        "runs": asked["run_id"],
+        "runs": request["run_id"],
         "tokens": token["id"],
         "agents": answers,
         "models": answers,
-        "responses": f"resp_{asked['run_id'].replace('-', '')}",
+        "responses": f"resp_{request['run_id'].replace('-', '')}",
         "tasks": task["id"],
-        "call": asked["data"]["tool_call_id"],
+        "call": request["data"]["tool_call_id"],
     }

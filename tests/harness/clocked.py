@@ -54,12 +54,12 @@ def get(server: Any, path: str) -> Any:
 def whole_list(server: Any, path: str) -> list[dict[str, Any]]:
     """All pages of a list."""
     url = f"{path}{'&' if '?' in path else '?'}limit=200"
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     while url:
         page = get(server, url)
-        found += page["data"]
+        rows += page["data"]
         url = page["next"] and "/v1/" + page["next"].split("/v1/", 1)[1]
-    return found
+    return rows
 
 
 def runs_of(server: Any, task: dict[str, Any]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes_file = self.folder / "processes.json"
         self.token = ""  # an administrator's, where AUTH_REQUIRED says that there must be one
-        self._given = environment
+        self._overrides = environment
 
         self.postgres = PostgreSQL(log=self._log("postgres"))
         self.redis = Redis(log=self._log("redis"))
@@ -64,7 +64,7 @@ class Cluster:
             # Whoever knows loopback's ports is the administrator, unless told otherwise.
             "AUTH_REQUIRED": os.environ.get("AUTH_REQUIRED") or "false",
             "TRUSTED_PROXIES": "1",
-            **self._given,
+            **self._overrides,
         }
 
     def manage(self, *arguments: str) -> list[str]:
@@ -162,10 +162,14 @@ class Cluster:
         return [name for name, process in self.processes.items() if not process.is_alive]
 
     def _write_processes(self) -> None:
-        told = {name: _told(process) for name, process in self.processes.items() if process.process is not None}
+        processes = {
+            name: _restart_information(process)
+            for name, process in self.processes.items()
+            if process.process is not None
+        }
         new = self.processes_file.with_suffix(".new")
         new.touch(mode=0o600)  # it has the secret key in it
-        new.write_text(json.dumps(told, indent=1))
+        new.write_text(json.dumps(processes, indent=1))
         new.replace(self.processes_file)
 
     def variables(self) -> dict[str, str]:
@@ -221,7 +225,7 @@ class Web(Daemon):
         return self.cluster.token
 
     def is_ready(self) -> bool:
-        return "Stop with Ctrl+C." in self.said()
+        return "Stop with Ctrl+C." in self.output()
 
     socket_url = Product.socket_url
     request = Product.request
@@ -242,14 +246,14 @@ class Worker(Daemon):
         return self.cluster.environment
 
     def is_ready(self) -> bool:
-        return _some_line(self.said().lower().splitlines(), "worker", "ready")
+        return _some_line(self.output().lower().splitlines(), "worker", "ready")
 
 
 def _some_line(lines: Iterable[str], *words: str) -> bool:
     return any(all(word in line for word in words) for line in lines)
 
 
-def _told(process: Daemon) -> dict[str, Any]:
+def _restart_information(process: Daemon) -> dict[str, Any]:
     """What somebody else needs to start it again."""
     return {
         "pid": process.pid,

@@ -99,7 +99,7 @@ def _run(cluster: Cluster, command: list[str]) -> int:
     try:
         _wait(cluster, process)
     except Interrupted as interrupted:
-        _end(process, told=interrupted.number == signal.SIGINT and sys.stdin.isatty())
+        _end(process, informed=interrupted.number == signal.SIGINT and sys.stdin.isatty())
         raise
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
@@ -113,9 +113,9 @@ def _wait(cluster: Cluster, process: "subprocess.Popen[bytes]") -> None:
             pass
 
 
-def _end(process: "subprocess.Popen[bytes]", *, told: bool) -> None:
+def _end(process: "subprocess.Popen[bytes]", *, informed: bool) -> None:
     """Let COMMAND end; the terminal has told it already where it was Ctrl+C."""
-    if not told:
+    if not informed:
         process.terminate()
     try:
         process.wait(PATIENCE)
@@ -128,10 +128,10 @@ def _stay(cluster: Cluster) -> NoReturn:
     for name, value in cluster.variables().items():
         print(f"{name}={value}")
     print(f"Logs are in {cluster.folder}. Chat at {cluster.url}/chat/. Stop with Ctrl+C.", flush=True)
-    known: set[str] = set()
+    reported: set[str] = set()
     while True:
         ended = set(cluster.ended())
-        for name in sorted(ended - known):
+        for name in sorted(ended - reported):
             print(f"{name} ended; its log: {cluster.log(name)}", flush=True)
-        known = ended
+        reported = ended
         time.sleep(0.2)

@@ -99,29 +99,29 @@ def back_again(chat: Chat, product: Product, session: str) -> Chat:
 
 def check_whole(product: Crashable, session: str, *watchers: Chat) -> Fold:
     """Every run has one beginning and one end, and all who watch have read the same, without a gap."""
-    told = product.log_of(session)
+    log = product.log_of(session)
     fresh = Chat(product.socket_url(session, after=0))
     try:
-        assert fresh.connected["data"]["last_seq"] == told.cursor
-        while fresh.fold.cursor < told.cursor:
+        assert fresh.connected["data"]["last_seq"] == log.cursor
+        while fresh.fold.cursor < log.cursor:
             fresh.next()
         for watcher in watchers:
-            while watcher.fold.cursor < told.cursor:
+            while watcher.fold.cursor < log.cursor:
                 watcher.next()
     finally:
         fresh.close()
     for fold in (fresh.fold, *(watcher.fold for watcher in watchers)):
-        assert fold.steps == told.steps
+        assert fold.steps == log.steps
         _check_ends(fold)
     for run in product.runs(session):
-        frames = [frame for frame in told.frames if frame["run_id"] == run["id"]]
+        frames = [frame for frame in log.frames if frame["run_id"] == run["id"]]
         assert [frame["type"] for frame in frames].count("reasoning_start") == 1
         assert frames[0]["type"] == "reasoning_start"
         assert [frame["type"] for frame in frames].count("reasoning_complete") == 1
         assert frames[-1]["type"] == "reasoning_complete"
         assert frames[-1]["data"]["status"] == run["status"]
-    assert all(step["done"] for step in told.steps.values()), told.steps
-    return told
+    assert all(step["done"] for step in log.steps.values()), log.steps
+    return log
 
 
 def _check_ends(fold: Fold) -> None:

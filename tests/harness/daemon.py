@@ -18,7 +18,7 @@ from tests.harness.paths import ROOT
 # Debian keeps these where no PATH looks.
 PLACES = [os.environ.get("PATH", ""), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
 
-_given: set[int] = set()
+_reserved: set[int] = set()
 
 
 def free_port() -> int:
@@ -29,8 +29,8 @@ def free_port() -> int:
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
     while True:
         port = random.randrange(12_000 + process, 32_000, 8)
-        if port not in _given and not is_open(port):
-            _given.add(port)
+        if port not in _reserved and not is_open(port):
+            _reserved.add(port)
             return port
 
 
@@ -43,10 +43,10 @@ def is_open(port: int) -> bool:
 
 def program(name: str) -> str:
     """The path of a program that `scripts/install-test-tools` installs."""
-    found = shutil.which(name, path=os.pathsep.join(PLACES))
-    if found is None:
+    path = shutil.which(name, path=os.pathsep.join(PLACES))
+    if path is None:
         raise RuntimeError(f"There is no {name} here: run scripts/install-test-tools, which installs it.")
-    return found
+    return path
 
 
 class Daemon:
@@ -113,10 +113,10 @@ class Daemon:
             if not self.is_alive or time.monotonic() > deadline:
                 what = "is not ready" if self.is_alive else "ended at once"
                 self.kill()
-                raise RuntimeError(f"{self.name} {what}. Its log, {self.log}:\n{self.said()[-3000:]}")
+                raise RuntimeError(f"{self.name} {what}. Its log, {self.log}:\n{self.output()[-3000:]}")
             time.sleep(0.02)
 
-    def said(self) -> str:
+    def output(self) -> str:
         """What it has logged since it was last started."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)

@@ -124,9 +124,9 @@ def add_tools() -> None:
 Call = Callable[[dict[str, Any], Any], Awaitable[str]]
 
 
-def _add(known: dict[str, Any], tool: Any, name: str, call: Call, *, idempotent: bool) -> None:
+def _add(tools: dict[str, Any], tool: Any, name: str, call: Call, *, idempotent: bool) -> None:
     schema = {"type": "object", "properties": {"line": {"type": "string"}}, "required": ["line"]}
-    known[name] = tool(name=name, description=name, parameters=schema, call=call, idempotent=idempotent)
+    tools[name] = tool(name=name, description=name, parameters=schema, call=call, idempotent=idempotent)
 
 
 def _append(line: str) -> None:

@@ -10,10 +10,10 @@ class Names:
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
-        self.asked: list[str] = []
+        self.queries: list[str] = []
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
+        self.queries.append(host)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 

@@ -18,15 +18,15 @@ import json
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from agents_app.models import ApiToken
-said = {}
+tokens = {}
 for name in names:
     User = get_user_model().objects
     user = User.filter(username=name).first()
     user = user or User.create_user(name, "", PASSWORD, is_superuser=name == "boss", is_staff=name == "boss")
     if group:
         user.groups.add(Group.objects.get_or_create(name=group)[0])
-    said[name] = ApiToken.objects.create(user, name="test")[1]
-print(json.dumps(said))
+    tokens[name] = ApiToken.objects.create(user, name="test")[1]
+print(json.dumps(tokens))
 """
 
 

@@ -23,8 +23,8 @@ class Scrape:
 
     def __call__(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name, `aintandem_` left out, with at least these labels."""
-        wanted = labels.items()
-        return sum(s.value for s in self._samples if s.name == f"aintandem_{name}" and wanted <= s.labels.items())
+        expected = labels.items()
+        return sum(s.value for s in self._samples if s.name == f"aintandem_{name}" and expected <= s.labels.items())
 
 
 def grown(url: str, before: Scrape, name: str, by: float = 1, **labels: str) -> Scrape:

@@ -262,25 +262,25 @@ def check_sessions(cluster: FaultyCluster, watchers: Iterable[Watcher]) -> None:
 
 
 def check_session(cluster: FaultyCluster, session: str, watchers: list[Watcher]) -> Fold:
-    told = cluster.log_of(session)
+    log = cluster.log_of(session)
     for watcher in watchers:
-        until(lambda w=watcher: w.failure or w.fold.cursor >= told.cursor)
+        until(lambda w=watcher: w.failure or w.fold.cursor >= log.cursor)
         if watcher.failure:
             raise watcher.failure
-        assert watcher.fold.steps == told.steps, f"{session}: a watcher and the log differ"
+        assert watcher.fold.steps == log.steps, f"{session}: a watcher and the log differ"
         _check_once(watcher.fold, "reasoning_start", "reasoning_complete")
-    _check_once(told, "reasoning_start", "reasoning_complete")
-    _check_steps_once(told)
+    _check_once(log, "reasoning_start", "reasoning_complete")
+    _check_steps_once(log)
     runs = cluster.runs(session)
     for run in runs:
-        kinds = [frame["type"] for frame in told.frames if frame["run_id"] == run["id"]]
+        kinds = [frame["type"] for frame in log.frames if frame["run_id"] == run["id"]]
         assert kinds, f"run {run} has no events"
         assert (kinds[0], kinds[-1]) == ("reasoning_start", "reasoning_complete"), (run, kinds)
         assert run["status"] in ("completed", "cancelled", "failed"), run
     completed = {run["id"] for run in runs if run["status"] == "completed"}
-    open_steps = [step for (run, _), step in told.steps.items() if run in completed and not step["done"]]
+    open_steps = [step for (run, _), step in log.steps.items() if run in completed and not step["done"]]
     assert open_steps == []
-    return told
+    return log
 
 
 def _check_once(fold: Fold, *kinds: str) -> None:

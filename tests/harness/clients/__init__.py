@@ -38,11 +38,11 @@ def _python(name: str) -> str:
 class Client:
     """One of them at work. `asked` is what its script is told."""
 
-    def __init__(self, name: str, **asked: Any) -> None:
+    def __init__(self, name: str, **parameters: Any) -> None:
         self.name = name
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
         self.process = subprocess.Popen(
-            [*_command(name), json.dumps({"folder": str(FOLDER / "node"), **asked})],
+            [*_command(name), json.dumps({"folder": str(FOLDER / "node"), **parameters})],
             env=inherited | _ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -10,14 +10,14 @@ from langchain_openai import ChatOpenAI
 REPLY = {"title": "reply", "type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 
 
-def told(message):
+def summary(message):
     usage, finish = message.usage_metadata, message.response_metadata.get("finish_reason")
     return {"text": message.text, "finish": finish, "tokens": [usage["input_tokens"], usage["output_tokens"]]}
 
 
 def streamed(chat):
     chunks = list(chat.stream("Hello"))
-    return told(sum(chunks[1:], chunks[0]))
+    return summary(sum(chunks[1:], chunks[0]))
 
 
 def refused(ask):
@@ -54,8 +54,8 @@ async def all_async(chat, agents):
         if chunk.text:
             await stream.aclose()
     return {
-        "whole": told(await chat(agents["plain"]).ainvoke("Hello")),
-        "streamed": told(sum(chunks[1:], chunks[0])),
+        "whole": summary(await chat(agents["plain"]).ainvoke("Hello")),
+        "streamed": summary(sum(chunks[1:], chunks[0])),
         "left": chunk.text,
     }
 
@@ -66,8 +66,8 @@ def thoughts(message):
 
 
 def main():
-    asked = json.loads(sys.argv[1])
-    url, agents = asked["base_url"], asked["agents"]
+    parameters = json.loads(sys.argv[1])
+    url, agents = parameters["base_url"], parameters["agents"]
 
     def chat(agent, **more):
         return ChatOpenAI(model=agent, base_url=url, api_key="any", timeout=30, stream_usage=True, **more)
@@ -76,7 +76,7 @@ def main():
     structured = chat(agents["structured"])
     report = {
         "blocking": {
-            "whole": told(chat(agents["plain"]).invoke("Hello")),
+            "whole": summary(chat(agents["plain"]).invoke("Hello")),
             "streamed": streamed(chat(agents["plain"])),
             "refused": refused(lambda: chat(agents["bad"]).invoke("Hello")),
             "refused_stream": refused(lambda: list(chat(agents["bad"]).stream("Hello"))),

@@ -13,7 +13,7 @@ REPLY = {"type": "object", "properties": {"answer": {"type": "integer"}}, "requi
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "reply", "schema": REPLY, "strict": True}}
 
 
-def told(answer):
+def summary(answer):
     (choice,) = answer.choices
     return {
         "text": choice.message.content,
@@ -40,7 +40,7 @@ class Caller:
 
     async def streamed_async(self, agent):
         stream = await self.ask_async(agent, stream=True, stream_options={"include_usage": True})
-        return told(litellm.stream_chunk_builder([chunk async for chunk in stream]))
+        return summary(litellm.stream_chunk_builder([chunk async for chunk in stream]))
 
     async def left_async(self, agent):
         stream = await self.ask_async(agent, stream=True)
@@ -80,13 +80,13 @@ def left(stream):
 
 
 def main():
-    asked = json.loads(sys.argv[1])
-    agents, caller = asked["agents"], Caller(asked["base_url"])
+    parameters = json.loads(sys.argv[1])
+    agents, caller = parameters["agents"], Caller(parameters["base_url"])
     structured = caller.ask(agents["structured"], response_format=SCHEMA)
     report = {
         "blocking": {
-            "whole": told(caller.ask(agents["plain"])),
-            "streamed": told(litellm.stream_chunk_builder(list(caller.stream(agents["plain"])))),
+            "whole": summary(caller.ask(agents["plain"])),
+            "streamed": summary(litellm.stream_chunk_builder(list(caller.stream(agents["plain"])))),
             "refused": refused(lambda: caller.ask(agents["bad"])),
             "refused_stream": refused(lambda: list(caller.stream(agents["bad"]))),
             "unknown": refused(lambda: caller.ask("nobody")),
@@ -95,7 +95,7 @@ def main():
             "structured": json.loads(structured.choices[0].message.content),
         },
         "async": {
-            "whole": told(asyncio.run(caller.ask_async(agents["plain"]))),
+            "whole": summary(asyncio.run(caller.ask_async(agents["plain"]))),
             "streamed": asyncio.run(caller.streamed_async(agents["plain"])),
             "left": asyncio.run(caller.left_async(agents["endless"])),
         },

@@ -16,7 +16,7 @@ const progress = [];
 const result = await client.callTool(
   { name: "run_agent", arguments: { message: "6 times 7?", agent_name: agent } },
   undefined,
-  { onprogress: (told) => progress.push(told.message) },
+  { onprogress: (notification) => progress.push(notification.message) },
 );
 
 // Stop a call once its run has begun.
@@ -24,9 +24,9 @@ const stop = new AbortController();
 let runId;
 const call = client.callTool({ name: "run_agent", arguments: { message: "go", agent_name: slow } }, undefined, {
   signal: stop.signal,
-  onprogress: (told) => {
-    runId ??= told.message.split(" ")[1];
-    if (told.message.endsWith("has begun.")) stop.abort();
+  onprogress: (notification) => {
+    runId ??= notification.message.split(" ")[1];
+    if (notification.message.endsWith("has begun.")) stop.abort();
   },
 });
 const refused = await call.then(() => false, () => true);

@@ -4,9 +4,9 @@
 
 import { createRequire } from "node:module";
 
-const asked = JSON.parse(process.argv[2]);
-const { OpenAI } = createRequire(asked.folder + "/")("openai");
-const client = new OpenAI({ baseURL: asked.base_url, apiKey: "any", timeout: 30_000 });
+const parameters = JSON.parse(process.argv[2]);
+const { OpenAI } = createRequire(parameters.folder + "/")("openai");
+const client = new OpenAI({ baseURL: parameters.base_url, apiKey: "any", timeout: 30_000 });
 const messages = [{ role: "user", content: "Hello" }];
 const schema = { type: "object", properties: { answer: { type: "integer" } }, required: ["answer"] };
 
@@ -23,19 +23,19 @@ async function whole(model, more = {}) {
   };
 }
 
-async function streamed(model, told = { text: "", thought: "" }, enough = undefined) {
+async function streamed(model, result = { text: "", thought: "" }, enough = undefined) {
   const more = { stream: true, stream_options: { include_usage: true } };
   const stream = await client.chat.completions.create({ model, messages, ...more });
   for await (const chunk of stream) {
-    if (chunk.usage) told.tokens = tokens(chunk.usage);
+    if (chunk.usage) result.tokens = tokens(chunk.usage);
     for (const choice of chunk.choices) {
-      told.text += choice.delta.content ?? "";
-      told.thought += choice.delta.reasoning_content ?? "";
-      told.finish = choice.finish_reason ?? told.finish;
+      result.text += choice.delta.content ?? "";
+      result.thought += choice.delta.reasoning_content ?? "";
+      result.finish = choice.finish_reason ?? result.finish;
     }
-    if (told.text === enough) break; // the client hangs up by itself
+    if (result.text === enough) break; // the client hangs up by itself
   }
-  return told;
+  return result;
 }
 
 async function refused(promise) {
@@ -47,24 +47,24 @@ async function refused(promise) {
 }
 
 async function failedLate(model) {
-  const told = { text: "", thought: "" };
+  const result = { text: "", thought: "" };
   try {
-    await streamed(model, told);
+    await streamed(model, result);
   } catch (error) {
-    return [told.text, error.code];
+    return [result.text, error.code];
   }
 }
 
 async function responses(agents) {
   const answer = await client.responses.create({ model: agents.plain, input: "Hello" });
-  const told = { whole: answer.output_text, streamed: "" };
+  const result = { whole: answer.output_text, streamed: "" };
   for await (const event of await client.responses.create({ model: agents.plain, input: "Hello", stream: true })) {
-    if (event.type === "response.output_text.delta") told.streamed += event.delta;
-    if (event.type === "response.completed") told.ended = textOf(event.response);
+    if (event.type === "response.output_text.delta") result.streamed += event.delta;
+    if (event.type === "response.completed") result.ended = textOf(event.response);
   }
   const text = { format: { type: "json_schema", name: "reply", schema, strict: true } };
   const structured = await client.responses.create({ model: agents.structured, input: "Hello", text });
-  return { ...told, structured: JSON.parse(structured.output_text) };
+  return { ...result, structured: JSON.parse(structured.output_text) };
 }
 
 const textOf = (response) =>
@@ -104,9 +104,9 @@ async function everything({ agents, rest }) {
   return { promises: chat, responses: await responses(agents), rest: rested, models };
 }
 
-if (asked.leave) {
-  const stream = await client.responses.create({ model: asked.leave, input: "Hello", stream: true });
+if (parameters.leave) {
+  const stream = await client.responses.create({ model: parameters.leave, input: "Hello", stream: true });
   for await (const line of follow(stream)) console.log(JSON.stringify(line));
 } else {
-  console.log(JSON.stringify(await everything(asked)));
+  console.log(JSON.stringify(await everything(parameters)));
 }

@@ -78,11 +78,11 @@ class Heard:
             self.finish = choice.finish_reason or self.finish
         return self.text == self.enough
 
-    def told(self):
-        return told(self.text, self.thought, self.finish, self.usage)
+    def summary(self):
+        return summary(self.text, self.thought, self.finish, self.usage)
 
 
-def told(text, thought, finish, usage):
+def summary(text, thought, finish, usage):
     return {
         "text": text,
         "thought": thought,
@@ -94,12 +94,12 @@ def told(text, thought, finish, usage):
 def whole(caller, agent):
     answer = caller.whole(agent)
     (choice,) = answer.choices
-    return told(choice.message.content, choice.message.reasoning_content, choice.finish_reason, answer.usage)
+    return summary(choice.message.content, choice.message.reasoning_content, choice.finish_reason, answer.usage)
 
 
 def streamed(caller, agent):
     caller.pieces(agent, heard := Heard(), **USAGE)
-    return heard.told()
+    return heard.summary()
 
 
 def refused(ask, *arguments, **more):
@@ -158,16 +158,16 @@ def follow(stream):
 
 
 def main():
-    asked = json.loads(sys.argv[1])
-    caller = Blocking(asked["base_url"])
-    if "leave" in asked:
-        for line in follow(caller.client.responses.create(model=asked["leave"], input="Hello", stream=True)):
+    parameters = json.loads(sys.argv[1])
+    caller = Blocking(parameters["base_url"])
+    if "leave" in parameters:
+        for line in follow(caller.client.responses.create(model=parameters["leave"], input="Hello", stream=True)):
             print(json.dumps(line), flush=True)
         return
-    agents, rest = asked["agents"], asked["rest"]
+    agents, rest = parameters["agents"], parameters["rest"]
     report = {
         "blocking": everything(caller, agents),
-        "async": everything(Async(asked["base_url"]), agents),
+        "async": everything(Async(parameters["base_url"]), agents),
         "responses": responses(caller.client, agents),
         "rest": list(follow(caller.client.responses.retrieve(rest["id"], stream=True, starting_after=rest["after"]))),
         "models": [model.id for model in caller.client.models.list()],

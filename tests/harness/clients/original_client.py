@@ -113,8 +113,8 @@ def main():
         client.play("connected")
         for line in filter(None, map(str.strip, sys.stdin)):
             client.play(line)
-    told = {name: value for name, value in vars(client).items() if name != "socket"}
-    print(json.dumps(told | {"passed_over": sorted(client.passed_over)}))
+    state = {name: value for name, value in vars(client).items() if name != "socket"}
+    print(json.dumps(state | {"passed_over": sorted(client.passed_over)}))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def require(true: object, why: str) -> None:
         raise Refused(why)
 
 
-def check(body: Body, family: Family, said: dict[str, list[Block]], version: str) -> None:
+def check(body: Body, family: Family, originals: dict[str, list[Block]], version: str) -> None:
     """Refuse a request that the API would refuse. `said`: earlier turns of the model, by the ids of their calls."""
     for name in body:
         require(name in _FIELDS, f"{name}: Extra inputs are not permitted")
@@ -79,7 +79,7 @@ def check(body: Body, family: Family, said: dict[str, list[Block]], version: str
     _check_system(body.get("system"))
     _check_messages(body["messages"])
     _check_marks(body)
-    _check_thoughts(body, family, said)
+    _check_thoughts(body, family, originals)
 
 
 def thinks(body: Body, family: Family) -> bool:
@@ -116,11 +116,11 @@ def _check_format(form: dict[str, Any] | None) -> None:
 
 
 def _check_sampling(body: Body, family: Family, version: str) -> None:
-    given = [name for name in ("temperature", "top_p", "top_k") if name in body]
-    require(not given or version == VERSIONS[0], f"{given}: not supported in API version {version}")
-    require(not given or family.samples, f"`{', '.join(given)}` is not supported for this model.")
-    require(not given or not thinks(body, family), "`temperature` may only be set to 1 when thinking is enabled.")
-    require(len(given) < 2, "`temperature` and `top_p` cannot both be specified for this model.")
+    present = [name for name in ("temperature", "top_p", "top_k") if name in body]
+    require(not present or version == VERSIONS[0], f"{present}: not supported in API version {version}")
+    require(not present or family.samples, f"`{', '.join(present)}` is not supported for this model.")
+    require(not present or not thinks(body, family), "`temperature` may only be set to 1 when thinking is enabled.")
+    require(len(present) < 2, "`temperature` and `top_p` cannot both be specified for this model.")
     require(0 <= body.get("temperature", 1) <= 1, "temperature: range: 0..1")
 
 
@@ -153,18 +153,18 @@ def _check_messages(messages: list[dict[str, Any]]) -> None:
     require(messages[0]["role"] == "user", "messages: first message must use the user role")
     require(messages[-1]["role"] == "user", "This model does not support assistant message prefill.")
     ids: set[str] = set()
-    asked: list[str] = []
+    calls: list[str] = []
     for number, message in enumerate(messages):
-        wanted = "assistant" if number % 2 else "user"
-        require(message["role"] == wanted, f"messages.{number}: roles must alternate, found two {message['role']}")
+        expected = "assistant" if number % 2 else "user"
+        require(message["role"] == expected, f"messages.{number}: roles must alternate, found two {message['role']}")
         require(blocks_of(message), f"messages.{number}: all messages must have non-empty content")
         for block in blocks_of(message):
             _check_block(block, message["role"], f"messages.{number}")
         if message["role"] == "user":
-            _check_results(blocks_of(message), asked, number)
-        asked = [block["id"] for block in blocks_of(message) if block["type"] == "tool_use"]
-        require(not ids & set(asked) and len(asked) == len(set(asked)), "`tool_use` ids must be unique")
-        ids |= set(asked)
+            _check_results(blocks_of(message), calls, number)
+        calls = [block["id"] for block in blocks_of(message) if block["type"] == "tool_use"]
+        require(not ids & set(calls) and len(calls) == len(set(calls)), "`tool_use` ids must be unique")
+        ids |= set(calls)
 
 
 def _check_block(block: Block, role: str, where: str) -> None:
@@ -192,14 +192,14 @@ _BLOCK_FIELDS = {
 }
 
 
-def _check_results(blocks: list[Block], asked: list[str], number: int) -> None:
+def _check_results(blocks: list[Block], calls: list[str], number: int) -> None:
     kinds = [block["type"] for block in blocks]
     require(kinds == sorted(kinds, key=lambda k: k != "tool_result"), "tool_result blocks come first in a message")
-    given = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
-    missing, foreign = set(asked) - set(given), set(given) - set(asked)
+    present = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+    missing, foreign = set(calls) - set(present), set(present) - set(calls)
     require(not missing, f"messages.{number}: `tool_use` ids were found without `tool_result` blocks: {missing}")
     require(not foreign, f"messages.{number}: unexpected `tool_use_id` found in `tool_result` blocks: {foreign}")
-    require(len(given) == len(set(given)), f"messages.{number}: each tool_use must have a single result")
+    require(len(present) == len(set(present)), f"messages.{number}: each tool_use must have a single result")
 
 
 def _check_marks(body: Body) -> None:
@@ -239,7 +239,7 @@ def _plain(block: Block) -> Block:
     return {name: value for name, value in block.items() if name != "cache_control"}
 
 
-def _check_thoughts(body: Body, family: Family, said: dict[str, list[Block]]) -> None:
+def _check_thoughts(body: Body, family: Family, originals: dict[str, list[Block]]) -> None:
     on = thinks(body, family)
     for number, message in enumerate(body["messages"]):
         blocks = blocks_of(message)
@@ -248,9 +248,9 @@ def _check_thoughts(body: Body, family: Family, said: dict[str, list[Block]]) ->
             require(on, f"messages.{number}: thinking blocks, but thinking is off")
             _check_signature(body, family, number, block)
         call = next((block["id"] for block in blocks if block["type"] == "tool_use"), None)
-        if thoughts and call in said:
+        if thoughts and call in originals:
             changed = "blocks in the latest assistant message cannot be modified"
-            require([_plain(block) for block in blocks] == said[call], f"messages.{number}: `thinking` {changed}")
+            require([_plain(block) for block in blocks] == originals[call], f"messages.{number}: `thinking` {changed}")
     opening = _first_of_open_turn(body["messages"])
     if opening and body.get("thinking", {}).get("type") == "enabled":
         kind = blocks_of(opening)[0]["type"]
@@ -259,9 +259,9 @@ def _check_thoughts(body: Body, family: Family, said: dict[str, list[Block]]) ->
 
 def _check_signature(body: Body, family: Family, number: int, block: Block) -> None:
     invalid = f"messages.{number}.content.0: Invalid `signature` in `thinking` block"
-    given, _, seal = (block.get("signature") or block.get("data") or "").partition(".")
+    present, _, seal = (block.get("signature") or block.get("data") or "").partition(".")
     try:
-        sealed = base64.b64decode(given)
+        sealed = base64.b64decode(present)
         claims = orjson.loads(sealed)
     except ValueError:
         raise Refused(invalid) from None

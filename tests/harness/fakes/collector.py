@@ -96,7 +96,7 @@ class Collector:
 
         def look() -> list[Span] | None:
             ended = [span for span in self.spans if span.attributes.get("aintandem.run.id") == run_id]
-            found = [span for span in self.spans if ended and span.trace == ended[0].trace]
-            return found if found and enough(found) else None
+            spans = [span for span in self.spans if ended and span.trace == ended[0].trace]
+            return spans if spans and enough(spans) else None
 
         return until(look)

@@ -66,12 +66,12 @@ class Script:
     """What one model says, and how often each of its turns was asked for."""
 
     turns: list[list[Action]]
-    asked: Counter[int] = field(default_factory=Counter)
+    requests: Counter[int] = field(default_factory=Counter)
 
     def actions_for(self, turn: int) -> list[Action]:
         """Count the request and give the turn's actions, without `only_first`."""
-        self.asked[turn] += 1
-        return list(flatten(self.turns[turn], self.asked[turn])) if self.turns else []
+        self.requests[turn] += 1
+        return list(flatten(self.turns[turn], self.requests[turn])) if self.turns else []
 
 
 @dataclass
@@ -157,13 +157,13 @@ def check_action(action: Action) -> None:
         check_action(inner)
 
 
-def flatten(actions: list[Action], asked: int) -> Iterator[Action]:
+def flatten(actions: list[Action], requests: int) -> Iterator[Action]:
     """Put in place what `only_first` holds while it still applies."""
     for action in actions:
         if "only_first" not in action:
             yield action
-        elif asked <= action["only_first"]:
-            yield from flatten(action["do"], asked)
+        elif requests <= action["only_first"]:
+            yield from flatten(action["do"], requests)
 
 
 def turn_of(messages: list[dict[str, Any]]) -> int:
@@ -178,8 +178,8 @@ def turn_of(messages: list[dict[str, Any]]) -> int:
 
 def prompt_of(messages: list[dict[str, Any]]) -> str:
     """The last user message."""
-    said = [message["content"] for message in messages if message.get("role") == "user"]
-    return said[-1] if said and isinstance(said[-1], str) else ""
+    prompts = [message["content"] for message in messages if message.get("role") == "user"]
+    return prompts[-1] if prompts and isinstance(prompts[-1], str) else ""
 
 
 def pieces(text: str, size: int) -> list[str]:
@@ -644,8 +644,8 @@ async def list_requests(request: web.Request) -> web.Response:
                 await memory.changed.wait()
     except TimeoutError:
         status = 504
-    found = [asdict(record) for record in memory.matching(model=model, aborted=aborted)]
-    return web.Response(status=status, body=orjson.dumps(found), content_type="application/json")
+    records = [asdict(record) for record in memory.matching(model=model, aborted=aborted)]
+    return web.Response(status=status, body=orjson.dumps(records), content_type="application/json")
 
 
 async def reset(request: web.Request) -> web.Response:

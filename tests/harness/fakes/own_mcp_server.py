@@ -272,8 +272,8 @@ def answer(options: argparse.Namespace, message: dict) -> None:
     elif method == "tools/list":
         say({"id": message["id"], "result": page(options, params.get("cursor"))})
     elif method == "tools/call" and options.modern:
-        said = {**text(params["arguments"]["text"]), "resultType": "complete"}
-        say({"id": message["id"], "result": said})
+        result = {**text(params["arguments"]["text"]), "resultType": "complete"}
+        say({"id": message["id"], "result": result})
     elif method == "tools/call":
         threading.Thread(target=call, args=(message,), daemon=True).start()
     elif method == "ping":

@@ -6,5 +6,5 @@ from playwright.sync_api import Page
 
 def expect_accessible(page: Page) -> None:
     page.wait_for_load_state("load")
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()

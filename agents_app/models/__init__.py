@@ -1,4 +1,4 @@
-"""The rows. One file for each group of nouns; see DESIGN's section on data."""
+"""The rows, one file per noun."""
 
 from agents_app.models.agents import Agent, Provider
 from agents_app.models.approvals import Approval

@@ -1,4 +1,4 @@
-"""Who answers: agents, and the providers of their models."""
+"""Agents, and the providers of their models."""
 
 import os
 from typing import Any, ClassVar
@@ -22,22 +22,22 @@ from agents_app.models.validation import (
 
 slug_validator = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
-    "Use 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit.",
+    "Use 1 to 64 letters, digits, '_', '.' or '-', starting with a letter or digit.",
 )
 
 
 def validate_builtin_tools(value) -> None:
-    """Refuse names that are not tools."""
+    """Reject names that are not built-in tools."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValidationError("Give a list of tool names.")
+        raise ValidationError("Enter a list of tool names.")
     for name in value:
         if name not in BUILTIN_TOOLS and name not in PLATFORM_TOOLS:
-            known = ", ".join(sorted({*BUILTIN_TOOLS, *PLATFORM_TOOLS}))
-            raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {known}.")
+            existing = ", ".join(sorted({*BUILTIN_TOOLS, *PLATFORM_TOOLS}))
+            raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {existing}.")
 
 
 def make_default(row: "Provider | Agent") -> None:
-    """Move the mark of the default to this row."""
+    """Make this row the default, instead of the present one."""
     rows = type(row).objects
     with transaction.atomic():
         rows.filter(is_default=True).exclude(pk=row.pk).update(is_default=False)
@@ -47,12 +47,12 @@ def make_default(row: "Provider | Agent") -> None:
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
     def default(self) -> "Provider | None":
-        """The provider of agents that name none: the one marked so, else the oldest."""
+        """Return the provider of agents that name none: the one marked as default, else the oldest."""
         return self.order_by("-is_default", "id").first()
 
 
 class Provider(models.Model):
-    """A server of models: any that speaks OpenAI's API, or the local one that runs in this process."""
+    """A server of models: one with OpenAI's or Anthropic's API, or the local model of this process."""
 
     class Kind(models.TextChoices):
         OPENAI = "openai", "OpenAI-compatible"
@@ -60,34 +60,34 @@ class Provider(models.Model):
         LOCAL = "local", "Local (llama.cpp in this process)"
 
     name = models.CharField(
-        max_length=64, unique=True, validators=[slug_validator], help_text="Unique; used in agents."
+        max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by agents."
     )
-    kind = models.CharField(max_length=16, choices=Kind, default=Kind.OPENAI, help_text="Which API the server speaks.")
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.OPENAI, help_text="API of the server.")
     base_url = models.CharField(
         blank=True,
         max_length=500,
         validators=[validate_base_url],
-        help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Not for 'local'.",
+        help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Leave empty for 'local'.",
     )
     api_key_env = models.CharField(
         max_length=128,
         blank=True,
-        help_text="Name of the environment variable that holds the key. Preferred over a stored key.",
+        help_text="Name of the environment variable that holds the key. It takes precedence over a stored key.",
     )
-    api_key = EncryptedTextField(blank=True, help_text="The key itself, encrypted at rest and never shown again.")
+    api_key = EncryptedTextField(blank=True, help_text="The key itself. Encrypted at rest, never shown again.")
     headers = models.JSONField(
         default=dict,
         blank=True,
         validators=[validate_headers],
-        help_text="Sent with every request to the model.",
+        help_text="HTTP headers to send with every request to the model.",
     )
-    default_model = models.CharField(max_length=200, blank=True, help_text="The model of agents that name none.")
+    default_model = models.CharField(max_length=200, blank=True, help_text="Model of agents that name none.")
     context_tokens = models.PositiveIntegerField(
         default=8192,
         validators=[MinValueValidator(512)],
-        help_text="How many tokens the models take in; a longer history loses its oldest messages.",
+        help_text="Context window of the models, in tokens. A longer history loses its oldest messages.",
     )
-    is_default = models.BooleanField(default=False, help_text="Serves the agents that name no provider.")
+    is_default = models.BooleanField(default=False, help_text="Serve the agents that name no provider.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -106,20 +106,22 @@ class Provider(models.Model):
 
     def clean(self) -> None:
         if self.kind == self.Kind.LOCAL and self.base_url:
-            raise ValidationError({"base_url": "A local provider has no address: leave it empty."})
+            raise ValidationError({"base_url": "A local provider has no address: leave this empty."})
         if self.kind == self.Kind.OPENAI and not self.base_url:
-            raise ValidationError({"base_url": "Say where the server is, for example https://api.openai.com/v1."})
+            raise ValidationError(
+                {"base_url": "Enter the address of the server, for example https://api.openai.com/v1."}
+            )
         if not HEADER_VALUE.fullmatch(self.api_key):
-            raise ValidationError({"api_key": "A key is printable ASCII, without line breaks."})
+            raise ValidationError({"api_key": "Enter a key of printable ASCII without line breaks."})
 
     def secret(self) -> str:
-        """The key to send: the named environment variable's value, else the stored key, else nothing."""
+        """Return the key to send: the value of the named environment variable, else the stored key, else nothing."""
         return os.environ.get(self.api_key_env, "") if self.api_key_env else self.api_key
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
     def visible_to(self, user: Any) -> "AgentQuerySet":
-        """The agents that `user` may see and talk to; an administrator's are all."""
+        """Return the agents that `user` may see and talk to; all for an administrator."""
         if user.is_superuser:
             return self
         granted = models.Q(allowed_users=user) | models.Q(allowed_groups__user=user)
@@ -130,7 +132,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         return self.filter(enabled=True)
 
     def default(self) -> "Agent | None":
-        """Who answers when nobody is named: the agent marked so, else the oldest enabled one."""
+        """Return the agent of messages that name none: the one marked as default, else the oldest enabled one."""
         return self.enabled().order_by("-is_default", "id").first()
 
 
@@ -138,44 +140,50 @@ class Agent(models.Model):
     """A prompt, a model and tools, under a name."""
 
     class Access(models.TextChoices):
-        PUBLIC = "public", "everybody who may sign in"
-        RESTRICTED = "restricted", "administrators, and the users and groups named here"
+        PUBLIC = "public", "everyone who can sign in"
+        RESTRICTED = "restricted", "administrators, and the users and groups below"
 
     name = models.CharField(
-        max_length=64, unique=True, validators=[slug_validator], help_text="Unique; what clients ask for."
+        max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by clients."
     )
-    role = models.CharField(max_length=200, blank=True, help_text="What it is, in a few words.")
-    description = models.TextField(blank=True, help_text="What it is good for, for people who choose an agent.")
-    system_prompt = models.TextField(blank=True, help_text="What the model is told before the conversation.")
+    role = models.CharField(max_length=200, blank=True, help_text="Role in a few words.")
+    description = models.TextField(blank=True, help_text="Description for people who choose an agent.")
+    system_prompt = models.TextField(blank=True, help_text="Instructions for the model before the conversation.")
     provider = models.ForeignKey(
         Provider,
         null=True,
         blank=True,
         on_delete=models.PROTECT,
         related_name="agents",
-        help_text="Empty: the default provider.",
+        help_text="Leave empty to use the default provider.",
     )
-    model = models.CharField(max_length=200, blank=True, help_text="Empty: the provider's default model.")
+    model = models.CharField(max_length=200, blank=True, help_text="Leave empty to use the provider's default model.")
     temperature = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(2)], help_text="0 to 2."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(2)],
+        help_text="0 to 2. Leave empty to use the model's own.",
     )
     top_p = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)], help_text="0 to 1."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="0 to 1. Leave empty to use the model's own.",
     )
     max_tokens = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="The most tokens of one model answer.",
+        help_text="Limit on the tokens of one model turn.",
     )
     reasoning_effort = models.CharField(
         max_length=16,
         blank=True,
         choices=[(c, c) for c in ("none", "minimal", "low", "medium", "high", "xhigh")],
-        help_text="For models that think; empty: the model's own.",
+        help_text="Effort of models that reason. Leave empty to use the model's own.",
     )
     thinking_budget = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Tokens for thinking, for providers that take a budget."
+        null=True, blank=True, help_text="Tokens for thinking, for providers that accept a budget."
     )
     builtin_tools = models.JSONField(
         default=list,
@@ -184,19 +192,19 @@ class Agent(models.Model):
         help_text='Names of built-in tools, for example ["current_time", "calculate"].',
     )
     mcp_servers = models.ManyToManyField(
-        McpServer, blank=True, related_name="agents", help_text="Their tools are called server__tool."
+        McpServer, blank=True, related_name="agents", help_text="Servers whose tools the agent has, named server__tool."
     )
     allowed_tools = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_patterns],
-        help_text='Patterns of the tools that it may use, for example ["files__read_*"]; empty: all.',
+        help_text='Patterns of allowed tools, for example ["files__read_*"]. Leave empty to allow all.',
     )
     denied_tools = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_patterns],
-        help_text='Patterns of tools that it may not use, for example ["files__delete_*"].',
+        help_text='Patterns of denied tools, for example ["files__delete_*"].',
     )
     approval_required = models.JSONField(
         default=list,
@@ -207,30 +215,33 @@ class Agent(models.Model):
     approval_timeout = models.PositiveIntegerField(
         default=86_400,
         validators=[MinValueValidator(1), MaxValueValidator(30 * 86_400)],
-        help_text="Seconds that a call waits for approval; after that it counts as denied.",
+        help_text="Seconds that a call waits for approval before it counts as denied.",
     )
     max_iterations = models.PositiveIntegerField(
         default=20,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Model turns of one run.",
+        help_text="Limit on the model turns of one run.",
     )
     timeout = models.PositiveIntegerField(
         default=300,
         validators=[MinValueValidator(1), MaxValueValidator(86_400)],
-        help_text="Seconds of one run.",
+        help_text="Limit on the seconds of one run.",
     )
     max_total_tokens = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Tokens of one run, in and out."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Limit on the tokens of one run, input and output.",
     )
-    access = models.CharField(max_length=16, choices=Access, default=Access.PUBLIC, help_text="Who may talk to it.")
+    access = models.CharField(max_length=16, choices=Access, default=Access.PUBLIC, help_text="Who may use the agent.")
     allowed_users = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, blank=True, related_name="+", help_text="Of a restricted agent: who may talk to it."
+        settings.AUTH_USER_MODEL, blank=True, related_name="+", help_text="Users of a restricted agent."
     )
     allowed_groups = models.ManyToManyField(
-        Group, blank=True, related_name="+", help_text="Of a restricted agent: whose members may talk to it."
+        Group, blank=True, related_name="+", help_text="Groups whose members may use a restricted agent."
     )
-    enabled = models.BooleanField(default=True, help_text="A disabled agent takes no new runs.")
-    is_default = models.BooleanField(default=False, help_text="Answers where nobody is named.")
+    enabled = models.BooleanField(default=True, help_text="A disabled agent accepts no new runs.")
+    is_default = models.BooleanField(default=False, help_text="Answer messages that name no agent.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -248,7 +259,7 @@ class Agent(models.Model):
         return self.name
 
     def spec(self, provider: Provider | None) -> AgentSpec:
-        """All that the engine needs to know of this agent, answered by `provider`."""
+        """Return what the engine needs to run this agent with a model of `provider`."""
         return AgentSpec(
             name=self.name,
             system_prompt=self.system_prompt,

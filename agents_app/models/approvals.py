@@ -1,4 +1,4 @@
-"""Calls of tools that wait for a person."""
+"""Tool calls that wait for a person."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from agents_app.models.runs import OfRunQuerySet, Run
 
 
 class Approval(models.Model):
-    """A call that a person must approve: asked once, answered once."""
+    """A tool call that a person must approve: requested once, answered once."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -24,9 +24,9 @@ class Approval(models.Model):
     tool_name = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
-    for_run = models.BooleanField(default=False, help_text="Approved for the rest of the run.")
+    for_run = models.BooleanField(default=False, help_text="Approve the tool for the rest of the run.")
     reason = models.TextField(blank=True)
-    by = models.CharField(max_length=150, blank=True, help_text="Who answered; empty where nobody did in time.")
+    by = models.CharField(max_length=150, blank=True, help_text="User who answered; empty if nobody did in time.")
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     answered_at = models.DateTimeField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""What some process does now and then, and only one of them each time."""
+"""Periodic chores that one process at a time does."""
 
 import datetime
 from typing import ClassVar
@@ -8,20 +8,20 @@ from django.db import models
 
 class ChoreQuerySet(models.QuerySet["Chore"]):
     def take(self, name: str, *, seen: datetime.datetime, until: datetime.datetime) -> bool:
-        """Whether the chore that was due at `seen` is ours to do: of many who ask, one is told yes.
+        """Claim the chore that was due at `seen`. Of many callers, one gets True.
 
-        Whoever does not finish it has it taken from him at `until`.
+        If that one does not finish, the chore is due again at `until`.
         """
         return bool(self.filter(pk=name, next_at=seen).update(next_at=until))
 
 
 class Chore(models.Model):
-    """A chore, and when it is to be done next."""
+    """A chore, and when it is due next."""
 
     name = models.CharField(primary_key=True, max_length=32)
     next_at = models.DateTimeField()
-    done_at = models.DateTimeField(null=True, blank=True, help_text="When it was done last.")
-    result = models.TextField(blank=True, help_text="What came of it then.")
+    done_at = models.DateTimeField(null=True, blank=True, help_text="Time of the last completion.")
+    result = models.TextField(blank=True, help_text="Result of the last completion.")
 
     objects = ChoreQuerySet.as_manager()
 

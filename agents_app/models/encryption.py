@@ -1,4 +1,4 @@
-"""Text that is encrypted at rest, with a key made from SECRET_KEY."""
+"""Columns that are encrypted at rest, with a key derived from SECRET_KEY."""
 
 import base64
 import hashlib
@@ -14,14 +14,14 @@ from django.db.models.functions import Cast
 
 
 def _fernet() -> MultiFernet:
-    """The first key encrypts; SECRET_KEY_FALLBACKS still decrypt, so that the key can be rotated."""
+    """Return the ciphers: the first key encrypts; SECRET_KEY_FALLBACKS still decrypt, so that keys can be rotated."""
     keys = [str(settings.SECRET_KEY), *map(str, settings.SECRET_KEY_FALLBACKS)]
     digests = (hashlib.sha256(b"agents_app.secrets:" + key.encode()).digest() for key in keys)
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 
 
 class EncryptedTextField(models.TextField):
-    """A text that the database holds only as a Fernet token. A token that no key opens reads as empty."""
+    """Text that the database holds only as a Fernet token. A token that no key decrypts reads as empty."""
 
     def get_prep_value(self, value):
         text = super().get_prep_value(value)
@@ -37,7 +37,7 @@ class EncryptedTextField(models.TextField):
 
 
 class EncryptedJSONField(models.JSONField):
-    """An object of JSON that the database holds only as a Fernet token. One that no key opens reads as empty."""
+    """A JSON object that the database holds only as a Fernet token. A token that no key decrypts reads as empty."""
 
     def get_internal_type(self) -> str:
         return "TextField"
@@ -57,42 +57,42 @@ class EncryptedJSONField(models.JSONField):
 
 @dataclass
 class Rotation:
-    """What came of encrypting everything anew: how many secrets were, and the names of those that no key opens."""
+    """The result of a rotation: the number of rotated secrets, and the names of those that no key decrypts."""
 
     rotated: int = 0
     lost: list[str] = field(default_factory=list)
 
 
 def rotate() -> Rotation:
-    """Encrypt every secret of the database with the first key; SECRET_KEY_FALLBACKS are needed no more afterwards."""
-    return _each_secret(look_only=False)
+    """Encrypt every secret of the database with the first key. Afterwards SECRET_KEY_FALLBACKS can be removed."""
+    return _each_secret(dry_run=False)
 
 
 def inspect() -> Rotation:
-    """What `rotate` could encrypt anew, and what it could not; nothing is changed."""
-    return _each_secret(look_only=True)
+    """Return what `rotate` would do, without changing anything."""
+    return _each_secret(dry_run=True)
 
 
-def _each_secret(*, look_only: bool) -> Rotation:
-    done = Rotation()
+def _each_secret(*, dry_run: bool) -> Rotation:
+    rotation = Rotation()
     for model in apps.get_models():
         for column in model._meta.concrete_fields:
             if isinstance(column, EncryptedTextField | EncryptedJSONField):
-                _rotate_column(model._default_manager, column.name, done, look_only=look_only)
-    return done
+                _rotate_column(model._default_manager, column.name, rotation, dry_run=dry_run)
+    return rotation
 
 
-def _rotate_column(rows: Any, name: str, done: Rotation, *, look_only: bool) -> None:
+def _rotate_column(rows: Any, name: str, rotation: Rotation, *, dry_run: bool) -> None:
     fernet = _fernet()
-    kept = rows.annotate(kept=Cast(name, models.TextField())).exclude(kept="")  # as it is, not decrypted
-    for pk, token in kept.values_list("pk", "kept"):
+    tokens = rows.annotate(token=Cast(name, models.TextField())).exclude(token="")  # raw, not decrypted
+    for pk, token in tokens.values_list("pk", "token"):
         try:
             new = fernet.rotate(token.encode()).decode()
         except InvalidToken:
-            done.lost.append(f"{rows.model._meta.verbose_name} {rows.get(pk=pk)}: {name}")
+            rotation.lost.append(f"{rows.model._meta.verbose_name} {rows.get(pk=pk)}: {name}")
             continue
-        if look_only:
-            done.rotated += 1
+        if dry_run:
+            rotation.rotated += 1
             continue
-        unchanged = kept.filter(pk=pk, kept=token)  # somebody may have written a new one meanwhile
-        done.rotated += unchanged.update(**{name: models.Value(new, output_field=models.TextField())})
+        unchanged = tokens.filter(pk=pk, token=token)  # a new secret may have been saved meanwhile
+        rotation.rotated += unchanged.update(**{name: models.Value(new, output_field=models.TextField())})

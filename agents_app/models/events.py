@@ -1,4 +1,4 @@
-"""The event log: what every watcher of a session reads."""
+"""The event log, which every watcher of a session reads."""
 
 from typing import ClassVar
 
@@ -7,14 +7,14 @@ from django.db import models
 
 class EventQuerySet(models.QuerySet["Event"]):
     def visible_to(self, user) -> "EventQuerySet":
-        """The events of the sessions that `user` may see."""
+        """Return the events of the sessions that `user` may see."""
         return self if user.is_superuser else self.filter(session__owner=user)
 
 
 class Event(models.Model):
-    """One row of a session's log, covering the numbers `first`..`seq`. Written by `agents_app.event_log` alone.
+    """A row of a session's log, for the numbers `first`..`seq`. Only `agents_app.event_log` writes it.
 
-    `data` is JSON text as it goes out to watchers: the hot path never parses it.
+    `data` is JSON text as watchers get it: the hot path never parses it.
     """
 
     session = models.ForeignKey(
@@ -25,7 +25,7 @@ class Event(models.Model):
     )
     seq = models.BigIntegerField()
     first = models.BigIntegerField()
-    run_id = models.UUIDField(null=True)  # no key: an index on it would cost every token
+    run_id = models.UUIDField(null=True)  # not a foreign key: its index would cost time for every token
     type = models.CharField(max_length=32)
     data = models.TextField()
     created_at = models.DateTimeField()

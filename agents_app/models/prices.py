@@ -1,4 +1,4 @@
-"""What models cost: the prices that an administrator gave."""
+"""Prices of models, set by administrators."""
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -10,41 +10,42 @@ from django.db.models import Q
 
 from agents_app.models.agents import Provider
 
-CURRENCY = "USD"
-
 
 def _dollars(help_text: str, **options: Any) -> models.DecimalField:
     return models.DecimalField(
         max_digits=14,
         decimal_places=6,
         validators=[MinValueValidator(Decimal(0))],
-        help_text=f"US dollars for a million tokens {help_text}",
+        help_text=f"US dollars per million tokens {help_text}",
         **options,
     )
 
 
 class PriceQuerySet(models.QuerySet["Price"]):
     def of(self, provider: Provider, model: str) -> "Price | None":
-        """The price that fits best: of that very provider before of all, of that very model before a pattern."""
+        """Return the best match: this provider before any provider, this model before a pattern."""
         of_provider = self.filter(Q(provider=provider) | Q(provider=None))
         ranked = sorted(of_provider, key=lambda price: price.rank(model))  # type: ignore[misc]
         return next((price for price in ranked if fnmatchcase(model, price.model)), None)
 
 
 class Price(models.Model):
-    """What a model costs, where the table that is built in does not know it or is wrong."""
+    """The price of a model that the built-in table lacks or has wrong."""
 
     provider = models.ForeignKey(
-        Provider, null=True, blank=True, on_delete=models.CASCADE, related_name="prices", help_text="Empty: any."
+        Provider,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="prices",
+        help_text="Leave empty for any provider.",
     )
-    model = models.CharField(
-        max_length=200, help_text="The model's name, or a pattern such as gpt-5* or * for all of a provider's."
-    )
-    input = _dollars("that the model reads.")
+    model = models.CharField(max_length=200, help_text="Name of the model, or a pattern such as gpt-5* or *.")
+    input = _dollars("of input.")
     cached_input = _dollars(
-        "that it reads and the provider had in its cache; empty: as all others.", null=True, blank=True
+        "of input from the provider's cache. Leave empty to use the price of other input.", null=True, blank=True
     )
-    output = _dollars("that it writes, thinking included.")
+    output = _dollars("of output, thinking included.")
     updated_at = models.DateTimeField(auto_now=True)
 
     objects = PriceQuerySet.as_manager()
@@ -57,7 +58,7 @@ class Price(models.Model):
                 fields=["model"],
                 condition=Q(provider=None),
                 name="price_once_per_model",
-                violation_error_message="There is a price for this model of any provider already.",
+                violation_error_message="A price for this model at any provider already exists.",
             ),
         ]
 
@@ -65,5 +66,5 @@ class Price(models.Model):
         return f"{self.model}: {self.input:f} / {self.output:f}"
 
     def rank(self, model: str) -> tuple[bool, bool, int]:
-        """Smaller fits better."""
+        """Return the sort key of the match: smaller is better."""
         return self.provider_id is None, self.model != model, -len(self.model)

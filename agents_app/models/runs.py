@@ -15,12 +15,12 @@ from agents_app.models.sessions import Session
 FIRST_IN_SESSION = """NOT EXISTS (
     SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
         AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))"""
-COST_PLACES = 10  # decimals of a US dollar: a token may cost a ten-millionth
+COST_PLACES = 10  # decimals of a US dollar: one token can cost a ten-millionth
 
 
 class RunQuerySet(models.QuerySet["Run"]):
     def visible_to(self, user) -> "RunQuerySet":
-        """The runs of the sessions that `user` may see."""
+        """Return the runs of the sessions that `user` may see."""
         return self if user.is_superuser else self.filter(session__owner=user)
 
     def unfinished(self) -> "RunQuerySet":
@@ -35,7 +35,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One prompt answered: from the moment it was accepted to exactly one end."""
+    """One prompt, from its acceptance to exactly one end."""
 
     class Status(models.TextChoices):
         QUEUED = "queued"
@@ -53,16 +53,21 @@ class Run(models.Model):
         SCHEDULE = "schedule"
         MCP = "mcp"
         ADMIN = "admin"
-        AGENT = "agent"  # another agent asked
+        AGENT = "agent"  # started by another agent
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
-    number = models.BigIntegerField(help_text="Its place in the session: 1, 2, 3 …; runs go in this order.")
+    number = models.BigIntegerField(help_text="Place in the session: 1, 2, 3 …. Runs are executed in this order.")
     agent = models.ForeignKey(Agent, null=True, on_delete=models.SET_NULL, related_name="runs")
-    agent_name = models.CharField(max_length=64, help_text="The agent's name when the run was accepted.")
+    agent_name = models.CharField(max_length=64, help_text="Name of the agent when the run was accepted.")
     trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.API)
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", help_text="Who asked for it."
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="children",
+        help_text="Run whose agent started this one.",
     )
     task = models.ForeignKey(
         "agents_app.ScheduledTask",
@@ -71,11 +76,14 @@ class Run(models.Model):
         db_index=False,  # see the indexes below
         on_delete=models.SET_NULL,
         related_name="runs",
-        help_text="The task that started it.",
+        help_text="Task that started the run.",
     )
-    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The moment that the task was due.")
-    retry = models.PositiveIntegerField(default=0, help_text="Which repetition after a failure this is.")
-    settled = models.BooleanField(default=False, help_text="Its task has seen how it ended.")
+    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="Moment at which the task was due.")
+    retry = models.PositiveIntegerField(
+        default=0,
+        help_text="Number of the retry after a failure; 0 for the first attempt.",
+    )
+    settled = models.BooleanField(default=False, help_text="Whether the scheduler has processed the end of the run.")
     prompt = models.TextField()
     enable_reasoning = models.BooleanField(default=True)
     message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint
@@ -84,32 +92,43 @@ class Run(models.Model):
         null=True, blank=True, default=Overrides, help_text="Options of this run alone; see `Overrides`."
     )
     result = models.TextField(blank=True)
-    truncated = models.BooleanField(default=False, help_text="The answer stopped at the model's limit of length.")
+    truncated = models.BooleanField(default=False, help_text="Whether the answer reached the model's length limit.")
     error = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     usage = models.JSONField(default=dict, blank=True)
-    model = models.CharField(max_length=200, blank=True, help_text="The model that answered.")
+    model = models.CharField(max_length=200, blank=True, help_text="Model that answered.")
     cost = models.DecimalField(
         max_digits=20,
         decimal_places=COST_PLACES,
         null=True,
         blank=True,
-        help_text="US dollars; empty where nobody knows the model's price.",
+        help_text="US dollars; empty if the price of the model is unknown.",
     )
-    # What the usage says, for sums over many runs. Not generated columns: SQLite reads the whole row for such a one.
+    # Copies from the usage, for sums over many runs. Not generated columns: SQLite reads the whole row for those.
     input_tokens = models.BigIntegerField(null=True, blank=True)
     output_tokens = models.BigIntegerField(null=True, blank=True)
-    attempt = models.PositiveIntegerField(default=0, help_text="How many workers have taken it.")
-    fence = models.BigIntegerField(default=0, help_text="Counts claims; a worker with an older number writes nothing.")
-    worker = models.CharField(max_length=64, blank=True, help_text="The worker process that has it.")
-    lease_until = models.DateTimeField(null=True, blank=True, help_text="After this its worker counts as dead.")
+    attempt = models.PositiveIntegerField(default=0, help_text="Number of workers that have claimed the run.")
+    fence = models.BigIntegerField(
+        default=0,
+        help_text="Counts claims. A worker with an older number can write nothing.",
+    )
+    worker = models.CharField(max_length=64, blank=True, help_text="Worker process that executes the run.")
+    lease_until = models.DateTimeField(null=True, blank=True, help_text="Moment after which the worker counts as dead.")
     cancel_requested = models.BooleanField(default=False)
     cancelled_by = models.CharField(max_length=150, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    request_id = models.CharField(max_length=128, blank=True, help_text="Of the request that started it.")
-    traceparent = models.CharField(max_length=64, blank=True, help_text="The span that started it, of OpenTelemetry.")
-    first_seq = models.BigIntegerField(null=True, blank=True, help_text="Its first event in the session's log.")
-    last_seq = models.BigIntegerField(null=True, blank=True, help_text="Its last event in the session's log.")
+    request_id = models.CharField(max_length=128, blank=True, help_text="Id of the request that started the run.")
+    traceparent = models.CharField(max_length=64, blank=True, help_text="OpenTelemetry span that started the run.")
+    first_seq = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Number of the run's first event in the log of the session.",
+    )
+    last_seq = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Number of the run's last event in the log of the session.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -137,9 +156,9 @@ class Run(models.Model):
                 name="run_unfinished",
             ),
             models.Index(fields=["-created_at"], name="run_newest"),
-            # Not the one above alone: SQLite knows the condition only where it is written word for word.
+            # In addition to the one above, which SQLite uses only if the condition is written word for word.
             models.Index(fields=["status", "-created_at"], name="run_by_status"),
-            # All that the sums per day, agent and user need, so that they read nothing but this.
+            # Covers the sums per day, agent and user.
             models.Index(
                 fields=[
                     "finished_at",
@@ -170,7 +189,7 @@ class Run(models.Model):
 
     @staticmethod
     def used(usage: dict[str, int]) -> dict[str, Any]:
-        """The columns that say what a run used up."""
+        """Return the columns for a run's usage."""
         return {"usage": usage, "input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}
 
 
@@ -178,5 +197,5 @@ class OfRunQuerySet(models.QuerySet):
     """Rows that belong to a run."""
 
     def visible_to(self, user):
-        """Those of the runs that `user` may see."""
+        """Return the rows of the runs that `user` may see."""
         return self if user.is_superuser else self.filter(run__session__owner=user)

@@ -11,7 +11,7 @@ from agents_app.models.runs import OfRunQuerySet, Run
 
 
 class Step(models.Model):
-    """A finished thought, tool call, tool result or answer: the checkpoint that a run goes on from.
+    """A finished thought, tool call, tool result or answer: the checkpoint from which a run continues.
 
     A `tool_result` row is written as *started* before the tool is called: the tool ledger.
     """
@@ -24,13 +24,13 @@ class Step(models.Model):
         ERROR = "error"
 
     class Status(models.TextChoices):
-        PENDING = "pending"  # a person is asked first
+        PENDING = "pending"  # waits for approval
         STARTED = "started"
         FINISHED = "finished"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
     index = models.PositiveIntegerField()
-    iteration = models.PositiveIntegerField(help_text="The model turn that it belongs to: 1, 2, 3 …")
+    iteration = models.PositiveIntegerField(help_text="Model turn of the step: 1, 2, 3 …")
     kind = models.CharField(max_length=16, choices=Kind)
     status = models.CharField(max_length=16, choices=Status, default=Status.FINISHED)
     content = models.TextField(blank=True)
@@ -38,9 +38,13 @@ class Step(models.Model):
     tool_name = models.CharField(max_length=128, blank=True)
     arguments = models.JSONField(null=True, blank=True)
     is_error = models.BooleanField(default=False)
-    provider_data = models.JSONField(default=dict, blank=True, help_text="What the model's API wants back as it was.")
-    attachments = models.JSONField(default=list, blank=True, help_text="What the tool returned beside text: artifacts.")
-    usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to and with this step.")
+    provider_data = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Data that the model's API needs back unchanged.",
+    )
+    attachments = models.JSONField(default=list, blank=True, help_text="Artifacts that the tool returned.")
+    usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to this step, inclusive.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -57,14 +61,14 @@ class Step(models.Model):
 
     @property
     def duration_ms(self) -> int | None:
-        """Milliseconds from start to end; None while it goes on."""
+        """Return the milliseconds from start to end; None while the step is in progress."""
         if self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds() * 1000)
 
 
 class Artifact(models.Model):
-    """What a tool returned and no model reads: an image, a long text, a file. Kept once; a step refers to it."""
+    """An image, a long text or a file that a tool returned and no model reads. A step refers to it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")

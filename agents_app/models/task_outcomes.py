@@ -1,4 +1,4 @@
-"""What comes of a task's moments beside runs: skips, runs that start later, and what a webhook is told."""
+"""Outcomes of a task's moments beside runs: skips, postponed runs and webhook deliveries."""
 
 import uuid
 from typing import ClassVar
@@ -12,23 +12,26 @@ _TASK = "agents_app.ScheduledTask"
 
 
 class Skip(models.Model):
-    """Moments of a task at which nothing was run, and why. Neighbours of one reason share a row."""
+    """Moments of a task at which nothing ran, and why. Consecutive moments with one reason share a row."""
 
     class Reason(models.TextChoices):
-        MISSED = "missed", "no server ran, and the misfire policy lets it go"
-        OVERLAP = "overlap", "the run before was going on"
+        MISSED = "missed", "no server ran, and the misfire policy skips it"
+        OVERLAP = "overlap", "the previous run was in progress"
         QUEUE_FULL = "queue_full", "too many moments were waiting"
-        REPLACED = "replaced", "a later moment took its place"
+        REPLACED = "replaced", "a later moment replaced it"
         DISABLED = "disabled", "the task was disabled while it waited"
         AGENT_UNAVAILABLE = "agent_unavailable", "the agent is disabled"
-        SESSION_UNAVAILABLE = "session_unavailable", "its session is somebody else's"
-        OWNER_INACTIVE = "owner_inactive", "its owner may not sign in any more"
+        SESSION_UNAVAILABLE = "session_unavailable", "somebody else owns its session"
+        OWNER_INACTIVE = "owner_inactive", "its owner can no longer sign in"
         NOT_STARTED = "not_started", "it could not be started"
 
     task = models.ForeignKey(_TASK, on_delete=models.CASCADE, related_name="skips")
-    scheduled_for = models.DateTimeField(help_text="The first of these moments.")
-    until = models.DateTimeField(help_text="The last of them.")
-    count = models.PositiveIntegerField(default=1, help_text="How many they are; at least, where there are very many.")
+    scheduled_for = models.DateTimeField(help_text="First of these moments.")
+    until = models.DateTimeField(help_text="Last of these moments.")
+    count = models.PositiveIntegerField(
+        default=1,
+        help_text="Number of these moments; a lower bound if there are very many.",
+    )
     reason = models.CharField(max_length=32, choices=Reason)
     message = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -42,7 +45,7 @@ class Skip(models.Model):
 
 
 class Postponed(models.Model):
-    """A run that is to start later: behind the one before, or again after a failure."""
+    """A run that starts later: after the previous one, or as a retry after a failure."""
 
     class Reason(models.TextChoices):
         QUEUE = "queue"
@@ -68,7 +71,7 @@ class Postponed(models.Model):
 
 
 class Delivery(models.Model):
-    """What a task's webhook is to be told of a run, until it has been told, or is given up."""
+    """A message about a run to a task's webhook, until it is delivered or abandoned."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -81,7 +84,7 @@ class Delivery(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
-    error = models.TextField(blank=True, help_text="What came of the last attempt.")
+    error = models.TextField(blank=True, help_text="Error of the last attempt.")
     created_at = models.DateTimeField(auto_now_add=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
 

@@ -1,4 +1,4 @@
-"""What users have used up: tokens, by the day. A deleted session takes nothing from it."""
+"""Tokens that users have used, per day. Deleting a session does not change them."""
 
 import datetime
 from collections.abc import Collection
@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import connection, models
 from django.utils import timezone
 
-# What the rows say already, so that a run counts as what it was saved with. In the order of the users, so that of two
-# workers that end runs of the same two users none waits for the other in a circle.
+# Reads the saved rows, so that a run counts with its saved usage. Ordered by user, so that two workers that end runs of
+# the same two users cannot deadlock.
 _ADD = """
 INSERT INTO agents_app_tokenuse (user_id, day, tokens)
 SELECT session.owner_id, %s, SUM(
@@ -23,13 +23,13 @@ ON CONFLICT (user_id, day) DO UPDATE SET tokens = agents_app_tokenuse.tokens + e
 
 
 def today() -> datetime.date:
-    """The day by which is counted: UTC's."""
+    """Return the present day in UTC."""
     return timezone.now().astimezone(datetime.UTC).date()
 
 
 class TokenUseQuerySet(models.QuerySet["TokenUse"]):
     def add(self, run_ids: Collection[UUID]) -> None:
-        """Count what these runs have used up, in the transaction that ends them."""
+        """Add the usage of these runs, in the transaction that ends them."""
         if not run_ids:
             return
         day = connection.ops.adapt_datefield_value(today())
@@ -39,7 +39,7 @@ class TokenUseQuerySet(models.QuerySet["TokenUse"]):
             cursor.execute(statement, [day, *(pk if native else pk.hex for pk in run_ids)])
 
     def of_today(self, user: Any) -> int:
-        """The tokens, in and out, of the user's runs that ended today."""
+        """Return the input and output tokens of the user's runs that ended today."""
         return self.filter(user=user, day=today()).values_list("tokens", flat=True).first() or 0
 
 
@@ -48,7 +48,7 @@ class TokenUse(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     day = models.DateField(help_text="In UTC.")
-    tokens = models.BigIntegerField(help_text="In and out, of the runs that ended on this day.")
+    tokens = models.BigIntegerField(help_text="Input and output tokens of the runs that ended on this day.")
 
     objects = TokenUseQuerySet.as_manager()
 

@@ -1,4 +1,4 @@
-"""What callers prove themselves with: API tokens, and tickets of the chat socket."""
+"""Credentials of callers: API tokens, and tickets of the chat socket."""
 
 import datetime
 import hashlib
@@ -20,27 +20,27 @@ _USE_INTERVAL = datetime.timedelta(minutes=1)
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def visible_to(self, user: Any) -> "ApiTokenQuerySet":
-        """One's own: not even an administrator drives somebody else's."""
+        """Return the user's own tokens: not even an administrator manages those of others."""
         return self.filter(user=user)
 
     def valid(self) -> "ApiTokenQuerySet":
-        """Neither expired nor of a user who may not come in any more."""
+        """Return the tokens that have not expired and whose user is active."""
         unexpired = models.Q(expiry__isnull=True) | models.Q(expiry__gt=timezone.now())
         return self.filter(unexpired, user__is_active=True)
 
     def of(self, text: str) -> "ApiToken | None":
-        """The valid token that reads so."""
+        """Return the valid token with this text."""
         if not text.isascii() or len(text) > 200:
             return None
         return self.valid().filter(digest=hash_token(text)).select_related("user").first()
 
 
 class ApiToken(AbstractAuthToken):
-    """A token of a user's programs, kept as its hash. It is what the user is, until it expires or is revoked."""
+    """A token of a user's programs, stored as its hash, with the user's rights until it expires or is revoked."""
 
     uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=100, help_text="What it is for.")
-    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+    name = models.CharField(max_length=100, help_text="Purpose of the token.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="Last use, to the minute.")
 
     objects = AuthTokenManager.from_queryset(ApiTokenQuerySet)()
 
@@ -52,7 +52,7 @@ class ApiToken(AbstractAuthToken):
         return f"{self.name} ({self.token_key}…)"
 
     def mark_used(self) -> None:
-        """Remember the moment. At most once a minute, so that reading is not writing."""
+        """Record the moment of use, at most once a minute, so that not every read is a write."""
         now = timezone.now()
         if self.last_used_at is None or self.last_used_at < now - _USE_INTERVAL:
             with write_transaction():
@@ -62,7 +62,7 @@ class ApiToken(AbstractAuthToken):
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
     def issue(self, user: Any, token: ApiToken | None) -> str:
-        """A new ticket, good once and for TICKET_SECONDS; its text is nowhere else. Old ones are swept away."""
+        """Return the text of a new ticket, valid once and for TICKET_SECONDS. Only its hash is stored."""
         now = timezone.now()
         text = secrets.token_urlsafe(32)
         expires_at = now + datetime.timedelta(seconds=TICKET_SECONDS)
@@ -72,12 +72,12 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         return text
 
     def redeem(self, text: str) -> "Ticket | None":
-        """The ticket that reads so, if nobody has used it before: of two who try at once, one gets it."""
-        mine = self.filter(digest=_digest(text))
+        """Return the ticket with this text if it is unused: of two callers at once, one gets it."""
+        matching = self.filter(digest=_digest(text))
         with write_transaction():
-            if not mine.filter(used=False, expires_at__gt=timezone.now()).update(used=True):
+            if not matching.filter(used=False, expires_at__gt=timezone.now()).update(used=True):
                 return None
-        return mine.filter(user__is_active=True).select_related("user", "token").first()
+        return matching.filter(user__is_active=True).select_related("user", "token").first()
 
 
 def _digest(text: str) -> str:
@@ -85,12 +85,16 @@ def _digest(text: str) -> str:
 
 
 class Ticket(models.Model):
-    """Lets a page open one chat socket, where it cannot send a token in a header."""
+    """Lets a page open one chat socket, because a page cannot send a token in a header there."""
 
     digest = models.CharField(primary_key=True, max_length=64)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     token = models.ForeignKey(
-        ApiToken, null=True, on_delete=models.CASCADE, related_name="+", help_text="What it was asked for with."
+        ApiToken,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="API token that requested the ticket.",
     )
     expires_at = models.DateTimeField(db_index=True)
     used = models.BooleanField(default=False)

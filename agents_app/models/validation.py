@@ -1,4 +1,4 @@
-"""What several rows must hold to: headers, addresses, patterns."""
+"""Validators that several rows share: headers, addresses, patterns."""
 
 import re
 from urllib.parse import urlsplit
@@ -12,34 +12,34 @@ HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
 def validate_headers(value) -> None:
-    """Refuse what could not be sent as HTTP headers."""
+    """Reject what cannot be sent as HTTP headers."""
     if not isinstance(value, dict) or not all(
         isinstance(v, str) and HEADER_NAME.fullmatch(k) and HEADER_VALUE.fullmatch(v) for k, v in value.items()
     ):
-        raise ValidationError("Headers are an object of strings, in printable ASCII and without line breaks.")
+        raise ValidationError("Enter headers as an object of strings in printable ASCII without line breaks.")
 
 
 def validate_base_url(value: str) -> None:
-    """Refuse what is no address of an HTTP server. One-word hosts are fine: `http://ollama:11434/v1`."""
+    """Reject what is not the address of an HTTP server. One-word hosts are valid: `http://ollama:11434/v1`."""
     try:
         url = urlsplit(value)
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         usable = False
     if not usable or re.search(r"[^\x21-\x7e]", value):
-        raise ValidationError("Give an address such as https://api.openai.com/v1 or http://localhost:11434/v1.")
+        raise ValidationError("Enter an address such as https://api.openai.com/v1 or http://localhost:11434/v1.")
     if url.username is not None or url.query or url.fragment:
-        raise ValidationError("Leave user, password, '?' and '#' out of the address: keys have their own field.")
+        raise ValidationError("Remove user, password, '?' and '#' from the address: keys have their own field.")
     if is_metadata(url.hostname or ""):
-        raise ValidationError("At this address clouds tell a machine its secrets: no server of yours is there.")
+        raise ValidationError("This address serves the secrets of a cloud machine: it cannot be used here.")
 
 
 _MOST_PATTERNS, _LONGEST_PATTERN = 200, 128
 
 
 def validate_patterns(value) -> None:
-    """Refuse what is no list of patterns over names of tools."""
+    """Reject what is not a list of patterns for tool names."""
     if not isinstance(value, list) or not all(isinstance(p, str) and p.strip() for p in value):
-        raise ValidationError('Give a list of patterns, for example ["files__write_*"].')
+        raise ValidationError('Enter a list of patterns, for example ["files__write_*"].')
     if len(value) > _MOST_PATTERNS or any(len(p) > _LONGEST_PATTERN or "\x00" in p for p in value):
-        raise ValidationError(f"Give at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters each.")
+        raise ValidationError(f"Enter at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters each.")

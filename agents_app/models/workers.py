@@ -1,4 +1,4 @@
-"""The processes that execute runs, and when each gave its last sign of life."""
+"""The processes that execute runs, and their last heartbeats."""
 
 import datetime
 from typing import ClassVar
@@ -11,13 +11,13 @@ FORGOTTEN_AFTER = datetime.timedelta(days=1)
 
 
 class WorkerProcess(models.Model):
-    """A worker, by its own account. One that ended in good order has no row; one that died keeps it for a day."""
+    """A worker, as it reports itself. An orderly stop deletes the row; a dead worker keeps it for a day."""
 
     id = models.CharField(primary_key=True, max_length=64)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
-    concurrency = models.PositiveIntegerField(help_text="How many runs it takes at a time.")
-    running = models.PositiveIntegerField(default=0, help_text="How many it has.")
+    concurrency = models.PositiveIntegerField(help_text="Limit on runs at a time.")
+    running = models.PositiveIntegerField(default=0, help_text="Number of runs in progress.")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 
@@ -30,10 +30,10 @@ class WorkerProcess(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has not been heard of for so long that it counts as dead."""
+        """Return whether the last heartbeat is so old that the worker counts as dead."""
         return self.seen_at < timezone.now() - SILENT_AFTER
 
     @property
     def load(self) -> int:
-        """Percent of its places that are taken."""
+        """Return the percentage of its capacity in use."""
         return round(100 * self.running / self.concurrency) if self.concurrency else 0

@@ -117,7 +117,7 @@ def test_a_provider_is_added(admin_client):
 
 def test_a_provider_without_an_address_is_refused_with_a_sentence(admin_client):
     page = admin_client.post(address(Provider, "add"), {"name": "lab", "kind": "openai", "context_tokens": 8192})
-    assert "Say where the server is" in page.content.decode()
+    assert "Enter the address of the server" in page.content.decode()
 
 
 def test_emptied_tools_are_no_tools(admin_client, run):

@@ -111,7 +111,7 @@ def test_the_history_is_there(admin_client, admin_user, task):
     content = admin_client.get(page(task)).content.decode()
     assert "answer-24-" in content
     assert "answer-4-" not in content  # the newest twenty
-    assert "the run before was going on" in content
+    assert "the previous run was in progress" in content
     assert "80 % of 25" in admin_client.get(LIST).content.decode()
 
 

@@ -108,7 +108,7 @@ def test_what_is_wrong_is_told_so_that_the_model_can_correct_it(told, product, n
     texts = [text for _, text in answers]
     for text, says in zip(
         texts,
-        ["'timezone'", "is over: it is", "There are: ", "sometimes", "when", "No task 'no-such-task'", "'42'", "what"],
+        ["'timezone'", "is over: it is", "There are: ", "sometimes", "when", "No task 'no-such-task'", "'42'", "field"],
         strict=True,
     ):
         assert says in text

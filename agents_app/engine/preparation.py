@@ -7,5 +7,5 @@ from agents_app.engine import providers
 
 def prepare() -> None:
     """Import the SDK that most models need, and the validator of tool arguments."""
-    importlib.import_module("jsonschema")
+    importlib.import_module("agents_app.engine.foreign_schema")
     providers.prepare()

@@ -89,6 +89,10 @@ class ToolSource(Protocol):
         """
         ...
 
+    def left_out(self) -> str:
+        """Return a sentence about the tools that the source has, but that cannot be used; empty if there are none."""
+        ...
+
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns (`*`, `?`, `[…]`, as in a shell) matches the name."""
@@ -124,8 +128,11 @@ class Toolset:
         for source in self._sources:
             try:
                 tools += await source.tools()
+                problem = source.left_out()
             except ToolsUnavailable as error:
-                problems[source.name] = str(error)
+                problem = str(error)
+            if problem:
+                problems[source.name] = problem
         news = [text for name, text in problems.items() if self.problems.get(name) != text]
         self.tools, self.problems = self._usable(tools), problems
         return news
@@ -164,14 +171,13 @@ def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
     Raises:
         ToolError: they do not fit. The text says where and why.
     """
-    import jsonschema  # 0.1 s, which `preparation` takes off the start
+    from agents_app.engine import foreign_schema  # 0.1 s, which `preparation` takes off the start
 
     try:
-        validator = jsonschema.validators.validator_for(tool.parameters, default=jsonschema.Draft202012Validator)
-        error = jsonschema.exceptions.best_match(validator(tool.parameters).iter_errors(arguments))
-    except Exception as broken:  # the schema comes from a server and may be anything
-        logger.warning("The schema of tool %s cannot be used: %r", tool.name, broken)
-        return
+        error = foreign_schema.first_error(tool.parameters, arguments)
+    except foreign_schema.UnusableSchema as broken:
+        logger.warning("The schema of the tool %s cannot be used: %s", tool.name, broken)
+        raise ToolError(f"The schema of the tool cannot be used: {broken}.") from None
     if error is not None:
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         path = "".join(parts).lstrip(".")

@@ -39,6 +39,7 @@ ROW_OF = {name: row for row, (_, names) in enumerate(ROWS) for name in names}
 ENGINE_ORDER = {
     "agents_app.engine.spec": 0,
     "agents_app.engine.events": 0,
+    "agents_app.engine.foreign_schema": 0,
     "agents_app.engine.toolset": 0,
     "agents_app.engine.web": 0,
     "agents_app.engine.builtin_tools": 1,
@@ -56,6 +57,8 @@ OWNERS = {
     "openai": ["agents_app.engine.providers"],
     "anthropic": ["agents_app.engine.providers"],
     "xllamacpp": ["agents_app.engine.providers"],
+    "jsonschema": ["agents_app.engine.foreign_schema"],
+    "referencing": ["agents_app.engine.foreign_schema"],
     "mcp": ["agents_app.engine.mcp", "agents_app.mcp_server"],
 }
 # What a package never imports, although the rows would let it.

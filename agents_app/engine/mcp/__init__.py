@@ -52,6 +52,9 @@ class _Source:
     async def tools(self) -> Sequence[Tool]:
         return await _connection(self.spec).tools()
 
+    def left_out(self) -> str:
+        return _connection(self.spec).left_out
+
 
 def source(spec: ServerSpec) -> ToolSource:
     """Return the server's tools, for a run."""
@@ -72,7 +75,7 @@ async def check(spec: ServerSpec) -> ServerReport:
     assert info is not None
     return ServerReport(
         ok=True,
-        message=_plain(f"{info} answers; it has {len(tools)} tools.", _MAX_TEXT),
+        message=_plain(f"{info} answers; it has {len(tools)} tools. {connection.left_out}".rstrip(), _MAX_TEXT),
         server_name=_plain(info.name, _MAX_NAME),
         server_version=_plain(info.version, _MAX_NAME),
         protocol_version=_plain(info.protocol, _MAX_NAME),

@@ -25,7 +25,7 @@ from agents_app.engine.mcp.session import (
     make_transport,
     open_session,
 )
-from agents_app.engine.mcp.tool_names import MakeFunction, make_tools
+from agents_app.engine.mcp.tool_names import MakeFunction, make_tools, sort_out
 from agents_app.engine.mcp.transports.base import ConnectFailed, Transport
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolResult, ToolsUnavailable
@@ -75,6 +75,7 @@ class Connection:
         self._owner: asyncio.Task[None] | None = None
         self._transport: Transport | None = None
         self._tools: tuple[Tool, ...] | None = None
+        self.left_out = ""  # a sentence about the tools that cannot be used
         self._tool_changes = 0
         self._is_closing = False
         self._failure = ""
@@ -284,7 +285,11 @@ class Connection:
 
     async def _list_tools(self, session: Session) -> tuple[Tool, ...]:
         changes = self._tool_changes
-        tools = make_tools(self._spec, await session.list_tools(), self._make_function)
+        usable, problem = sort_out(self._spec, await session.list_tools())
+        tools = make_tools(self._spec, usable, self._make_function)
+        self.left_out = redact(problem, self._spec)
+        if problem:
+            logger.warning("%s", self.left_out)
         if changes == self._tool_changes:
             self._tools = tools
         return tools

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from agents_app.engine import foreign_schema
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolResult, matches
 
@@ -13,6 +14,7 @@ MakeFunction = Callable[[str], Callable[[JSON, Call], Awaitable[str | ToolResult
 _MAX_NAME = 64
 _HASH = 8  # hexadecimal digits
 _MAX_DESCRIPTION = 8000  # characters
+_MAX_QUOTED = 100  # characters of a name in a sentence
 
 
 def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: MakeFunction) -> tuple[Tool, ...]:
@@ -38,6 +40,22 @@ def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: Ma
         )
         for name, tool in by_own_name.items()
     )
+
+
+def sort_out(spec: ServerSpec, descriptions: Sequence[JSON]) -> tuple[list[JSON], str]:
+    """Return the tools whose schemas can be used, and a sentence about the others; empty if there are none."""
+    usable: list[JSON] = []
+    problems: list[str] = []
+    for tool in descriptions:
+        if problem := foreign_schema.problem(_parameters(tool.get("inputSchema"))):
+            problems.append(f"{str(tool.get('name'))[:_MAX_QUOTED]!r}: {problem}")
+        else:
+            usable.append(tool)
+    if not problems:
+        return usable, ""
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    text = f"Tools of the MCP server {spec.name!r} are left out for their schemas. {'; '.join(problems[:3])}{more}."
+    return usable, text
 
 
 def is_allowed(spec: ServerSpec, name: str) -> bool:

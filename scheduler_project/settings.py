@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import os
 from pathlib import Path
 
 import dj_database_url
@@ -11,6 +12,7 @@ from environs import Env, EnvError
 
 from agents_app.network import is_loopback
 
+os.umask(0o077)  # no other user of this machine reads what the server writes; daphne and uvicorn start here
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -29,7 +31,7 @@ def _secret_key(var_dir: Path) -> str:
     """Return the key in VAR_DIR, which the first start creates: a default in the code would be public."""
     path = var_dir / "secret_key"
     if not path.exists():
-        var_dir.mkdir(parents=True, exist_ok=True)
+        var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(get_random_secret_key())
     return path.read_text()
@@ -111,7 +113,7 @@ if WORKER_CONCURRENCY < 1:
 if LOG_FORMAT not in ("text", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be 'text' or 'json', not {LOG_FORMAT!r}.")
 
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 SECRET_KEY = SECRET_KEY or _secret_key(VAR_DIR)
 
 INSTALLED_APPS = [
@@ -231,6 +233,7 @@ SECURE_HSTS_SECONDS = HSTS_SECONDS
 # We cannot promise that other subdomains are served over HTTPS only.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
+SESSION_ENGINE = "agents_app.access.sessions"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "chat_app.pages.errors.csrf_failure"
 LOGIN_URL = "/accounts/login/"

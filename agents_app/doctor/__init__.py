@@ -16,6 +16,7 @@ _WITHOUT_TABLES: tuple[Check, ...] = (
     deployment.configuration,
     deployment.static_files,
     storage.disk,
+    storage.files,
     live_path.redis_server,
     live_path.layer,
 )

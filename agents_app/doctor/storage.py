@@ -11,6 +11,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
+from agents_app.database import private_files
 from agents_app.database.readiness import pending_migrations, unknown_migrations
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
 from agents_app.models import encryption
@@ -154,6 +155,17 @@ def stored_secrets() -> Iterator[Finding]:
         )
     else:
         yield ok("secrets", "SECRET_KEY decrypts all stored secrets.")
+
+
+def files() -> Iterator[Finding]:
+    """Check that no other user of this machine may read the database, the keys and the backups."""
+    exposed = private_files.exposed()
+    if exposed:
+        names = ", ".join(map(str, exposed[:_MOST_NAMES]))
+        remedy = "Run `chmod go= PATH…`; `manage.py serve` does so when it starts."
+        yield broken("files", one_line(f"Other users of this machine may use {names}."), remedy)
+    else:
+        yield ok("files", "No other user of this machine may read VAR_DIR and the database.")
 
 
 def disk() -> Iterator[Finding]:

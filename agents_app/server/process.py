@@ -10,7 +10,7 @@ from django.urls import get_resolver
 
 from agents_app import live, mcp_server
 from agents_app.background import spawn
-from agents_app.database import embedded_lock
+from agents_app.database import embedded_lock, private_files
 from agents_app.engine.preparation import prepare
 from agents_app.integrations import mcp_servers
 from agents_app.live import processes
@@ -32,11 +32,12 @@ class Process:
         """Start everything, once. After `stop` nothing is started again.
 
         Raises:
-            ImproperlyConfigured: another process serves this database, or it has no tables.
+            ImproperlyConfigured: another process serves this database, it has no tables, or others can read it.
         """
         async with self._starting:
             if self.is_started or self._is_stopping:
                 return
+            private_files.protect()
             live.attach()
             tracing.start("aintandem-serve", settings.VERSION)
             if settings.EMBEDDED:

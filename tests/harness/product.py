@@ -87,7 +87,7 @@ class Product:
 
     def start(self, timeout: float = 180) -> None:
         """Start the server and return when it says that it serves."""
-        self.var_dir.mkdir(parents=True, exist_ok=True)
+        self.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.is_migrated and "DATABASE_URL" not in self.environment:
             copy_migrated_database(self.var_dir / "db.sqlite3")
         self.process = zygote.start(

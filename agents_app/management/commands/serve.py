@@ -29,6 +29,7 @@ class Command(BaseCommand):
         # First of all: importing daphne's server installs the event loop that everything else finds.
         from agents_app.configuration import seed
         from agents_app.configuration.config_dir import config_dir
+        from agents_app.database import private_files
         from agents_app.network import is_loopback
         from agents_app.server.daphne.server import Server
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             )
         if not 1 <= port <= 65535:
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
+        private_files.protect()
         _prepare_database()
         seed.fill()
         config_dir.start()

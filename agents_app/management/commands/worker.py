@@ -27,8 +27,9 @@ class Command(BaseCommand):
                 "The database is SQLite, and `manage.py serve` executes its runs itself. "
                 "For workers of their own set DATABASE_URL to a PostgreSQL database, and REDIS_URL."
             )
-        from agents_app.database import readiness
+        from agents_app.database import private_files, readiness
 
+        private_files.protect()
         readiness.wait_for_database()
         asyncio.run(self._work(concurrency))
 

@@ -1,5 +1,6 @@
 """Schemas of other people's tools: nothing is fetched, no expression of theirs runs, and a check ends soon."""
 
+import asyncio
 import logging
 import re
 import socket
@@ -194,7 +195,7 @@ def test_ordinary_schemas_are_kept(schema):
     assert foreign_schema.problem(schema) == ""
 
 
-async def test_a_run_hears_which_tools_are_left_out():
+def test_a_run_hears_which_tools_are_left_out():
     class Source:
         name = "own"
 
@@ -206,5 +207,5 @@ async def test_a_run_hears_which_tools_are_left_out():
 
     toolset = Toolset([], [Source()])
 
-    assert await toolset.refresh() == [Source().left_out()]
+    assert asyncio.run(toolset.refresh()) == [Source().left_out()]
     assert [tool.name for tool in toolset.tools] == ["own__good"]

@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from agents_app.admin import usage
-from agents_app.admin.base import AdministratorsWrite, JSONForm, OneDefaultAdmin, SecretsAdmin, dollars
+from agents_app.admin.base import AdministratorsWrite, JSONForm, OneDefaultAdmin, SecretsAdmin, dollars, with_secrets
 from agents_app.models import Agent, Provider, Run
 
 _USE_DAYS = 7
@@ -39,11 +39,13 @@ class ProviderForm(JSONForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("remove_api_key"):
+        remove = cleaned.pop("remove_api_key", False)
+        if remove:
             cleaned["api_key"] = ""
         elif not cleaned.get("api_key"):
-            cleaned["api_key"] = self.instance.api_key
-        return cleaned
+            cleaned.pop("api_key", None)
+        cleaned = with_secrets(self, cleaned)
+        return {"api_key": self.instance.api_key, **cleaned}
 
 
 @admin.register(Provider)

@@ -122,6 +122,11 @@ class SecretsAdmin(FastAdmin):
 
     secrets: ClassVar[set[str]]
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if notice := getattr(obj, "notice", ""):
+            messages.warning(request, notice)
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
@@ -130,6 +135,14 @@ class SecretsAdmin(FastAdmin):
             (title, {**options, "fields": [name for name in options["fields"] if name not in self.secrets]})
             for title, options in fieldsets
         ]
+
+
+def with_secrets(form: forms.ModelForm, cleaned: dict[str, Any]) -> dict[str, Any]:
+    """Return the cleaned data of a row with secrets, see `SecretsOfAnAddress.with_secrets`."""
+    changes, notice = form.instance.with_secrets(cleaned)
+    if notice:
+        form.instance.notice = notice
+    return changes
 
 
 class StrictDecoder(json.JSONDecoder):

@@ -8,11 +8,11 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import path
 
-from agents_app.admin.base import AdministratorsWrite, JSONForm, SecretsAdmin
+from agents_app.admin.base import AdministratorsWrite, JSONForm, SecretsAdmin, with_secrets
 from agents_app.admin.tool_call import call_tool
 from agents_app.integrations import mcp_servers
 from agents_app.models import McpServer
-from agents_app.models.env_variables import MASK, masked, unmasked
+from agents_app.models.env_variables import MASK, masked
 from agents_app.models.mcp_servers import validate_environment
 from agents_app.models.validation import validate_headers
 
@@ -51,12 +51,15 @@ class McpServerForm(JSONForm):
     def clean_env(self) -> dict[str, str]:
         typed = self.cleaned_data["env"] or {}
         validate_environment(typed)
-        return unmasked(typed, self.instance.env)
+        return typed
 
     def clean_headers(self) -> dict[str, str]:
         typed = self.cleaned_data["headers"] or {}
         validate_headers(typed)
-        return unmasked(typed, self.instance.headers)
+        return typed
+
+    def clean(self) -> dict[str, Any]:
+        return with_secrets(self, super().clean() or self.cleaned_data)
 
 
 @admin.register(McpServer)

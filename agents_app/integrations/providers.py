@@ -76,7 +76,7 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
     """Return the body of a 200. Neither a slow nor an endless response takes longer than TIMEOUT."""
     deadline = time.monotonic() + TIMEOUT
     body = bytearray()
-    with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
+    with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=False) as response:
         if response.status_code in (401, 403):
             raise _Failed("The server refused the API key.")
         if response.status_code != 200:

@@ -13,6 +13,7 @@ from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
 from agents_app.models.encryption import EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
+from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import (
     HEADER_VALUE,
     validate_base_url,
@@ -51,13 +52,17 @@ class ProviderQuerySet(models.QuerySet["Provider"]):
         return self.order_by("-is_default", "id").first()
 
 
-class Provider(models.Model):
+class Provider(SecretsOfAnAddress, models.Model):
     """A server of models: one with OpenAI's or Anthropic's API, or the local model of this process."""
 
     class Kind(models.TextChoices):
         OPENAI = "openai", "OpenAI-compatible"
         ANTHROPIC = "anthropic", "Anthropic"
         LOCAL = "local", "Local (llama.cpp in this process)"
+
+    address_field = "base_url"
+    secret_fields = ("api_key", "headers")
+    masked_fields = ()
 
     name = models.CharField(
         max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by agents."

@@ -16,6 +16,7 @@ from agents_app.engine.spec import ProcessLimits, ServerSpec
 from agents_app.engine.toolset import matches
 from agents_app.models.encryption import EncryptedJSONField
 from agents_app.models.env_variables import VARIABLE, UndefinedVariable, expand
+from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import validate_base_url, validate_headers, validate_patterns
 
 # Its tools are named `name__tool`, so the name must leave room for theirs and be unambiguous.
@@ -86,13 +87,17 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
         return self.filter(enabled=True)
 
 
-class McpServer(models.Model):
+class McpServer(SecretsOfAnAddress, models.Model):
     """A server of the Model Context Protocol: a process that we start, or an address."""
 
     class Transport(models.TextChoices):
         STDIO = "stdio", "stdio (a command on this machine)"
         SSE = "sse", "SSE (older HTTP servers)"
         STREAMABLE_HTTP = "streamable_http", "Streamable HTTP"
+
+    address_field = "url"
+    secret_fields = ("headers",)
+    masked_fields = ("env", "headers")
 
     name = models.CharField(
         max_length=32,

@@ -146,3 +146,23 @@ class WithDefault(StrictModel):
         if becomes_default:
             make_default(row)
         return row
+
+
+class Notice(serializers.CharField):
+    """A sentence about what the change cleared; left out if it cleared nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        help_text = "What a change of the address cleared; left out if that was nothing."
+        super().__init__(**{"read_only": True, "help_text": help_text, **options})
+
+
+def with_secrets(serializer: StrictModel, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes of a row with secrets, see `SecretsOfAnAddress.with_secrets`."""
+    row: Any = serializer.instance if serializer.instance is not None else serializer.Meta.model()  # type: ignore[attr-defined]
+    changes, notice = row.with_secrets(attrs)
+    if notice:
+        row.notice = notice
+    if serializer.partial:
+        return changes
+    # A PUT resets what it leaves out, beside the sticky fields.
+    return {name: value for name, value in changes.items() if name in {*attrs, *serializer.sticky_fields}}

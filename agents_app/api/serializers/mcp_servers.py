@@ -3,12 +3,11 @@
 from base64 import b64encode
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Number, Patterns, Strict, StrictModel, Text
+from agents_app.api.serializers.fields import Notice, Number, Patterns, Strict, StrictModel, Text, with_secrets
 from agents_app.models import McpServer
-from agents_app.models.env_variables import MASK, masked, unmasked
+from agents_app.models.env_variables import MASK, masked
 from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts
 from agents_app.models.validation import validate_headers
 
@@ -49,6 +48,7 @@ class McpServerSerializer(StrictModel):
     tool_names = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Its tools at the last check, by the server's names."
     )
+    notice = Notice()
     sticky_fields: ClassVar = set(OUTCOME)
 
     class Meta:
@@ -77,17 +77,12 @@ class McpServerSerializer(StrictModel):
             "tool_names",
             "created_at",
             "updated_at",
+            "notice",
         )
         read_only_fields = OUTCOME
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        for name in _SECRETS:
-            if name in attrs:
-                try:
-                    attrs[name] = unmasked(attrs[name], getattr(self.instance, name, {}))
-                except ValidationError as error:
-                    raise ValidationError({name: error.messages}) from None
-        return super().validate(attrs)
+        return super().validate(with_secrets(self, attrs))
 
     def to_representation(self, instance: McpServer) -> dict[str, Any]:
         return super().to_representation(instance) | {name: masked(getattr(instance, name)) for name in _SECRETS}

@@ -1,10 +1,10 @@
 """Providers as JSON."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Text, WithDefault
+from agents_app.api.serializers.fields import Notice, Text, WithDefault, with_secrets
 from agents_app.models import Provider
 from agents_app.models.validation import validate_headers
 
@@ -15,6 +15,7 @@ class ProviderSerializer(WithDefault):
     api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never returned.")
     has_api_key = serializers.SerializerMethodField(help_text="Whether a key is stored or in the environment.")
     headers = serializers.DictField(child=Text(allow_blank=True), required=False, validators=[validate_headers])
+    notice = Notice()
     sticky_fields: ClassVar = {"is_default", "api_key"}
 
     class Meta:
@@ -32,7 +33,11 @@ class ProviderSerializer(WithDefault):
             "is_default",
             "created_at",
             "updated_at",
+            "notice",
         )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return super().validate(with_secrets(self, attrs))
 
     def get_has_api_key(self, provider: Provider) -> bool:
         return bool(provider.secret())

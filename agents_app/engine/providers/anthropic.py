@@ -45,7 +45,10 @@ class AnthropicModel(shared_client.SharedModel):
             timeout=shared_client.TIMEOUT,
             open_telemetry=False,
             http_client=anthropic.DefaultAioHttpClient(
-                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=ssl_context()
+                limits=shared_client.LIMITS,
+                timeout=shared_client.TIMEOUT,
+                verify=ssl_context(),
+                follow_redirects=False,  # keys, headers and the conversation stay at the address that was set
             ),
         )
         self._create = self._client.messages.with_streaming_response.create

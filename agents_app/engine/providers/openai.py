@@ -39,7 +39,10 @@ class OpenAIModel(shared_client.SharedModel):
             max_retries=0,
             timeout=shared_client.TIMEOUT,
             http_client=openai.DefaultAioHttpClient(
-                limits=shared_client.LIMITS, timeout=shared_client.TIMEOUT, verify=ssl_context()
+                limits=shared_client.LIMITS,
+                timeout=shared_client.TIMEOUT,
+                verify=ssl_context(),
+                follow_redirects=False,  # keys, headers and the conversation stay at the address that was set
             ),
         )
         self._create = self._client.chat.completions.with_streaming_response.create

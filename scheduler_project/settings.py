@@ -195,7 +195,7 @@ if REDIS_URL:
         "health_check_interval": 15,
     }
     CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [_redis]}}
+        "default": {"BACKEND": "agents_app.live.redis_layer.SignedRedisLayer", "CONFIG": {"hosts": [_redis]}}
     }
 else:
     CHANNEL_LAYERS = {
@@ -207,12 +207,17 @@ else:
 # Counters of limits: in Redis, or in this process if there is no Redis or it does not answer.
 _local_counters = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 CACHES = {"default": _local_counters, "local": _local_counters | {"LOCATION": "local"}}
+REDIS_CACHE_OPTIONS = {
+    "serializer": "agents_app.access.counters.JSONSerializer",
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 0.5,
+}
 if REDIS_URL:
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "aintandem",
-        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
+        "OPTIONS": REDIS_CACHE_OPTIONS,
     }
 # Number of channel-layer groups for sessions: one message per flush is cheapest, until there are many web processes.
 LIVE_BUCKETS = 2 if REDIS_URL else 1

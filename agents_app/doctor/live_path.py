@@ -34,8 +34,25 @@ def redis_server() -> Iterator[Finding]:
     if 0 < limit < _BUFFER:
         text = f"{text}, but disconnects subscribers that are {limit / 1024**2:.0f} MiB behind."
         yield warning("redis", text, "Set client-output-buffer-limit as in deploy/redis.conf.")
+    elif _is_open():
+        remedy = "Set requirepass in its configuration, and the password in REDIS_URL: docs/many-instances.md."
+        yield warning("redis", f"{text} without a password: any program that reaches it reads all sessions.", remedy)
     else:
         yield ok("redis", f"{text}.")
+
+
+def _is_open() -> bool:
+    """Return whether Redis answers somebody who knows no password. A Unix socket has permissions instead."""
+    if settings.REDIS_URL.startswith("unix:"):
+        return False
+    pool = redis.ConnectionPool.from_url(settings.REDIS_URL, socket_connect_timeout=_TIMEOUT, socket_timeout=_TIMEOUT)
+    for name in ("username", "password"):
+        pool.connection_kwargs.pop(name, None)
+    try:
+        with redis.Redis.from_pool(pool) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
 
 
 def _version_and_limit(client: redis.Redis) -> tuple[str, int]:

@@ -52,6 +52,9 @@ LOG_LAG = _gauge("log_lag_seconds", "Age of the oldest event that waits to be wr
 GAPS = _counter("gaps", "Gaps in the numbers of a session's log: events were lost. Must stay 0.")
 BATCHES_LOST = _counter("carriers_lost", "Times that watchers had to read from the log what did not reach them live.")
 REDIS_ERRORS = _counter("redis_errors", "Errors of the channel layer and of the counters.", "operation")
+MESSAGES_DROPPED = _counter(
+    "messages_dropped", "Messages between processes that were not signed with SECRET_KEY. Must stay 0."
+)
 DATABASE_ERRORS = _counter("database_errors", "Errors of the database, by part of the server.", "operation")
 
 # Runs

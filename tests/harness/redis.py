@@ -1,5 +1,6 @@
 """A Redis of one's own, with the settings that we ship."""
 
+import secrets
 from pathlib import Path
 
 import redis
@@ -16,11 +17,13 @@ class Redis(Daemon):
     def __init__(self, *, log: Path | None = None) -> None:
         super().__init__(log=log)
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.password = secrets.token_urlsafe(16)
+        self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
         self.cwd = self.folder
 
     def command(self) -> list[str]:
         options = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder)}
+        options |= {"requirepass": self.password}
         return [
             program("redis-server"),
             str(ROOT / "deploy/redis.conf"),
@@ -37,7 +40,7 @@ class Redis(Daemon):
                 return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5)
+        return redis.Redis(host="127.0.0.1", port=self.port, password=self.password, socket_timeout=5)
 
     def flush(self) -> None:
         """FLUSHALL."""

@@ -37,12 +37,13 @@ def open_mode(app_configs, **kwargs) -> list[CheckMessage]:
 @register("agents_app")
 def debug(app_configs, **kwargs) -> list[CheckMessage]:
     """The error pages of DEBUG show settings and local variables."""
-    if not settings.DEBUG or is_loopback(settings.HOST):
+    names = [*([] if is_loopback(settings.HOST) else ["HOST"]), *settings.SETTINGS_FOR_OTHERS]
+    if not settings.DEBUG or not names:
         return []
     return [
         Error(
-            f"DEBUG is on, and HOST is {settings.HOST!r}: error pages show settings to others.",
-            hint="Unset DEBUG, or set HOST to 127.0.0.1.",
+            f"DEBUG is on, and {', '.join(names)} lets others come: error pages show settings to them.",
+            hint="Unset DEBUG, or serve this machine alone: HOST=127.0.0.1, and none of these settings.",
             id="agents_app.E003",
         )
     ]

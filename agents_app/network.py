@@ -1,6 +1,7 @@
 """Addresses with a meaning: this machine's own, and those of a cloud's credentials. No Django: settings import this."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -19,13 +20,31 @@ _METADATA_NAME = "metadata.google.internal"
 
 def is_loopback(host: str) -> bool:
     """Whether `host`, a name or an address, is this machine alone: nobody else can reach what listens there."""
-    if host.lower() == "localhost":
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_loopback_origin(origin: str) -> bool:
+    """Whether the pages of `origin`, such as `http://localhost:5173`, are served on this machine."""
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+
+
+def is_network(text: str) -> bool:
+    """Whether `text` is an address or a network that `networks` parses."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_metadata(host: str) -> bool:

@@ -13,6 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from agents_app import mcp_server  # noqa: E402
 from agents_app.observability import asgi  # noqa: E402
 from agents_app.server.application import Application  # noqa: E402
+from agents_app.server.local_only import local_only  # noqa: E402
 from chat_app.websocket.routing import websocket_urlpatterns  # noqa: E402
 
 
@@ -21,6 +22,5 @@ async def http_or_mcp(scope, receive, send):
     await (mcp_server.application if mcp_server.is_ours(scope) else http)(scope, receive, send)
 
 
-application = Application(
-    asgi.instrument(ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)}))
-)
+router = ProtocolTypeRouter({"http": http_or_mcp, "websocket": URLRouter(websocket_urlpatterns)})
+application = Application(asgi.instrument(local_only(router)))

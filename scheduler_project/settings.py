@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvError
 
-from agents_app.network import is_loopback
+from agents_app.network import is_loopback, is_loopback_origin, is_network
 
 os.umask(0o077)  # no other user of this machine reads what the server writes; daphne and uvicorn start here
 VERSION = "0.1.0"
@@ -51,13 +51,32 @@ try:
     REDIS_URL = env.str("REDIS_URL", "")
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
-    # No sign-in on a laptop, where only its own programs can connect.
-    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not (DATABASE_URL.startswith("sqlite") and is_loopback(HOST)))
     SECRET_KEY = env.str("SECRET_KEY", "")
     SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
     ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
     CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
+    SECURE_PROXY_SSL_HEADER = _proxy_header(env.str("SECURE_PROXY_SSL_HEADER", ""))
+    HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
+    HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
+    TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+    OPEN_TO: list[str] = env.list("OPEN_TO", [])  # who needs no sign-in behind TRUSTED_PROXIES: addresses, networks
+    # Settings that make sense only if others than this machine's own programs come.
+    SETTINGS_FOR_OTHERS = [
+        name
+        for name, is_for_others in {
+            "TRUSTED_PROXIES": TRUSTED_PROXIES > 0,
+            "SECURE_PROXY_SSL_HEADER": SECURE_PROXY_SSL_HEADER is not None,
+            "HTTPS": HTTPS,
+            "ALLOWED_HOSTS": not all(map(is_loopback, ALLOWED_HOSTS)),
+            "CSRF_TRUSTED_ORIGINS": not all(map(is_loopback_origin, CSRF_TRUSTED_ORIGINS)),
+            "CORS_ALLOWED_ORIGINS": not all(map(is_loopback_origin, CORS_ALLOWED_ORIGINS)),
+        }.items()
+        if is_for_others
+    ]
+    # No sign-in on a laptop, where only its own programs can connect.
+    _is_laptop = DATABASE_URL.startswith("sqlite") and is_loopback(HOST) and not SETTINGS_FOR_OTHERS
+    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not _is_laptop)
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
     # Older data is deleted each day at PRUNE_AT, in UTC; 0 keeps it.
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
@@ -67,10 +86,6 @@ try:
     KEEP_RUNS_PER_SESSION = env.int("KEEP_RUNS_PER_SESSION", 0)
     PRUNE_AT = env.time("PRUNE_AT", datetime.time(3))
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
-    SECURE_PROXY_SSL_HEADER = _proxy_header(env.str("SECURE_PROXY_SSL_HEADER", ""))
-    HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
-    HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
-    TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
     # Limits; 0 is none. Without sign-in all callers look the same, so one could use up the limit of all.
     REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
     REQUESTS_PER_MINUTE_PER_ADDRESS = env.int("REQUESTS_PER_MINUTE_PER_ADDRESS", 12_000 if AUTH_REQUIRED else 0)
@@ -108,6 +123,15 @@ if not EMBEDDED and not REDIS_URL:
     )
 if not EMBEDDED and not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set: set one secret key for all instances.")
+for _text in OPEN_TO:
+    if not is_network(_text):
+        raise ImproperlyConfigured(f"OPEN_TO has {_text!r}, which is neither an address nor a network.")
+if not AUTH_REQUIRED and SETTINGS_FOR_OTHERS and not OPEN_TO:
+    raise ImproperlyConfigured(
+        f"AUTH_REQUIRED is false, but {', '.join(SETTINGS_FOR_OTHERS)} says that others than this machine's own "
+        "programs come, and each would be an administrator. Set AUTH_REQUIRED=true, or name the addresses or networks "
+        "that need no sign-in: OPEN_TO=127.0.0.1."
+    )
 if WORKER_CONCURRENCY < 1:
     raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")
 if LOG_FORMAT not in ("text", "json"):

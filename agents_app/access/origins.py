@@ -17,9 +17,13 @@ def client_address(address: str, forwarded_for: Sequence[str]) -> str:
     """
     if not settings.TRUSTED_PROXIES:
         return address
-    addresses = [part.strip() for line in forwarded_for for part in line.split(",")]
-    trusted = addresses[-settings.TRUSTED_PROXIES :]
+    trusted = forwarded_addresses(forwarded_for)[-settings.TRUSTED_PROXIES :]
     return trusted[0] if trusted and _is_address(trusted[0]) else address
+
+
+def forwarded_addresses(forwarded_for: Sequence[str]) -> list[str]:
+    """Return the addresses in the values of X-Forwarded-For, those of our own proxies last."""
+    return [part.strip() for line in forwarded_for if line for part in line.split(",")]
 
 
 def address_of(request: Any) -> str:

@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from agents_app import scheduler
-from agents_app.access import callers
+from agents_app.access import callers, open_mode
 from agents_app.api.errors import error_response
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models import Approval, Run
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 PATH = "/metrics"
 CACHE_TIME = 5.0  # seconds
-_FORWARDED = ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via")
 _database = DatabaseThreads("metrics", 1)
 
 
@@ -55,7 +54,7 @@ def _is_local_program(request: HttpRequest) -> bool:
     """Return whether a program on this machine asks for itself: not a proxy, and not a web page by DNS rebinding."""
     if not is_loopback(request.META.get("REMOTE_ADDR", "")) or "Origin" in request.headers:
         return False
-    if any(name in request.headers for name in _FORWARDED):
+    if open_mode.proxy_header(request.headers):
         return False
     try:
         return bool(request.get_host())

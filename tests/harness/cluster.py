@@ -64,6 +64,7 @@ class Cluster:
             # Whoever knows loopback's ports is the administrator, unless told otherwise.
             "AUTH_REQUIRED": os.environ.get("AUTH_REQUIRED") or "false",
             "TRUSTED_PROXIES": "1",
+            "OPEN_TO": "127.0.0.1",  # whom nginx names
             **self._overrides,
         }
 

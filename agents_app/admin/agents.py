@@ -8,8 +8,18 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from agents_app.admin import usage
-from agents_app.admin.base import AdministratorsWrite, JSONForm, OneDefaultAdmin, SecretsAdmin, dollars, with_secrets
+from agents_app.admin.base import (
+    AdministratorsWrite,
+    JSONForm,
+    OneDefaultAdmin,
+    SecretsAdmin,
+    SecretsField,
+    dollars,
+    with_secrets,
+)
 from agents_app.models import Agent, Provider, Run
+from agents_app.models.env_variables import MASK, masked
+from agents_app.models.validation import validate_headers
 
 _USE_DAYS = 7
 
@@ -23,6 +33,12 @@ class ProviderForm(JSONForm):
         help_text="Encrypted at rest and never shown. Leave empty to keep the stored key.",
     )
     remove_api_key = forms.BooleanField(required=False, help_text="Delete the stored key.")
+    headers = SecretsField(
+        required=False,
+        validators=[validate_headers],
+        help_text='Sent with each request to the model, for example {"X-Team": "a"}. Encrypted at rest and never '
+        f"shown: {MASK} keeps a value.",
+    )
 
     class Meta:
         model = Provider
@@ -36,6 +52,10 @@ class ProviderForm(JSONForm):
             "default_model",
             "context_tokens",
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["headers"] = masked(self.initial.get("headers") or {})
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -51,7 +71,7 @@ class ProviderForm(JSONForm):
 @admin.register(Provider)
 class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     form = ProviderForm
-    secrets = {"api_key", "remove_api_key"}
+    secrets = {"api_key", "remove_api_key", "headers"}
     list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
     list_filter = ("kind",)
     search_fields = ("name", "base_url", "default_model")

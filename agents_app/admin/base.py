@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from agents_app.models.agents import make_default
+from agents_app.models.env_variables import masked
 
 MOST_COUNTED = 10_000
 NEWEST = 20_000  # rows of a log that a list looks through, unless it is limited to one run or session
@@ -135,6 +136,15 @@ class SecretsAdmin(FastAdmin):
             (title, {**options, "fields": [name for name in options["fields"] if name not in self.secrets]})
             for title, options in fieldsets
         ]
+
+
+class SecretsField(forms.JSONField):
+    """An object of strings that may be secret; submitted values are not shown again either."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        value = super().bound_data(data, initial)
+        is_object = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+        return masked(value) if is_object else value
 
 
 def with_secrets(form: forms.ModelForm, cleaned: dict[str, Any]) -> dict[str, Any]:

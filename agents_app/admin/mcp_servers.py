@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import path
 
-from agents_app.admin.base import AdministratorsWrite, JSONForm, SecretsAdmin, with_secrets
+from agents_app.admin.base import AdministratorsWrite, JSONForm, SecretsAdmin, SecretsField, with_secrets
 from agents_app.admin.tool_call import call_tool
 from agents_app.integrations import mcp_servers
 from agents_app.models import McpServer
@@ -18,15 +17,6 @@ from agents_app.models.validation import validate_headers
 
 CHECK_TIMEOUT = 15.0  # seconds; a person waits for the page
 _MOST_CHECKS = 20
-
-
-class SecretsField(forms.JSONField):
-    """An object of strings that may be secret; submitted values are not shown again either."""
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        value = super().bound_data(data, initial)
-        is_object = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-        return masked(value) if is_object else value
 
 
 class McpServerForm(JSONForm):

@@ -11,7 +11,7 @@ from django.db import models, transaction
 
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
-from agents_app.models.encryption import EncryptedTextField
+from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import (
@@ -62,7 +62,7 @@ class Provider(SecretsOfAnAddress, models.Model):
 
     address_field = "base_url"
     secret_fields = ("api_key", "headers")
-    masked_fields = ()
+    masked_fields = ("headers",)
 
     name = models.CharField(
         max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by agents."
@@ -80,11 +80,11 @@ class Provider(SecretsOfAnAddress, models.Model):
         help_text="Name of the environment variable that holds the key. It takes precedence over a stored key.",
     )
     api_key = EncryptedTextField(blank=True, help_text="The key itself. Encrypted at rest, never shown again.")
-    headers = models.JSONField(
+    headers = EncryptedJSONField(
         default=dict,
         blank=True,
         validators=[validate_headers],
-        help_text="HTTP headers to send with every request to the model.",
+        help_text="HTTP headers to send with every request to the model. Encrypted at rest.",
     )
     default_model = models.CharField(max_length=200, blank=True, help_text="Model of agents that name none.")
     context_tokens = models.PositiveIntegerField(

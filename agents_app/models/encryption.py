@@ -20,6 +20,20 @@ def _fernet() -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 
 
+def encrypt_text(text: str) -> str:
+    """Return the text as a token."""
+    return _fernet().encrypt(text.encode()).decode()
+
+
+def decrypt_text(token: str) -> str:
+    """Return the text of a token.
+
+    Raises:
+        InvalidToken: no key opens it.
+    """
+    return _fernet().decrypt(token.encode()).decode()
+
+
 class EncryptedTextField(models.TextField):
     """Text that the database holds only as a Fernet token. A token that no key decrypts reads as empty."""
 

@@ -11,10 +11,12 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.settings import api_settings
 
 from agents_app.models.agents import make_default
+from agents_app.models.env_variables import MASK
 from agents_app.models.validation import validate_patterns
 
 _LONGEST_NAME = 100
 _MOST_NAMES = 20
+MASKED = f"Encrypted at rest. Values other than ${{VAR}} are shown as {MASK!r}; send that to keep them."
 _WHOLE = api_settings.NON_FIELD_ERRORS_KEY
 
 

@@ -5,15 +5,14 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Notice, Number, Patterns, Strict, StrictModel, Text, with_secrets
+from agents_app.api.serializers.fields import MASKED, Notice, Number, Patterns, Strict, StrictModel, Text, with_secrets
 from agents_app.models import McpServer
-from agents_app.models.env_variables import MASK, masked
+from agents_app.models.env_variables import masked
 from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts
 from agents_app.models.validation import validate_headers
 
 LARGEST_DATA = 1024 * 1024  # bytes of an attachment that are returned
 _SECRETS = ("env", "headers")
-_MASKED = f"Encrypted at rest. Values other than ${{VAR}} are shown as {MASK!r}; send that to keep them."
 
 
 class McpServerSerializer(StrictModel):
@@ -29,13 +28,13 @@ class McpServerSerializer(StrictModel):
         child=Text(allow_blank=True),
         required=False,
         validators=[validate_environment],
-        help_text=f"For stdio: its environment besides PATH, HOME and LANG. {_MASKED}",
+        help_text=f"For stdio: its environment besides PATH, HOME and LANG. {MASKED}",
     )
     headers = serializers.DictField(
         child=Text(allow_blank=True),
         required=False,
         validators=[validate_headers],
-        help_text=f"For SSE and streamable HTTP: sent with each request. {_MASKED}",
+        help_text=f"For SSE and streamable HTTP: sent with each request. {MASKED}",
     )
     tool_timeouts = serializers.DictField(
         child=Number(),

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Notice, Text, WithDefault, with_secrets
+from agents_app.api.serializers.fields import MASKED, Notice, Text, WithDefault, with_secrets
 from agents_app.models import Provider
+from agents_app.models.env_variables import masked
 from agents_app.models.validation import validate_headers
 
 
@@ -14,7 +15,12 @@ class ProviderSerializer(WithDefault):
 
     api_key = Text(write_only=True, required=False, allow_blank=True, help_text="Encrypted at rest, never returned.")
     has_api_key = serializers.SerializerMethodField(help_text="Whether a key is stored or in the environment.")
-    headers = serializers.DictField(child=Text(allow_blank=True), required=False, validators=[validate_headers])
+    headers = serializers.DictField(
+        child=Text(allow_blank=True),
+        required=False,
+        validators=[validate_headers],
+        help_text=f"Sent with each request to the model. {MASKED}",
+    )
     notice = Notice()
     sticky_fields: ClassVar = {"is_default", "api_key"}
 
@@ -38,6 +44,9 @@ class ProviderSerializer(WithDefault):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return super().validate(with_secrets(self, attrs))
+
+    def to_representation(self, instance: Provider) -> dict[str, Any]:
+        return super().to_representation(instance) | {"headers": masked(instance.headers)}
 
     def get_has_api_key(self, provider: Provider) -> bool:
         return bool(provider.secret())

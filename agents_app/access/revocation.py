@@ -1,6 +1,6 @@
-"""Close long-lived sockets and streams when their token is revoked or their user is deactivated.
+"""Close long-lived sockets and streams when their caller's access ends, or the session is not the caller's any more.
 
-One query every few seconds checks all callers of this process, however many there are.
+A few queries every few seconds check all callers of this process and what they watch, however many there are.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import Error
 
+from agents_app.access import rights
 from agents_app.access.callers import Caller
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
-from agents_app.exceptions import AuthenticationExpired
+from agents_app.exceptions import AgentError, AuthenticationExpired, SessionNotFound
 from agents_app.models import ApiToken
 from agents_app.per_loop import per_loop
 
@@ -24,7 +25,9 @@ logger = logging.getLogger(__name__)
 INTERVAL = 2.0  # seconds between two checks
 _SESSIONS_EVERY = 15  # checks: browsers' sessions are read one by one
 
-Revoked = asyncio.Future[None]  # done as soon as the caller's access has ended
+Revoked = asyncio.Future[AgentError]  # done as soon as the access has ended; the result says which
+
+_Watch = tuple[Caller, str]  # who watches, and which session
 
 _database = DatabaseThreads("revocation", 1)
 
@@ -33,44 +36,44 @@ class _Watcher:
     """Checks the callers of one event loop's sockets and streams, as long as there are any."""
 
     def __init__(self) -> None:
-        self._callers: dict[Revoked, Caller] = {}
+        self._watches: dict[Revoked, _Watch] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, revoked: Revoked, caller: Caller) -> None:
-        self._callers[revoked] = caller
+    def add(self, revoked: Revoked, caller: Caller, session_id: str) -> None:
+        self._watches[revoked] = caller, session_id
         if self._task is None or self._task.done():
             self._task = spawn(self._check_all(), name="revocation")
 
     def remove(self, revoked: Revoked) -> None:
-        self._callers.pop(revoked, None)
+        self._watches.pop(revoked, None)
 
     async def _check_all(self) -> None:
         checks = 0
-        while self._callers:
+        while self._watches:
             await asyncio.sleep(INTERVAL)
             checks += 1
-            callers = dict(self._callers)
+            watches = dict(self._watches)
             with_sessions = checks % _SESSIONS_EVERY == 0
             try:
-                ended = await _database.run(_without_access, set(callers.values()), with_sessions=with_sessions)
+                ended = await _database.run(_ended, set(watches.values()), with_sessions=with_sessions)
             except Error as error:  # a database that is away is no reason to disconnect anybody
                 logger.warning("Could not check for revoked access; trying again: %s", error)
                 continue
-            for revoked, caller in callers.items():
-                if caller in ended and not revoked.done():
-                    revoked.set_result(None)
+            for revoked, watch in watches.items():
+                if watch in ended and not revoked.done():
+                    revoked.set_result(ended[watch])
 
 
 _watcher = per_loop(_Watcher)
 
 
 @contextlib.contextmanager
-def watch(caller: Caller) -> Iterator[Revoked]:
-    """Watch the access of a caller inside the block. In the open mode, it never ends."""
+def watch(caller: Caller, session_id: str) -> Iterator[Revoked]:
+    """Watch the access of a caller to a session inside the block. In the open mode, it never ends."""
     revoked: Revoked = asyncio.get_running_loop().create_future()
     watcher = _watcher()
     if settings.AUTH_REQUIRED:
-        watcher.add(revoked, caller)
+        watcher.add(revoked, caller, session_id)
     try:
         yield revoked
     finally:
@@ -81,10 +84,25 @@ def watch(caller: Caller) -> Iterator[Revoked]:
 def require_access(revoked: Revoked) -> None:
     """Raises:
     AuthenticationExpired: the caller's access has ended.
+    SessionNotFound: the session is not visible to the caller any more.
     """
     if revoked.done():
-        text = "Your session has ended: the token expired or was revoked, or you signed out."
-        raise AuthenticationExpired(text)
+        raise revoked.result()
+
+
+def _ended(watches: Iterable[_Watch], *, with_sessions: bool) -> dict[_Watch, AgentError]:
+    """Return what has ended, and why."""
+    expired = _without_access({caller for caller, _ in watches}, with_sessions=with_sessions)
+    lost = rights.lost_sessions({(caller.user.pk, session_id) for caller, session_id in watches})
+    text = "Your session has ended: the token expired or was revoked, or you signed out."
+    ended: dict[_Watch, AgentError] = {}
+    for watch in watches:
+        caller, session_id = watch
+        if caller in expired:
+            ended[watch] = AuthenticationExpired(text)
+        elif (caller.user.pk, session_id) in lost:
+            ended[watch] = SessionNotFound("There is no such session any more that you may see.")
+    return ended
 
 
 def _without_access(callers: Iterable[Caller], *, with_sessions: bool) -> set[Caller]:

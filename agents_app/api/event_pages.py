@@ -86,14 +86,14 @@ async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIter
     yield PING  # so that the client sees at once that the stream is open
     if start != after:
         yield _reset(start)
-    async for frames in _batches(event_log.follow(session.pk, start), caller):
+    async for frames in _batches(event_log.follow(session.pk, start), caller, session.pk):
         yield b"".join(_event(frame.seq, frame.text) for frame in frames) or PING
 
 
 async def _of_run(run: Run, after: int, caller: Caller) -> AsyncIterator[bytes]:
     """Yield the events of an unfinished run, up to its last."""
     yield PING
-    async for events in _batches(event_log.follow_run(run, after), caller):
+    async for events in _batches(event_log.follow_run(run, after), caller, run.session_id):
         yield b"".join(_event(event.seq, event.frame.text) for event in events) or PING
 
 
@@ -106,10 +106,13 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
         after = rows[-1].seq
 
 
-async def _batches(followed: AsyncIterator[list[T]], caller: Caller) -> AsyncIterator[list[T]]:
+async def _batches(followed: AsyncIterator[list[T]], caller: Caller, session_id: str) -> AsyncIterator[list[T]]:
     """Yield what is followed while the session exists and the caller may read it; empty lists as pings."""
     await give_thread_back()
-    with revocation.watch(caller) as revoked, contextlib.suppress(SessionNotFound, AuthenticationExpired):
+    with (
+        revocation.watch(caller, session_id) as revoked,
+        contextlib.suppress(SessionNotFound, AuthenticationExpired),
+    ):
         async with contextlib.aclosing(batches(followed, revoked, pause=PING_INTERVAL)) as read:  # type: ignore[type-var]
             async for items in read:
                 yield items

@@ -45,7 +45,7 @@ async def batches(
 
     Raises:
         AuthenticationExpired: the access of the client was revoked; see `revocation`.
-        SessionNotFound: the session was deleted.
+        SessionNotFound: the session was deleted, or is not visible to the client any more.
     """
     async with contextlib.aclosing(followed):  # type: ignore[type-var]
         while True:

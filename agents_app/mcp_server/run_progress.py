@@ -114,9 +114,9 @@ class RunProgress:
 
         Raises:
             AuthenticationExpired: the client's token expired or was revoked.
-            SessionNotFound: the session was deleted.
+            SessionNotFound: the session was deleted, or is not visible to the client any more.
         """
-        with revocation.watch(self._request.caller) as revoked:
+        with revocation.watch(self._request.caller, self._run.session_id) as revoked:
             stream = event_log.follow_run(self._run, self._base + int(self._seen))
             async with contextlib.aclosing(batches(stream, revoked, pause=HEARTBEAT)) as batches_of_run:  # type: ignore[type-var]
                 async for events in batches_of_run:

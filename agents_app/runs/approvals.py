@@ -7,11 +7,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents_app import event_log
+from agents_app.access import rights
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.engine.events import StepDone
 from agents_app.event_log.vocabulary import ApprovalResolved
-from agents_app.exceptions import AlreadyAnswered, InvalidRequest, NotFound
+from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, NotFound
 from agents_app.models import Approval, Run, Session
 from agents_app.runs.queueing import enqueue_next
 
@@ -57,6 +58,7 @@ def answer(
     Raises:
         NotFound: no such call is pending.
         AlreadyAnswered: somebody else answered first, or the approval expired.
+        Conflict: the run's owner may not run its agent any more; the run ends.
         StorageUnavailable: the database refused; nothing was written.
     """
     if len(reason) > LONGEST_REASON:
@@ -64,10 +66,26 @@ def answer(
     with storage_errors(), write_transaction():
         _lock(run)
         pending = _pending(run, tool_call_id)
+        if denial := rights.denial(rights.with_rights(Run.objects.filter(pk=run.pk)).get()):
+            raise Conflict(f"{denial} The run ends.", code=denial.code)
         if approved and for_run:
             tools = {approval.tool_name for approval in pending}
             pending = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
         _write(run, pending, _APPROVED if approved else _DENIED, reason, by, for_run=approved and for_run)
+
+
+def end_denied() -> int:
+    """Have a worker end the runs that wait for a person, though their owner may not run their agent any more.
+
+    Returns their number. The worker's claim says why such a run fails.
+    """
+    denied = rights.denied(Run.objects.filter(status=Run.Status.WAITING).order_by("session_id"))[:100]
+    count = 0
+    for run in denied:
+        with write_transaction():
+            _lock(run)
+            count += _continue(run)
+    return count
 
 
 def expire() -> int:
@@ -126,6 +144,8 @@ def _write(
         _continue(run)
 
 
-def _continue(run: Run) -> None:
-    if Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(status=Run.Status.QUEUED):
+def _continue(run: Run) -> bool:
+    is_waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(status=Run.Status.QUEUED) > 0
+    if is_waiting:
         enqueue_next(run.session_id)
+    return is_waiting

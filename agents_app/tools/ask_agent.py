@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents_app import event_log, runs
+from agents_app.access import rights
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.spec import AgentSpec
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult
-from agents_app.exceptions import AgentError, StorageUnavailable
+from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
 from agents_app.models import Agent, Run
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
@@ -57,8 +58,12 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
     if len(chain) >= DEEPEST:
         raise ToolError(f"Agents may ask agents {DEEPEST} levels deep, which is the limit. Answer with what you have.")
     try:
+        owner = rights.active_user(run.session.owner_id)
+    except AuthenticationExpired as error:
+        raise ToolError(str(error)) from None
+    try:
         started = runs.start(
-            user=run.session.owner,
+            user=owner,
             message=message,
             session_id=f"ask-{run.pk}.{zlib.crc32(call_id.encode()):08x}",  # one each: they may run in parallel
             agent_name=agent_name,
@@ -69,7 +74,7 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
     except StorageUnavailable:
         raise
     except AgentError as error:
-        existing = ", ".join(Agent.objects.visible_to(run.session.owner).enabled().values_list("name", flat=True)[:50])
+        existing = ", ".join(Agent.objects.visible_to(owner).enabled().values_list("name", flat=True)[:50])
         raise ToolError(f"{error} There are: {existing}.") from None
     return started.run
 

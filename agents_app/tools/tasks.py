@@ -11,9 +11,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from agents_app import clock, runs, scheduler, schedules
+from agents_app.access import rights
 from agents_app.database.threads import DatabaseThreads, write_transaction
 from agents_app.engine.toolset import Call, Tool, ToolError
-from agents_app.exceptions import AgentError, StorageUnavailable
+from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
 from agents_app.models import Agent, Run, ScheduledTask
 from agents_app.tools.task_descriptions import FOR_AGENTS, FOR_PROGRAMS, Description
 
@@ -253,9 +254,10 @@ def _tool(name: str, about: Description, call: Callable[..., Awaitable[str]], *,
 
 
 def _act_for_owner(name: str, run: Run, arguments: dict[str, Any], call_id: str) -> str:
-    owner = run.session.owner
-    if owner is None or not owner.is_active:
-        raise ToolError("This session has no active owner, who could own tasks.")
+    try:
+        owner = rights.active_user(run.session.owner_id)
+    except AuthenticationExpired:
+        raise ToolError("This session has no active owner, who could own tasks.") from None
     key = hashlib.sha256(f"{name}:{run.pk}:{call_id}".encode()).hexdigest()
     return _act(name, Request(owner, run, arguments, key))
 

@@ -13,11 +13,13 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from agents_app import event_log
+from agents_app.access import rights
 from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
 from agents_app.event_log.recording import uuid_value
 from agents_app.event_log.vocabulary import EventType
+from agents_app.exceptions import RunFailed
 from agents_app.models import Agent, Event, Provider, Run
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.runs import FIRST_IN_SESSION
@@ -36,7 +38,7 @@ class Claim:
     """A run that this worker owns until its fence moves, with everything needed to continue it.
 
     `dangling`: steps that the previous worker began to stream and never finished; `segments`: where their deltas are.
-    `is_broken`: data that the run needs cannot be read; it can only fail.
+    `is_broken`: data that the run needs cannot be read; it can only fail. `denial`: why its owner may not run it now.
     """
 
     run: Run
@@ -46,6 +48,7 @@ class Claim:
     segments: list[Segment] = field(default_factory=list)
     tariff: Tariff | None = None
     is_broken: bool = False
+    denial: RunFailed | None = None
 
 
 # One statement by hand, because every run needs it: the ORM took 5 ms to build it.
@@ -89,7 +92,7 @@ def claim(
         if not ids:
             return []
         rows = (
-            Run.objects.filter(pk__in=ids)
+            rights.with_rights(Run.objects.filter(pk__in=ids))
             .select_related("session", "agent__provider")
             .prefetch_related("agent__mcp_servers")
         )
@@ -134,7 +137,8 @@ def _read(run: Run, default: Provider | None) -> Claim:
     if spec:
         spec = _with_overrides(spec, run.overrides)
     rebuilt = conversation(run, spec.model.context_tokens) if spec else conversation(run)
-    prepared = Claim(run, spec, rebuilt, tariff=pricing.tariff(provider, spec.model.model) if spec else None)
+    tariff = pricing.tariff(provider, spec.model.model) if spec else None
+    prepared = Claim(run, spec, rebuilt, tariff=tariff, denial=rights.denial(run))
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared

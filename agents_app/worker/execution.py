@@ -108,8 +108,9 @@ class Execution:
     async def _answer(self) -> None:
         if self._claim.is_broken:
             raise RunFailed("What the run needs cannot be read (internal error).", code="internal_error")
-        if self._spec is None:
-            raise RunFailed(f"The agent {self.run.agent_name!r} no longer exists.", code="agent_not_found")
+        if self._claim.denial is not None:
+            raise self._claim.denial
+        assert self._spec is not None
         if self.run.attempt > MOST_ATTEMPTS:
             raise RunFailed("The run was abandoned: its workers stopped too many times.", code="too_many_attempts")
         self._discard_dangling()
@@ -284,7 +285,7 @@ class Execution:
         await self._log.commit(then=self._enqueue_next, status=Run.Status.QUEUED, lease_until=None, worker="")
 
     def _clean_up(self) -> None:
-        if self._spec and self._spec.approval_required:
+        if self._claim.denial or (self._spec and self._spec.approval_required):
             close_approvals(self.run)
         self._enqueue_next()
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0
 REPORT_INTERVAL = 5.0  # seconds between two reports that the worker is alive
+RIGHTS_INTERVAL = 5.0  # seconds between two looks for runs that wait for a person, but must not go on
 POLL_INTERVAL = 1.0  # seconds between two looks at the rows if nobody wakes the worker
 GRACE = 2.0  # seconds for runs to reach the end of a step when the worker stops
 
@@ -66,6 +67,7 @@ class Worker:
             spawn(self._renew_leases_forever()),
             spawn(self._report_forever()),
             spawn(self._expire_approvals_forever()),
+            spawn(self._end_denied_forever()),
             spawn(self._ticker.run()),
             spawn(self._pruning.run()),
         ]
@@ -173,6 +175,14 @@ class Worker:
                 await self._database.run(approvals.expire)
             except Exception:
                 logger.exception("Could not look for expired approvals; trying again")
+
+    async def _end_denied_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RIGHTS_INTERVAL)
+            try:
+                await self._database.run(approvals.end_denied)
+            except Exception:
+                logger.exception("Could not look for runs that must not go on; trying again")
 
     async def _report_forever(self) -> None:
         await asyncio.to_thread(pricing.prepare)  # now, and not while a run is about to end

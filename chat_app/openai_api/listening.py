@@ -71,7 +71,7 @@ class RunFollower:
         clock = asyncio.get_running_loop().time
         pause = FIRST_TEXT_TIMEOUT
         due = clock() + pause
-        with revocation.watch(self.caller) as revoked:
+        with revocation.watch(self.caller, self.run.session_id) as revoked:
             log = batches(followed, revoked, pause=FIRST_TEXT_TIMEOUT)
             async with contextlib.aclosing(log):  # type: ignore[type-var]
                 async for events in log:

@@ -15,7 +15,7 @@ from agents_app import event_log
 from agents_app.access import revocation
 from agents_app.access.callers import Caller
 from agents_app.api.protocol import PROTOCOL_VERSION
-from agents_app.exceptions import AgentError, InvalidMessage, SessionNotFound, StorageUnavailable
+from agents_app.exceptions import AgentError, AuthenticationExpired, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.live import sockets
 from agents_app.observability import context, metrics, tracing
 from chat_app.websocket import admission, client_frames, queries, server_frames
@@ -61,8 +61,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self.agent_name = handshake.agent_name()
             after = handshake.cursor()
             caller = await handshake.authenticate()
-            self.caller, self.user = caller, caller.user
-            admission.counts.add_of_user(self.user.pk)
+            self.caller, self.user_id = caller, caller.user.pk
+            admission.counts.add_of_user(self.user_id)
             await self._open(after)
         except Refused as refusal:
             metrics.SOCKETS_REFUSED.labels(str(refusal.code)).inc()
@@ -93,13 +93,14 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self._follow(state.last_seq if after is None else after, state)
 
     async def _session_state(self) -> SessionState | None:
-        return await database.run(queries.session_state, self.user, self.session_id, self.agent_name)
+        return await database.run(queries.session_state, self.user_id, self.session_id, self.agent_name)
 
     def _connection(self) -> sockets.Connection:
+        assert self.caller is not None
         return sockets.Connection(
             id=self.id,
             session_id=self.session_id,
-            user=self.user.get_username(),
+            user=self.caller.user.get_username(),
             agent_name=self.agent_name,
             address=self._handshake.client_address,
             since=time.time(),
@@ -123,7 +124,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         try:
             async with contextlib.aclosing(event_log.follow(self.session_id, after)) as batches:  # type: ignore[type-var]
                 async for frames in batches:
-                    if not self._is_visible and not await database.run(queries.may_see, self.user, self.session_id):
+                    if not self._is_visible and not await database.run(queries.may_see, self.user_id, self.session_id):
                         raise SessionNotFound("There is no such session.")
                     self._is_visible = True
                     for frame in frames:
@@ -134,19 +135,22 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await self.close(admission.RECONNECT, str(error))
 
     async def _beat(self) -> None:
-        """Ping for as long as the caller has access."""
+        """Ping for as long as the caller has access to the session."""
         assert self.caller is not None
-        with revocation.watch(self.caller) as revoked:
+        with revocation.watch(self.caller, self.session_id) as revoked:
             while not (await asyncio.wait({revoked}, timeout=HEARTBEAT_INTERVAL))[0]:
                 await self.send(server_frames.ping_frame())
-        await self.close(admission.NOT_AUTHENTICATED, "not authenticated any more")
+        if isinstance(revoked.result(), SessionNotFound):
+            await self.close(admission.NOT_FOUND, "no such session")
+        else:
+            await self.close(admission.NOT_AUTHENTICATED, "not authenticated any more")
 
     async def disconnect(self, code: int) -> None:
         self._is_open = False
         if self._is_counted:
             admission.counts.remove()
         if self.caller is not None:
-            admission.counts.remove_of_user(self.user.pk)
+            admission.counts.remove_of_user(self.user_id)
         sockets.register().remove(self.id)
         await self._tasks.stop()
 
@@ -161,6 +165,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             frame = client_frames.parse(text_data)
             try:
                 await self._handle(frame)
+            except AuthenticationExpired as error:
+                await self.close(admission.NOT_AUTHENTICATED, str(error))
             except AgentError as error:
                 message_id = frame.message_id if isinstance(frame, client_frames.Chat) else None
                 await self.send(server_frames.error_frame(error, message_id))
@@ -172,9 +178,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             case client_frames.Chat():
                 await self._chat(frame)
             case client_frames.Interrupt():
-                await database.run(queries.interrupt, self.user, self.session_id, frame.run_id)
+                await database.run(queries.interrupt, self.user_id, self.session_id, frame.run_id)
             case client_frames.Approve():
-                await database.run(queries.approve, self.user, self.session_id, frame)
+                await database.run(queries.approve, self.user_id, self.session_id, frame)
             case client_frames.Resume():
                 await self._resume(frame.after)
             case client_frames.Ping():
@@ -185,7 +191,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await database.run(
                 queries.start_run,
                 self.id,
-                user=self.user,
+                user_id=self.user_id,
                 session_id=self.session_id,
                 message=chat.message,
                 agent_name=chat.agent_name or self.agent_name,

@@ -1,4 +1,7 @@
-"""The queries of a socket. Call them in a thread of `database`."""
+"""The queries of a socket. Call them in a thread of `database`.
+
+They read the user anew each time: while a socket is open, users are demoted and deactivated.
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from agents_app import runs
-from agents_app.access import callers, counters
+from agents_app.access import callers, counters, rights
 from agents_app.access.callers import Caller
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
@@ -38,15 +41,16 @@ def caller(**credentials: str | None) -> Caller | None:
         return callers.of_socket(**credentials)
 
 
-def may_see(user: Any, session_id: str) -> bool:
+def may_see(user_id: int, session_id: str) -> bool:
     """Return whether the session exists and the user may see it."""
     with storage_errors():
-        return Session.objects.visible_to(user).filter(pk=session_id).exists()
+        return rights.may_watch(user_id, session_id)
 
 
-def session_state(user: Any, session_id: str, agent_name: str | None) -> SessionState | None:
+def session_state(user_id: int, session_id: str, agent_name: str | None) -> SessionState | None:
     """Return the state of a session, also of one that does not exist yet; None if it is somebody else's."""
     try:
+        user = rights.active_user(user_id)
         session = Session.objects.visible_to(user).select_related("agent").filter(pk=session_id).first()
         if session is None and Session.objects.filter(pk=session_id).exists():
             return None
@@ -65,20 +69,23 @@ def session_state(user: Any, session_id: str, agent_name: str | None) -> Session
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def start_run(socket_id: str, **options: Any) -> None:
+def start_run(socket_id: str, *, user_id: int, **options: Any) -> None:
     """Start a run. In the open mode all callers are one user, so each socket has its own limit."""
     if not settings.AUTH_REQUIRED:
         counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
-    runs.start(trigger=Run.Trigger.CHAT, **options)
+    with storage_errors():
+        user = rights.active_user(user_id)
+    runs.start(user=user, trigger=Run.Trigger.CHAT, **options)
 
 
-def approve(user: Any, session_id: str, frame: Approve) -> None:
+def approve(user_id: int, session_id: str, frame: Approve) -> None:
     """Answer the newest call of that id in the session.
 
     Raises:
         InvalidMessage: there is none.
     """
     with storage_errors():
+        user = rights.active_user(user_id)
         own = Run.objects.visible_to(user).filter(session=session_id, approvals__tool_call_id=frame.tool_call_id)
         run = own.order_by("-number").first()
         if run is None:
@@ -94,13 +101,14 @@ def approve(user: Any, session_id: str, frame: Approve) -> None:
         )
 
 
-def interrupt(user: Any, session_id: str, run_id: uuid.UUID | None) -> None:
+def interrupt(user_id: int, session_id: str, run_id: uuid.UUID | None) -> None:
     """Stop one run, or all of the session. Leave a run that has ended meanwhile as it is.
 
     Raises:
         InvalidMessage: the session has no run of that id.
     """
     with storage_errors():
+        user = rights.active_user(user_id)
         to_stop = Run.objects.visible_to(user).filter(session=session_id)
         if run_id is not None and not (to_stop := to_stop.filter(pk=run_id)).exists():
             raise InvalidMessage("This session has no run of that 'run_id'.", param="run_id")

@@ -121,8 +121,12 @@ def _agent(name: str | None, session: Session, user: Any) -> Agent:
         if agent is None:
             raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
         return agent
-    if session.agent_id is not None and (agent := agents.filter(pk=session.agent_id).first()):
-        return agent
+    if session.run_count:  # somebody has answered in it; another agent may be of another provider
+        if session.agent_id is not None and (agent := agents.filter(pk=session.agent_id).first()):
+            return agent
+        raise AgentNotFound(
+            "This session's agent was deleted or disabled, or you may not use it any more: name another one."
+        )
     if agent := agents.default():
         return agent
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")

@@ -8,7 +8,8 @@ import uuid
 import pytest
 from django.contrib.auth.models import Group
 
-from agents_app.exceptions import AuthenticationExpired, Conflict, InvalidMessage
+from agents_app import runs
+from agents_app.exceptions import AgentNotFound, AuthenticationExpired, Conflict, InvalidMessage
 from agents_app.models import Agent, Approval, Run, Session
 from agents_app.runs import approvals
 from agents_app.worker import claims
@@ -140,7 +141,7 @@ def parked(db, django_user_model) -> Run:
     owner = django_user_model.objects.create_user("owner")
     agent = Agent.objects.create(name="a", access="restricted", approval_required=["*"])
     agent.allowed_users.add(owner)
-    session = Session.objects.create(pk="s", owner=owner, run_count=1)
+    session = Session.objects.create(pk="s", owner=owner, run_count=1, agent=agent)
     run = Run.objects.create(session=session, number=1, agent=agent, agent_name="a", prompt="x", status="waiting")
     fields = {"tool_call_id": "call", "tool_name": "calculate", "expires_at": "2100-01-01T00:00:00Z"}
     Approval.objects.create(run=run, step=1, **fields)
@@ -206,3 +207,18 @@ def test_claims_and_lists_agree_on_who_may_use_an_agent(django_user_model):
             for claim in claims.claim("w", 10):
                 claimed[claim.run.session.owner.username] = claim.denial is None
             assert claimed == expected, agent.name
+
+
+@pytest.mark.parametrize("loss", ["withdrawn", "disabled", "deleted"])
+def test_no_other_agent_answers_in_the_session_of_an_agent_that_was_taken_away(parked, loss):
+    agent = parked.agent
+    Agent.objects.create(name="default", is_default=True)
+    if loss == "withdrawn":
+        agent.allowed_users.clear()
+    elif loss == "disabled":
+        Agent.objects.filter(pk=agent.pk).update(enabled=False)
+    else:
+        agent.delete()
+    with pytest.raises(AgentNotFound, match="name another one"):
+        runs.start(user=parked.session.owner, session_id="s", message="go on", trigger="api")
+    runs.start(user=parked.session.owner, session_id="s", message="go on", agent_name="default", trigger="api")

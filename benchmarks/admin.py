@@ -28,7 +28,7 @@ def main() -> int:
     folder = asked.folder or tempfile.mkdtemp(prefix="admin-benchmark-")
     environment = {"VAR_DIR": folder, "DATABASE_URL": asked.database or f"sqlite:///{folder}/db.sqlite3"}
     if asked.database:
-        environment |= {"SECRET_KEY": "benchmark", "REDIS_URL": "redis://127.0.0.1:1"}
+        environment |= {"SECRET_KEY": "benchmark" * 4, "REDIS_URL": "redis://127.0.0.1:1"}
     os.environ |= environment | {"DJANGO_SETTINGS_MODULE": "scheduler_project.settings", "LOG_LEVEL": "ERROR"}
 
     import django

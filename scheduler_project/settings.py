@@ -15,6 +15,7 @@ from agents_app.network import is_loopback, is_loopback_origin, is_network
 os.umask(0o077)  # no other user of this machine reads what the server writes; daphne and uvicorn start here
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
+SHORTEST_KEY = 32  # characters of SECRET_KEY, from which the key of stored secrets is made by one hash
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
@@ -131,6 +132,12 @@ if not AUTH_REQUIRED and SETTINGS_FOR_OTHERS and not OPEN_TO:
         f"AUTH_REQUIRED is false, but {', '.join(SETTINGS_FOR_OTHERS)} says that others than this machine's own "
         "programs come, and each would be an administrator. Set AUTH_REQUIRED=true, or name the addresses or networks "
         "that need no sign-in: OPEN_TO=127.0.0.1."
+    )
+if SECRET_KEY and len(SECRET_KEY) < SHORTEST_KEY:
+    raise ImproperlyConfigured(
+        f"SECRET_KEY has {len(SECRET_KEY)} characters, which can be guessed: set {SHORTEST_KEY} or more, as "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(40))'` prints, and the old one as "
+        "SECRET_KEY_FALLBACKS until `manage.py rotate_secrets` has run."
     )
 if WORKER_CONCURRENCY < 1:
     raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")

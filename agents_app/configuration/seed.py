@@ -38,14 +38,17 @@ AGENTS = {
 }
 
 
-def fill() -> None:
-    """Fill an empty database. One that has an agent or a provider is not changed."""
+def fill() -> str | None:
+    """Fill an empty database. One that has an agent or a provider is not changed.
+
+    Returns the password of the administrator if one was created now.
+    """
     with transaction.atomic():
         if connection.vendor == "postgresql":  # several instances may start at the same time
             connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_SEED_LOCK])
-        ensure_administrator()
+        password = ensure_administrator()
         if Agent.objects.exists() or Provider.objects.exists():
-            return
+            return password
         local = Provider.objects.create(
             name="local", kind=Provider.Kind.LOCAL, default_model="SmolLM2-135M-Instruct", is_default=True
         )
@@ -61,6 +64,7 @@ def fill() -> None:
             )
         _add_available_providers()
         local.full_clean()
+    return password
 
 
 def _add_available_providers() -> None:
@@ -93,19 +97,20 @@ def _ollama_models() -> list[str]:
         return []
 
 
-def ensure_administrator() -> None:
-    """Create an administrator if there is none, with a password that is stored in VAR_DIR."""
+def ensure_administrator() -> str | None:
+    """Create an administrator if there is none, and return the password, which is stored in VAR_DIR too."""
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
-        return
+        return None
     password = secrets.token_urlsafe(12)
     _write_private(_password_file(), password)
     user = users.create_superuser(ADMIN, "", password)
     _keep_check(user.password, True)
+    return password
 
 
-def first_password() -> str | None:
-    """Return the generated password while it is still in use.
+def password_file() -> Path | None:
+    """Return the file with the generated password while that is still in use.
 
     Checking a password takes 0.23 s, as it should, so a start uses the result that an earlier one kept for this hash.
     """
@@ -118,7 +123,7 @@ def first_password() -> str | None:
     if is_in_use is None:
         is_in_use = user.check_password(password)  # may store a new hash, of more iterations
         _keep_check(user.password, is_in_use)
-    return password if is_in_use else None
+    return path if is_in_use else None
 
 
 def _kept_check(password_hash: str) -> bool | None:

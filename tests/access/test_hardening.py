@@ -54,6 +54,14 @@ def test_what_is_missing_in_production_is_said(tmp_path, missing, words):
     assert words in done.stderr
 
 
+def test_a_secret_key_that_can_be_guessed_stops_the_start(tmp_path):
+    refused = manage(tmp_path, "check", SECRET_KEY="x" * 31)
+    assert refused.returncode == 1
+    for words in ("SECRET_KEY has 31 characters", "32 or more", "SECRET_KEY_FALLBACKS"):
+        assert words in refused.stderr
+    assert manage(tmp_path, "check", SECRET_KEY="x" * 32).returncode == 0
+
+
 def test_behind_https_cookies_and_browsers_are_told_so(tmp_path):
     script = (
         "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, "

@@ -13,7 +13,11 @@ def main(command: list[str]) -> int:
     postgres = PostgreSQL()
     postgres.begin_with(migrated_data())
     with postgres, Redis() as redis:
-        settings = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "SECRET_KEY": "for tests"}
+        settings = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "SECRET_KEY": "for tests, and long enough to be a key",
+        }
         return subprocess.run(command, env=os.environ | settings, check=False).returncode
 
 

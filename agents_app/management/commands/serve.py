@@ -42,16 +42,15 @@ class Command(BaseCommand):
             raise CommandError(f"PORT is {port}; a port is a number from 1 to 65535.")
         private_files.protect()
         _prepare_database()
-        seed.fill()
+        new_password = seed.fill()
         config_dir.start()
-        # Services and containers keep their output for long, and many can read it: no password there.
-        password = seed.first_password() if settings.EMBEDDED else None
+        account = _describe_account(new_password) if settings.EMBEDDED else ""
         hint = _demonstration_hint()
         application = import_string(settings.ASGI_APPLICATION)
         server = Server(
             application,
             on_start=application.process.start,
-            on_ready=lambda: self._say_ready(host, port, password, hint),
+            on_ready=lambda: self._say_ready(host, port, account, hint),
             on_stop=application.process.stop,
             endpoints=[_endpoint(host, port)],
             ping_interval=20,
@@ -64,16 +63,26 @@ class Command(BaseCommand):
         if server.failed:
             sys.exit(1)
 
-    def _say_ready(self, host: str, port: int, password: str | None, hint: list[str]) -> None:
+    def _say_ready(self, host: str, port: int, account: str, hint: list[str]) -> None:
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         lines = [
             f"{settings.PRODUCT_NAME} {settings.VERSION}",
             f"  Chat   {address}/chat/",
-            f"  Admin  {address}/admin/" + (f"   user admin, password {password}" if password else ""),
+            f"  Admin  {address}/admin/{account}",
             f"  API    {address}/v1/",
         ]
         self.stdout.write("\n".join([*lines, *hint, "Stop with Ctrl+C."]))
         self.stdout.flush()
+
+
+def _describe_account(new_password: str | None) -> str:
+    """Say how to sign in first. Output is kept for long, and many can read it: the password is there once."""
+    from agents_app.configuration import seed
+
+    if new_password:
+        return f"   user admin, password {new_password}"
+    file = seed.password_file()
+    return f"   user admin, password in {file}" if file else ""
 
 
 def _prepare_database() -> None:

@@ -17,7 +17,7 @@ AgentError                  something a caller should be told, in one sentence
 ├── RunFailed               ends a run; `code` is for programs, the text for people
 │   ├── ModelError          the model's server refused or answered nonsense
 │   │   └── ModelUnavailable    worth a retry: dropped, overloaded, rate limited, cut off
-│   └── LimitReached        iterations, time or tokens
+│   └── LimitReached        iterations, time, tokens or characters
 └── Fenced                  another worker owns the run now: stop, write nothing
 """
 
@@ -141,7 +141,7 @@ class ModelUnavailable(ModelError):
 
 
 class LimitReached(RunFailed):
-    """The run used up its iterations, time or tokens."""
+    """The run used up its iterations, time, tokens or characters."""
 
     code = "limit_reached"
 

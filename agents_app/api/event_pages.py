@@ -1,6 +1,7 @@
 """A session's log over HTTP: pages of JSON, or a stream of server-sent events."""
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from agents_app.models import Run, Session
 T = TypeVar("T")
 
 _PAGE = 500
+_PAGE_CHARACTERS = 8 * 1024 * 1024  # of a page's frames; one row may have more
 
 
 def session_events(request: Request, session: Session) -> HttpResponseBase:
@@ -32,7 +34,7 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     if wants_stream(request):
         return stream(_of_session(session, after, callers.of_drf_request(request)))
     limit = limit_of(request)
-    return _page(request, event_log.read(session.pk, after, limit + 1), limit, session)
+    return _page(request, _rows(session.pk, after, limit), session)
 
 
 def run_events(request: Request, run: Run) -> HttpResponseBase:
@@ -42,7 +44,7 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
         caller = callers.of_drf_request(request)
         return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
     limit = limit_of(request)
-    return _page(request, event_log.read(run.session_id, after, limit + 1, run_id=run.pk), limit, run.session)
+    return _page(request, _rows(run.session_id, after, limit, run_id=run.pk), run.session)
 
 
 def wants_stream(request: Request) -> bool:
@@ -61,15 +63,25 @@ def _cursor(request: Request) -> int:
     return whole_number(request, "after", 0, least=0, most=LARGEST_SEQ)
 
 
-def _page(request: Request, rows: list[Row], limit: int, session: Session) -> HttpResponse:
+def _rows(session_id: str, after: int, limit: int, *, run_id: uuid.UUID | None = None) -> tuple[list[Row], bool]:
+    """Return a page of rows, which ends by their number or their size, and whether more follow."""
+    rows = event_log.read(session_id, after, limit + 1, run_id=run_id, most=_PAGE_CHARACTERS)
+    if len(rows) > limit:
+        return rows[:limit], True
+    if sum(len(row.frame) for row in rows) <= _PAGE_CHARACTERS:
+        return rows, False
+    return rows, bool(event_log.read(session_id, rows[-1].seq, 1, run_id=run_id))
+
+
+def _page(request: Request, page: tuple[list[Row], bool], session: Session) -> HttpResponse:
     """Return a page of rows. Frames are JSON text already and are not parsed again."""
-    has_more = len(rows) > limit
+    rows, has_more = page
     url = None
     if has_more:
-        url = replace_query_param(request.build_absolute_uri(), "after", rows[limit - 1].seq)
+        url = replace_query_param(request.build_absolute_uri(), "after", rows[-1].seq)
     body = {
         "object": "list",
-        "data": [orjson.Fragment(row.frame) for row in rows[:limit]],
+        "data": [orjson.Fragment(row.frame) for row in rows],
         "has_more": has_more,
         "next": url,
         "pruned_seq": session.pruned_seq,
@@ -101,7 +113,9 @@ async def _of_finished_run(run: Run, after: int) -> AsyncIterator[bytes]:
     """Yield what the log has of an ended run. Its end may have been pruned, so do not wait for it."""
     if after < run.session.pruned_seq:
         yield _reset(run.session.pruned_seq)
-    while rows := await sync_to_async(event_log.read)(run.session_id, after, _PAGE, run_id=run.pk):
+    while rows := await sync_to_async(event_log.read)(
+        run.session_id, after, _PAGE, run_id=run.pk, most=_PAGE_CHARACTERS
+    ):
         yield b"".join(_event(row.seq, row.frame) for row in rows)
         after = rows[-1].seq
 

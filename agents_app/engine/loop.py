@@ -47,6 +47,7 @@ class Turns:
         self.model = model
         self.tools = tools
         self._reader: TurnReader | None = None
+        self._characters = 0  # of the turns that ended or failed
 
     @property
     def open_answer(self) -> str:
@@ -96,6 +97,7 @@ class Turns:
                     yield event
                 return
             except ModelError as error:
+                self._characters += reader.characters
                 if attempt == MAX_ATTEMPTS or not _can_retry(error):
                     raise
                 if error.code == "context_length_exceeded":
@@ -108,6 +110,9 @@ class Turns:
 
     async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
         request = self._request(shrink)
+        limits = self.spec.limits
+        turn_limit = limits.turn_characters(self.spec.parameters.max_tokens)
+        limit = min(turn_limit, limits.max_run_characters - self._characters)
         self.conversation.usage.requests += 1
         with instrumentation.model_call(self.spec.model, request, is_last_attempt=is_last_attempt) as call:
             async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
@@ -117,6 +122,8 @@ class Turns:
                         for part in parts:
                             for event in reader.feed(part):
                                 yield event
+                        if reader.characters > limit:
+                            raise _too_long(turn_limit, limits.max_run_characters, limit)
                 except ModelUnavailable:
                     if reader.end_reason is None:  # after the end, only the usage can be lost
                         raise
@@ -128,6 +135,7 @@ class Turns:
         for step in reader.finish():
             yield step
         self.conversation.next_index = reader.next_index
+        self._characters += reader.characters
 
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
@@ -329,6 +337,11 @@ def _ledger_row(index: int, use: StepDone) -> StepDone:
         tool_name=use.tool_name,
         arguments=use.arguments,
     )
+
+
+def _too_long(turn_limit: int, run_limit: int, limit: int) -> LimitReached:
+    what, most = ("in one turn", turn_limit) if limit == turn_limit else ("in this run", run_limit)
+    return LimitReached(f"The model wrote more than {most:,} characters {what}.", code="max_characters")
 
 
 def _can_retry(error: ModelError) -> bool:

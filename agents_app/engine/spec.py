@@ -39,7 +39,8 @@ class Limits:
     """What one run may use. Time-outs are in seconds; tokens count input and output together.
 
     `max_result_characters`: of one MCP tool's result, as the model gets it. `max_progress_characters`: of the progress
-    that one call shows.
+    that one call shows. `min_turn_characters` and `max_turn_characters` bound what the model may write in one turn,
+    and so in one step; `max_run_characters`: in one run, with the turns that were repeated.
     """
 
     max_iterations: int = 20
@@ -48,6 +49,13 @@ class Limits:
     max_total_tokens: int | None = None
     max_result_characters: int = 50_000
     max_progress_characters: int = 64 * 1024
+    min_turn_characters: int = 1024 * 1024
+    max_turn_characters: int = 16 * 1024 * 1024
+    max_run_characters: int = 32 * 1024 * 1024
+
+    def turn_characters(self, max_tokens: int | None) -> int:
+        """Return how many characters one turn of a model may have: room for 4 times `max_tokens`, of 6 each."""
+        return min(max(24 * (max_tokens or 0), self.min_turn_characters), self.max_turn_characters)
 
 
 @dataclass(frozen=True, slots=True)

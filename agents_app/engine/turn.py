@@ -11,6 +11,7 @@ from agents_app.engine.events import CUT_SHORT, FINAL_ANSWER, THOUGHT, TOOL_USE,
 from agents_app.engine.providers.base import BlocksPart, EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
 
 _MAX_ID = 128  # characters of a call's id or name that fit into the ledger
+_STEP_CHARACTERS = 256  # what a step costs without any text
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class TurnReader:
         self.usage: UsagePart | None = None
         self.answer: str | None = None
         self.calls: list[StepDone] = []
+        self.characters = 0  # of all steps; each step counts as some by itself
         self._text: _Open | None = None
         self._calls: dict[int, _Open] = {}
         self._call_text = ""
@@ -99,12 +101,14 @@ class TurnReader:
     def _open(self, kind: str) -> _Open:
         step = _Open(self.next_index, kind, time.time())
         self.next_index += 1
+        self.characters += _STEP_CHARACTERS
         return step
 
     def _delta(self, step: _Open, text: str) -> Delta:
         delta = Delta(step.index, step.type, self.iteration, step.length, text)
         step.pieces.append(text)
         step.length += len(text)
+        self.characters += len(text)
         return delta
 
     def _close_text(self, *, before_call: bool = False) -> Iterator[StepDone]:

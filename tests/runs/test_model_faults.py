@@ -381,3 +381,10 @@ def test_a_conversation_that_is_too_long_is_tried_again_with_less_of_it(agent, o
     assert chat.ask("and now?", agent_name=who)["data"]["status"] == "completed"
     before, after = [len(json.dumps(request["messages"])) for request in model.requests(name)[-2:]]
     assert after < before
+
+
+def test_a_run_stops_at_its_limit_of_characters(agent, open_chat, product, name):
+    who = agent([{"text": "x" * 3_000_000, "chunk": 65_536}])
+    chat = open_chat(name)
+    chat.ask("hi", agent_name=who)
+    assert "more than 1,048,576 characters in one turn" in assert_failed(product, chat, "max_characters")

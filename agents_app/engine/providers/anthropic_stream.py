@@ -18,7 +18,7 @@ from agents_app.engine.providers.base import (
     tokens,
 )
 from agents_app.engine.providers.openai_stream import SSELines
-from agents_app.exceptions import ModelError, ModelUnavailable
+from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable
 
 _REASONS = {
     "end_turn": "stop",
@@ -28,6 +28,8 @@ _REASONS = {
     "model_context_window_exceeded": "length",
     "pause_turn": "length",  # only the server's own tools, which we never request, can pause a turn
 }
+_MAX_KEPT = 4 * 1024 * 1024
+_BLOCK_CHARACTERS = 256  # what a block costs without any text
 _KEY_ERRORS = {"authentication_error", "permission_error"}
 _PERMANENT_ERRORS = {"invalid_request_error", "not_found_error", "billing_error", "request_too_large"}
 
@@ -75,6 +77,7 @@ class MessageEvents:
         self._calls = 0
         self._usage: dict[str, Any] = {}
         self.done = False
+        self._kept = 0  # characters that no part shows
 
     def feed(self, data: bytes) -> list[Part]:
         """Return the parts in `data`.
@@ -121,6 +124,7 @@ class MessageEvents:
 
     def _begin(self, index: int, data: dict[str, Any], parts: list[Part]) -> None:
         block = self._blocks[index] = _Block(data)
+        self._keep(_BLOCK_CHARACTERS + len(orjson.dumps(data)))
         if block.kind == "tool_use":
             block.position = self._calls
             self._calls += 1
@@ -137,7 +141,14 @@ class MessageEvents:
             case "input_json_delta":
                 self._on_arguments(block, delta["partial_json"], parts)
             case "signature_delta":
+                self._keep(len(delta["signature"]))
                 block.signature += delta["signature"]
+
+    def _keep(self, characters: int) -> None:
+        self._kept += characters
+        if self._kept > _MAX_KEPT:
+            text = "The model's server sent more blocks and signatures than one answer may have."
+            raise LimitReached(text, code="max_characters")
 
     def _on_text(self, block: _Block, words: str, parts: list[Part]) -> None:
         if text := _text(words):

@@ -10,6 +10,7 @@ from agents_app.exceptions import ModelError, ModelUnavailable
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _MAX_LINE = 4 * 1024 * 1024
+_MAX_BLANK = 4096  # characters of white space before a tag
 _FINISH_REASONS = {"function_call": "tool_calls", "eos": "stop", "max_tokens": "length"}
 
 
@@ -80,7 +81,7 @@ class ThinkTags:
         begin = self._held.lstrip()
         if begin.startswith(_OPEN):
             self._state, self._held = "opened", begin[len(_OPEN) :]
-        elif not _OPEN.startswith(begin):
+        elif not _OPEN.startswith(begin) or len(self._held) > _MAX_BLANK:
             self._state = "text"
 
     def _think(self) -> list[Part]:

@@ -1,5 +1,8 @@
 """The product's settings, with passwords whose hashes cost nothing: the usual one takes a quarter of a second."""
 
+import os
+
 from scheduler_project.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DUMPABLE = os.geteuid() != 0  # `tests.harness.guard` reads the environments of servers, and only root still can

@@ -62,13 +62,14 @@ class Limits:
 class ProcessLimits:
     """What the process of a stdio server may use: bytes of memory, seconds of CPU, processes, open files.
 
-    None: no limit.
+    `file_size`: bytes of a file that it writes. None: no limit.
     """
 
     memory: int | None = 2 * 1024**3
     cpu_seconds: int | None = None
     processes: int | None = 512
     open_files: int | None = 1024
+    file_size: int | None = 1024**3
 
 
 @dataclass(frozen=True, slots=True)

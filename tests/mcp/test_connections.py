@@ -21,7 +21,7 @@ import pytest
 
 from agents_app.engine import mcp
 from agents_app.engine.mcp import connection
-from agents_app.engine.mcp.transports import stderr_log
+from agents_app.engine.mcp.transports import process, stderr_log
 from agents_app.engine.spec import ProcessLimits, ServerSpec
 from agents_app.engine.toolset import NAME, Call, Tool, ToolError, ToolResult, ToolsUnavailable
 from tests.harness import guard
@@ -615,7 +615,7 @@ def test_a_process_gets_a_clean_environment_and_a_place_of_its_own(tmp_path, mon
     with (tmp_path / "inherited").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         me = about(spec)
-    assert me["env"].keys() <= {"PATH", "HOME", "LANG", "TOKEN", "EFFECTS", "LC_CTYPE"}
+    assert me["env"].keys() <= {"PATH", "HOME", "LANG", "TOKEN", "EFFECTS", "LC_CTYPE", process.MARK}
     assert me["env"]["TOKEN"] == "theirs"
     assert me["folder"] == str(tmp_path / "new" / "place")
     assert me["group"] == me["pid"] != os.getpgid(0)
@@ -633,13 +633,16 @@ def test_a_process_keeps_its_limits(tmp_path):
     spec = own(tmp_path, limits=limits)
 
     async def story():
-        said = json.loads((await ask(spec, "about_me")).content)["limits"]
+        me = json.loads((await ask(spec, "about_me")).content)
+        assert me["no_new_privileges"]
+        said = me["limits"]
         hog = await ask(spec, "hog", bytes=512 * 1024**2)
         burn = await ask(spec, "burn")
         return said, hog, burn
 
     said, hog, burn = in_a_loop(story)
     assert (said["RLIMIT_NPROC"], said["RLIMIT_NOFILE"], said["RLIMIT_CORE"]) == (3000, 64, 0)
+    assert said["RLIMIT_FSIZE"] == 1024**3
     assert (hog.content, hog.is_error) == ("MemoryError", True)
     assert "its process was ended by SIG" in burn.content  # SIGXCPU, or SIGKILL where the hard limit is the same
 
@@ -658,6 +661,22 @@ def test_grandchildren_end_with_the_connection(tmp_path):
         child = psutil.Process(int((await ask(spec, "fork")).content))
         await ask(spec, "crash")
         await until(lambda: is_gone(child))
+
+    in_a_loop(story)
+
+
+@pytest.mark.parametrize("end", ["crash", "close"])
+def test_a_daemon_ends_with_its_server(tmp_path, end):
+    spec = own(tmp_path)
+
+    async def story():
+        daemon = psutil.Process(int((await ask(spec, "daemon")).content))
+        assert os.getsid(daemon.pid) != os.getsid(0)
+        if end == "crash":
+            await ask(spec, "crash")
+        else:
+            await mcp.close_servers()
+        await until(lambda: is_gone(daemon))
 
     in_a_loop(story)
 

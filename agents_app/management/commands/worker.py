@@ -22,6 +22,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, concurrency: int, **options: Any) -> None:
+        from agents_app.server import hardening
+
+        hardening.hide_memory()
         if settings.EMBEDDED:
             raise CommandError(
                 "The database is SQLite, and `manage.py serve` executes its runs itself. "

@@ -164,6 +164,21 @@ def fork(*_: object) -> dict:
     return text(str(child))
 
 
+def daemon(*_: object) -> dict:
+    """Leave a daemon: in a session of its own, and nobody's child."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if (pid := os.fork()) == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.closerange(0, 3)
+            while True:
+                time.sleep(60)
+        os.write(writer, str(pid).encode())
+        os._exit(0)
+    return text(os.read(reader, 20).decode())
+
+
 def hog(arguments: dict, *_: object) -> dict:
     try:
         kept = bytearray(arguments["bytes"])
@@ -187,6 +202,7 @@ def about_me(*_: object) -> dict:
         "env": dict(os.environ),
         "fds": sorted(int(fd.name) for fd in Path("/proc/self/fd").iterdir()),
         "limits": limits,
+        "no_new_privileges": "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(),
     }
     return text(json.dumps(me))
 
@@ -199,7 +215,7 @@ TOOLS: dict[str, Callable[..., dict]] = {
     tool.__name__: tool
     for tool in (
         echo, slow, crash, hang_up, huge, image, mixed, structured, wrong, garbage, chatter, chatter_for_ever, leak,
-        grow, fork, hog, burn, about_me, refuse,
+        grow, fork, daemon, hog, burn, about_me, refuse,
     )
 }  # fmt: skip
 TOOLS["slow_once"] = slow  # without the hint that it may be called again

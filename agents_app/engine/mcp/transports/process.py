@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import uuid
 from asyncio.subprocess import SubprocessStreamProtocol
 from pathlib import Path
 
@@ -19,6 +20,8 @@ EXIT_GRACE = 1.5  # seconds from the end of its input to SIGTERM
 TERM_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
 _REAP_GRACE = 1.0  # seconds for the kernel to finish SIGKILL
 _POLL = 0.02  # seconds
+MARK = "AINTANDEM_MCP_PROCESS"  # in the environment of a server and of all that it starts: daemons are found by it
+_SWEEPS = 20  # at most; each finds what was started during the one before
 
 
 class _Protocol(SubprocessStreamProtocol):
@@ -34,15 +37,16 @@ class _Protocol(SubprocessStreamProtocol):
 
 
 class ServerProcess:
-    """A running process, the leader of its own group."""
+    """A running process, the leader of its own group. `mark` is in the environment of all that it starts."""
 
-    def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
+    def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Protocol, mark: str) -> None:
         stdin, stdout, stderr = protocol.stdin, protocol.stdout, protocol.stderr
         assert stdin is not None and stdout is not None and stderr is not None
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.exited = protocol.exited
         self._transport = transport
         self._group = transport.get_pid()
+        self._mark = mark
 
     @property
     def end_reason(self) -> str:
@@ -57,6 +61,7 @@ class ServerProcess:
     async def end(self, *, now: bool = False) -> None:
         """End the process and its group: by the end of its input (unless `now`), then SIGTERM, then SIGKILL.
 
+        Daemons, which have left the group, are killed after it.
         Even if this is cancelled, nothing stays alive.
         """
         try:
@@ -68,7 +73,9 @@ class ServerProcess:
         finally:
             self._signal(signal.SIGKILL)
             self._transport.close()
+            daemons = asyncio.get_running_loop().run_in_executor(None, _kill_marked, self._mark)
         await _within(_REAP_GRACE, self._gone())
+        await daemons
 
     async def _gone(self) -> None:
         while not self.exited.is_set() or self._signal(0):
@@ -90,7 +97,8 @@ async def start(spec: ServerSpec) -> ServerProcess:
         ConnectFailed: the system does not run it.
     """
     loop = asyncio.get_running_loop()
-    environment = _environment(spec)
+    mark = uuid.uuid4().hex
+    environment = _environment(spec) | {MARK: mark}
     try:
         folder = _folder(spec)
         _find(spec.command, environment, folder)
@@ -110,7 +118,7 @@ async def start(spec: ServerSpec) -> ServerProcess:
         )
     except OSError as error:
         raise ConnectFailed(f"its process cannot be started: {error.strerror}") from error
-    return ServerProcess(transport, protocol)
+    return ServerProcess(transport, protocol, mark)
 
 
 def _environment(spec: ServerSpec) -> dict[str, str]:
@@ -143,9 +151,36 @@ def _limits(limits: ProcessLimits) -> str:
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_NPROC": limits.processes,
         "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_FSIZE": limits.file_size,
         "RLIMIT_CORE": 0,
     }
     return ",".join(f"{name}={value}" for name, value in limit_values.items() if value is not None)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill the processes that have this mark in their environment. Only Linux shows it."""
+    needle = f"{MARK}={mark}".encode()
+    for _ in range(_SWEEPS):
+        pids = [pid for pid in _processes() if needle in _environment_of(pid).split(b"\0")]
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 — only the names
+    except OSError:
+        return []
+
+
+def _environment_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # it has ended, or is another user's
+        return b""
 
 
 def _signal_name(number: int) -> str:

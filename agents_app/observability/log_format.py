@@ -3,6 +3,7 @@
 import datetime
 import logging
 import re
+from typing import Any
 
 import orjson
 
@@ -24,6 +25,15 @@ _SECRETS = re.compile(
 )
 
 
+# C0, C1, and what Unicode has to break lines and to turn the direction of text; a tab does no harm.
+_CONTROLS = re.compile("[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def escape_controls(text: str) -> str:
+    """Return the text as one line that no terminal obeys: control characters are shown as Python writes them."""
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def redact(text: str) -> str:
     """Return the text without tokens, tickets, keys and cookies in headers, URLs or elsewhere."""
     return _SECRETS.sub(lambda match: (match["kept"] or "") + _HIDDEN, text)
@@ -42,11 +52,19 @@ def current_ids() -> dict[str, str]:
 
 
 class TextFormatter(logging.Formatter):
-    """One line with its ids, and the exception if there is one."""
+    """One line with its ids, and the exception, indented, if there is one.
+
+    Third parties choose parts of messages and exceptions: they forge no line, and send no terminal a command.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = escape_controls(record.message)
         ids = " ".join(f"{name.removesuffix('_id')}={value}" for name, value in current_ids().items())
         return super().formatMessage(record) + (f" [{ids}]" if ids else "")
+
+    def formatException(self, exc_info: Any) -> str:
+        lines = super().formatException(exc_info).split("\n")
+        return "\n".join(f"  {escape_controls(line)}" for line in lines)
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

@@ -169,6 +169,30 @@ def test_other_lines_stay_as_they_are(line):
     assert redact(line) == line
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a\nWARNING forged", "a\\nWARNING forged"),
+        ("a\rforged", "a\\rforged"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("\x9b2Jgone", "\\x9b2Jgone"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+        ("täglich\t☃", "täglich\t☃"),
+    ],
+)
+def test_what_others_name_forges_no_line_and_commands_no_terminal(text, written):
+    formatter = TextFormatter("{levelname} {message}", style="{")
+    record = logging.LogRecord("x", logging.INFO, "", 0, "MCP server %s", (text,), None)
+    assert formatter.format(record) == f"INFO MCP server {written}"
+    try:
+        raise ValueError(text)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    first, *others = formatter.format(record).split("\n")
+    assert first == "ERROR failed"
+    assert all(line.startswith("  ") and "\x1b" not in line and "\r" not in line for line in others)
+
+
 def test_the_server_logs_no_token(people, name):
     token = people["bob"].token
     people["bob"].request("GET", f"/v1/sessions/{name}?token={token}")

@@ -6,8 +6,10 @@ import json
 import resource
 import socket
 import sqlite3
+import stat
 import struct
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -552,6 +554,34 @@ def test_a_body_of_10_mb_is_refused(product, chat):
         status = connection.getresponse().status
     assert status == 413
     assert_alive(chat)
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 8000000", "Transfer-Encoding: chunked"])
+def test_a_long_body_is_refused_before_it_is_read_and_kept_nowhere(product, head):
+    """Of nobody: Twisted writes bodies to files, which have no name but a size."""
+    start = f"POST /v1/tokens HTTP/1.1\r\nHost: 127.0.0.1:{product.port}\r\n{head}\r\n\r\n".encode()
+    part = b"x" * 1_100_000
+    body = part if "Length" in head else f"{len(part):x}\r\n".encode() + part + b"\r\n"
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", product.port), timeout=30)) for _ in range(10)
+        ]
+        for each in sockets:
+            each.sendall(start + body)
+        for each in sockets:
+            assert each.recv(4096).startswith(b"HTTP/1.1 413 ")
+        assert _deleted_files(product.pid) < 1_000_000
+
+
+def _deleted_files(pid: int) -> int:
+    """How many bytes a process keeps in files without a name."""
+    total = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            status = descriptor.stat()
+            if stat.S_ISREG(status.st_mode) and not status.st_nlink:
+                total += status.st_size
+    return total
 
 
 # A database that refuses

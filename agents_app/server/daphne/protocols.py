@@ -1,18 +1,20 @@
 """daphne's protocols with what they lack: limits, back-pressure, and a cheap send."""
 
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.websocket.types import ConnectionDeny
 from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from django.conf import settings
 from twisted.web.http import HTTPChannel
 
 from agents_app.observability import metrics
 from agents_app.server.daphne.backpressure import Writable, text_frame, write_now
 
 INPUT_QUEUE = 32  # frames of a client that may wait for the application
-LARGEST_BODY = 8 * 1024 * 1024
+MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused
 _TOO_SLOW, _RESTARTING = 4409, 1012
 
 
@@ -72,29 +74,52 @@ class SocketFactory(WebSocketFactory):
 
 
 _TOO_LARGE = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
-    b'{"error":{"message":"The body is too large.","type":"invalid_request_error","param":null,"code":"too_large"}}'
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    b'{"error":{"message":"The request body is larger than 1 MiB.","type":"invalid_request_error","param":null,'
+    b'"code":"request_too_large"}}'
 )
 
 
 class Request(WebRequest):
-    """An HTTP request with at most LARGEST_BODY bytes: daphne stores any length before the application is called."""
+    """An HTTP request whose body is refused if it is too long: daphne stores any length before it asks anybody.
+
+    The refusal is written as soon as the length is known. What the client sends after it is dropped, up to
+    MOST_DROPPED: a connection that closes while data arrives is reset, and the client would not read the refusal.
+    """
+
+    _received = 0
+    _is_rejected = False
 
     def gotLength(self, length: int | None) -> None:
-        super().gotLength(length)
-        if length is not None and length > LARGEST_BODY:
-            self._reject()
+        if length is None or length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            super().gotLength(length)
+            return
+        super().gotLength(0)  # Twisted makes a file for a long body
+        self._reject()
+        if length > MOST_DROPPED:
+            self.channel.transport.loseConnection()
 
     def handleContentChunk(self, data: bytes) -> None:
-        if self.content.tell() + len(data) > LARGEST_BODY:
+        self._received += len(data)
+        if not self._is_rejected and self._received > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             self._reject()
-        else:
+        if not self._is_rejected:
             super().handleContentChunk(data)
+        elif self._received > MOST_DROPPED:
+            self.channel.transport.loseConnection()
+
+    def process(self) -> Any:
+        if not self._is_rejected:
+            return super().process()
+        self.channel.transport.loseConnection()
+        return None
 
     def _reject(self) -> None:
-        transport = self.channel.transport
-        transport.write(_TOO_LARGE)
-        transport.loseConnection()
+        self._is_rejected = True
+        self.content.close()
+        self.content = BytesIO()
+        self.channel.transport.write(_TOO_LARGE)
 
 
 class Channel(HTTPChannel):

@@ -98,6 +98,7 @@ try:
     SOCKETS_PER_USER = env.int("SOCKETS_PER_USER", 1000 if AUTH_REQUIRED else 0)
     QUEUED_RUNS = env.int("QUEUED_RUNS", 10_000)
     QUEUED_RUNS_PER_USER = env.int("QUEUED_RUNS_PER_USER", 1000 if AUTH_REQUIRED else 0)
+    TASKS_PER_USER = env.int("TASKS_PER_USER", 100)  # administrators have no limit
     TOKENS_PER_USER_PER_DAY = env.int("TOKENS_PER_USER_PER_DAY", 0)
     FETCH_ALLOW_PRIVATE = env.bool("FETCH_ALLOW_PRIVATE", False)
     CONFIG_DIR = env.str("CONFIG_DIR", "")

@@ -8,11 +8,12 @@ from django.db import connection
 from django.utils import timezone
 
 from agents_app.access import counters
-from agents_app.exceptions import RateLimited
-from agents_app.models import Run, TokenUse
+from agents_app.exceptions import Conflict, InvalidRequest, RateLimited
+from agents_app.models import Run, ScheduledTask, TokenUse
 
 RETRY_FULL_QUEUE = 5.0  # seconds
-_AUTOMATIC = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # started by the server itself: there is no client to slow down
+LEAST_INTERVAL = 60  # seconds between two runs of a task, if its owner is no administrator
+_AUTOMATIC = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # started by the server itself: there are no messages to count
 
 
 def take_request_from(address: str) -> None:
@@ -39,10 +40,9 @@ def admit(user: Any, trigger: str) -> None:
     Raises:
         RateLimited: too many messages in this minute, too many runs in the queue, or too many tokens today.
     """
-    if trigger not in _AUTOMATIC:
-        if settings.AUTH_REQUIRED:  # in the open mode all callers are one user: each socket counts
-            counters.take("messages", user.pk, limit=settings.CHAT_RATE_PER_MINUTE)
-        _check_queue(user)
+    if trigger not in _AUTOMATIC and settings.AUTH_REQUIRED:  # in the open mode all are one user: each socket counts
+        counters.take("messages", user.pk, limit=settings.CHAT_RATE_PER_MINUTE)
+    _check_queue(user)
     _check_tokens(user)
 
 
@@ -53,6 +53,29 @@ SELECT COUNT(*), COUNT(CASE WHEN session.owner_id = %s THEN 1 END)
 FROM agents_app_run run CROSS JOIN agents_app_session session
 WHERE run.status IN ('queued', 'running', 'waiting') AND run.status = 'queued' AND session.id = run.session_id
 """
+
+
+def admit_task(user: Any) -> None:
+    """Check that `user` may have one more task. Administrators may have any number.
+
+    Raises:
+        Conflict: there are too many.
+    """
+    limit = settings.TASKS_PER_USER
+    if not user.is_superuser and 0 < limit <= ScheduledTask.objects.filter(owner=user).count():
+        raise Conflict(f"You have {limit:,} tasks, which is the limit: delete some first.", code="too_many_tasks")
+
+
+def check_schedule(user: Any, schedule_type: str, schedule_value: str) -> None:
+    """Check that `user` may have a task this often. A cron line is due once a minute at most.
+
+    Raises:
+        InvalidRequest: only administrators may.
+    """
+    is_interval = schedule_type == ScheduledTask.ScheduleType.INTERVAL
+    if is_interval and not user.is_superuser and int(schedule_value) < LEAST_INTERVAL:
+        text = f"Only administrators may run a task more often than every {LEAST_INTERVAL} seconds."
+        raise InvalidRequest(text, param="schedule_value")
 
 
 def _check_queue(user: Any) -> None:

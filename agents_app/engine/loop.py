@@ -31,11 +31,16 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 4
 MAX_DELAY = 60.0
 TOOL_TIMEOUT = 60.0
+MOST_CALLS_PER_TURN = 32  # of tools; the rest get an error as their result
+MOST_CALLS_AT_A_TIME = 6  # of one turn: what they call has other users too
 CANCEL_TIMEOUT = 1.0  # seconds that a cancelled tool has to clean up; one that does not stop is abandoned
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
 )
+
+
+TOO_MANY_CALLS = f"This call was not made: at most {MOST_CALLS_PER_TURN} calls are made in one turn. Make it again."
 
 
 class Turns:
@@ -189,16 +194,21 @@ class Turns:
         conversation = self.conversation
         calls: list[tuple[StepDone, StepDone]] = []
         waiting: list[StepDone] = []
-        for use in uses:
+        excess: list[StepDone] = []
+        for number, use in enumerate(uses, start=1):
             row = _ledger_row(conversation.next_index, use)
             conversation.next_index += 1
-            if self._must_be_approved(use):
+            if number > MOST_CALLS_PER_TURN:
+                excess.append(row)
+            elif self._must_be_approved(use):
                 waiting.append(row)
             else:
                 calls.append((use, row))
         replays = (replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content) for use in uses)
         conversation.turns.append(replay_turn(uses[0].provider_data, replays))
-        yield ToolsStarting(uses, [row for _, row in calls], waiting)
+        yield ToolsStarting(uses, [row for _, row in calls] + excess, waiting)
+        for row in excess:
+            yield self._result(row, ToolResult(TOO_MANY_CALLS, is_error=True))
         async for event in self._call_all(calls):
             yield event
         if waiting:
@@ -257,11 +267,12 @@ class Turns:
             return not self.tools.problems  # no such tool, and calling it only says so; or a source is missing
 
     async def _call_all(self, calls: list[tuple[StepDone, StepDone]]) -> AsyncIterator[Delta | StepDone]:
-        """Call the tools at the same time; yield their progress and results as they come."""
+        """Call the tools, some at the same time; yield their progress and results as they come."""
         if not calls:
             return
         events: asyncio.Queue[Delta | StepDone] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._call(use, row, events)) for use, row in calls]
+        places = asyncio.Semaphore(MOST_CALLS_AT_A_TIME)
+        tasks = [asyncio.create_task(self._call_in_turn(use, row, events, places)) for use, row in calls]
         try:
             for _ in tasks:
                 while type(event := await events.get()) is Delta:
@@ -271,6 +282,12 @@ class Turns:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+
+    async def _call_in_turn(
+        self, use: StepDone, row: StepDone, events: "asyncio.Queue[Delta | StepDone]", places: asyncio.Semaphore
+    ) -> None:
+        async with places:
+            await self._call(use, row, events)
 
     async def _call(self, use: StepDone, row: StepDone, events: "asyncio.Queue[Delta | StepDone]") -> None:
         row.started = time.time()

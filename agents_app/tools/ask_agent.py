@@ -16,6 +16,7 @@ from agents_app.models import Agent, Run
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
 DEEPEST = 5  # levels of agents that ask agents
+MOST_RUNS_OF_ONE_MESSAGE = 50  # the run of the message, and all that it asks for, level by level
 
 _database = DatabaseThreads("platform-tools", 1)
 
@@ -57,6 +58,10 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
         raise ToolError(f"{agent_name!r} is waiting for this answer itself: {' → '.join(reversed(chain))}.")
     if len(chain) >= DEEPEST:
         raise ToolError(f"Agents may ask agents {DEEPEST} levels deep, which is the limit. Answer with what you have.")
+    if not run.children.filter(message_id=call_id).exists() and _family_size(run) >= MOST_RUNS_OF_ONE_MESSAGE:
+        raise ToolError(
+            f"One message may start {MOST_RUNS_OF_ONE_MESSAGE} runs, which is the limit. Answer with what you have."
+        )
     try:
         owner = rights.active_user(run.session.owner_id)
     except AuthenticationExpired as error:
@@ -87,6 +92,18 @@ def _chain(run: Run) -> list[str]:
         name, parent = Run.objects.values_list("agent_name", "parent_id").get(pk=parent)
         names.append(name)
     return names
+
+
+def _family_size(run: Run) -> int:
+    """Return the number of runs of the message that this run belongs to."""
+    root, parent = run.pk, run.parent_id
+    while parent is not None:
+        root, parent = Run.objects.values_list("pk", "parent_id").get(pk=parent)
+    size, level = 0, [root]
+    while level:
+        size += len(level)
+        level = list(Run.objects.filter(parent__in=level).values_list("pk", flat=True))
+    return size
 
 
 async def _answer(child: Run) -> ToolResult:

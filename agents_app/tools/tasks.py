@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from agents_app import clock, runs, scheduler, schedules
-from agents_app.access import rights
+from agents_app.access import limits, rights
 from agents_app.database.threads import DatabaseThreads, write_transaction
 from agents_app.engine.toolset import Call, Tool, ToolError
 from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
@@ -71,6 +71,7 @@ def _create_task(request: Request) -> Any:
     existing = ScheduledTask.objects.filter(creation_key=request.idempotency_key).first()
     if existing is not None:
         return _describe(existing)
+    limits.admit_task(request.user)
     if ScheduledTask.objects.filter(owner=request.user).count() >= MOST_TASKS:
         raise ToolError(f"There are already {MOST_TASKS} tasks, which is the limit: delete some first.")
     fields = {"agent_name": _default_agent(request), **request.arguments}
@@ -116,6 +117,8 @@ def _save(task: ScheduledTask, fields: dict[str, Any], request: Request) -> Any:
         setattr(task, name, str(value) if name == "schedule_value" else value)
     try:
         task.full_clean(exclude=["anchor", "owner"])
+        if task.enabled:
+            limits.check_schedule(request.user, task.schedule_type, task.schedule_value)
     except ValidationError as error:
         problems = [f"'{name}': {' '.join(texts)}" for name, texts in error.message_dict.items()]
         raise ToolError(f"Nothing was saved. {' '.join(problems)}") from None

@@ -51,17 +51,26 @@ class Claim:
     denial: RunFailed | None = None
 
 
+_CLAIMABLE = "(run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s))"
 # One statement by hand, because every run needs it: the ORM took 5 ms to build it.
 _CLAIM = f"""
 UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attempt + 1, worker = %(worker)s,
     lease_until = %(until)s, started_at = COALESCE(started_at, %(now)s)
 WHERE id IN (
-    SELECT run.id FROM agents_app_run AS run
-    WHERE (run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s)) {{others}}
-        AND {FIRST_IN_SESSION}
-    ORDER BY run.created_at, run.number LIMIT %(limit)s {{locked}})
+    SELECT run.id FROM agents_app_run AS run {{turns}}
+    WHERE {_CLAIMABLE} {{others}} AND {FIRST_IN_SESSION}
+    ORDER BY {{first}} run.created_at, run.number LIMIT %(limit)s {{locked}})
 RETURNING id
 """
+# Owners take turns: first whoever has the fewest runs in progress, then by age. Sharing the places of one claim evenly
+# (ROW_NUMBER per owner) cost six times as much with 1,000 runs in the queue; this way an owner without a run in
+# progress is next as soon as a place is free.
+_TURNS = """INNER JOIN agents_app_session AS session ON session.id = run.session_id
+    LEFT JOIN (
+        SELECT session.owner_id, COUNT(*) AS runs
+        FROM agents_app_run AS run INNER JOIN agents_app_session AS session ON session.id = run.session_id
+        WHERE run.status = 'running' AND run.lease_until >= %(now)s GROUP BY session.owner_id
+    ) AS busy ON busy.owner_id = session.owner_id"""
 # SQLite has one writer. On PostgreSQL, skip what another worker is claiming.
 _LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE OF run SKIP LOCKED"}
 
@@ -75,7 +84,9 @@ ORDER BY id FOR UPDATE
 def claim(
     worker: str, limit: int, busy: Collection[uuid.UUID] = (), only: Collection[uuid.UUID] | None = None
 ) -> list[Claim]:
-    """Claim up to `limit` runs, oldest first, or those of `only`. A run's first claim writes its `reasoning_start`.
+    """Claim up to `limit` runs in turn of their owners, or `only` those.
+
+    A run's first claim writes its `reasoning_start`.
 
     `busy`: the runs that this worker executes: it must not take over its own run, however late the lease.
     """
@@ -87,7 +98,9 @@ def claim(
         with connection.cursor() as cursor:
             if only is not None and connection.vendor == "postgresql":
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see event_log.sql
-            cursor.execute(_CLAIM.format(others=others, locked=_LOCKED[connection.vendor]), parameters)
+            turns, first = (_TURNS, "COALESCE(busy.runs, 0),") if only is None else ("", "")
+            locked = _LOCKED[connection.vendor]
+            cursor.execute(_CLAIM.format(turns=turns, first=first, others=others, locked=locked), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []

@@ -15,9 +15,12 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from agents_app.access import counters, origins
 from agents_app.access import limits as admission
+from agents_app.engine.toolset import ToolError
 from agents_app.exceptions import RateLimited
-from agents_app.models import Agent, ApiToken, Run, Session, TokenUse
+from agents_app.models import Agent, ApiToken, Run, ScheduledTask, Session, TokenUse
 from agents_app.models.token_usage import today
+from agents_app.scheduler import starting as scheduler_starting
+from agents_app.tools import ask_agent
 from tests.harness.clocked import Clocked
 from tests.harness.form_client import FormClient
 from tests.harness.people import invite
@@ -266,9 +269,80 @@ def test_a_new_day_begins_with_nothing_used(admin_user, settings):
 
 
 @pytest.mark.django_db
-def test_an_agents_question_to_another_one_never_waits_for_room(admin_user, settings, waiting):
-    settings.QUEUED_RUNS = 1
-    admission.admit(admin_user, Run.Trigger.AGENT)
+@pytest.mark.parametrize("trigger", Run.Trigger.values)
+def test_runs_of_every_trigger_count_in_the_queue(admin_user, settings, waiting, trigger):
+    settings.QUEUED_RUNS_PER_USER = 2
+    with pytest.raises(RateLimited, match="2 of your runs are waiting already"):
+        admission.admit(admin_user, trigger)
+
+
+@pytest.mark.django_db
+def test_a_task_that_finds_a_full_queue_skips_its_moment_and_says_why(admin_user, settings, waiting):
+    settings.QUEUED_RUNS_PER_USER = 2
+    fields = {"schedule_type": "interval", "schedule_value": "60", "task_prompt": "x", "name": "t"}
+    task = ScheduledTask.objects.create(owner=admin_user, agent=Agent.objects.get(), **fields)
+    scheduler_starting.start(task, timezone.now())
+    skip = task.skips.get()
+    assert (skip.reason, "are waiting already" in skip.message) == ("not_started", True)
+    assert Run.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_an_agent_that_finds_a_full_queue_gets_an_error_as_the_tools_result(admin_user, settings, waiting):
+    settings.QUEUED_RUNS_PER_USER = 2
+    with pytest.raises(ToolError, match="are waiting already"):
+        ask_agent._start_child(parent_run(admin_user), "helper", "Hi", "call")
+    assert Run.objects.exclude(trigger="agent").count() == Run.objects.count()
+
+
+@pytest.mark.django_db
+def test_one_message_starts_so_many_runs_and_no_more(admin_user, settings):
+    """However they are spread over levels; and a call that is repeated gets the run that it had."""
+    Agent.objects.create(name="helper")
+    root = parent_run(admin_user)
+    first = ask_agent._start_child(root, "helper", "Hi", "call-0")
+    Run.objects.filter(pk=first.pk).update(agent_name="middle")
+    first.refresh_from_db()
+    for number in range(ask_agent.MOST_RUNS_OF_ONE_MESSAGE - 2):
+        ask_agent._start_child(first if number % 2 else root, "helper", "Hi", f"call-{number + 1}")
+    for parent in (root, first):
+        with pytest.raises(ToolError, match="One message may start 50 runs"):
+            ask_agent._start_child(parent, "helper", "Hi", "one more")
+    assert ask_agent._start_child(root, "helper", "Hi", "call-0").pk == first.pk
+    assert Run.objects.count() == 50
+
+
+def parent_run(owner) -> Run:
+    session = Session.objects.create(pk="parent", owner=owner, run_count=1)
+    return Run.objects.create(session=session, number=1, agent_name="root", prompt="Hi", status="running")
+
+
+# Tasks
+
+
+@pytest.mark.django_db
+def test_a_user_has_so_many_tasks_and_none_every_second(client, settings, django_user_model):
+    settings.AUTH_REQUIRED, settings.TASKS_PER_USER = True, 2
+    Agent.objects.create(name="helper")
+    _, token = ApiToken.objects.create(django_user_model.objects.create_user("plain"), name="t")
+    _, bosses = ApiToken.objects.create(django_user_model.objects.create_superuser("boss"), name="t")
+
+    def ask(method, path, key=token, **fields):
+        headers = {"Authorization": f"Bearer {key}"}
+        return getattr(client, method)(path, fields, "application/json", headers=headers)
+
+    task = {"name": "n", "agent_name": "helper", "task_prompt": "x", "schedule_type": "interval"}
+    often = ask("post", "/v1/tasks", **task, schedule_value="59")
+    assert (often.status_code, often.json()["error"]["param"]) == (400, "schedule_value"), often.json()
+    made = ask("post", "/v1/tasks", **task, schedule_value="60")
+    assert made.status_code == 201
+    changed = ask("patch", f"/v1/tasks/{made.json()['id']}", schedule_value="1")
+    assert (changed.status_code, changed.json()["error"]["param"]) == (400, "schedule_value")
+    cron = task | {"schedule_type": "cron"}
+    assert ask("post", "/v1/tasks", **cron, schedule_value="* * * * *").status_code == 201
+    assert ask("post", "/v1/tasks", **task, schedule_value="60").json()["error"]["code"] == "too_many_tasks"
+    for _ in range(3):
+        assert ask("post", "/v1/tasks", bosses, **task, schedule_value="1").status_code == 201
 
 
 # Counting

@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 from django.core.validators import MaxLengthValidator
 from rest_framework import serializers
 
+from agents_app.access import limits
 from agents_app.api.serializers.fields import Strict, StrictModel, Text, WholeNumber
+from agents_app.exceptions import InvalidRequest
 from agents_app.models import Agent, Delivery, Run, ScheduledTask, Session, Skip
 from agents_app.models.tasks import validate_webhook_secret
 from agents_app.schedules import LONGEST_VALUE
@@ -129,7 +131,19 @@ class TaskSerializer(StrictModel):
         attrs = super().validate(attrs)
         if attrs.get("session") == ScheduledTask.SessionMode.NEW:
             attrs["kept_session"] = None
+        self._check_schedule(attrs)
         return attrs
+
+    def _check_schedule(self, attrs: dict[str, Any]) -> None:
+        def value(name: str) -> Any:
+            return attrs.get(name, getattr(self.instance or ScheduledTask(), name))
+
+        if value("enabled"):
+            try:
+                user = self.context["request"].user
+                limits.check_schedule(user, value("schedule_type"), value("schedule_value"))
+            except InvalidRequest as error:
+                raise serializers.ValidationError({"schedule_value": str(error)}) from None
 
     def get_last_result(self, task: Any) -> str | None:
         return getattr(task, "last_result", None) or None

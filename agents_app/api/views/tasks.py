@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from agents_app import clock, scheduler
+from agents_app.access import limits
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
 from agents_app.api.links import accepted_response
@@ -82,6 +83,7 @@ class TaskViewSet(CrudViewSet):
         if task is None:
             serializer = self.get_serializer(data=request.data)
             serializer.is_valid(raise_exception=True)
+            limits.admit_task(request.user)
             task = serializer.save(owner=request.user, creation_key=key or None, creation_mark=fingerprint)
         data = self.get_serializer(task).data
         return Response(data, status=201, headers={"Location": self.reverse_action("detail", args=[task.pk])})

@@ -42,6 +42,14 @@ class Overrides:
     timeout: float | None = None
     response: dict[str, Any] = field(default_factory=dict)
 
+    def within(self, *, timeout: float, max_tokens: int | None) -> "Overrides":
+        """Return these options with no more time or tokens than that: an agent's own limits are for its users."""
+        parameters = self.parameters
+        if max_tokens is not None and (tokens := parameters.get("max_tokens")) is not None:
+            parameters = parameters | {"max_tokens": min(tokens, max_tokens)}
+        limited = self.timeout and min(self.timeout, timeout)
+        return dataclasses.replace(self, parameters=parameters, timeout=limited)
+
     def as_json(self) -> dict[str, Any] | None:
         """Return the options that are set; None if none is."""
         values = ((each.name, getattr(self, each.name)) for each in dataclasses.fields(self))

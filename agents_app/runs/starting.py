@@ -59,7 +59,8 @@ def start(
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
-    `due`: the task that starts it, and the moment.
+    `due`: the task that starts it, and the moment. `overrides` reach no further than the agent's own limits, unless
+    the user is an administrator.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -86,7 +87,7 @@ def start(
             task=due.task if due else None,
             scheduled_for=due.at if due else None,
             retry=due.retry if due else 0,
-            overrides=overrides,
+            overrides=_allowed(overrides, agent, user),
         )
         enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
@@ -130,6 +131,13 @@ def _agent(name: str | None, session: Session, user: Any) -> Agent:
     if agent := agents.default():
         return agent
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
+
+
+def _allowed(overrides: Overrides, agent: Agent, user: Any) -> Overrides:
+    """Return the options, within the agent's own limits unless the user is an administrator."""
+    if user.is_superuser or overrides == NO_OVERRIDES:
+        return overrides
+    return overrides.within(timeout=agent.timeout, max_tokens=agent.max_tokens)
 
 
 def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:

@@ -13,11 +13,13 @@ from django.db import connection
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
 
+from agents_app import runs
 from agents_app.access import counters, origins
 from agents_app.access import limits as admission
 from agents_app.engine.toolset import ToolError
 from agents_app.exceptions import RateLimited
 from agents_app.models import Agent, ApiToken, Run, ScheduledTask, Session, TokenUse
+from agents_app.models.overrides import Overrides
 from agents_app.models.token_usage import today
 from agents_app.scheduler import starting as scheduler_starting
 from agents_app.tools import ask_agent
@@ -343,6 +345,26 @@ def test_a_user_has_so_many_tasks_and_none_every_second(client, settings, django
     assert ask("post", "/v1/tasks", **task, schedule_value="60").json()["error"]["code"] == "too_many_tasks"
     for _ in range(3):
         assert ask("post", "/v1/tasks", bosses, **task, schedule_value="1").status_code == 201
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_administrator", [False, True])
+def test_a_run_has_no_more_time_or_tokens_than_its_agent_unless_an_administrator_says_so(
+    django_user_model, is_administrator
+):
+    user = django_user_model.objects.create_user("user", is_superuser=is_administrator)
+    agent = Agent.objects.create(name="helper", timeout=2, max_tokens=10)
+    fields = {"name": "t", "task_prompt": "x", "schedule_type": "interval", "schedule_value": "60"}
+    task = ScheduledTask.objects.create(owner=user, agent=agent, timeout=86_400, **fields)
+    scheduler_starting.run_now(task, trigger=Run.Trigger.API)
+    more, less = {"max_tokens": 1_000_000, "top_p": 0.5}, {"max_tokens": 3}
+    for parameters in (more, less):
+        options = Overrides(timeout=1, parameters=parameters)
+        runs.start(user=user, agent_name="helper", message="x", trigger=Run.Trigger.API, overrides=options)
+    long, large, small = [run.overrides for run in Run.objects.order_by("created_at")]
+    assert long.timeout == (86_400 if is_administrator else 2)
+    assert (large.timeout, small) == (1, Overrides(timeout=1, parameters=less))
+    assert large.parameters == (more if is_administrator else {"max_tokens": 10, "top_p": 0.5})
 
 
 # Counting

@@ -134,7 +134,7 @@ def _write(
 
 def _run(dice: random.Random, session: Session, agent: Agent, number: int, at: datetime.datetime, task: Any) -> Run:
     started = at + datetime.timedelta(milliseconds=dice.randrange(5, 200))
-    asked, answered = dice.randrange(200, 20_000), dice.randrange(20, 2000)
+    input_tokens, answered = dice.randrange(200, 20_000), dice.randrange(20, 2000)
     return Run(
         id=uuid.UUID(int=dice.getrandbits(128), version=4),
         session=session,
@@ -150,8 +150,8 @@ def _run(dice: random.Random, session: Session, agent: Agent, number: int, at: d
         created_at=at,
         status=dice.choice(_STATUSES),
         model="gpt-4o",
-        cost=Decimal(asked * 25 + answered * 100) / 10_000_000,
-        **Run.used({"input_tokens": asked, "output_tokens": answered, "requests": 3, "tool_calls": 2}),
+        cost=Decimal(input_tokens * 25 + answered * 100) / 10_000_000,
+        **Run.used({"input_tokens": input_tokens, "output_tokens": answered, "requests": 3, "tool_calls": 2}),
         started_at=started,
         finished_at=started + datetime.timedelta(milliseconds=dice.randrange(500, 60_000)),
     )

@@ -72,15 +72,15 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=20)
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    wanted = {options.what} if options.what != "all" else {"first", "stream", "session"}
+    names = {options.what} if options.what != "all" else {"first", "stream", "session"}
     with tempfile.TemporaryDirectory() as folder, FakeModel() as model, Product(Path(folder) / "var") as product:
-        long_session = make_long_session(product, model) if "session" in wanted else ""
+        long_session = make_long_session(product, model) if "session" in names else ""
         with browser() as open_page:
-            if "first" in wanted:
+            if "first" in names:
                 first(open_page(), product, model, options.tries)
-            if "stream" in wanted:
+            if "stream" in names:
                 stream(open_page(), product, model, options.rate, options.seconds)
-            if "session" in wanted:
+            if "session" in names:
                 session(open_page(), product, long_session, min(5, options.tries))
 
 

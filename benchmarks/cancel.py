@@ -33,10 +33,10 @@ def prepare(product: Product, model: FakeModel, effects: Path) -> None:
 
 def one(product: Product, number: int, effects: Path) -> tuple[float, float]:
     """Milliseconds from Stop to the run's last frame, and to the end of the server's process."""
-    known = effects.read_text().count("began") if effects.exists() else 0
+    existing = effects.read_text().count("began") if effects.exists() else 0
     chat = Chat(product.socket_url(f"cancel-{number}", after=0))
     chat.say("go", agent_name="slow")
-    until(lambda: effects.exists() and effects.read_text().count("began") > known)
+    until(lambda: effects.exists() and effects.read_text().count("began") > existing)
     child = next(
         process
         for process in psutil.Process(product.pid).children(recursive=True)
@@ -45,11 +45,11 @@ def one(product: Product, number: int, effects: Path) -> tuple[float, float]:
     began = time.monotonic()
     chat.send("interrupt")
     chat.until("reasoning_complete")
-    told = time.monotonic()
+    moment = time.monotonic()
     psutil.wait_procs([child], 10)
     ended = time.monotonic()
     chat.close()
-    return (told - began) * 1000, (ended - began) * 1000
+    return (moment - began) * 1000, (ended - began) * 1000
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
         effects = Path(folder) / "effects"
         prepare(product, model, effects)
         times = [one(product, number, effects) for number in range(options.tries)]
-    print("run ended, ms:    ", percentiles([told for told, _ in times]))
+    print("run ended, ms:    ", percentiles([moment for moment, _ in times]))
     print("process ended, ms:", percentiles([ended for _, ended in times]))
 
 

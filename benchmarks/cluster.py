@@ -102,11 +102,11 @@ def start(b: ClusterBench, count: int) -> dict[str, Any]:
     urls = [b.product.socket_url(f"start-{i}", after=0) for i in range(count)]
     in_process(_start_times, urls[:5], agent)
     times = in_process(_start_times, urls[5:], agent)
-    asked = [request["started"] for request in b.model.requests(agent)][5:]
-    since_sent = [(at - sent) * 1e3 for at, (sent, _) in zip(asked, times, strict=True)]
+    requests = [request["started"] for request in b.model.requests(agent)][5:]
+    since_sent = [(at - sent) * 1e3 for at, (sent, _) in zip(requests, times, strict=True)]
     runs = b.product.request("GET", f"/v1/runs?agent={agent}&limit=200&ordering=created_at")[1]["data"]
     created = [datetime.datetime.fromisoformat(run["created_at"]).timestamp() for run in runs[5:]]
-    since_created = [(at - since) * 1e3 for at, since in zip(asked, created, strict=True)]
+    since_created = [(at - since) * 1e3 for at, since in zip(requests, created, strict=True)]
     return {
         "runs": len(times),
         "sent_to_model_request_ms": percentiles(since_sent),

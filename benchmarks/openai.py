@@ -94,8 +94,8 @@ async def _official(url: str, agent: str, count: int) -> dict[str, Any]:
         async def read() -> None:
             async for chunk in await client.chat.completions.create(**_request(agent)):
                 now = time.time_ns()
-                said = chunk.choices[0].delta.content or ""
-                ages.extend((now - int(stamp)) / 1e6 for stamp in said.split())
+                text = chunk.choices[0].delta.content or ""
+                ages.extend((now - int(stamp)) / 1e6 for stamp in text.split())
 
         started = time.monotonic()
         await asyncio.gather(*(read() for _ in range(count)))

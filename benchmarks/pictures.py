@@ -118,17 +118,17 @@ def shown(value: float, unit: str) -> str:
 
 def panels(url: str, start: float, end: float) -> str:
     board = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
-    known = {one["title"]: one for one in board["panels"] if one["type"] == "timeseries"}
+    values = {one["title"]: one for one in board["panels"] if one["type"] == "timeseries"}
     drawn = []
     for title in PANELS:
         lines = []
-        for target in known[title]["targets"]:
+        for target in values[title]["targets"]:
             for labels, points in ask(url, target["expr"].replace("$__rate_interval", "15s"), start, end):
                 label = target["legendFormat"]
                 for name, value in labels.items():
                     label = label.replace("{{" + name + "}}", value)
                 lines.append((label, points))
-        drawn.append(panel(title, known[title]["fieldConfig"]["defaults"]["unit"], lines, start, end))
+        drawn.append(panel(title, values[title]["fieldConfig"]["defaults"]["unit"], lines, start, end))
     return f"<main>{''.join(drawn)}</main>"
 
 
@@ -182,8 +182,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         collector = stack.enter_context(Collector())
         model = stack.enter_context(FakeModel())
-        told: dict[str, Any] = {"METRICS_PORT": str(port), **collector.environment}
-        cluster = stack.enter_context(Cluster(folder / "cluster", web=1, workers=1, **told))
+        names: dict[str, Any] = {"METRICS_PORT": str(port), **collector.environment}
+        cluster = stack.enter_context(Cluster(folder / "cluster", web=1, workers=1, **names))
         targets = [cluster.web_urls[0].removeprefix("http://"), f"127.0.0.1:{port}"]
         url = stack.enter_context(prometheus(options.prometheus, targets, folder))
         prepare(cluster, model)

@@ -33,12 +33,12 @@ def fill(database: Path, events: int) -> None:
             })  # fmt: skip
             for place in range(RUNS):
                 run = uuid.uuid4().hex
-                known = {
+                existing = {
                     "id": run, "session_id": name, "number": place + 1, "status": "completed", "usage": "{}",
                     "first_seq": place * each + 1, "last_seq": (place + 1) * each, "created_at": OLD,
                     "finished_at": OLD, "settled": 1,
                 }  # fmt: skip
-                _insert(connection, "agents_app_run", run_columns | known)
+                _insert(connection, "agents_app_run", run_columns | existing)
                 rows = [
                     (name, seq, seq, run, "reasoning_delta", DATA, OLD)
                     for seq in range(place * each + 1, (place + 1) * each + 1)
@@ -52,8 +52,8 @@ def fill(database: Path, events: int) -> None:
 
 def _columns(connection: sqlite3.Connection, table: str) -> dict[str, object]:
     """A value for each column that wants one."""
-    found = connection.execute(f"SELECT name, type FROM pragma_table_info('{table}') WHERE \"notnull\"")
-    return {name: "" if kind.startswith(("varchar", "text")) else 0 for name, kind in found}
+    match = connection.execute(f"SELECT name, type FROM pragma_table_info('{table}') WHERE \"notnull\"")
+    return {name: "" if kind.startswith(("varchar", "text")) else 0 for name, kind in match}
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
@@ -71,13 +71,15 @@ def measure(b: Bench, events: int, count: int, seconds: float) -> None:
     with subprocess.Popen(command, cwd=ROOT, env=b.product.environment, stdout=subprocess.PIPE, text=True) as pruning:
         _tell("while pruning", streams(b, count, seconds))
         is_over = pruning.poll() is not None
-        said = pruning.communicate()[0].strip()
-    print(f"pruned in {time.monotonic() - began:.1f} s: {said}" + (" It ended before the streams." if is_over else ""))
+        output = pruning.communicate()[0].strip()
+    print(
+        f"pruned in {time.monotonic() - began:.1f} s: {output}" + (" It ended before the streams." if is_over else "")
+    )
 
 
 def _tell(when: str, result: dict) -> None:
-    age, told = result["age_ms"], f"{result['deltas']} of {result['expected']} tokens, {result['gaps']} gaps"
-    print(f"{when}: age of a token p50 {age['p50']} ms, p99 {age['p99']} ms, most {age['max']} ms; {told}", flush=True)
+    age, data = result["age_ms"], f"{result['deltas']} of {result['expected']} tokens, {result['gaps']} gaps"
+    print(f"{when}: age of a token p50 {age['p50']} ms, p99 {age['p99']} ms, most {age['max']} ms; {data}", flush=True)
 
 
 def main() -> None:

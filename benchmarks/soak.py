@@ -25,7 +25,7 @@ INTERVAL = 15.0
 WARM_UP = 180.0
 
 
-async def _client(bases: list[str], number: int, until: float, told: dict[str, int]) -> None:
+async def _client(bases: list[str], number: int, until: float, names: dict[str, int]) -> None:
     dice = random.Random(number)
     visit = 0
     while time.time() < until:
@@ -37,19 +37,19 @@ async def _client(bases: list[str], number: int, until: float, told: dict[str, i
             await asyncio.sleep(dice.uniform(0.2, 3))
             watcher.socket.close()  # type: ignore[union-attr]
             await watcher.open(f"{dice.choice(bases)}/ws/chat/{session}?after={watcher.cursor}")
-            told["connections"] += 1
+            names["connections"] += 1
         if dice.random() < 0.9:
             await asyncio.wait_for(watcher.done.wait(), 60)
-            told["finished"] += 1
+            names["finished"] += 1
         watcher.socket.close()  # type: ignore[union-attr]
-        told["gaps"] += watcher.gaps
+        names["gaps"] += watcher.gaps
 
 
 async def _clients(bases: list[str], count: int, seconds: float) -> dict[str, int]:
-    told = {"connections": 0, "finished": 0, "gaps": 0}
+    names = {"connections": 0, "finished": 0, "gaps": 0}
     until = time.time() + seconds
-    await asyncio.gather(*(_client(bases, number, until, told) for number in range(count)))
-    return told
+    await asyncio.gather(*(_client(bases, number, until, names) for number in range(count)))
+    return names
 
 
 def _run_clients(bases: list[str], count: int, seconds: float) -> dict[str, int]:

@@ -377,8 +377,8 @@ def main() -> None:
     parser.add_argument("--stall", type=float, default=60)
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    wanted = ["streams", "rate", "watchers", "idle", "replay", "stalled"] if options.what == "all" else [options.what]
-    for what in wanted:
+    expected = ["streams", "rate", "watchers", "idle", "replay", "stalled"] if options.what == "all" else [options.what]
+    for what in expected:
         with bench() as b:
             streams(b, 2, 1)  # warm
             if what == "streams":

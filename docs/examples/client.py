@@ -161,9 +161,9 @@ class Session:
             if frame["type"] == "error" and "run_id" not in frame:
                 raise RuntimeError(data["message"])
             if frame["type"] == "reasoning_start" and data["message_id"] == message_id:
-                run, told = frame["run_id"], Answer()
+                run, response = frame["run_id"], Answer()
             elif run is not None and frame.get("run_id") == run:
-                yield told.hear(frame)
+                yield response.hear(frame)
                 if frame["type"] == "error":
                     raise RuntimeError(data["message"])
                 if frame["type"] == "reasoning_complete":
@@ -227,9 +227,9 @@ class Answer:
             self._lengths.pop(data["step"], None)
         if frame["type"] not in ("reasoning_delta", "reasoning_step") or data["type"] != "final_answer":
             return ""
-        told = self._lengths.get(data["step"], 0)
-        new: str = data["content"][max(0, told - data.get("offset", 0)) :]
-        self._lengths[data["step"]] = told + len(new)
+        response = self._lengths.get(data["step"], 0)
+        new: str = data["content"][max(0, response - data.get("offset", 0)) :]
+        self._lengths[data["step"]] = response + len(new)
         return new
 
 

@@ -23,13 +23,13 @@ def cast():
 
 def asked() -> dict[str, int]:
     """How many queries each page asks."""
-    client, found = admin_rows.client(), {}
+    client, names = admin_rows.client(), {}
     for name, address in admin_rows.pages():
         with CaptureQueriesContext(connection) as queries:
             answer = client.get(address)
             assert answer.status_code in (200, 302), (name, answer.status_code)
-        found[name] = len(queries)
-    return found
+        names[name] = len(queries)
+    return names
 
 
 @pytest.mark.slow

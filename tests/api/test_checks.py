@@ -7,7 +7,7 @@ from agents_app.network import is_loopback
 
 
 def ids():
-    return [found.id for found in run_checks() if found.id.startswith("agents_app.")]
+    return [result.id for result in run_checks() if result.id.startswith("agents_app.")]
 
 
 def test_the_default_settings_are_silent(settings):
@@ -32,10 +32,10 @@ def test_the_default_settings_are_silent(settings):
 def test_a_dangerous_setting_is_an_error_with_a_hint(settings, changes, expected):
     for name, value in changes.items():
         setattr(settings, name, value)
-    [found] = [found for found in run_checks() if found.id.startswith("agents_app.")]
-    assert found.id == expected
-    assert found.hint
-    assert found.is_serious()
+    [result] = [result for result in run_checks() if result.id.startswith("agents_app.")]
+    assert result.id == expected
+    assert result.hint
+    assert result.is_serious()
 
 
 @pytest.mark.parametrize("origin", ["https://app.example", "http://localhost:5173", "https://app.example/"])

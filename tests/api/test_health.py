@@ -21,7 +21,9 @@ FINAL = [{"text": "Done."}]
 def checks(product):
     """The status, and what is not ok."""
     status, body = product.request("GET", "/readyz")
-    return status, {name: said for name, said in body["checks"].items() if said != "ok"} | body.get("warnings", {})
+    return status, {name: response for name, response in body["checks"].items() if response != "ok"} | body.get(
+        "warnings", {}
+    )
 
 
 def whole_again(product):
@@ -96,5 +98,5 @@ def test_missing_migrations_are_told(monkeypatch):
     monkeypatch.setattr(health, "_is_migrated", threading.Event())
     ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("agents_app")
     MigrationRecorder(connection).record_unapplied(app, newest)
-    said = Client().get("/readyz").json()["checks"]
-    assert said["migrations"].startswith("1 migrations are not applied")
+    response = Client().get("/readyz").json()["checks"]
+    assert response["migrations"].startswith("1 migrations are not applied")

@@ -150,8 +150,8 @@ def test_whatever_is_accepted_the_answer_is_json(client):
 
 
 def test_every_answer_has_a_request_id(client):
-    given = client.get("/v1/agents", headers={"X-Request-Id": "mine-7"})
-    assert given.headers["x-request-id"] == "mine-7"
+    values = client.get("/v1/agents", headers={"X-Request-Id": "mine-7"})
+    assert values.headers["x-request-id"] == "mine-7"
     made = {client.get("/v1/nothing", headers={"X-Request-Id": "a\tb"}).headers["x-request-id"] for _ in range(2)}
     assert len(made) == 2
     assert client.get("/healthz").headers["x-request-id"]

@@ -42,8 +42,8 @@ def test_pages_follow_each_other_backwards(client, agents):
 @pytest.mark.parametrize("ordering", ["created_at", "-created_at"])
 def test_equal_values_are_told_apart(client, agents, ordering):
     Agent.objects.update(created_at=agents[0].created_at)
-    found = names_of(client, f"/v1/agents?limit=2&ordering={ordering}")
-    assert sorted(found) == [agent.name for agent in agents]
+    result = names_of(client, f"/v1/agents?limit=2&ordering={ordering}")
+    assert sorted(result) == [agent.name for agent in agents]
 
 
 def test_rows_that_come_or_go_between_pages_disturb_nobody(client, agents):

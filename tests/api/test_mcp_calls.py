@@ -30,9 +30,9 @@ class Caller:
         return self.product.request(method, f"/v1/mcp-servers/{self.name}{path}", body, **headers)
 
     def check(self) -> dict:
-        status, found = self.request("POST", "/check")
-        assert status == 200, found
-        return found
+        status, result = self.request("POST", "/check")
+        assert status == 200, result
+        return result
 
     def call(self, tool: str, **arguments: object) -> tuple[int, dict]:
         return self.request("POST", f"/tools/{tool}/call", {"arguments": arguments})
@@ -75,14 +75,14 @@ def simple(product: Product, name: str) -> Caller:
 
 @pytest.mark.both
 def test_a_check_says_who_answers_and_is_kept(simple):
-    found = simple.check()
-    assert found["ok"] is True, found
-    assert (found["server_name"], found["server_version"]) == ("simple", "7")
-    assert found["instructions"] == "Add numbers."
-    assert found["protocol_version"]
-    assert set(found["tools"]) == {"add", "environment", "fail", "paint", "wait"}
+    result = simple.check()
+    assert result["ok"] is True, result
+    assert (result["server_name"], result["server_version"]) == ("simple", "7")
+    assert result["instructions"] == "Add numbers."
+    assert result["protocol_version"]
+    assert set(result["tools"]) == {"add", "environment", "fail", "paint", "wait"}
     _, row = simple.request("GET")
-    assert (row["check_ok"], row["check_message"], row["tool_names"]) == (True, found["message"], found["tools"])
+    assert (row["check_ok"], row["check_message"], row["tool_names"]) == (True, result["message"], result["tools"])
     assert row["checked_at"]
 
 
@@ -164,9 +164,9 @@ def test_names_that_are_too_long_or_look_alike_are_told(product, name):
 
 def test_a_server_that_is_not_there_is_an_answer_to_a_check_and_a_503_to_a_call(product, name):
     caller = Caller(product, name, command="/no/such/program", env={"API_KEY": "sk-very-secret"})
-    found = caller.check()
-    assert (found["ok"], found["tools"]) == (False, [])
-    assert "/no/such/program" in found["message"]
+    result = caller.check()
+    assert (result["ok"], result["tools"]) == (False, [])
+    assert "/no/such/program" in result["message"]
     for status, answer in (caller.request("GET", "/tools"), caller.call("add", a=2, b=3)):
         assert (status, answer["error"]["type"], answer["error"]["code"]) == (
             503,
@@ -187,10 +187,10 @@ def test_a_stream_has_the_progress_and_then_the_result(simple, tmp_path):
         kind, data = next(stream)
         assert (kind, "waiting" in data["text"]) == ("progress", True)
         (tmp_path / "go").touch()
-        told = list(stream)
-    assert [kind for kind, _ in told][-1] == "result"
-    assert {kind for kind, _ in told[:-1]} <= {"progress"}
-    assert (told[-1][1]["content"], told[-1][1]["is_error"]) == ("went", False)
+        details = list(stream)
+    assert [kind for kind, _ in details][-1] == "result"
+    assert {kind for kind, _ in details[:-1]} <= {"progress"}
+    assert (details[-1][1]["content"], details[-1][1]["is_error"]) == ("went", False)
 
 
 def test_a_stream_that_cannot_begin_is_an_answer_in_json(simple):

@@ -251,8 +251,8 @@ def test_names_that_were_odd_before_do_not_stop_other_changes(client):
 def test_a_variable_that_is_not_set_is_named_when_it_is_needed(client, monkeypatch):
     monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
     create(client, **FILES, env={"TOKEN": "${NO_SUCH_TOKEN}"})
-    found = client.post("/v1/mcp-servers/files/check").json()
-    assert (found["ok"], "NO_SUCH_TOKEN" in found["message"]) == (False, True)
+    result = client.post("/v1/mcp-servers/files/check").json()
+    assert (result["ok"], "NO_SUCH_TOKEN" in result["message"]) == (False, True)
     for response in (client.get("/v1/mcp-servers/files/tools"), call_with(client, "files", "read")):
         error = error_of(response, 503)
         assert (error["code"], "NO_SUCH_TOKEN" in error["message"]) == ("server_unavailable", True)
@@ -271,9 +271,9 @@ def test_a_variable_that_is_not_set_is_named_when_it_is_needed(client, monkeypat
 def test_a_variable_that_makes_no_sense_is_a_sentence_without_its_value(client, monkeypatch, changes, value):
     monkeypatch.setenv("MCP_URL", value)
     assert create(client, **REMOTE | changes).status_code == 201
-    found = client.post("/v1/mcp-servers/remote/check").json()
-    assert (found["ok"], value in found["message"]) == (False, False)
-    assert "variables" in found["message"]
+    result = client.post("/v1/mcp-servers/remote/check").json()
+    assert (result["ok"], value in result["message"]) == (False, False)
+    assert "variables" in result["message"]
 
 
 def test_a_disabled_server_has_no_tools(client):

@@ -167,16 +167,16 @@ def test_programs_of_this_machine_and_administrators_see_it_and_nobody_else(clos
 @pytest.mark.parametrize(("token", "status"), [("the-right-one", 200), ("the-wrong-one", 401), ("", 401)])
 def test_prometheus_comes_from_elsewhere_with_a_token_of_its_own(settings, token, status):
     settings.METRICS_TOKEN = "the-right-one"
-    asked = Client().get(
+    response = Client().get(
         "/metrics", REMOTE_ADDR="10.0.0.9", headers={"Authorization": f"Bearer {token}", "Host": "10.0.0.7:8000"}
     )
-    assert asked.status_code == status
+    assert response.status_code == status
 
 
 @pytest.mark.django_db(transaction=True)
 def test_without_a_token_of_its_own_nothing_is_one():
-    asked = Client().get("/metrics", REMOTE_ADDR="10.0.0.9", headers={"Authorization": "Bearer "})
-    assert asked.status_code == 401
+    response = Client().get("/metrics", REMOTE_ADDR="10.0.0.9", headers={"Authorization": "Bearer "})
+    assert response.status_code == 401
 
 
 # What is shipped for Prometheus and Grafana
@@ -204,17 +204,17 @@ def selectors(node):
 
 
 def test_alerts_and_panels_ask_for_metrics_and_labels_that_there_are(product):
-    told = families(product.url)
+    data = families(product.url)
     samples = set()
-    for family in told.values():
+    for family in data.values():
         suffixes = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}.get(family.type, ("",))
         samples |= {family.name + suffix for suffix in suffixes}
 
     checked = 0
     for where, expression in expressions():
-        found = list(selectors(promql_parser.parse(expression)))
-        assert found, (where, expression)
-        for selector in found:
+        result = list(selectors(promql_parser.parse(expression)))
+        assert result, (where, expression)
+        for selector in result:
             assert selector.name in samples, (where, selector.name)
             checked += 1
     assert checked > 40

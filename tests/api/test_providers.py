@@ -132,10 +132,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as found:
-        threading.Thread(target=found.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{found.server_address[1]}"
-        found.shutdown()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as result:
+        threading.Thread(target=result.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{result.server_address[1]}"
+        result.shutdown()
 
 
 def check(client, base_url):

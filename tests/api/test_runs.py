@@ -46,8 +46,8 @@ def test_a_run_is_accepted_with_links_to_all_that_follows(client, agent):
     assert accepted["status"] == "queued"
     assert response.headers["Location"] == accepted["links"]["run"]
     for name, link in accepted["links"].items():
-        asked = client.post(link) if name == "cancel" else client.get(link)
-        assert asked.status_code in (200, 202), link
+        request = client.post(link) if name == "cancel" else client.get(link)
+        assert request.status_code in (200, 202), link
 
 
 def test_a_run_is_answered_as_the_contract_says(client, agent):

@@ -76,12 +76,14 @@ def things(people, model) -> Belongings:
 def settings(things: Belongings) -> str:
     """Our settings in schemathesis' words."""
     values = {"agents": "changed", "models": "answers", "providers": "changed", "mcp-servers": "changed"}
-    known = {kind: [({**things.ids, **values})[kind]] for kind in PARAMETERS}
-    known["said"] = ["answers", things.ids["sessions"], things.ids["call"]]
+    existing = {kind: [({**things.ids, **values})[kind]] for kind in PARAMETERS}
+    existing["said"] = ["answers", things.ids["sessions"], things.ids["call"]]
     text = SETTINGS
     for kind, name in PARAMETERS.items():  # whoever revokes another token could revoke the one that they came with
         text += OF_A_KIND.format(kind=kind, name=name, share=1.0 if kind == "tokens" else 0.8)
-    return text + "".join(f"[dictionaries.{kind}]\nvalues = {json.dumps(listed)}\n" for kind, listed in known.items())
+    return text + "".join(
+        f"[dictionaries.{kind}]\nvalues = {json.dumps(listed)}\n" for kind, listed in existing.items()
+    )
 
 
 def report(person: Person, schema: Path, config: Path) -> str:

@@ -301,9 +301,9 @@ def test_a_wrong_question_to_the_simulation_is_named(client, query):
 
 
 def test_a_schedule_can_be_tried_before_it_is_saved(client):
-    asked = {"schedule_type": "cron", "schedule_value": "0 0 29 2 *", "count": 2}
-    answer = client.post("/v1/tasks/simulate", asked, content_type=JSON).json()
+    names = {"schedule_type": "cron", "schedule_value": "0 0 29 2 *", "count": 2}
+    answer = client.post("/v1/tasks/simulate", names, content_type=JSON).json()
     assert [each["scheduled_for"][5:10] for each in answer["data"]] == ["02-29", "02-29"]
-    error = client.post("/v1/tasks/simulate", asked | {"schedule_value": "* *"}, content_type=JSON).json()["error"]
+    error = client.post("/v1/tasks/simulate", names | {"schedule_value": "* *"}, content_type=JSON).json()["error"]
     assert (error["param"], error["type"]) == ("schedule_value", "invalid_request_error")
     assert not ScheduledTask.objects.exists()

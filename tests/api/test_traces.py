@@ -81,9 +81,9 @@ def test_a_chats_frame_begins_a_trace_and_a_failure_is_marked(product, agent, op
     (run,) = product.request("GET", f"/v1/sessions/{name}/runs")[1]["data"]
 
     spans = {span.name: span for span in collector.trace_of_run(run["id"], enough=lambda spans: len(spans) == 3)}
-    for told in (spans[f"chat {name}"], spans[f"invoke_agent {name}"]):
-        assert told.failed
-        assert told.attributes["error.type"] == "model_key_refused"
+    for data in (spans[f"chat {name}"], spans[f"invoke_agent {name}"]):
+        assert data.failed
+        assert data.attributes["error.type"] == "model_key_refused"
 
 
 def test_an_agent_that_asks_another_has_its_run_in_its_own_trace(product, model, agent, collector, name):

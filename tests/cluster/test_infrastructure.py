@@ -180,8 +180,8 @@ def test_what_was_committed_is_there_after_any_end(postgres: PostgreSQL, mode: s
 
 def test_postgres_is_durable_and_takes_200_connections(postgres: PostgreSQL):
     with postgres.connect() as connection:
-        asked = "SELECT current_setting('fsync'), current_setting('max_connections')"
-        assert connection.execute(asked).fetchone() == ("on", "200")
+        requests = "SELECT current_setting('fsync'), current_setting('max_connections')"
+        assert connection.execute(requests).fetchone() == ("on", "200")
 
 
 # Redis
@@ -310,11 +310,11 @@ def test_time_outs_leave_sockets_and_streams_alone(nginx: Nginx):
     def seconds(location: str) -> int:
         block = re.search(rf"location {re.escape(location)} \{{(.*?)\}}", configuration, re.DOTALL)
         assert block is not None
-        found = re.search(r"proxy_read_timeout (\d+)s", block[1]) or re.search(
+        result = re.search(r"proxy_read_timeout (\d+)s", block[1]) or re.search(
             r"^    proxy_read_timeout (\d+)s", configuration, re.MULTILINE
         )
-        assert found is not None
-        return int(found[1])
+        assert result is not None
+        return int(result[1])
 
     assert seconds("/ws/") > 70  # daphne pings every 20 s, the protocol every 30 s
     assert seconds("/") > 3 * 15  # event streams ping every 15 s
@@ -322,9 +322,9 @@ def test_time_outs_leave_sockets_and_streams_alone(nginx: Nginx):
 
 
 def test_web_processes_are_told_who_asks_and_clients_cannot_lie(nginx: Nginx):
-    told = ask(nginx, **{"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Real-IP": "6.6.6.6"})
+    payload = ask(nginx, **{"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Real-IP": "6.6.6.6"})
 
-    headers = told["headers"]
+    headers = payload["headers"]
     assert headers["Host"] == headers["X-Forwarded-Host"] == f"127.0.0.1:{nginx.port}"
     assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "127.0.0.1"
     assert headers["X-Forwarded-Proto"] == "http"
@@ -381,10 +381,10 @@ def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path)
     assert done.returncode == 7, done.stderr
     where, file, processes = done.stdout.split("\n", 2)
     assert where == str(tmp_path)
-    told = json.loads(processes)
-    assert set(told) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
-    assert all({"pid", "command", "env", "cwd"} == set(process) for process in told.values())
-    assert alive(process["pid"] for process in told.values()) == []
+    payload = json.loads(processes)
+    assert set(payload) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
+    assert all({"pid", "command", "env", "cwd"} == set(process) for process in payload.values())
+    assert alive(process["pid"] for process in payload.values()) == []
     logs = Path(file).parent
     assert f"The cluster's logs are in {logs}" in done.stderr
     assert (logs / "web-1.log").exists()
@@ -447,9 +447,9 @@ def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals, tmp_p
     while not lines or not lines[-1].strip().isdigit():
         lines.append(script.stdout.readline())
         assert lines[-1], "the cluster did not start"
-    told = json.loads("".join(lines[:-1]))
-    pids = [int(lines[-1]), *(process["pid"] for process in told.values())]
-    folder = Path(told["web-1"]["env"]["VAR_DIR"]).parent
+    payload = json.loads("".join(lines[:-1]))
+    pids = [int(lines[-1]), *(process["pid"] for process in payload.values())]
+    folder = Path(payload["web-1"]["env"]["VAR_DIR"]).parent
     assert alive(pids) == pids
 
     os.kill(script.pid, number)
@@ -463,16 +463,16 @@ def test_up_says_where_everything_is_and_who_ended():
     script = subprocess.Popen([CLUSTER, "up", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert script.stdout is not None
     lines = [script.stdout.readline() for _ in range(5)]
-    told = dict(line.strip().split("=", 1) for line in lines[:4])
-    assert list(told) == ["CLUSTER_URL", "CLUSTER_WEB_1", "CLUSTER_TOKEN", "CLUSTER_PROCESSES"]
+    payload = dict(line.strip().split("=", 1) for line in lines[:4])
+    assert list(payload) == ["CLUSTER_URL", "CLUSTER_WEB_1", "CLUSTER_TOKEN", "CLUSTER_PROCESSES"]
     assert "Stop with Ctrl+C." in lines[4]
 
-    os.kill(json.loads(Path(told["CLUSTER_PROCESSES"]).read_text())["worker-1"]["pid"], signal.SIGKILL)
+    os.kill(json.loads(Path(payload["CLUSTER_PROCESSES"]).read_text())["worker-1"]["pid"], signal.SIGKILL)
     assert script.stdout.readline().startswith("worker-1 ended; its log: ")
     script.send_signal(signal.SIGINT)
     script.communicate(timeout=120)
     assert script.returncode == 0
-    assert not Path(told["CLUSTER_PROCESSES"]).parent.exists()
+    assert not Path(payload["CLUSTER_PROCESSES"]).parent.exists()
 
 
 # deploy/
@@ -542,9 +542,9 @@ def test_compose_has_no_secret_in_it_and_its_example_names_every_variable():
 
 def test_compose_gives_the_product_what_its_settings_know():
     settings = (ROOT / "scheduler_project/settings.py").read_text()
-    given = set(shipped("compose.yaml")["services"]["worker-1"]["environment"])
+    values = set(shipped("compose.yaml")["services"]["worker-1"]["environment"])
 
-    unknown = [name for name in given if f'"{name}"' not in settings]
+    unknown = [name for name in values if f'"{name}"' not in settings]
     assert sorted(unknown) == ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]  # providers read these
 
 

@@ -20,8 +20,8 @@ def test_a_call_outlives_each_instance(whole: FaultyCluster, model: FakeModel, n
     async def story() -> None:
         async with client(whole.url, token=whole.token) as connected:
             progress = Progress()
-            asked = {"message": "go", "agent_name": name}
-            call = asyncio.create_task(connected.call_tool("run_agent", asked, progress_callback=progress))
+            names = {"message": "go", "agent_name": name}
+            call = asyncio.create_task(connected.call_tool("run_agent", names, progress_callback=progress))
             await progress.seen("has started")
             await asyncio.to_thread(model.wait_for_request, name)
             for web in ("web-1", "web-2"):

@@ -41,10 +41,10 @@ def doctor(cluster: FaultyCluster) -> Callable[..., Report]:
     def run(*arguments: str, **environment: str) -> Report:
         done = zygote.run(cluster.manage("doctor", "--json", *arguments), env=cluster.environment | environment)
         assert "Traceback" not in done.stderr, done.stderr
-        said = json.loads(done.stdout)
-        assert done.returncode == (0 if said["ok"] else 1), done.stderr
-        keep(said)
-        return said | {"by_name": {check["name"]: check for check in said["checks"]}}
+        output = json.loads(done.stdout)
+        assert done.returncode == (0 if output["ok"] else 1), done.stderr
+        keep(output)
+        return output | {"by_name": {check["name"]: check for check in output["checks"]}}
 
     def examine(*arguments: str, finds: set[str], **environment: str) -> Report:
         """These must be broken. A busy machine may be slower than its patience, so it is asked again."""
@@ -60,11 +60,11 @@ def doctor(cluster: FaultyCluster) -> Callable[..., Report]:
     return examine
 
 
-def keep(said: Report) -> None:
+def keep(output: Report) -> None:
     """For the documentation: DOCTOR_SAYS names a file that takes all reports."""
     if path := os.environ.get("DOCTOR_SAYS"):
         with Path(path).open("a") as file:
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+            file.write(json.dumps(output, ensure_ascii=False) + "\n")
 
 
 def check(report: Report, name: str, state: str, *words: str) -> None:

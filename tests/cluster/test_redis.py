@@ -33,8 +33,8 @@ def test_stopped_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
     whole.redis.flush()
     until(lambda: is_fast(crowd))
     fast = ages(crowd)
-    told = [f"p50 {percentile(a, 0.5) * 1000:.0f} ms, p99 {percentile(a, 0.99) * 1000:.0f} ms" for a in (slow, fast)]
-    print(f"\nage of a token without Redis: {told[0]}; with it back: {told[1]}")
+    values = [f"p50 {percentile(a, 0.5) * 1000:.0f} ms, p99 {percentile(a, 0.99) * 1000:.0f} ms" for a in (slow, fast)]
+    print(f"\nage of a token without Redis: {values[0]}; with it back: {values[1]}")
     end_all(crowd, whole)
     assert max(watcher.longest_pause for watcher in crowd.watchers) < SLOW
     assert {watcher.connections for watcher in crowd.watchers} == {1}, "nobody had to connect again"

@@ -16,8 +16,8 @@ def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crow
         crowd.watch(whole.url, f"{agent}-{number % (SOCKETS // 2)}")
     crowd.wait_for_all(lambda watcher: watcher.is_connected)
     streams = crowd.watchers[:RUNS]
-    said = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in streams]
-    runs = {each.result(120) for each in said}
+    values = [crowd.begin(watcher.say("go", "one", agent_name=agent)) for watcher in streams]
+    runs = {each.result(120) for each in values}
     crowd.wait_for_all(lambda watcher: watcher.fold.story() or watcher not in streams)
     began = time.monotonic()
     for name in ("web-1", "worker-1", "web-2", "worker-2"):

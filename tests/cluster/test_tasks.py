@@ -137,8 +137,8 @@ def test_a_change_on_one_instance_is_seen_on_all_within_a_second(whole: FaultyCl
     whole.add_agent(name, model.base_url)
     task = add_task(whole, name, overlap="allow")
     until(lambda: len(runs_of(whole, task)) >= 2)
-    status, told = whole.webs[0].request("POST", f"/v1/tasks/{task['id']}/disable")
-    assert (status, told["next_run_at"]) == (200, None)
+    status, response = whole.webs[0].request("POST", f"/v1/tasks/{task['id']}/disable")
+    assert (status, response["next_run_at"]) == (200, None)
     count = len(runs_of(whole, task))
     soon = {"schedule_value": "2", "enabled": True}
     whole.webs[1].request("PATCH", f"/v1/tasks/{task['id']}", soon)

@@ -28,15 +28,15 @@ def worker_url():
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, collector, worker_url):
     port = worker_url.rpartition(":")[2]
-    told = {"METRICS_PORT": port, "METRICS_TOKEN": "let-me", **collector.environment}
-    with Cluster(tmp_path_factory.mktemp("cluster"), web=1, workers=1, **told) as running:
+    names = {"METRICS_PORT": port, "METRICS_TOKEN": "let-me", **collector.environment}
+    with Cluster(tmp_path_factory.mktemp("cluster"), web=1, workers=1, **names) as running:
         yield running
 
 
 def checks(cluster):
     """The status of the web process itself, and what is not ok."""
     status, body = cluster.webs[0].request("GET", "/readyz")
-    return status, {name: said for name, said in body["checks"].items() if said != "ok"} | body.get("warnings", {})
+    return status, {name: text for name, text in body["checks"].items() if text != "ok"} | body.get("warnings", {})
 
 
 def until_whole(cluster):
@@ -100,7 +100,7 @@ def test_readiness_says_which_part_is_gone_and_when_it_is_back(cluster, model, n
     until_whole(cluster)
 
     cluster.kill("postgres")
-    status, wrong = until(lambda: (told := checks(cluster))[0] == 503 and "channel_layer" not in told[1] and told)
+    status, wrong = until(lambda: (names := checks(cluster))[0] == 503 and "channel_layer" not in names[1] and names)
     assert wrong["database"] == "The database does not answer."
     assert cluster.webs[0].request("GET", "/healthz")[0] == 200
     web = until_scraped(cluster.web_urls[0], lambda now: now("database_errors_total") > 0)

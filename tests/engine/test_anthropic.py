@@ -205,9 +205,9 @@ def test_a_call_and_its_arguments_stream(ask, claude, name):
     first, second = claude.requests(name)
     (tool,) = first["fields"]["tools"]
     assert (tool["name"], tool["input_schema"]["type"]) == ("calculate", "object")
-    told = second["messages"][1:]
-    assert [block["type"] for block in told[0]["content"]] == ["text", "tool_use"]
-    assert told[0]["content"][1] | {"id": 0} == {
+    output = second["messages"][1:]
+    assert [block["type"] for block in output[0]["content"]] == ["text", "tool_use"]
+    assert output[0]["content"][1] | {"id": 0} == {
         "type": "tool_use", "id": 0, "name": "calculate", "input": {"expression": "6 * 7"},
     }  # fmt: skip
     assert results(second)[0]["content"] == "42"
@@ -216,10 +216,10 @@ def test_a_call_and_its_arguments_stream(ask, claude, name):
 def test_parallel_calls_are_answered_together_and_in_order(ask, claude, name):
     turns = [[call("1 + 1"), call("1 / 0"), call("3 + 3"), {"tool_call": {"name": "no_such_tool"}}], [{"text": "ok"}]]
     ask(*turns, **CALCULATOR)
-    told = claude.requests(name)[1]["messages"]
-    assert [message["role"] for message in told] == ["user", "assistant", "user"]
-    calls = [block["id"] for block in told[1]["content"]]
-    answers = told[2]["content"]
+    output = claude.requests(name)[1]["messages"]
+    assert [message["role"] for message in output] == ["user", "assistant", "user"]
+    calls = [block["id"] for block in output[1]["content"]]
+    answers = output[2]["content"]
     assert [answer["tool_use_id"] for answer in answers] == calls
     assert [answer.get("is_error", False) for answer in answers] == [False, True, False, True]
     assert (answers[0]["content"], answers[2]["content"]) == ("2", "6")
@@ -314,11 +314,11 @@ def test_thoughts_are_kept_through_a_kill(tmp_path, claude, open_chat, name):
 
 def marked(request: dict) -> list[str]:
     fields = request["fields"]
-    found = [f"tool {t['name']}" for t in fields.get("tools", []) if "cache_control" in t]
-    found += ["system" for block in fields.get("system", []) if "cache_control" in block]
+    response = [f"tool {t['name']}" for t in fields.get("tools", []) if "cache_control" in t]
+    response += ["system" for block in fields.get("system", []) if "cache_control" in block]
     for number, message in enumerate(request["messages"]):
-        found += [f"message {number}" for block in message["content"] if "cache_control" in block]
-    return found
+        response += [f"message {number}" for block in message["content"] if "cache_control" in block]
+    return response
 
 
 def test_the_prompt_the_tools_and_the_last_turn_are_cached(ask, claude, name):
@@ -350,12 +350,12 @@ def test_a_session_goes_from_one_provider_to_another(product, claude, model, ope
     for who in (other, name, third, other, name):
         assert chat.ask(f"for {who}", agent_name=who)["data"]["status"] == "completed", chat.fold.of_type("error")
     last = claude.requests(name)[-1]["messages"]
-    said = [b["text"] for m in last for b in m["content"] if m["role"] == "assistant" and b["type"] == "text"]
-    assert said == ["From the other.", "From Claude.", "From Claude.", "From the other."]
+    values = [b["text"] for m in last for b in m["content"] if m["role"] == "assistant" and b["type"] == "text"]
+    assert values == ["From the other.", "From Claude.", "From Claude.", "From the other."]
     names = {b["name"] for m in last for b in m["content"] if b["type"] == "tool_use"}
     assert names == {"files_read", "calculate"}
-    told = [message["role"] for message in model.requests(other)[-1]["messages"]]
-    assert "tool" in told
+    output = [message["role"] for message in model.requests(other)[-1]["messages"]]
+    assert "tool" in output
 
 
 # Faults
@@ -409,9 +409,9 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(ask):
 )  # fmt: skip
 def test_a_fault_that_stays_ends_the_run(ask, fault, code, message):
     chat = ask(fault, status="failed", **BUDGET)
-    said = failure(chat)
-    assert said[0] == code
-    assert message in said[1]
+    values = failure(chat)
+    assert values[0] == code
+    assert message in values[1]
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded", "stop_sequence", "end_turn"])
@@ -432,8 +432,8 @@ def test_an_answer_has_the_form_of_a_schema_and_no_other_form(claude_agent, clau
     status, answer = asked(type="json_schema", json_schema={"name": "reply", "schema": schema})
     assert (status, answer["choices"][0]["message"]["content"]) == (200, '{"answer": 42}')
     (request,) = claude.requests(name)
-    told = request["fields"]["output_config"]["format"]
-    assert told == {"type": "json_schema", "schema": schema | {"additionalProperties": False}}
+    output = request["fields"]["output_config"]["format"]
+    assert output == {"type": "json_schema", "schema": schema | {"additionalProperties": False}}
     for form in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "any"}}):
         status, answer = asked(**form)
         assert (status, answer["error"]["param"]) == (400, "response_format"), answer

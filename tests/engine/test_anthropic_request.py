@@ -79,10 +79,10 @@ def described(family: anthropic_rules.Family) -> Abilities:
 def test_the_api_takes_whatever_it_is_asked(name, messages, parameters, prompt, has_tools):
     family = FAMILIES[name]
     request = ModelRequest("claude", prompt, messages, (TOOL,) if has_tools else (), parameters)
-    asked = arguments(request, described(family))
-    version = asked.pop("extra_headers", {}).get("anthropic-version", VERSIONS[1])
-    sampling = asked.pop("extra_body", {})
-    anthropic_rules.check(asked | sampling, family, {}, version)
+    requests = arguments(request, described(family))
+    version = requests.pop("extra_headers", {}).get("anthropic-version", VERSIONS[1])
+    sampling = requests.pop("extra_body", {})
+    anthropic_rules.check(requests | sampling, family, {}, version)
 
 
 def test_a_run_that_was_begun_without_thoughts_ends_without_them():
@@ -90,9 +90,9 @@ def test_a_run_that_was_begun_without_thoughts_ends_without_them():
     call = replay_call("call_0", "read", {}, "{}")
     messages = [Message("user", "Hi."), Message("assistant", "", (call,)), Message("tool", "x", tool_call_id="call_0")]
     request = ModelRequest("claude", "", messages, (TOOL,), Parameters(thinking_budget=2000, max_tokens=100))
-    asked = arguments(request, described(FAMILIES["budget"]))
-    assert "thinking" not in asked
-    assert asked["max_tokens"] == 100
+    requests = arguments(request, described(FAMILIES["budget"]))
+    assert "thinking" not in requests
+    assert requests["max_tokens"] == 100
 
 
 @pytest.mark.parametrize(

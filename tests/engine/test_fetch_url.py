@@ -179,10 +179,10 @@ def stalling(site: Site, begin: str) -> Callable:
 @pytest.mark.parametrize("content_type", ["image/png", "application/pdf", "application/octet-stream", "nonsense"])
 def test_what_is_no_text_is_an_error_that_names_its_type(site, read, content_type):
     page = site.serve("/file", stalling(site, f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n"))
-    with pytest.raises(ToolError) as told:
+    with pytest.raises(ToolError) as details:
         read(page, time_limit=25)
-    assert repr(content_type) in str(told.value)
-    assert page in str(told.value)
+    assert repr(content_type) in str(details.value)
+    assert page in str(details.value)
 
 
 def test_an_error_of_the_server_is_told_with_its_page(site, read):
@@ -255,9 +255,9 @@ def test_a_redirect_to_nowhere_is_an_error(site, read, location):
         handler.wfile.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location.encode("latin-1"))
         handler.wfile.write(b"\r\n\r\n")
 
-    with pytest.raises(ToolError) as told:
+    with pytest.raises(ToolError) as details:
         read(site.serve("/", answer))
-    assert len(str(told.value)) < 500
+    assert len(str(details.value)) < 500
 
 
 @pytest.mark.parametrize("target", ["http://10.0.0.1/", "http://169.254.169.254/latest/", "http://localhost/",
@@ -321,11 +321,11 @@ def test_a_bomb_does_not_go_off(site, read, layers):
     page = site.page("/", _bomb(layers), Content_Type="text/html", Content_Encoding=", ".join(["gzip"] * layers))
     tracemalloc.start()
     try:
-        told = content(read(page, time_limit=30))
+        details = content(read(page, time_limit=30))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert "larger than 5 MiB" in told
+    assert "larger than 5 MiB" in details
     assert peak < 40 * 2**20
 
 

@@ -52,8 +52,8 @@ cuts = st.lists(st.integers(0, 10_000), max_size=20)
 
 
 @given(st.lists(deltas, max_size=12), cuts, st.sampled_from(["\n\n", "\r\n\r\n", "\n: ping\n\n"]))
-def test_a_stream_says_the_same_however_its_bytes_are_cut(said, places, end):
-    body = stream(*[chunk(**delta) for delta in said], chunk("stop"), end=end) + b"data: [DONE]\n\n"
+def test_a_stream_says_the_same_however_its_bytes_are_cut(output, places, end):
+    body = stream(*[chunk(**delta) for delta in output], chunk("stop"), end=end) + b"data: [DONE]\n\n"
     assert decoded(cut(body, places)) == decoded([body])
 
 

@@ -71,9 +71,9 @@ def first_event(session: Session) -> int:
 
 
 def prune(*arguments: str, **options: Any) -> str:
-    said = io.StringIO()
-    call_command("prune", *arguments, stdout=said, **options)
-    return said.getvalue()
+    text = io.StringIO()
+    call_command("prune", *arguments, stdout=text, **options)
+    return text.getvalue()
 
 
 def test_old_runs_go_with_all_that_belongs_to_them_and_young_ones_stay():

@@ -52,12 +52,12 @@ def only_ours():
 
 def children() -> list[psutil.Process]:
     """The processes that connections started, and theirs; not the servers that tests started themselves."""
-    found = []
+    rows = []
     for child in ME.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if child not in _others and guard.MARK not in child.environ() and guard.__file__ not in child.cmdline():
-                found.append(child)
-    return found
+                rows.append(child)
+    return rows
 
 
 def in_a_loop(story: Callable[[], Awaitable[T]]) -> T:
@@ -90,10 +90,10 @@ async def tools(spec: ServerSpec) -> dict[str, Tool]:
 async def until(condition: Callable[[], Any], timeout: float = 60) -> Any:
     """Look again and again; what it says when it is true."""
     deadline = time.monotonic() + timeout
-    while not (said := condition()):
+    while not (response := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.01)
-    return said
+    return response
 
 
 async def cancelled(call: asyncio.Task) -> float:
@@ -220,8 +220,8 @@ def test_every_tool_has_a_name_that_providers_take(tmp_path):
         await mcp.close_servers()
         assert (await tools(spec)).keys() == first.keys()
         long = [tool for name, tool in first.items() if "goes_on" in name]
-        said = await long[0].call({"text": "found"}, Call("1", nothing))
-        assert isinstance(said, ToolResult) and said.content == "found"
+        response = await long[0].call({"text": "found"}, Call("1", nothing))
+        assert isinstance(response, ToolResult) and response.content == "found"
         return first
 
     names = in_a_loop(story)
@@ -236,17 +236,17 @@ def test_every_tool_has_a_name_that_providers_take(tmp_path):
 
 
 def test_every_schema_describes_an_object(tmp_path):
-    found = in_a_loop(lambda: tools(own(tmp_path)))
-    assert all(tool.parameters["type"] == "object" for tool in found.values())
-    assert all(isinstance(tool.parameters["properties"], dict) for tool in found.values())
-    assert found["own__schema_without_type"].parameters["required"] == ["a"]
+    rows = in_a_loop(lambda: tools(own(tmp_path)))
+    assert all(tool.parameters["type"] == "object" for tool in rows.values())
+    assert all(isinstance(tool.parameters["properties"], dict) for tool in rows.values())
+    assert rows["own__schema_without_type"].parameters["required"] == ["a"]
 
 
 def test_hints_and_time_outs_go_with_a_tool(tmp_path):
-    found = in_a_loop(lambda: tools(own(tmp_path, timeout=7, tool_timeouts=(("slow", 90.0),))))
-    assert [found["own__echo"].read_only, found["own__echo"].idempotent] == [True, False]
-    assert [found["own__slow"].read_only, found["own__slow"].idempotent] == [False, True]
-    assert [found["own__echo"].timeout, found["own__slow"].timeout] == [7, 90.0]
+    rows = in_a_loop(lambda: tools(own(tmp_path, timeout=7, tool_timeouts=(("slow", 90.0),))))
+    assert [rows["own__echo"].read_only, rows["own__echo"].idempotent] == [True, False]
+    assert [rows["own__slow"].read_only, rows["own__slow"].idempotent] == [False, True]
+    assert [rows["own__echo"].timeout, rows["own__slow"].timeout] == [7, 90.0]
 
 
 def test_only_tools_that_are_allowed_are_there(tmp_path):
@@ -635,14 +635,14 @@ def test_a_process_keeps_its_limits(tmp_path):
     async def story():
         me = json.loads((await ask(spec, "about_me")).content)
         assert me["no_new_privileges"]
-        said = me["limits"]
+        response = me["limits"]
         hog = await ask(spec, "hog", bytes=512 * 1024**2)
         burn = await ask(spec, "burn")
-        return said, hog, burn
+        return response, hog, burn
 
-    said, hog, burn = in_a_loop(story)
-    assert (said["RLIMIT_NPROC"], said["RLIMIT_NOFILE"], said["RLIMIT_CORE"]) == (3000, 64, 0)
-    assert said["RLIMIT_FSIZE"] == 1024**3
+    response, hog, burn = in_a_loop(story)
+    assert (response["RLIMIT_NPROC"], response["RLIMIT_NOFILE"], response["RLIMIT_CORE"]) == (3000, 64, 0)
+    assert response["RLIMIT_FSIZE"] == 1024**3
     assert (hog.content, hog.is_error) == ("MemoryError", True)
     assert "its process was ended by SIG" in burn.content  # SIGXCPU, or SIGKILL where the hard limit is the same
 

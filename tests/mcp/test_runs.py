@@ -76,8 +76,8 @@ def result_of(chat) -> dict:
 def test_a_tool_of_a_server_is_called(ask, server, model, name):
     chat = ask([call(server, "echo", {"text": "Hello."})])
     assert result_of(chat)["content"] == "Hello."
-    told = [tool["function"]["name"] for tool in model.requests(name)[0]["fields"]["tools"]]
-    assert f"{server}__echo" in told
+    requests = [tool["function"]["name"] for tool in model.requests(name)[0]["fields"]["tools"]]
+    assert f"{server}__echo" in requests
 
 
 def test_progress_is_shown_while_it_goes_on(agent, open_chat, server, tmp_path, name):
@@ -126,8 +126,8 @@ def test_a_server_that_is_down_costs_its_tools_not_the_run(agent, open_chat, pro
 
 def test_patterns_say_which_tools_there_are(ask, server, model, name):
     ask([{"text": FINAL}], allowed_tools=[f"{server}__*"], denied_tools=["*__slow"])
-    told = [tool["function"]["name"] for tool in model.requests(name)[0]["fields"]["tools"]]
-    assert f"{server}__echo" in told and f"{server}__slow" not in told
+    requests = [tool["function"]["name"] for tool in model.requests(name)[0]["fields"]["tools"]]
+    assert f"{server}__echo" in requests and f"{server}__slow" not in requests
 
 
 def test_a_disabled_server_has_no_tools(ask, server, product, model, name):
@@ -154,12 +154,12 @@ def test_its_calls_can_need_approval(agent, open_chat, server, product, effects,
 
 def processes(product, effects) -> list[psutil.Process]:
     """Those of the test's server."""
-    found = []
+    match = []
     for process in psutil.Process(product.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
             if process.environ().get("EFFECTS") == str(effects):
-                found.append(process)
-    return found
+                match.append(process)
+    return match
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -196,7 +196,7 @@ def test_killed_between_the_effect_and_its_result(agent, open_chat, server, prod
     product.start()
     chat = back_again(chat, product, name)
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
-    told = tool_results(model.requests(name)[-1])[0]
-    assert "unknown" in told if calls == 1 else told == "done"
+    requests = tool_results(model.requests(name)[-1])[0]
+    assert "unknown" in requests if calls == 1 else requests == "done"
     assert len(lines(effects, f"began {name}")) == calls
     check_whole(product, name, chat)

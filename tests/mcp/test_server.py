@@ -35,7 +35,7 @@ def test_any_agent_is_found_however_many_there_are(product, agent, name):
             crowd = (await connected.call_tool("list_agents", {"search": f"Crowd of {name}"})).structured_content
             assert (len(crowd["agents"]), crowd["more"]) == (200, True)
             last = (await connected.call_tool("list_agents", {"search": "Nobody finds"})).structured_content
-            assert [found["name"] for found in last["agents"]] == [who]
+            assert [results["name"] for results in last["agents"]] == [who]
             assert last["more"] is False
 
     try:
@@ -55,19 +55,19 @@ def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, n
             listed = (await connected.call_tool("list_agents", {"search": who})).structured_content["agents"]
             assert {"name": who, "role": "", "description": "Knows numbers."} in listed
             progress = Progress()
-            asked = {"message": "6 times 7?", "agent_name": who}
-            result = await connected.call_tool("run_agent", asked, progress_callback=progress)
+            names = {"message": "6 times 7?", "agent_name": who}
+            result = await connected.call_tool("run_agent", names, progress_callback=progress)
             assert not result.is_error
             assert result.content[0].text == "It is 42."
-            said = result.structured_content
-            assert (said["status"], said["result"]) == ("completed", "It is 42.")
-            assert said["run_id"] in progress.lines[0]
-            told = [line for line in progress.lines[1:] if line != "The run continues."]  # said where it takes long
-            assert told == [
+            output = result.structured_content
+            assert (output["status"], output["result"]) == ("completed", "It is 42.")
+            assert output["run_id"] in progress.lines[0]
+            requests = [line for line in progress.lines[1:] if line != "The run continues."]  # said where it takes long
+            assert requests == [
                 f"{who} has started.", "I calculate.", "Calls calculate.", "calculate has answered.",
             ]  # fmt: skip
             assert progress.numbers == sorted(set(progress.numbers))
-            status, row = product.request("GET", f"/v1/runs/{said['run_id']}")
+            status, row = product.request("GET", f"/v1/runs/{output['run_id']}")
             assert (status, row["trigger"], row["prompt"]) == (200, "mcp", "6 times 7?")
 
     run(story)
@@ -80,12 +80,12 @@ def test_a_conversation_goes_on_in_the_session_that_is_named(product, agent, mod
     async def story():
         async with client(product.url, token=product.token) as connected:
             for message in ("I am Ann.", "Who am I?"):
-                asked = {"message": message, "agent_name": who, "session_id": name}
-                assert not (await connected.call_tool("run_agent", asked)).is_error
+                names = {"message": message, "agent_name": who, "session_id": name}
+                assert not (await connected.call_tool("run_agent", names)).is_error
 
     run(story)
-    told = [message["content"] for message in model.requests(who)[1]["messages"]]
-    assert told[-3:] == ["I am Ann.", "Hello Ann.", "Who am I?"]
+    requests = [message["content"] for message in model.requests(who)[1]["messages"]]
+    assert requests[-3:] == ["I am Ann.", "Hello Ann.", "Who am I?"]
 
 
 @pytest.mark.both
@@ -97,8 +97,8 @@ def test_a_call_that_is_cancelled_stops_its_run(product, agent, model, name, era
     async def story():
         async with client(product.url, token=product.token, mode=era) as connected:
             progress = Progress()
-            asked = {"message": "go", "agent_name": who}
-            call = asyncio.create_task(connected.call_tool("run_agent", asked, progress_callback=progress))
+            names = {"message": "go", "agent_name": who}
+            call = asyncio.create_task(connected.call_tool("run_agent", names, progress_callback=progress))
             run_id = (await progress.seen("in session")).split()[1]
             await asyncio.to_thread(model.wait_for_request, who)
             call.cancel()
@@ -132,14 +132,14 @@ def test_who_loses_the_connection_goes_on_from_the_last_event(product, speak, ag
                 [{"wait": name}, {"text": "Two."}], builtin_tools=["calculate"])  # fmt: skip
     raw = speak(product)
     stream = events(raw.call(7, message="go", agent_name=who))
-    last, said = next((event_id, m) for event_id, m in stream if m and "has answered" in m["params"]["message"])
+    last, output = next((event_id, m) for event_id, m in stream if m and "has answered" in m["params"]["message"])
     raw.hang_up()
     model.wait_for_request(who, count=2)
     answer = raw.send("GET", Last_Event_ID=last)
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     model.release(name)
     heard = [message for _, message in events(answer) if message]
-    assert all(message["params"]["progress"] > said["params"]["progress"] for message in heard[:-1])
+    assert all(message["params"]["progress"] > output["params"]["progress"] for message in heard[:-1])
     assert heard[-1]["id"] == 7
     assert heard[-1]["result"]["content"][0]["text"] == "Two."
     assert len(model.requests(who)) == 2  # nothing was begun twice
@@ -261,13 +261,13 @@ def test_only_who_may_come_in_does_and_sees_what_is_theirs(closed_product, peopl
             client(closed_product.url, token=ann.token) as hers,
             client(closed_product.url, token=bob.token) as his,
         ):
-            asked = {"message": "hi", "agent_name": name, "session_id": f"{name}-hers"}
-            run_id = (await hers.call_tool("run_agent", asked)).structured_content["run_id"]
+            names = {"message": "hi", "agent_name": name, "session_id": f"{name}-hers"}
+            run_id = (await hers.call_tool("run_agent", names)).structured_content["run_id"]
             assert (await hers.call_tool("get_run", {"run_id": run_id})).content[0].text == "For Ann."
             for tool in ("get_run", "cancel_run"):
                 assert "no run" in (await his.call_tool(tool, {"run_id": run_id})).content[0].text
             assert run_id not in str((await his.call_tool("get_run", {})).structured_content)
-            assert "no such session" in (await his.call_tool("run_agent", asked)).content[0].text
+            assert "no such session" in (await his.call_tool("run_agent", names)).content[0].text
 
     run(story)
 
@@ -347,8 +347,8 @@ def test_a_server_that_stops_cancels_nothing(own_product, model, name):
     async def story():
         async with client(own_product.url, mode=MODERN) as connected:
             progress = Progress()
-            asked = {"message": "go", "agent_name": name}
-            call = asyncio.create_task(connected.call_tool("run_agent", asked, progress_callback=progress))
+            names = {"message": "go", "agent_name": name}
+            call = asyncio.create_task(connected.call_tool("run_agent", names, progress_callback=progress))
             run_id = (await progress.seen("in session")).split()[1]
             await asyncio.to_thread(model.wait_for_request, name)
             assert await asyncio.to_thread(own_product.terminate) == 0
@@ -379,14 +379,14 @@ def test_a_desktop_client_asks_over_stdio(product, agent, model, name):
         async with Client(stdio(product), mode=LEGACY) as connected:
             assert "run_agent" in [tool.name for tool in (await connected.list_tools()).tools]
             progress = Progress()
-            asked = {"message": "6 times 7?", "agent_name": who}
-            result = await connected.call_tool("run_agent", asked, progress_callback=progress)
+            names = {"message": "6 times 7?", "agent_name": who}
+            result = await connected.call_tool("run_agent", names, progress_callback=progress)
             assert result.content[0].text == "It is 42."
             assert "Calls calculate." in progress.lines
             with pytest.raises(MCPError, match="no tool"):
                 await connected.call_tool(f"{name}-tool", {})
             model.script(who, [[{"wait": f"{name}-never"}]])
-            call = asyncio.create_task(connected.call_tool("run_agent", asked))
+            call = asyncio.create_task(connected.call_tool("run_agent", names))
             await asyncio.to_thread(model.wait_for_request, who, count=3)
             call.cancel()
             await asyncio.to_thread(model.wait_for_abort, who)
@@ -407,12 +407,12 @@ def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent
         product.command("mcp"), cwd=ROOT, env=product.environment | {"AINTANDEM_URL": product.url},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as bridge:  # fmt: skip
-        for said in (
+        for output in (
             {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about},
             {"jsonrpc": "2.0", "method": "notifications/initialized"},
             {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call},
         ):
-            bridge.stdin.write(json.dumps(said) + "\n")
+            bridge.stdin.write(json.dumps(output) + "\n")
         bridge.stdin.flush()
         assert json.loads(bridge.stdout.readline())["id"] == 0
         model.wait_for_request(who)
@@ -439,10 +439,10 @@ def test_the_typescript_client_asks_as_well(product, agent, model, name):
     command = [program("node"), str(NODE_CLIENT), f"{product.url}/mcp", product.token, who, slow, str(FOLDER / "node")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert {"list_agents", "run_agent", "create_task"} <= set(said["tools"])
-    assert said["result"]["content"][0]["text"] == "It is 42."
-    assert said["result"]["structuredContent"]["status"] == "completed"
-    assert "Calls calculate." in said["progress"]
-    assert said["refused"]
-    assert said["cancelled"]["structuredContent"]["status"] == "cancelled"
+    output = json.loads(done.stdout)
+    assert {"list_agents", "run_agent", "create_task"} <= set(output["tools"])
+    assert output["result"]["content"][0]["text"] == "It is 42."
+    assert output["result"]["structuredContent"]["status"] == "completed"
+    assert "Calls calculate." in output["progress"]
+    assert output["refused"]
+    assert output["cancelled"]["structuredContent"]["status"] == "cancelled"

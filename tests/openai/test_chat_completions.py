@@ -64,10 +64,10 @@ def raw(product: Product) -> Iterator[Callable[..., Raw]]:
 def refused(raw: Callable[..., Raw], body: object, path: str = "/v1/chat/completions", **options: str):
     """Status, error and headers of a request that is not done."""
     answer = raw(path, body, **options).answer()
-    told = json.loads(answer.read())
-    assert set(told) == {"error"}, told
-    assert {"message", "type", "param", "code"} <= set(told["error"])
-    return answer.status, told["error"], answer.headers
+    payload = json.loads(answer.read())
+    assert set(payload) == {"error"}, payload
+    assert {"message", "type", "param", "code"} <= set(payload["error"])
+    return answer.status, payload["error"], answer.headers
 
 
 def run_of(product: Product, name: str) -> dict:
@@ -221,7 +221,7 @@ def test_the_request_says_what_form_the_answer_has_and_how_much_is_thought_about
     client.chat.completions.create(model=who, messages=HELLO, response_format=any_json, reasoning_effort="none")
     client.chat.completions.create(model=who, messages=HELLO, response_format=any_text)
     text = {"format": {"type": "json_schema", **reply}}
-    told = client.responses.create(model=who, input="Hello", text=text, reasoning={"effort": "minimal"})
+    payload = client.responses.create(model=who, input="Hello", text=text, reasoning={"effort": "minimal"})
     fields = [request["fields"] for request in model.requests(who)][::2]
     assert [(each.get("response_format"), each["reasoning_effort"]) for each in fields] == [
         (by_schema, "high"),
@@ -229,8 +229,8 @@ def test_the_request_says_what_form_the_answer_has_and_how_much_is_thought_about
         (None, "low"),
         (by_schema, "minimal"),
     ]
-    assert told.text.format.to_dict() == text["format"]
-    assert told.reasoning.effort == "minimal"
+    assert payload.text.format.to_dict() == text["format"]
+    assert payload.reasoning.effort == "minimal"
 
 
 def test_fields_that_we_do_not_use_are_accepted(client, agent):
@@ -270,12 +270,12 @@ def test_in_a_session_only_the_last_message_is_new(client, agent, model, open_ch
     named = {"extra_headers": {"X-Session-Id": name}} if way == "header" else {"metadata": {"session_id": name}}
     client.chat.completions.create(model=who, messages=[{"role": "user", "content": "I am Ann."}], **named)
     lying = [{"role": "user", "content": "I am Bob."}, {"role": "assistant", "content": "Hi, Bob."}]
-    asked = {"role": "user", "content": "Who am I?"}
-    client.chat.completions.create(model=who, messages=[*lying, asked], **named)
+    requests = {"role": "user", "content": "Who am I?"}
+    client.chat.completions.create(model=who, messages=[*lying, requests], **named)
     assert model.requests(who)[1]["messages"] == [
         {"role": "user", "content": "I am Ann."},
         {"role": "assistant", "content": "Noted."},
-        asked,
+        requests,
     ]
     chat = open_chat(name, after=0)
     assert chat.until("reasoning_complete")["seq"] < chat.until("reasoning_complete")["seq"]
@@ -284,12 +284,12 @@ def test_in_a_session_only_the_last_message_is_new(client, agent, model, open_ch
 @pytest.mark.both
 def test_a_session_that_began_stateless_goes_on_with_all_of_it(client, agent, model):
     who = agent([{"text": "Noted."}])
-    told = [{"role": "user", "content": "I am Ann."}, {"role": "assistant", "content": "Hi."}, *HELLO]
-    first = client.chat.completions.with_raw_response.create(model=who, messages=told)
-    asked = [{"role": "user", "content": "Who am I?"}]
+    payload = [{"role": "user", "content": "I am Ann."}, {"role": "assistant", "content": "Hi."}, *HELLO]
+    first = client.chat.completions.with_raw_response.create(model=who, messages=payload)
+    requests = [{"role": "user", "content": "Who am I?"}]
     session = {"X-Session-Id": first.headers["x-session-id"]}
-    client.chat.completions.create(model=who, messages=asked, extra_headers=session)
-    assert model.requests(who)[1]["messages"] == [*told, {"role": "assistant", "content": "Noted."}, *asked]
+    client.chat.completions.create(model=who, messages=requests, extra_headers=session)
+    assert model.requests(who)[1]["messages"] == [*payload, {"role": "assistant", "content": "Noted."}, *requests]
 
 
 @pytest.mark.both
@@ -493,9 +493,9 @@ def test_a_client_that_goes_away_cancels_what_nobody_else_knows_of(client, agent
 @pytest.mark.both
 def test_a_client_that_hangs_up_before_the_first_word_cancels_it(raw, agent, model, name, open_chat, product):
     who = agent([{"wait": name}, {"text": "Two"}])
-    asked = raw("/v1/chat/completions", {"model": who, "messages": HELLO})
+    requests = raw("/v1/chat/completions", {"model": who, "messages": HELLO})
     model.wait_for_request(who)
-    asked.close()
+    requests.close()
     model.wait_for_abort(who)
     assert ended(open_chat, run_of(product, who)["session_id"])["status"] == "cancelled"
 
@@ -504,9 +504,9 @@ def test_a_client_that_hangs_up_before_the_first_word_cancels_it(raw, agent, mod
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_sessions_run_goes_on_without_the_client(raw, agent, model, name, open_chat, streamed):
     who = agent([{"text": "One"}, {"wait": name}, {"text": "Two"}])
-    asked = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": streamed}, X_Session_Id=name)
+    requests = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": streamed}, X_Session_Id=name)
     model.wait_for_request(who)
-    asked.close()
+    requests.close()
     chat = open_chat(name, after=0)
     chat.until_text("One")
     model.release(name)
@@ -792,8 +792,8 @@ def test_the_schema_knows_these_endpoints(product):
 def test_an_answer_is_as_the_schema_says(product, agent, method, path, body):
     who = agent([{"text": "ok"}])
     _, schema = product.request("GET", "/v1/schema")
-    known = next(pattern for pattern in schema["paths"] if pattern.split("{")[0] == path.replace("writer", ""))
-    content = schema["paths"][known][method.lower()]["responses"]["200"]["content"]["application/json"]
+    existing = next(pattern for pattern in schema["paths"] if pattern.split("{")[0] == path.replace("writer", ""))
+    content = schema["paths"][existing][method.lower()]["responses"]["200"]["content"]["application/json"]
     status, answer = product.request(method, path, body and body | {"model": who})
     assert status == 200
     jsonschema.Draft202012Validator(schema | content["schema"]).validate(answer)

@@ -139,8 +139,8 @@ def test_a_stream_is_gone_on_with_after_its_client_was_killed(visits, name):
     events = visit.seen + rest
     numbers = [event["number"] for event in events]
     assert numbers == sorted(set(numbers))
-    said = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
-    assert "".join(said) == LONG
+    output = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
+    assert "".join(output) == LONG
     assert rest[-1]["text"] == LONG
     (run,) = visit.runs("long")
     assert run["status"] == "completed"

@@ -48,7 +48,7 @@ def test_an_agent_answers_with_a_response(client, agent):
 def test_what_the_model_is_told(client, agent, model):
     who = agent([{"text": "ok"}], system_prompt="You are a parrot.")
     call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Bonn"}'}
-    told = [
+    output = [
         {"role": "developer", "content": "Be kind."},
         {"role": "user", "content": [{"type": "input_text", "text": "How is it?"}]},
         {"type": "reasoning", "id": "rs_1", "summary": []},
@@ -57,10 +57,10 @@ def test_what_the_model_is_told(client, agent, model):
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Sunny."}]},
         {"role": "user", "content": "And now?"},
     ]
-    client.responses.create(model=who, input=told, instructions="Be brief.", max_output_tokens=9, top_p=0.5)
-    (asked,) = model.requests(who)
+    client.responses.create(model=who, input=output, instructions="Be brief.", max_output_tokens=9, top_p=0.5)
+    (requests,) = model.requests(who)
     function = {"name": "weather", "arguments": '{"city":"Bonn"}'}
-    assert asked["messages"] == [
+    assert requests["messages"] == [
         {"role": "system", "content": "You are a parrot.\n\nBe brief.\n\nBe kind."},
         {"role": "user", "content": "How is it?"},
         {
@@ -72,7 +72,7 @@ def test_what_the_model_is_told(client, agent, model):
         {"role": "assistant", "content": "Sunny."},
         {"role": "user", "content": "And now?"},
     ]
-    assert (asked["fields"]["max_tokens"], asked["fields"]["top_p"]) == (9, 0.5)
+    assert (requests["fields"]["max_tokens"], requests["fields"]["top_p"]) == (9, 0.5)
 
 
 def test_the_clients_own_helper_follows_a_stream(client, agent):
@@ -137,8 +137,8 @@ def test_a_client_that_was_cut_off_gets_exactly_the_rest(client, agent, model, n
 @pytest.mark.both
 @pytest.mark.slow
 def test_every_place_of_a_stream_can_be_gone_on_from_live_and_long_after(client, agent, model, name):
-    said = [{"reasoning": "Hm. " * 9, "delay": 0.01}, {"text": "I shall calculate. " * 9, "delay": 0.01}]
-    who = agent([*said, {"wait": name}, SUM], [{"text": LONG, "delay": 0.01}], builtin_tools=["calculate"])
+    names = [{"reasoning": "Hm. " * 9, "delay": 0.01}, {"text": "I shall calculate. " * 9, "delay": 0.01}]
+    who = agent([*names, {"wait": name}, SUM], [{"text": LONG, "delay": 0.01}], builtin_tools=["calculate"])
     live = []
     for event in client.responses.create(model=who, input="Hello", stream=True):
         live.append(event)
@@ -242,8 +242,8 @@ def test_a_response_follows_the_one_that_it_names(client, agent, model):
     client.responses.create(model=who, input="Three", previous_response_id=left.id)
     right = client.responses.create(model=who, input="Four", previous_response_id=first.id)
     client.responses.create(model=who, input="Five", previous_response_id=right.id)
-    said = [[message["content"] for message in request["messages"]] for request in model.requests(who)]
-    assert said == [
+    names = [[message["content"] for message in request["messages"]] for request in model.requests(who)]
+    assert names == [
         ["One"],
         ["One", "ok", "Two"],
         ["One", "ok", "Two", "ok", "Three"],

@@ -55,9 +55,9 @@ def load(tmp_path, admin_user):
     def play(text: str, *options: str) -> str:
         file = tmp_path / "config.yaml"
         file.write_text(text)
-        said = io.StringIO()
-        call_command("load_config", str(file), *options, stdout=said)
-        return said.getvalue()
+        output = io.StringIO()
+        call_command("load_config", str(file), *options, stdout=output)
+        return output.getvalue()
 
     return play
 
@@ -65,9 +65,9 @@ def load(tmp_path, admin_user):
 @pytest.mark.both
 @pytest.mark.django_db
 def test_rows_are_made_as_the_file_says(load):
-    said = load(OURS)
-    assert "4 created, 0 changed, 0 deleted, 0 unchanged." in said
-    assert "+ agents.helper" in said
+    output = load(OURS)
+    assert "4 created, 0 changed, 0 deleted, 0 unchanged." in output
+    assert "+ agents.helper" in output
     agent = Agent.objects.get(name="helper")
     assert (agent.provider.name, agent.temperature, agent.max_tokens, agent.is_default) == ("lab", 0.5, 100, True)
     assert agent.system_prompt == "You help.\nAlways.\n"
@@ -89,11 +89,11 @@ def test_the_same_again_changes_nothing(load):
 @pytest.mark.django_db
 def test_a_change_is_said_like_a_diff(load):
     load(OURS)
-    said = load(OURS.replace("temperature: 0.5", "temperature: 0.9").replace("role: Helps", "role: Serves"))
-    assert "~ agents.helper" in said
-    assert "role: 'Helps' → 'Serves'" in said
-    assert "0.9" in said
-    assert "0 created, 1 changed, 0 deleted, 3 unchanged." in said
+    output = load(OURS.replace("temperature: 0.5", "temperature: 0.9").replace("role: Helps", "role: Serves"))
+    assert "~ agents.helper" in output
+    assert "role: 'Helps' → 'Serves'" in output
+    assert "0.9" in output
+    assert "0 created, 1 changed, 0 deleted, 3 unchanged." in output
 
 
 @pytest.mark.both
@@ -108,8 +108,8 @@ def test_a_dry_run_changes_nothing(load):
 def test_prune_deletes_what_no_file_mentions(load):
     load(OURS)
     Agent.objects.create(name="stranger")
-    said = load(OURS, "--prune")
-    assert "- agents.stranger" in said
+    output = load(OURS, "--prune")
+    assert "- agents.stranger" in output
     assert [agent.name for agent in Agent.objects.all()] == ["helper"]
     with pytest.raises(CommandError, match=r"agents.helper cannot be deleted: .*task"):
         load("agents: {other: }", "--prune")
@@ -168,9 +168,9 @@ def test_a_file_that_is_none_is_refused_with_its_line(load, text, place, words):
 @pytest.mark.django_db
 def test_secrets_are_not_printed(load):
     text = OURS.replace("${LAB_KEY}", "sk-very-secret").replace("${FILES_TOKEN}", "t0p-secret")
-    said = load(text) + load(text.replace("very", "most"), "--dry-run")
-    assert "secret" not in said
-    assert "api_key: (not shown)" in said
+    output = load(text) + load(text.replace("very", "most"), "--dry-run")
+    assert "secret" not in output
+    assert "api_key: (not shown)" in output
     assert Provider.objects.get().api_key == "sk-very-secret"
 
 
@@ -278,11 +278,11 @@ def watch_a_file(file: Path, product: Product) -> None:
             file.write_text("agents: {watched: {role: Second}}")
             until(lambda: roles() == ["Second"])
             watching.terminate()
-            said, errors = watching.communicate(timeout=60)
+            output, errors = watching.communicate(timeout=60)
         finally:
             watching.kill()
     assert watching.returncode == 0
-    assert "~ agents.watched" in said
+    assert "~ agents.watched" in output
     assert "Traceback" not in errors
 
 

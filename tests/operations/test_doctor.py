@@ -18,8 +18,8 @@ def doctor(product: Product, *arguments: str) -> tuple[int, dict[str, tuple[str,
     command = product.command("doctor", "--json", *arguments)
     done = zygote.run(command, env=product.environment)
     assert done.stderr == ""
-    said: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, {c["name"]: (c["state"], f"{c['message']} {c['remedy']}") for c in said["checks"]}
+    output: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, {c["name"]: (c["state"], f"{c['message']} {c['remedy']}") for c in output["checks"]}
 
 
 @pytest.mark.slow
@@ -27,12 +27,12 @@ def test_an_embedded_server_is_whole_and_a_tool_that_is_gone_is_named(product, n
     server = {"name": name, "transport": "stdio", "command": "/no/such/program"}
     assert product.request("POST", "/v1/mcp-servers", server)[0] == 201
     before = product.request("GET", f"/v1/mcp-servers/{name}")[1]
-    _, found = doctor(product, "--url", product.url, "--idle", "0.5")
+    _, result = doctor(product, "--url", product.url, "--idle", "0.5")
     whole = {"database", "migrations", "settings", "static files", "secrets", "disk", "agents", "model local"}
     for each in whole | {"front door", "readiness", "pages", "event stream", "websocket"}:
-        assert found[each][0] == "ok", found[each]
-    assert found[f"mcp {name}"][0] == "warning", "no agent uses it"
-    assert "no program" in found[f"mcp {name}"][1]
+        assert result[each][0] == "ok", result[each]
+    assert result[f"mcp {name}"][0] == "warning", "no agent uses it"
+    assert "no program" in result[f"mcp {name}"][1]
     sessions = product.request("GET", "/v1/sessions")[1]["data"]
     assert not any(session["id"].startswith("doctor-") for session in sessions), "it leaves nothing behind"
     assert product.request("GET", f"/v1/mcp-servers/{name}")[1] == before
@@ -42,10 +42,10 @@ def test_an_embedded_server_is_whole_and_a_tool_that_is_gone_is_named(product, n
 def test_a_place_where_nothing_has_run_yet(tmp_path):
     product = Product(tmp_path)
     product.environment["PORT"] = str(product.port)
-    status, found = doctor(product)
-    assert status == 0, found
-    assert "manage.py serve" in found["database"][1]
-    assert "does not answer" in found["front door"][1]
+    status, result = doctor(product)
+    assert status == 0, result
+    assert "manage.py serve" in result["database"][1]
+    assert "does not answer" in result["front door"][1]
     assert not (tmp_path / "db.sqlite3").exists()
 
 

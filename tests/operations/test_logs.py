@@ -23,8 +23,8 @@ def lines_of(product, run):
 
     def look():
         records = [json.loads(line) for line in product.logged().splitlines() if line.startswith("{")]
-        found = [record for record in records if record.get("run_id") == run]
-        return found if any("completed" in record["message"] for record in found) else None
+        response = [record for record in records if record.get("run_id") == run]
+        return response if any("completed" in record["message"] for record in response) else None
 
     return until(look)
 
@@ -61,10 +61,10 @@ def test_a_chats_runs_have_the_request_id_of_its_socket(product, agent, open_cha
     until(lambda: re.search(rf"completed after \d+\.\d+ s {re.escape(ending)}$", product.logged(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("asked", ["has spaces", "x" * 129, 'quo"te'])
-def test_an_id_that_could_forge_a_line_is_replaced(product, agent, name, asked):
+@pytest.mark.parametrize("request_id", ["has spaces", "x" * 129, 'quo"te'])
+def test_an_id_that_could_forge_a_line_is_replaced(product, agent, name, request_id):
     body = {"message": "hi", "session_id": name}
-    status, started = product.request("POST", f"/v1/agents/{agent(FINAL)}/runs", body, X_Request_Id=asked)
+    status, started = product.request("POST", f"/v1/agents/{agent(FINAL)}/runs", body, X_Request_Id=request_id)
     assert status == 202
     run = product.request("GET", f"/v1/runs/{started['run_id']}")[1]
     assert re.fullmatch(r"req_[0-9a-f]{24}", run["request_id"])

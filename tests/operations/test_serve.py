@@ -310,37 +310,37 @@ def serve(folder, *arguments, **environment):
     ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
 def test_a_wrong_setting_stops_the_start_with_a_sentence(tmp_path, environment, words):
-    status, said = serve(tmp_path / "var", **environment)
+    status, output = serve(tmp_path / "var", **environment)
     assert status not in (0, None)
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     for word in words:
-        assert word in said
-    assert "Stop with Ctrl+C" not in said
+        assert word in output
+    assert "Stop with Ctrl+C" not in output
 
 
 def test_an_option_that_opens_it_to_others_is_refused(tmp_path):
-    status, said = serve(tmp_path / "var", "--host", "0.0.0.0")
+    status, output = serve(tmp_path / "var", "--host", "0.0.0.0")
     assert status != 0
-    assert "0.0.0.0" in said
-    assert "Traceback" not in said
+    assert "0.0.0.0" in output
+    assert "Traceback" not in output
 
 
 def test_a_second_server_on_the_same_data_is_refused(product):
-    status, said = serve(product.var_dir)
+    status, output = serve(product.var_dir)
     assert status != 0
-    assert f"process {product.pid}" in said
-    assert "VAR_DIR" in said
-    assert "Traceback" not in said
+    assert f"process {product.pid}" in output
+    assert "VAR_DIR" in output
+    assert "Traceback" not in output
     assert product.get("/healthz") == {"status": "ok"}
 
 
 def test_a_port_in_use_is_said_in_a_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, said = serve(tmp_path / "var", PORT=str(taken.getsockname()[1]))
+        status, output = serve(tmp_path / "var", PORT=str(taken.getsockname()[1]))
     assert status != 0
-    assert "Traceback" not in said
-    assert "in use" in said
-    assert "Stop with Ctrl+C" not in said, "it must not say that it serves"
+    assert "Traceback" not in output
+    assert "in use" in output
+    assert "Stop with Ctrl+C" not in output, "it must not say that it serves"
 
 
 # How it begins
@@ -353,10 +353,10 @@ def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
         folder.mkdir()
     where = {"HOME": str(folders["home"]), "TMPDIR": str(folders["tmp"]), "PYTHONDONTWRITEBYTECODE": "1"}
     with Elsewhere(tmp_path / "new" / "var", folders["here"], **where) as product:
-        said = product.log.read_text()
-        assert f"{product.url}/chat/" in said
-        assert f"{product.url}/admin/" in said
-        password = _password(said)
+        output = product.log.read_text()
+        assert f"{product.url}/chat/" in output
+        assert f"{product.url}/admin/" in output
+        password = _password(output)
         assert _log_in(product, password)
         assert not _log_in(product, "wrong")
         assert {agent["name"] for agent in product.request("GET", "/v1/agents")[1]["data"]} >= {
@@ -403,8 +403,8 @@ class Elsewhere(Product):
         return ["env", f"--chdir={self.here}", sys.executable, str(ROOT / "manage.py"), *arguments]
 
 
-def _password(said):
-    return re.search(r"user admin, password (\S+)", said)[1]
+def _password(output):
+    return re.search(r"user admin, password (\S+)", output)[1]
 
 
 def _log_in(product, password):
@@ -592,14 +592,14 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
             reader.fold.steps.clear()
         print(f"grown by {memory.grown:.0f} MB")
         assert memory.grown < 60
-        told = []
+        data = []
         for frame in silent.frames():
             if frame["type"] == "reasoning_step":
-                told.append(frame["data"]["content"] == answer)
+                data.append(frame["data"]["content"] == answer)
             if frame.get("seq") == reader.fold.cursor:
                 break
         print(f"grown by {memory.grown:.0f} MB with its catching up")
-        assert told == [True] * 25
+        assert data == [True] * 25
         assert memory.grown < 90
 
 

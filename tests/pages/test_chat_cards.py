@@ -34,8 +34,8 @@ def colours(where: Locator) -> dict[str, list[float]]:
     }""")
 
 
-def usage(taken: int, given: int) -> dict:
-    return {"usage": {"prompt_tokens": taken, "completion_tokens": given, "total_tokens": taken + given}}
+def usage(taken: int, options: int) -> dict:
+    return {"usage": {"prompt_tokens": taken, "completion_tokens": options, "total_tokens": taken + options}}
 
 
 def luminance(colour: list[float]) -> float:
@@ -71,10 +71,10 @@ def test_each_kind_of_step_has_its_colour_and_can_be_read(agent, chat, color_sch
     expect(runs(page, "failed")).to_have_count(1)
 
     for kind, name in HUES.items():
-        found = colours(card(page, kind).first)
-        assert hue(found["title"]) == name, kind
-        assert contrast(found["title"], found["ground"]) >= 4.5, kind
-        assert contrast(found["facts"], found["ground"]) >= 4.5, kind
+        result = colours(card(page, kind).first)
+        assert hue(result["title"]) == name, kind
+        assert contrast(result["title"], result["ground"]) >= 4.5, kind
+        assert contrast(result["facts"], result["ground"]) >= 4.5, kind
 
 
 def test_steps_are_folded_when_done_and_open_on_a_key(agent, chat):

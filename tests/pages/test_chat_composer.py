@@ -96,8 +96,8 @@ def test_a_session_is_exported(agent, chat):
     assert '```json\n{\n  "expression": "12 * (3 + 4)"\n}\n```' in written
     assert "**calculate answered**\n\n```\n84\n```" in written
     assert written.endswith("It is **84**.\n\n```\nfence\n```\n")
-    told = json.loads(export(page, "JSON"))
-    (run,) = told["runs"]
+    payload = json.loads(export(page, "JSON"))
+    (run,) = payload["runs"]
     assert run["message"] == "What is\n12 × (3 + 4)?"
     assert [item["type"] for item in run["items"]] == ["thought", "tool_use", "tool_result", "final_answer"]
     assert run["items"][1]["arguments"] == {"expression": "12 * (3 + 4)"}

@@ -110,7 +110,7 @@ def test_every_text_of_the_scripts_is_translated():
 def test_every_text_of_the_templates_is_translated():
     pattern = re.compile(r"""\{% translate (?:"([^"]*)"|'([^']*)')(?: as \w+)? %\}|\b_\(\s*"([^"]*)\"""")
     sources = [*(ROOT / "chat_app/templates").rglob("*.html"), *(ROOT / "chat_app").rglob("*.py")]
-    texts = {"".join(found) for source in sources for found in pattern.findall(source.read_text())}
+    texts = {"".join(result) for source in sources for result in pattern.findall(source.read_text())}
     assert len(texts) > 120
     same = {"Chat", "Chats", "Agent", "Name", "Export"}
     with translation.override("de"):

@@ -171,7 +171,7 @@ def expect_harmless(page: Page) -> None:
 def test_what_the_server_makes_of_an_attack_is_harmless(attack, open_page):
     html = to_html(attack)
     page = open_page()
-    found = page.evaluate(
+    names = page.evaluate(
         """(html) => {
             const parsed = new DOMParser().parseFromString(html, "text/html").body;
             return [...parsed.querySelectorAll("*")].flatMap((node) => [
@@ -184,7 +184,7 @@ def test_what_the_server_makes_of_an_attack_is_harmless(attack, open_page):
     )
     allowed = {"p", "a", "br", "pre", "code", "table", "thead", "tbody", "tr", "th", "td", "em", "strong"}
     allowed |= {"a[href]", "a[title]", "a[rel]", "a[target]", "code[class]", "http:", "https:"}
-    assert set(found) <= allowed, html
+    assert set(names) <= allowed, html
     page.context.close()
 
 

@@ -14,8 +14,8 @@ def make(product):
     made = []
 
     def make(agent: str, **fields) -> str:
-        wanted = {"task_prompt": "Go.", "schedule_type": "cron", "schedule_value": "0 0 29 2 *", **fields}
-        status, task = product.request("POST", "/v1/tasks", {"agent_name": agent, **wanted})
+        names = {"task_prompt": "Go.", "schedule_type": "cron", "schedule_value": "0 0 29 2 *", **fields}
+        status, task = product.request("POST", "/v1/tasks", {"agent_name": agent, **names})
         assert status == 201, task
         made.append(task["id"])
         return task["id"]
@@ -59,8 +59,8 @@ def test_a_task_is_made_with_a_form_that_foresees(agent, tasks_page, product, na
     page.wait_for_url("**/tasks/?task=*")
     expect(line(page, name)).to_contain_text(who)
     task = page.url.partition("task=")[2]
-    found = product.request("GET", f"/v1/tasks/{task}")[1]
-    assert (found["task_prompt"], found["timezone"]) == ("Write the report.", "Europe/Berlin")
+    response = product.request("GET", f"/v1/tasks/{task}")[1]
+    assert (response["task_prompt"], response["timezone"]) == ("Write the report.", "Europe/Berlin")
     product.request("DELETE", f"/v1/tasks/{task}")
 
 
@@ -97,8 +97,8 @@ def test_a_task_is_changed(agent, make, tasks_page, product, name):
     page.get_by_role("button", name="Save").click()
 
     expect(page.locator("#said")).to_have_text("Saved. ")
-    found = product.request("GET", f"/v1/tasks/{task}")[1]
-    assert (found["schedule_type"], found["schedule_value"], found["max_retries"]) == ("interval", "3600", 3)
+    response = product.request("GET", f"/v1/tasks/{task}")[1]
+    assert (response["schedule_type"], response["schedule_value"], response["max_retries"]) == ("interval", "3600", 3)
 
 
 def test_a_task_is_run_now_and_watched(agent, make, tasks_page, name, model):

@@ -7,9 +7,9 @@ from playwright.sync_api import expect
 @pytest.mark.slow
 def test_the_api_can_be_read_and_tried_out_without_anything_from_elsewhere(product, open_page):
     page = open_page()
-    complaints, asked = [], []
+    complaints, requests = [], []
     page.on("console", lambda message: complaints.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
     policy = page.goto(f"{product.url}/v1/docs").headers["content-security-policy"]
     assert "unsafe" not in policy
     operation = page.locator(".opblock", has=page.locator('[data-path="/v1/info"]'))
@@ -21,4 +21,4 @@ def test_the_api_can_be_read_and_tried_out_without_anything_from_elsewhere(produ
     expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
     expect(operation.locator(".live-responses-table")).to_contain_text('"protocol": 1')
     assert complaints == []
-    assert all(url.startswith((product.url, "data:")) for url in asked), asked
+    assert all(url.startswith((product.url, "data:")) for url in requests), requests

@@ -28,18 +28,18 @@ def test_a_whole_conversation(product, agent, model, name):
         [{"text": "It is 42."}],
         builtin_tools=["calculate"],
     )
-    told = play(
+    names = play(
         product, name,
         {"type": "ping", "timestamp": 1.5, "of": "the client's own"}, "pong",
         chat("6 times 7?", client_version="0.9"), "reasoning_complete",
         chat("Once more?", enable_reasoning=False), "reasoning_complete",
         agent_name=who,
     )  # fmt: skip
-    assert told["connected"] == name
-    assert [kind for kind, _ in told["steps"]] == ["thought", "tool_use", "tool_result", "final_answer"]
-    assert [told["steps"][index][1] for index in (0, 2, 3)] == ["Numbers. ", "42", "It is 42."]
-    assert (told["responses"], told["ends"], told["pongs"]) == (["It is 42."], ["completed", "completed"], 1)
-    assert (told["errors"], told["open_run"]) == ([], None)
+    assert names["connected"] == name
+    assert [kind for kind, _ in names["steps"]] == ["thought", "tool_use", "tool_result", "final_answer"]
+    assert [names["steps"][index][1] for index in (0, 2, 3)] == ["Numbers. ", "42", "It is 42."]
+    assert (names["responses"], names["ends"], names["pongs"]) == (["It is 42."], ["completed", "completed"], 1)
+    assert (names["errors"], names["open_run"]) == ([], None)
 
 
 def test_an_interrupt_bad_input_and_a_failure(product, agent, model, name):

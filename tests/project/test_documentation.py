@@ -100,8 +100,8 @@ def test_every_example_works(documented, tmp_path):
     for page in PAGES:
         for language, line, text in examples(page):
             ran += 1
-            if said := play(language, text, documented, tmp_path):
-                wrong.append(f"{page.name}:{line}\n{said}")
+            if output := play(language, text, documented, tmp_path):
+                wrong.append(f"{page.name}:{line}\n{output}")
     assert not wrong, "\n\n".join(wrong)
     assert ran >= 20
 

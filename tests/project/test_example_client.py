@@ -42,15 +42,15 @@ def test_as_a_command_it_prints_the_answer(product, agent):
 def test_a_socket_that_is_cut_again_and_again_costs_nothing(example, product, agent, model, name):
     who = agent([{"text": LONG, "delay": 0.005}, {"wait": name}, {"text": "The end."}])
     session = example.Session(example.Client(product.url), name, agent=who)
-    told, cuts = "", 0
+    data, cuts = "", 0
     for piece in session.answer("Hello"):
-        told += piece
-        if len(told) > 100 * cuts:
+        data += piece
+        if len(data) > 100 * cuts:
             cuts += cut(session)
-        if told == LONG:
+        if data == LONG:
             cuts += cut(session)
             model.release(name)
-    assert told == LONG + "The end."
+    assert data == LONG + "The end."
     assert cuts >= 2
     assert len(model.requests(who)) == 1
     later = example.Session(session.client, name, after=session.cursor - 1)
@@ -62,17 +62,17 @@ def test_what_was_said_into_a_cut_socket_is_asked_once(example, product, agent, 
     session = example.Session(example.Client(product.url), name, agent=who)
     session.say("One")
     frames = session.frames()
-    asked = []
+    requests = []
     for frame in frames:
         if frame["type"] == "reasoning_start":
-            asked.append(frame["data"]["message"])
+            requests.append(frame["data"]["message"])
         if frame["type"] == "reasoning_complete":
-            if len(asked) == 2:
+            if len(requests) == 2:
                 break
             assert cut(session)
             session.say("Two")
-    assert asked == ["One", "Two"]
-    assert [request["messages"][-1]["content"] for request in model.requests(who)] == asked
+    assert requests == ["One", "Two"]
+    assert [request["messages"][-1]["content"] for request in model.requests(who)] == requests
 
 
 def test_whoever_may_not_come_in_is_told_why(example, people, name):

@@ -40,16 +40,16 @@ def waiting(agent, open_chat, product, name):
         who = agent(*(turns or ([note(name, id="call_1")], [{"text": FINAL}])), **agent_fields)
         chat = open_chat(name, after=0)
         chat.say("do it", agent_name=who, **payload)
-        asked = chat.until("approval_required")
+        request = chat.until("approval_required")
         until(lambda: is_waiting(product, name))
-        return chat, asked["data"]
+        return chat, request["data"]
 
     return begin
 
 
 def test_an_approved_call_is_made(waiting, product, model, name):
-    chat, asked = waiting()
-    assert (asked["tool_call_id"], asked["tool_name"], asked["arguments"]) == ("call_1", "note", {"line": name})
+    chat, request = waiting()
+    assert (request["tool_call_id"], request["tool_name"], request["arguments"]) == ("call_1", "note", {"line": name})
     assert product.effects(name) == []
     chat.send("approve", tool_call_id="call_1", approved=True)
     resolved = chat.until("approval_resolved")["data"]
@@ -67,8 +67,8 @@ def test_a_denied_call_is_not_made_and_the_model_reads_why(waiting, product, mod
     chat.send("approve", tool_call_id="call_1", approved=False, reason="Not on a Monday.")
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
     assert product.effects(name) == []
-    told = tool_results(model.requests(name)[1])[0]
-    assert "Not on a Monday." in told and "admin" in told
+    requests = tool_results(model.requests(name)[1])[0]
+    assert "Not on a Monday." in requests and "admin" in requests
     result = chat.fold.of_type("reasoning_step")[1]["data"]
     assert result["is_error"] and "Not on a Monday." in result["content"]
 
@@ -110,9 +110,9 @@ def test_approved_for_the_rest_of_the_run(waiting, product, name):
     chat, _ = waiting(*turns)
     chat.send("approve", tool_call_id="call_1", approved=True, for_run=True)
     chat.until("approval_resolved")
-    asked = chat.until("approval_required", "reasoning_complete")
-    assert asked["type"] == "approval_required", "another tool is asked about all the same"
-    assert asked["data"]["tool_name"] == "note_again"
+    request = chat.until("approval_required", "reasoning_complete")
+    assert request["type"] == "approval_required", "another tool is asked about all the same"
+    assert request["data"]["tool_name"] == "note_again"
     assert product.effects(name) == [f"{name} one", f"{name} two"]
     chat.send("approve", tool_call_id="call_3", approved=True)
     chat.until("reasoning_complete")
@@ -133,7 +133,7 @@ def test_what_nobody_answers_is_denied_in_the_end(agent, open_chat, product, mod
 
 
 def test_it_survives_kill_9_and_is_answered_over_rest(waiting, product, model, name):
-    chat, asked = waiting()
+    chat, request = waiting()
     product.kill()
     product.start()
     assert is_waiting(product, name), "and nobody took it for a dead worker's"
@@ -141,7 +141,7 @@ def test_it_survives_kill_9_and_is_answered_over_rest(waiting, product, model, n
     run = product.runs(name)[0]["id"]
     pending = product.get(f"/v1/runs/{run}/approvals")["data"]
     assert [(a["tool_call_id"], a["status"], a["expires_at"]) for a in pending] == [
-        ("call_1", "pending", asked["expires_at"])
+        ("call_1", "pending", request["expires_at"])
     ]
     status, answer = product.request("POST", f"/v1/runs/{run}/approve", {"approved": True, "reason": "Go on."})
     assert status == 202, answer
@@ -149,9 +149,9 @@ def test_it_survives_kill_9_and_is_answered_over_rest(waiting, product, model, n
     assert product.effects(name) == [name]
     assert len(model.requests(name)) == 2
     check_whole(product, name, chat)
-    said = product.get(f"/v1/runs/{run}/approvals")["data"][0]
-    assert (said["status"], said["by"], said["reason"]) == ("approved", "admin", "Go on.")
-    assert said["answered_at"]
+    response = product.get(f"/v1/runs/{run}/approvals")["data"][0]
+    assert (response["status"], response["by"], response["reason"]) == ("approved", "admin", "Go on.")
+    assert response["answered_at"]
 
 
 @pytest.mark.parametrize("point", ["tool-starting", "tool-done"])

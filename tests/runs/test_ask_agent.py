@@ -92,8 +92,8 @@ def test_an_unknown_agent_is_told_with_those_there_are(agent, helper, open_chat,
     who = agent([asking(f"{name}-nobody")], [{"text": "Oh."}], **ASKS)
     chat = open_chat(name, after=0)
     assert chat.ask("hello", agent_name=who)["data"]["status"] == "completed"
-    told = tool_results(model.requests(name)[1])[0]
-    assert f"{name}-nobody" in told and other in told
+    requests = tool_results(model.requests(name)[1])[0]
+    assert f"{name}-nobody" in requests and other in requests
 
 
 def test_an_agent_that_fails_is_an_error_for_who_asked(agent, helper, open_chat, model, name):

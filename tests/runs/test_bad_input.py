@@ -75,7 +75,7 @@ def test_what_is_not_json_is_told_so(chat, text):
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("text", "field"),
     [
         ("[]", None),
         ("null", None),
@@ -145,8 +145,8 @@ def test_what_is_not_json_is_told_so(chat, text):
     ],
     ids=lambda value: str(value)[:80],
 )  # fmt: skip
-def test_what_is_wrong_is_named(chat, said, field):
-    error = answered(chat, said)["data"]
+def test_what_is_wrong_is_named(chat, text, field):
+    error = answered(chat, text)["data"]
     assert error["code"] == "invalid_message"
     assert error.get("field") == field
     assert len(error["message"]) < 200
@@ -176,20 +176,20 @@ def test_what_is_odd_and_allowed_is_taken(chat, message):
 
 
 def test_unknown_fields_are_ignored(chat):
-    said = {
+    names = {
         "type": "chat",
         "payload": {"message": "hi", "colour": "red", "run_id": 7},
         "version": 2,
         "data": [],
     }
-    assert answered(chat, json.dumps(said))["type"] == "reasoning_complete"
+    assert answered(chat, json.dumps(names))["type"] == "reasoning_complete"
     assert answered(chat, '{"type": "ping", "payload": {"x": 1}, "y": 2}')["type"] == "pong"
     assert_alive(chat)
 
 
 def test_empty_values_mean_none(chat):
-    said = frame("chat", message="hi", agent_name=None, message_id=None)
-    assert answered(chat, said)["type"] == "reasoning_complete"
+    names = frame("chat", message="hi", agent_name=None, message_id=None)
+    assert answered(chat, names)["type"] == "reasoning_complete"
     chat.send("interrupt", run_id=None)
     assert_alive(chat)
 

@@ -121,14 +121,14 @@ def test_killed_at_a_point_of_the_log(agent, open_chat, product, model, name, po
     chat = back_again(chat, product, name)
     if chat.fold.frames[-1:] == [] or chat.fold.frames[-1]["type"] != "reasoning_complete":
         chat.until("reasoning_complete")
-    told = check_whole(product, name, chat)
+    values = check_whole(product, name, chat)
     (run,) = product.runs(name)
     assert (run["status"], run["result"]) == ("completed", FINAL)
-    answers = [content for kind, content in told.story() if kind == "final_answer"]
+    answers = [content for kind, content in values.story() if kind == "final_answer"]
     if reasoning:
         assert answers == [FINAL]
     else:
-        assert [frame["data"]["content"] for frame in told.of_type("response")] == [FINAL]
+        assert [frame["data"]["content"] for frame in values.of_type("response")] == [FINAL]
     kinds = [step["type"] for step in product.steps(run["id"])]
     assert kinds.count("final_answer") == 1
 
@@ -150,11 +150,11 @@ def test_killed_in_a_tool_that_must_not_run_twice(agent, open_chat, product, mod
     assert product.effects(name) == ([] if point == "tool-starting" else [f"{name} one"])
     requests = model.requests(name)
     assert len(requests) == 2
-    (told,) = tool_results(requests[1])
-    assert "unknown" in told
+    (values,) = tool_results(requests[1])
+    assert "unknown" in values
     (result,) = [frame for frame in chat.fold.of_type("reasoning_step") if frame["data"]["type"] == "tool_result"]
     assert result["data"]["is_error"]
-    assert result["data"]["content"] == told
+    assert result["data"]["content"] == values
     (run,) = product.runs(name)
     assert {step["status"] for step in product.steps(run["id"])} == {"finished"}
 
@@ -194,10 +194,12 @@ def test_killed_while_one_of_three_tools_hangs(agent, open_chat, product, model,
         f"hanging {name}", f"{name} done",
     ]  # fmt: skip
     request = model.requests(name)[1]
-    told = {message["tool_call_id"]: message["content"] for message in request["messages"] if message["role"] == "tool"}
+    values = {
+        message["tool_call_id"]: message["content"] for message in request["messages"] if message["role"] == "tool"
+    }
     calls = next(message["tool_calls"] for message in request["messages"] if message["role"] == "assistant")
-    assert set(told) == {each["id"] for each in calls}, "every call is answered once"
-    assert [any(word in text for text in told.values()) for word in ("noted", "unknown", "There is no tool")] == [
+    assert set(values) == {each["id"] for each in calls}, "every call is answered once"
+    assert [any(word in text for text in values.values()) for word in ("noted", "unknown", "There is no tool")] == [
         True
     ] * 3
     assert end["data"]["usage"]["tool_calls"] == 3

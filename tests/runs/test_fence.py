@@ -75,7 +75,7 @@ def test_a_run_is_claimed_by_one_of_two_workers(start):
 
 
 def test_two_workers_that_claim_at_the_same_moment_never_get_the_same_run(start):
-    wanted = {start(session=f"s{number}").pk for number in range(40)}
+    names = {start(session=f"s{number}").pk for number in range(40)}
     got = {"one": [], "two": []}
     both = threading.Barrier(2)
 
@@ -91,7 +91,7 @@ def test_two_workers_that_claim_at_the_same_moment_never_get_the_same_run(start)
     for thread in threads:
         thread.join(timeout=180)
     assert not set(got["one"]) & set(got["two"])
-    assert sorted(got["one"] + got["two"]) == sorted(wanted)
+    assert sorted(got["one"] + got["two"]) == sorted(names)
 
 
 def test_a_run_with_a_live_lease_is_not_taken_over(start):

@@ -21,14 +21,14 @@ def assert_well_formed(messages: list[dict]) -> None:
     roles = roles[1:] if roles[0] == "system" else roles
     assert roles == ["user" if number % 2 == 0 else "assistant" for number in range(len(roles))]
     assert roles[-1] == "user"
-    asked: list[str] = []
+    response: list[str] = []
     for message in messages:
         if message["role"] == "tool":
-            asked.remove(message["tool_call_id"])
+            response.remove(message["tool_call_id"])
         else:
-            assert not asked, "a call without a result"
-            asked = [call["id"] for call in message.get("tool_calls") or ()]
-    assert not asked
+            assert not response, "a call without a result"
+            response = [call["id"] for call in message.get("tool_calls") or ()]
+    assert not response
 
 
 @pytest.mark.both
@@ -55,8 +55,8 @@ def test_two_sessions_of_one_agent_never_see_each_others_words(agent, open_chat,
         for chat in sessions:
             chat.until("reasoning_complete")
     for request in model.requests(name):
-        told = json.dumps(request["messages"])
-        assert ("secret 0" in told) != ("secret 1" in told)
+        payload = json.dumps(request["messages"])
+        assert ("secret 0" in payload) != ("secret 1" in payload)
 
 
 @pytest.mark.both
@@ -176,24 +176,24 @@ def test_tool_rounds_of_earlier_runs_are_told(agent, open_chat, model, name):
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("said", ["", "I was about"])
+@pytest.mark.parametrize("text", ["", "I was about"])
 @pytest.mark.parametrize("reasoning", [True, False])
-def test_history_after_a_cancelled_run_is_well_formed(agent, open_chat, model, name, said, reasoning):
-    stuck = [{"reasoning": "hm"}, *([{"text": said}] if said else []), {"wait": "never"}]
+def test_history_after_a_cancelled_run_is_well_formed(agent, open_chat, model, name, text, reasoning):
+    stuck = [{"reasoning": "hm"}, *([{"text": text}] if text else []), {"wait": "never"}]
     who = agent([{"only_first": 1, "do": stuck}, {"text": "fine"}])
     chat = open_chat(name)
     chat.say("one", agent_name=who, enable_reasoning=reasoning)
     model.wait_for_request(name)
     if reasoning:
-        chat.until_text(said or "hm")
+        chat.until_text(text or "hm")
     chat.send("interrupt")
     assert chat.until("reasoning_complete")["data"]["status"] == "cancelled"
     assert chat.ask("two", agent_name=who)["data"]["status"] == "completed"
     messages = heard(model, name)
     assert_well_formed(messages)
     assert [m["content"] for m in messages if m["role"] == "user"] == ["one", "two"]
-    if said and reasoning:
-        assert messages[1]["content"] == said
+    if text and reasoning:
+        assert messages[1]["content"] == text
 
 
 @pytest.mark.both

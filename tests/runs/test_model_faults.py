@@ -135,7 +135,7 @@ class Outcome:
 
     chat: Chat
     run: dict
-    asked: int | None
+    requests: int | None
 
 
 @pytest.fixture(scope="module")
@@ -152,13 +152,13 @@ def outcomes(shared_product, model):
                 shared_product.add_agent(name, stack.enter_context(what.turn()))
             chats[fault] = stack.enter_context(contextlib.closing(Chat(shared_product.socket_url(name, after=0))))
             chats[fault].say("hi", agent_name=name)
-        found = {}
+        names = {}
         for fault, chat in chats.items():
             run_id = chat.until("reasoning_complete")["run_id"]
             run = shared_product.request("GET", f"/v1/runs/{run_id}")[1]
             is_scripted = isinstance(FAULTS[fault].turn, list)
-            found[fault] = Outcome(chat, run, len(model.requests(script_of(fault))) if is_scripted else None)
-        yield found
+            names[fault] = Outcome(chat, run, len(model.requests(script_of(fault))) if is_scripted else None)
+        yield names
 
 
 def script_of(fault: str) -> str:
@@ -174,8 +174,8 @@ def assert_failed(product, chat: Chat, code: str) -> str:
     assert complete["type"] == "reasoning_complete"
     assert complete["data"]["status"] == "failed"
     assert len(chat.fold.of_type("reasoning_complete")) == 1
-    told = json.dumps(chat.fold.frames[1:])
-    assert not INSIDES.search(told), told
+    payload = json.dumps(chat.fold.frames[1:])
+    assert not INSIDES.search(payload), payload
     run = product.request("GET", f"/v1/runs/{complete['run_id']}")[1]
     assert run["status"] == "failed"
     assert run["error"] == error["data"]["message"]
@@ -363,10 +363,10 @@ def test_a_key_that_the_server_repeats_does_not_reach_the_client(product, open_c
     chat = open_chat(name)
     end = chat.ask("hi", agent_name=name)
     assert model.requests(name)[0]["headers"]["authorization"] == f"Bearer {key}"
-    told = json.dumps(chat.fold.frames[1:]) + json.dumps(product.request("GET", f"/v1/runs/{end['run_id']}/steps"))
+    payload = json.dumps(chat.fold.frames[1:]) + json.dumps(product.request("GET", f"/v1/runs/{end['run_id']}/steps"))
     assert end["data"]["status"] == "failed"
-    assert "sk-live" not in told
-    assert header not in told
+    assert "sk-live" not in payload
+    assert header not in payload
     assert key not in product.logged()
 
 

@@ -54,9 +54,9 @@ def test_a_tool_is_called_and_its_result_told_to_the_model(ask, model, name):
     assert [step["iteration"] for step in steps(chat)] == [1, 1, 2]
     assert [step["step"] for step in steps(chat)] == [0, 1, 2]
     assert all(step["duration_ms"] >= 0 for step in (use, result))
-    told = model.requests(name)[1]["messages"][-2:]
-    assert told[0]["tool_calls"][0]["id"] == told[1]["tool_call_id"] == "call_a"
-    assert told[1] == {"role": "tool", "tool_call_id": "call_a", "content": "42"}
+    requests = model.requests(name)[1]["messages"][-2:]
+    assert requests[0]["tool_calls"][0]["id"] == requests[1]["tool_call_id"] == "call_a"
+    assert requests[1] == {"role": "tool", "tool_call_id": "call_a", "content": "42"}
 
 
 def test_the_model_is_told_which_tools_there_are(ask, model, name):
@@ -80,20 +80,20 @@ def test_the_time_can_be_asked_for(ask):
         ],
         [{"text": "so late"}],
     )
-    told = sorted(results(chat))
+    requests = sorted(results(chat))
     years = [str(time.gmtime().tm_year + more) for more in (-1, 0, 1)]
-    assert all(any(year in each for year in years) for each in told)
-    assert re.search(r"T\d\d:\d\d:\d\d\+0900 \(Asia/Tokyo\)$", "\n".join(told), re.M)
-    assert re.search(r"\+0000 \(UTC\)$", "\n".join(told), re.M)
+    assert all(any(year in each for year in years) for each in requests)
+    assert re.search(r"T\d\d:\d\d:\d\d\+0900 \(Asia/Tokyo\)$", "\n".join(requests), re.M)
+    assert re.search(r"\+0000 \(UTC\)$", "\n".join(requests), re.M)
 
 
 @pytest.mark.both
 def test_several_calls_of_one_turn_are_matched_to_their_results(ask, model, name):
     chat = ask([calculate("1 + 1"), calculate("2 + 2"), calculate("3 + 3")], [{"text": "done"}])
     uses = {step["tool_call_id"]: step for step in steps(chat) if step["type"] == "tool_use"}
-    found = {step["tool_call_id"]: step for step in steps(chat) if step["type"] == "tool_result"}
+    match = {step["tool_call_id"]: step for step in steps(chat) if step["type"] == "tool_result"}
     assert len(uses) == 3
-    assert {uses[key]["arguments"]["expression"]: found[key]["content"] for key in uses} == {
+    assert {uses[key]["arguments"]["expression"]: match[key]["content"] for key in uses} == {
         "1 + 1": "2", "2 + 2": "4", "3 + 3": "6",
     }  # fmt: skip
     last = model.requests(name)[1]["messages"]
@@ -179,8 +179,8 @@ def test_arguments_that_are_no_object_are_an_error_that_the_model_can_mend(ask, 
     assert use["arguments"] == {}
     assert result["is_error"]
     assert "JSON object" in result["content"]
-    told = model.requests(name)[1]["messages"][-2]["tool_calls"][0]["function"]["arguments"]
-    assert json.loads(told) == {}
+    requests = model.requests(name)[1]["messages"][-2]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(requests) == {}
 
 
 @pytest.mark.parametrize(
@@ -202,10 +202,10 @@ def test_no_calculation_keeps_the_server_busy_or_reaches_anything_else(ask):
     ]  # fmt: skip
     began = time.monotonic()
     chat = ask([calculate(expression) for expression in expressions], [{"text": "done"}])
-    told = [step for step in steps(chat) if step["type"] == "tool_result"]
-    wrong = [step["arguments"]["expression"] for step in told if not step["is_error"]]
+    requests = [step for step in steps(chat) if step["type"] == "tool_result"]
+    wrong = [step["arguments"]["expression"] for step in requests if not step["is_error"]]
     assert wrong == []
-    assert len(told) == len(expressions)
+    assert len(requests) == len(expressions)
     assert time.monotonic() - began < 60
 
 
@@ -267,8 +267,8 @@ def test_a_thought_a_text_and_a_call_in_one_turn(ask):
         [{"reasoning": "hm"}, {"text": "I shall"}, calculate("1 + 1")],
         [{"text": "<think>aha</think>Two."}],
     )
-    said = [step["content"] for step in steps(chat) if step["type"] == "thought"]
-    assert said == ["hm", "I shall", "aha"]
+    values = [step["content"] for step in steps(chat) if step["type"] == "thought"]
+    assert values == ["hm", "I shall", "aha"]
     assert chat.fold.story()[-1] == ("final_answer", "Two.")
 
 

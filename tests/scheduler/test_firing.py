@@ -88,9 +88,9 @@ def test_each_second_is_one_run(product, agent, name):
     assert len({run["session_id"] for run in runs}) == len(runs)
     until(lambda: all(run["status"] == "completed" for run in runs_of(product, task)))
     assert account(product, task, 1)[1] == 0
-    told = get(product, f"/v1/tasks/{task['id']}")
-    assert (told["last_status"], told["last_result"], told["next_run_at"]) == ("completed", "It is done.", None)
-    assert told["successful_runs"] >= 4
+    names = get(product, f"/v1/tasks/{task['id']}")
+    assert (names["last_status"], names["last_result"], names["next_run_at"]) == ("completed", "It is done.", None)
+    assert names["successful_runs"] >= 4
 
 
 def test_once_is_once_and_disables_itself(product, agent, name):
@@ -254,9 +254,9 @@ def test_retries_have_an_end(product, agent, name):
     task = add_task(product, name, schedule_type="once", schedule_value=soon, max_retries=1, retry_delay=1)
     until(lambda: not get(product, f"/v1/tasks/{task['id']}")["enabled"])
     assert [run["status"] for run in runs_of(product, task)] == ["failed", "failed"]
-    told = get(product, f"/v1/tasks/{task['id']}")
-    assert (told["failed_runs"], told["last_status"]) == (2, "failed")
-    assert told["last_error"]
+    names = get(product, f"/v1/tasks/{task['id']}")
+    assert (names["failed_runs"], names["last_status"]) == (2, "failed")
+    assert names["last_error"]
 
 
 def test_disabling_gives_up_what_was_to_be_repeated(product, agent, name):
@@ -355,10 +355,10 @@ def test_a_webhook_is_told_signed_and_again_until_it_takes_it(clocked_product, w
     task = add_task(server, who, webhook_url=hook.url, webhook_secret=SECRET, **how)
     server.put_forward(61)
     attempts = [hook.posted.get(timeout=60)]
-    for wait, said in ((6, "500"), (31, "302")):
+    for wait, text in ((6, "500"), (31, "302")):
 
-        def refused(said=said):  # where we are slow, it has been tried again by now
-            return hook.posted.qsize() or any(said in delivery["error"] for delivery in deliveries(server, task))
+        def refused(text=text):  # where we are slow, it has been tried again by now
+            return hook.posted.qsize() or any(text in delivery["error"] for delivery in deliveries(server, task))
 
         until(refused)
         if hook.posted.empty():
@@ -369,10 +369,10 @@ def test_a_webhook_is_told_signed_and_again_until_it_takes_it(clocked_product, w
     for path, headers, body in attempts:
         check_signature(headers, body)
         assert path == "/hook?source=test"
-        told = json.loads(body)
-        assert told["type"] == "run.completed"
-        assert (told["data"]["run_id"], told["data"]["task_id"]) == (run["id"], task["id"])
-        assert told["data"]["result"] == "It is done."
+        names = json.loads(body)
+        assert names["type"] == "run.completed"
+        assert (names["data"]["run_id"], names["data"]["task_id"]) == (run["id"], task["id"])
+        assert names["data"]["result"] == "It is done."
     assert len({headers["webhook-id"] for _, headers, _ in attempts}) == 1
     assert SECRET not in server.logged()
     assert SECRET not in json.dumps(get(server, "/v1/tasks"))

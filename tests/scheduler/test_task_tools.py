@@ -36,8 +36,8 @@ def told(product, agent, open_chat, name):
 
 
 def task(name, **changes):
-    wanted = {"name": name, "task_prompt": "Do it.", "schedule_type": "cron", "schedule_value": "0 9 * * *"}
-    return calling("create_task", **(wanted | changes))
+    names = {"name": name, "task_prompt": "Do it.", "schedule_type": "cron", "schedule_value": "0 9 * * *"}
+    return calling("create_task", **(names | changes))
 
 
 def test_every_weekday_at_nine_is_a_task_that_fires_and_reports_into_the_chat(tmp_path, model, name):
@@ -52,8 +52,8 @@ def test_every_weekday_at_nine_is_a_task_that_fires_and_reports_into_the_chat(tm
         server.add_agent(name, model.base_url, builtin_tools=["create_task"])
         server.add_agent(teller, model.base_url)
         chat = Chat(server.socket_url(name, agent_name=name))
-        asked = chat.ask("Every weekday at nine, summarise the news.")
-        assert asked["data"]["status"] == "completed"
+        request = chat.ask("Every weekday at nine, summarise the news.")
+        assert request["data"]["status"] == "completed"
         [made] = whole_list(server, "/v1/tasks")
         assert (made["session"], made["session_id"], made["agent_name"]) == ("kept", name, teller)
         due = moment(made["next_run_at"])

@@ -43,7 +43,9 @@ def main() -> int:
     if not Run.objects.exists():
         admin_rows.fill(admin_rows.make_cast(), runs=request.runs, events=request.events, days=DAYS)
     took = time.monotonic() - began
-    print(f"{request.runs:,} runs and {request.events:,} events over {DAYS} days: {took:.0f} s, in {folder}", flush=True)
+    print(
+        f"{request.runs:,} runs and {request.events:,} events over {DAYS} days: {took:.0f} s, in {folder}", flush=True
+    )
     return visit_all()
 
 

@@ -1,5 +1,6 @@
 """Try a provider: does it answer, and with which models?"""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import orjson
 from agents_app.engine.providers.anthropic_request import api_root
 from agents_app.engine.providers.anthropic_thinking import OLD_VERSION
 from agents_app.engine.providers.local import model_path
+from agents_app.engine.web import metadata_guard
 from agents_app.exceptions import RunFailed
 from agents_app.models import Provider
 
@@ -75,8 +77,15 @@ def _headers(provider: Provider) -> dict[str, str]:
 def _get(url: str, headers: dict[str, str]) -> bytes:
     """Return the body of a 200. Neither a slow nor an endless response takes longer than TIMEOUT."""
     deadline = time.monotonic() + TIMEOUT
+    guard = {"trace": metadata_guard.trace}
+    with httpx2.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+        request = client.build_request("GET", url, headers=headers, extensions=guard)
+        return _body(client.send(request, stream=True), deadline)
+
+
+def _body(response: httpx2.Response, deadline: float) -> bytes:
     body = bytearray()
-    with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=False) as response:
+    with contextlib.closing(response):
         if response.status_code in (401, 403):
             raise _Failed("The server refused the API key.")
         if response.status_code != 200:

@@ -19,7 +19,6 @@ from agents_app.engine.providers.anthropic_stream import MessageEvents
 from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.spec import ModelSpec
-from agents_app.engine.tls import ssl_context
 from agents_app.exceptions import ModelError
 
 logger = logging.getLogger(__name__)
@@ -44,12 +43,7 @@ class AnthropicModel(shared_client.SharedModel):
             max_retries=0,
             timeout=shared_client.TIMEOUT,
             open_telemetry=False,
-            http_client=anthropic.DefaultAioHttpClient(
-                limits=shared_client.LIMITS,
-                timeout=shared_client.TIMEOUT,
-                verify=ssl_context(),
-                follow_redirects=False,  # keys, headers and the conversation stay at the address that was set
-            ),
+            http_client=shared_client.http_client(anthropic.DefaultAioHttpClient),
         )
         self._create = self._client.messages.with_streaming_response.create
         self._describing = asyncio.Lock()

@@ -38,12 +38,7 @@ class OpenAIModel(shared_client.SharedModel):
             default_headers=dict(spec.headers) | {"Accept-Encoding": "identity"},
             max_retries=0,
             timeout=shared_client.TIMEOUT,
-            http_client=openai.DefaultAioHttpClient(
-                limits=shared_client.LIMITS,
-                timeout=shared_client.TIMEOUT,
-                verify=ssl_context(),
-                follow_redirects=False,  # keys, headers and the conversation stay at the address that was set
-            ),
+            http_client=shared_client.http_client(openai.DefaultAioHttpClient),
         )
         self._create = self._client.chat.completions.with_streaming_response.create
 

@@ -5,10 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar, Self
 
+import aiohttp
 import httpx2
 
 from agents_app.engine.providers import errors
 from agents_app.engine.spec import ModelSpec
+from agents_app.engine.tls import ssl_context
+from agents_app.engine.web import metadata_guard
 from agents_app.exceptions import ModelError
 from agents_app.per_loop import per_loop
 
@@ -37,6 +40,27 @@ def reads(response: httpx2.Response) -> AsyncIterator[bytes]:
     if reader is not None and not response.headers.get("content-encoding"):
         return reader.content.iter_any()
     return response.aiter_bytes()
+
+
+def http_client(kind: type[httpx2.AsyncClient]) -> httpx2.AsyncClient:
+    """Return the SDK's HTTP client over aiohttp, which follows no redirect and connects to no cloud's credentials.
+
+    Keys, headers and the conversation stay at the address that was set.
+    """
+    client = kind(limits=LIMITS, timeout=TIMEOUT, verify=ssl_context(), follow_redirects=False)
+    transport: Any = client._transport
+    transport.client = _session  # else the transport makes a session that connects to everything
+    return client
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=LIMITS.max_connections or 0,
+        keepalive_timeout=LIMITS.keepalive_expiry,
+        ssl=ssl_context(),
+        socket_factory=metadata_guard.socket_factory,
+    )
+    return aiohttp.ClientSession(connector=connector)
 
 
 class SharedModel:

@@ -18,6 +18,7 @@ from agents_app.engine.mcp.redaction import public_url
 from agents_app.engine.mcp.transports.base import BROKEN, LARGEST_MESSAGE, NOT_DELIVERED, SESSION_LOST, TOO_LARGE
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.tls import ssl_context
+from agents_app.engine.web import metadata_guard
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.extensions = {**request.extensions, "trace": metadata_guard.async_trace}
         message: JSON = orjson.loads(request.content) if request.method == "POST" else {}
         request_id = message.get("id") if "method" in message else None
         if request.method == "DELETE":

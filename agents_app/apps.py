@@ -7,3 +7,6 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents_app import checks  # noqa: F401 — registers the system checks
+        from agents_app.access import security_log
+
+        security_log.watch()

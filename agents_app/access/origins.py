@@ -32,6 +32,16 @@ def address_of(request: Any) -> str:
     return client_address(request.META.get("REMOTE_ADDR", ""), [forwarded])
 
 
+def network_of(address: str) -> str:
+    """Return what one client has of addresses: an IPv4 address, or the /64 that an IPv6 one is in."""
+    if not _is_address(address):
+        return address
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv4Address) or parsed.ipv4_mapped:
+        return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

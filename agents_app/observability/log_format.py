@@ -83,6 +83,7 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact(record.getMessage()),
             **current_ids(),
+            **{name: redact(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info:
             entry["exception"] = redact(self.formatException(record.exc_info))

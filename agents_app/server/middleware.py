@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
+from agents_app.access import security_log
 from agents_app.api.security import add_headers, reject
 from agents_app.server import health, prometheus
 
@@ -28,10 +29,12 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if self._is_async:
             return self._answer(request)
+        security_log.remember_address(request)
         response = async_to_sync(_probe)(request) or reject(request)
         return add_headers(request, response or self.get_response(request))
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
+        security_log.remember_address(request)
         response = await _probe(request) or reject(request)
         return add_headers(request, response or await self.get_response(request))
 

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 
-from agents_app.access import counters
-from agents_app.access.origins import address_of
+from agents_app.access import counters, security_log
+from agents_app.access.origins import address_of, network_of
 from agents_app.exceptions import RateLimited
 from chat_app.pages.languages import translated
 from chat_app.pages.views import frame
@@ -48,12 +48,14 @@ class SignInView(LoginView):
 
     def _limits(self) -> list[tuple[str, int]]:
         """Yield the counters of a failure, with their limits."""
-        address = address_of(self.request)
+        address = network_of(address_of(self.request))
         name = self.request.POST.get("username", "").lower().encode()
         named = hashlib.sha256(name).hexdigest()
         return [(f"address-{address}", settings.LOGIN_FAILURES), (f"name-{named}", 10 * settings.LOGIN_FAILURES)]
 
     def _refused(self, limited: RateLimited) -> HttpResponse:
+        name = security_log.existing_name(self.request.POST.get("username", ""))
+        security_log.record("sign_in_refused", user=name)
         form = self.get_form_class()(self.request)
         minutes = max(1, round(limited.retry_after / 60))
         refused = _("Too many failures. Try again in {minutes} minutes.").format(minutes=minutes)

@@ -9,6 +9,7 @@ from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents_app.access import security_log
 from agents_app.api.base import JSONView
 from agents_app.api.serializers.tokens import MakeTokenSerializer, NewTokenSerializer, TicketSerializer, TokenSerializer
 from agents_app.exceptions import Conflict
@@ -42,13 +43,18 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
         lifetime = _shorter(days and datetime.timedelta(days=days), _token_of(request))
         row, text = ApiToken.objects.create(request.user, lifetime, name=body.validated_data["name"])
         row.token = text
+        name = request.user.get_username()
+        security_log.record("token_created", user=name, by=name, token=row.token_key)
         headers = {"Location": self.reverse_action("detail", args=[row.uid])}
         return Response(NewTokenSerializer(row).data, status=201, headers=headers)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: Any) -> Response:
         """Revoke the token. Requests with it fail at once, sockets and streams end within seconds."""
-        self.get_object().delete()
+        row = self.get_object()
+        row.delete()
+        name = request.user.get_username()
+        security_log.record("token_revoked", user=name, by=name, token=row.token_key)
         return Response(status=204)
 
 

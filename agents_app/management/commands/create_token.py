@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from agents_app.access import security_log
 from agents_app.models import ApiToken
 
 
@@ -26,5 +27,6 @@ class Command(BaseCommand):
         if not 1 <= len(name) <= 100:
             raise CommandError("--name must have 1 to 100 characters.")
         lifetime = datetime.timedelta(days=days) if days else None
-        _, text = ApiToken.objects.create(owner, lifetime, name=name)
+        row, text = ApiToken.objects.create(owner, lifetime, name=name)
+        security_log.record("token_created", user=user, by="command line", token=row.token_key)
         self.stdout.write(text)

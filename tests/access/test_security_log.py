@@ -89,3 +89,15 @@ def test_roles_keys_and_servers(client, admin_client, admin_user, ann, written):
 )
 def test_failures_count_by_what_one_client_has(address, network):
     assert network_of(address) == network
+
+
+def test_failures_from_one_network_count_together(client, ann, settings, written):
+    settings.LOGIN_FAILURES = 2
+    codes = [
+        client.post(
+            "/accounts/login/", {"username": "ann", "password": "x"}, REMOTE_ADDR=f"2001:db8:7:7::{n}"
+        ).status_code
+        for n in (1, 2, 3)
+    ]
+    assert codes == [200, 200, 429]
+    assert [entry["event"] for entry in written()] == ["sign_in_failed", "sign_in_failed", "sign_in_refused"]

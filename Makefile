@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-fast lint benchmark docs constraints clean
+.PHONY: help install install-dev run test test-fast test-fresh lint benchmark docs constraints clean
 
 # A file's tests share servers and browsers, so a file stays in one process. (pytest-xdist's `loadgroup` does
 # nothing with pytest 9.2: it names groups in a field that pytest does not read any more.)
@@ -26,6 +26,9 @@ test: install-dev  ## Check the code and run all tests, embedded and on PostgreS
 test-fast: install-dev  ## Run the tests that take no more than a moment
 	@scripts/install-test-tools
 	@$(PYTEST) -m 'not slow'
+
+test-fresh:  ## Install, run and test a clone on an empty Debian, in some minutes
+	@scripts/test-fresh
 
 lint: install-dev  ## Check style, types and dead code
 	@scripts/lint

@@ -11,8 +11,20 @@ import pytest
 from tests.harness.paths import ROOT
 
 Done = subprocess.CompletedProcess[str]
-TARGETS = ["help", "install", "run", "test", "test-fast", "lint", "benchmark", "docs", "constraints", "clean"]
-SCRIPTS = [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"]
+TARGETS = [
+    "help",
+    "install",
+    "run",
+    "test",
+    "test-fast",
+    "test-fresh",
+    "lint",
+    "benchmark",
+    "docs",
+    "constraints",
+    "clean",
+]
+SCRIPTS = [*(path for path in (ROOT / "scripts").rglob("*") if path.is_file()), ROOT / ".ci/run"]
 
 # Answers as a Python 3.11 with venv would, and writes down what it was asked to do.
 PYTHON = """#!/bin/bash
@@ -229,6 +241,52 @@ def test_a_machine_that_has_all_programs_asks_for_no_package(bare: Path):
         program(bare / "bin" / name, "#!/bin/sh\n")
 
     assert packages_of(bare) == []
+
+
+def test_a_package_that_cannot_be_installed_fails_once_all_else_is_there(bare: Path):
+    program(bare / "scripts/debian-install", f"#!/bin/sh\n{stand_in('bin/npm')}\nexit 1\n")
+
+    done = run(bare, "scripts/install-test-tools", path=str(bare / "bin"))
+    assert done.returncode == 1
+    assert len([*(bare / "var/test-tools").rglob("installed")]) == 7
+
+
+def test_what_a_fresh_debian_tries_are_tests_of_today():
+    tests = re.findall(r"^ +(tests/\S+)::(\w+) ", (ROOT / "scripts/fresh/try-clone").read_text(), re.MULTILINE)
+
+    assert len(tests) == 4
+    for path, name in tests:
+        assert f"def {name}(" in (ROOT / path).read_text()
+
+
+def test_a_fresh_debian_gets_the_settings_for_packages_and_no_secrets(tmp_path: Path):
+    home, debian, wheels = tmp_path / "home", tmp_path / "debian", tmp_path / "wheels"
+    for folder in (home, wheels):
+        folder.mkdir()
+    (home / ".npmrc").write_text("registry=https://npm.test/\n")
+    settings = {
+        "PIP_INDEX_URL": "https://pip.test/simple",
+        "PIP_FIND_LINKS": f"file://{wheels}",
+        "https_proxy": "proxy",
+    }
+    script = str(ROOT / "scripts/fresh/settings")
+
+    done = run(tmp_path, script, str(debian), HOME=str(home), SECRET_KEY="secret", OPENAI_API_KEY="secret", **settings)
+    assert done.returncode == 0, done.stderr
+    variables = (debian / "root/package-variables").read_text().removesuffix("\0").split("\0")
+    assert dict(line.split("=", 1) for line in variables) == settings
+    assert (debian / "root/.npmrc").read_text() == "registry=https://npm.test/\n"
+    assert str(wheels) in (debian / "root/package-folders").read_text().splitlines()
+
+
+def test_where_no_debian_can_be_made_one_line_says_that_nothing_was_tested(checkout: Path):
+    for name in ("mmdebstrap", "unshare"):
+        program(checkout / "bin" / name, "#!/bin/sh\nexit 1\n")
+
+    done = run(checkout, "make", "test-fresh")
+    assert done.returncode == 0
+    assert done.stderr.startswith("make test-fresh: SKIPPED, NOTHING WAS TESTED: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_constraints_name_versions_and_nothing_else():

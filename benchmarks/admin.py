@@ -24,10 +24,10 @@ def main() -> int:
     options.add_argument("--events", type=int, default=5_000_000)
     options.add_argument("--database", default=os.environ.get("DATABASE_URL", ""), help="default: SQLite in the folder")
     options.add_argument("--folder", default="", help="default: a new one; in one that was filled, nothing is added")
-    request = options.parse_args()
-    folder = request.folder or tempfile.mkdtemp(prefix="admin-benchmark-")
-    environment = {"VAR_DIR": folder, "DATABASE_URL": request.database or f"sqlite:///{folder}/db.sqlite3"}
-    if request.database:
+    arguments = options.parse_args()
+    folder = arguments.folder or tempfile.mkdtemp(prefix="admin-benchmark-")
+    environment = {"VAR_DIR": folder, "DATABASE_URL": arguments.database or f"sqlite:///{folder}/db.sqlite3"}
+    if arguments.database:
         environment |= {"SECRET_KEY": "benchmark" * 4, "REDIS_URL": "redis://127.0.0.1:1"}
     os.environ |= environment | {"DJANGO_SETTINGS_MODULE": "scheduler_project.settings", "LOG_LEVEL": "ERROR"}
 
@@ -41,10 +41,11 @@ def main() -> int:
 
     began = time.monotonic()
     if not Run.objects.exists():
-        admin_rows.fill(admin_rows.make_cast(), runs=request.runs, events=request.events, days=DAYS)
+        admin_rows.fill(admin_rows.make_cast(), runs=arguments.runs, events=arguments.events, days=DAYS)
     took = time.monotonic() - began
     print(
-        f"{request.runs:,} runs and {request.events:,} events over {DAYS} days: {took:.0f} s, in {folder}", flush=True
+        f"{arguments.runs:,} runs and {arguments.events:,} events over {DAYS} days: {took:.0f} s, in {folder}",
+        flush=True,
     )
     return visit_all()
 

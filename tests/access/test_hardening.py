@@ -261,7 +261,7 @@ def test_after_a_rotation_the_old_key_is_needed_no_more(secrets, settings, capsy
     before = kept()
     call_command("rotate_secrets")
     assert kept() != before
-    assert "secrets are encrypted with the present SECRET_KEY" in capsys.readouterr().out
+    assert "secrets are encrypted with the current SECRET_KEY" in capsys.readouterr().out
     settings.SECRET_KEY_FALLBACKS = []
     assert Provider.objects.get(name="lab").api_key == "sk-secret"
     assert Provider.objects.get(name="bare").api_key == ""

@@ -167,8 +167,8 @@ def test_no_worker_and_when_they_are_back_one_of_them_deletes_what_is_old(cluste
     )
     assert result == "3 events, 1 runs, 1 sessions deleted."
     assert is_later
-    until(lambda: "What was old has been deleted" in cluster.logged())
-    assert cluster.logged().count("What was old has been deleted") == 1
+    until(lambda: "Pruned old data" in cluster.logged())
+    assert cluster.logged().count("Pruned old data") == 1
     assert cluster.request("GET", f"/v1/sessions/{name}")[0] == 404
 
 
@@ -212,9 +212,9 @@ def test_the_database_is_down(cluster, doctor):
     try:
         report = doctor("--url", cluster.url, "--idle", "0", finds={"database", "readiness"})
         check(report, "database", "broken", "refused", "DATABASE_URL")
-        check(report, "work", "warning", "not asked")
+        check(report, "work", "warning", "not checked")
         check(report, "redis", "ok")
-        check(report, "streams", "warning", "Not tried")
+        check(report, "streams", "warning", "Not checked")
     finally:
         cluster.start("postgres")
 

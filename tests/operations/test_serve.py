@@ -298,8 +298,8 @@ def serve(folder, *arguments, **environment):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"HOST": "0.0.0.0", "AUTH_REQUIRED": "false"}, ["HOST", "sign in"]),
-        ({"HOST": "192.0.2.7", "AUTH_REQUIRED": "false"}, ["HOST", "sign in"]),
+        ({"HOST": "0.0.0.0", "AUTH_REQUIRED": "false"}, ["HOST", "sign-in"]),
+        ({"HOST": "192.0.2.7", "AUTH_REQUIRED": "false"}, ["HOST", "sign-in"]),
         ({"DEBUG": "maybe"}, ["DEBUG", "boolean"]),
         ({"WORKER_CONCURRENCY": "0"}, ["WORKER_CONCURRENCY", "1 or more"]),
         ({"WORKER_CONCURRENCY": "many"}, ["WORKER_CONCURRENCY"]),

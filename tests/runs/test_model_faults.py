@@ -131,7 +131,7 @@ FAULTS = {
 
 @dataclass
 class Outcome:
-    """What a run that failed has left. `asked`: how often a scripted model was."""
+    """What a run that failed has left. `requests`: how many a scripted model got."""
 
     chat: Chat
     run: dict
@@ -190,7 +190,7 @@ def assert_failed(product, chat: Chat, code: str) -> str:
 def test_a_run_fails_with_a_code_and_a_clear_sentence(shared_product, outcomes, fault):
     outcome, expected = outcomes[fault], FAULTS[fault]
     assert expected.sentence in assert_failed(shared_product, outcome.chat, expected.code)
-    assert outcome.asked in (expected.tries, None)
+    assert outcome.requests in (expected.tries, None)
     retries = outcome.chat.fold.of_type("retry")
     assert [retry["data"]["attempt"] for retry in retries] == list(range(1, expected.tries))
     steps = [content for kind, content in outcome.chat.fold.story() if kind == "final_answer"]

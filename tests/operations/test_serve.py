@@ -581,7 +581,7 @@ def test_a_client_that_stops_reading_costs_no_memory_and_misses_nothing(product,
     """100 MB of frames for it: 25 answers of 2 MB, in deltas and then whole."""
     answer = "".join(f"{number:08d}" for number in range(250_000))
     model.script(name, [[{"text": answer, "chunk": 8000}]])
-    product.add_agent(name, model.base_url, max_total_tokens=None)
+    product.add_agent(name, model.base_url, max_total_tokens=None, parameters={"max_tokens": 100_000})
     reader = open_chat(name)
     reader.ask("hi", agent_name=name)
     silent = Silent(product, f"/ws/chat/{name}")

@@ -61,7 +61,7 @@ def _denial_sql() -> str:
         "user": user,
         "users": Agent.allowed_users.through,
         "groups": Agent.allowed_groups.through,
-        "members": user.groups.through,  # type: ignore[attr-defined]
+        "members": user.groups.through,
     }
     return _DENIAL.format(**{name: model._meta.db_table for name, model in tables.items()})
 
@@ -78,7 +78,7 @@ def denial(run: Any) -> RunFailed | None:
 
 def denied(runs: QuerySet[Run]) -> QuerySet[Run]:
     """Return those of the runs that must not go on."""
-    return with_rights(runs).exclude(denial_code="")
+    return with_rights(runs).exclude(denial_code="")  # type: ignore[misc]
 
 
 def lost_sessions(watchers: Collection[tuple[int, str]]) -> set[tuple[int, str]]:

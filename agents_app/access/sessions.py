@@ -39,19 +39,19 @@ class SessionStore(DatabaseSessionStore):
             self._session_key = None  # as Django does, so that nobody can choose the key of a new session
 
     def exists(self, session_key: str) -> bool:
-        return super().exists(hash_key(session_key))
+        return super().exists(hash_key(session_key))  # type: ignore[arg-type]
 
     async def aexists(self, session_key: str) -> bool:
-        return await super().aexists(hash_key(session_key))
+        return await super().aexists(hash_key(session_key))  # type: ignore[arg-type]
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         row = super().create_model_instance(data)
-        row.session_key = hash_key(row.session_key)
+        row.session_key = hash_key(row.session_key)  # type: ignore[assignment]
         return row
 
     async def acreate_model_instance(self, data: dict[str, Any]) -> Any:
         row = await super().acreate_model_instance(data)
-        row.session_key = hash_key(row.session_key)
+        row.session_key = hash_key(row.session_key)  # type: ignore[assignment]
         return row
 
     def delete(self, session_key: str | None = None) -> None:

@@ -63,7 +63,7 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
             f"One message may start {MOST_RUNS_OF_ONE_MESSAGE} runs, which is the limit. Answer with what you have."
         )
     try:
-        owner = rights.active_user(run.session.owner_id)
+        owner = rights.active_user(run.session.owner_id)  # type: ignore[arg-type]
     except AuthenticationExpired as error:
         raise ToolError(str(error)) from None
     try:

@@ -258,7 +258,7 @@ def _tool(name: str, about: Description, call: Callable[..., Awaitable[str]], *,
 
 def _act_for_owner(name: str, run: Run, arguments: dict[str, Any], call_id: str) -> str:
     try:
-        owner = rights.active_user(run.session.owner_id)
+        owner = rights.active_user(run.session.owner_id)  # type: ignore[arg-type]
     except AuthenticationExpired:
         raise ToolError("This session has no active owner, who could own tasks.") from None
     key = hashlib.sha256(f"{name}:{run.pk}:{call_id}".encode()).hexdigest()

@@ -160,7 +160,7 @@ class Notice(serializers.CharField):
 
 def with_secrets(serializer: StrictModel, attrs: dict[str, Any]) -> dict[str, Any]:
     """Return the changes of a row with secrets, see `SecretsOfAnAddress.with_secrets`."""
-    row: Any = serializer.instance if serializer.instance is not None else serializer.Meta.model()  # type: ignore[attr-defined]
+    row: Any = serializer.instance if serializer.instance is not None else serializer.Meta.model()  # type: ignore[misc]
     changes, notice = row.with_secrets(attrs)
     if notice:
         row.notice = notice

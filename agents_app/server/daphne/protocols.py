@@ -117,7 +117,7 @@ class Request(WebRequest):
 
     def _reject(self) -> None:
         self._is_rejected = True
-        self.content.close()
+        self.content.close()  # type: ignore[has-type]
         self.content = BytesIO()
         self.channel.transport.write(_TOO_LARGE)
 

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from tests.harness.pages import long_session, page_measures
 from tests.harness.pages.chat_page import runs, say, text_of
+from tests.harness.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,43 @@ def test_of_a_session_of_5000_steps_the_newest_are_shown_first(shared_product, m
     order = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
     assert order == sorted(order)
     assert 0 < seen.first_items < 1000
+
+
+def test_results_that_overtake_each_other_are_in_the_order_of_their_steps(page):
+    """Results of calls at once end in any order: here in batches, while cards of earlier ones are still to be made."""
+    static = ROOT / "chat_app/static"
+    page.route(
+        "http://chat.test/**",
+        lambda route: route.fulfill(
+            body=(static / route.request.url.removeprefix("http://chat.test/")).read_text()
+            if route.request.url.endswith(".js")
+            else "<ol id=root></ol>",
+            content_type="text/javascript" if route.request.url.endswith(".js") else "text/html",
+        ),
+    )
+    page.goto("http://chat.test/")
+    order = page.evaluate(
+        """async (count) => {
+            const { Conversation } = await import("http://chat.test/chat_app/chat/fold.js");
+            const { Transcript } = await import("http://chat.test/chat_app/chat/transcript.js");
+            const transcript = new Transcript(document.getElementById("root"), { watch() {} });
+            const conversation = new Conversation();
+            const steps = Array.from({ length: count }, (_, step) => step);
+            const late = new Set(steps.filter((step) => step % 7 === 3));
+            let seq = 0;
+            for (const batch of [steps.filter((step) => !late.has(step)), [...late].reverse()]) {
+                for (const step of batch) {
+                    const data = { step, type: "tool_result", iteration: 1, content: `${step}` };
+                    conversation.take({ run_id: "run", type: "reasoning_step", seq: (seq += 1), timestamp: seq, data });
+                }
+                transcript.draw(conversation);
+            }
+            transcript.finish();
+            return [...document.querySelectorAll(".item")].map((item) => Number(item.dataset.step));
+        }""",
+        1000,
+    )
+    assert order == list(range(1000))
 
 
 def test_a_fast_stream_keeps_nothing(agent, product, page):

@@ -6,7 +6,7 @@ import sys
 
 from tests.harness.paths import ROOT
 
-CLIENT = ROOT / "tests" / "servers" / "original_client.py"
+CLIENT = ROOT / "tests/harness/clients/original_client.py"
 
 
 def play(product, session, *scene, **query):

@@ -69,7 +69,7 @@ class Section {
   #rendering;
   #lastStep = -Infinity; // of those that have cards
   #owed = new Map(); // of lists whose cards are still to be made: their items
-  #owing = new Set(); // the items of those
+  #owing = new Map(); // of each item of those: its list
 
   constructor(run, rendering) {
     this.run = run;
@@ -118,8 +118,9 @@ class Section {
     }
     for (let at = 0; at < later.length; at += LONGEST_LIST) {
       const items = later.slice(at, at + LONGEST_LIST);
-      this.#owed.set(this.#newList(items.length), items);
-      items.forEach((item) => this.#owing.add(item));
+      const list = this.#newList(items.length);
+      this.#owed.set(list, items);
+      items.forEach((item) => this.#owing.set(item, list));
     }
     this.#newList(0);
     whenIdle((hasTime) => this.#makeOwed(hasTime));
@@ -162,8 +163,13 @@ class Section {
       return;
     }
     if (!card) {
+      const next = this.#following(item);
+      if (this.#owing.has(next)) {
+        this.#owe(item, next);
+        return;
+      }
       card = cardFor(item, this.run);
-      this.#place(card, this.#following(item));
+      this.#place(card, this.#cards.get(next)?.element);
       this.#cards.set(item, card);
     }
     this.#drawCard(card);
@@ -174,6 +180,14 @@ class Section {
     if (card.wantsRendering) {
       this.#rendering.watch(card);
     }
+  }
+
+  /** Have an item's card made just before that of another item whose card is still to be made. */
+  #owe(item, next) {
+    const list = this.#owing.get(next);
+    const items = this.#owed.get(list);
+    items.splice(items.indexOf(next), 0, item);
+    this.#owing.set(item, list);
   }
 
   #place(card, next) {
@@ -196,7 +210,7 @@ class Section {
     return list;
   }
 
-  /** The card before which this item's belongs; null at the end. */
+  /** The next item that has a card or is to have one; null at the end. */
   #following(item) {
     if (item.step >= this.#lastStep) {
       this.#lastStep = item.step;
@@ -207,7 +221,9 @@ class Section {
       if (items[at] === item) {
         return next;
       }
-      next = this.#cards.get(items[at])?.element ?? next;
+      if (this.#cards.has(items[at]) || this.#owing.has(items[at])) {
+        next = items[at];
+      }
     }
     return null;
   }

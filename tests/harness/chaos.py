@@ -125,7 +125,11 @@ def play(
         chaos.run(seconds, postgres_restarts)
         began = time.monotonic()
         for talk in talks:
-            talk.result(180)
+            try:
+                talk.result(180)
+            except TimeoutError:
+                tell_waiting(cluster, crowd)
+                raise
         print(f"everything was answered {time.monotonic() - began:.1f} s after the last deed")
         for task in tasks:
             until(lambda t=task: answers(cluster, "POST", f"/v1/tasks/{t}/disable"))
@@ -136,6 +140,19 @@ def play(
         check_effects(cluster)
         check_fires(cluster, seconds)
         tell(cluster, crowd, chaos)
+
+
+def tell_waiting(cluster: FaultyCluster, crowd: Crowd) -> None:
+    """Print what the data and the watchers know of the runs that nobody has seen end."""
+    columns = "id, agent_name, session_id, status, attempt, error_code, created_at, started_at, finished_at"
+    for row in cluster.query(f"SELECT {columns} FROM agents_app_run WHERE finished_at IS NULL ORDER BY created_at"):
+        print("unfinished:", *row)
+    for row in cluster.query("SELECT status, count(*) FROM procrastinate_jobs GROUP BY 1"):
+        print("jobs:", *row)
+    for watcher in crowd.watchers:
+        starts = {frame["run_id"] for frame in watcher.fold.of_type("reasoning_start")}
+        errors = [frame["data"] for frame in watcher.errors[-2:]]
+        print(watcher.session, watcher.is_connected, watcher.fold.cursor, starts - watcher.ends(), errors, flush=True)
 
 
 def answers(door: FaultyCluster, method: str, path: str) -> bool:

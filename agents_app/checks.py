@@ -3,10 +3,18 @@
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.contrib import admin
+from django.core.checks import CheckMessage, Error, Tags, register
 
 from agents_app.network import is_loopback
 from agents_app.observability import tracing as traces
+
+
+@register(Tags.admin)
+def admin_pages(app_configs, **kwargs) -> list[CheckMessage]:
+    """Load the admin's pages, which a start does not do, and check them."""
+    admin.autodiscover()
+    return admin.site.check(app_configs)
 
 
 @register("agents_app")

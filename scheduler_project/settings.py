@@ -152,7 +152,7 @@ SECRET_KEY = SECRET_KEY or _secret_key(VAR_DIR)
 INSTALLED_APPS = [
     "daphne",
     "agents_app",  # before the admin, because it replaces some of its templates
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the addresses load its pages: a start does not wait for them
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

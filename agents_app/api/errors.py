@@ -1,7 +1,4 @@
-"""Every error in one shape: `{"error": {"message", "type", "param", "code", "fields"?}}`.
-
-The domain and the libraries raise their own exceptions. Only this module translates them into HTTP.
-"""
+"""The responses to exceptions in DRF's views: the domain and the libraries raise their own, translated only here."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,47 +7,20 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError
 from django.db.models import ProtectedError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from agents_app.api.error_responses import RETRY_AFTER, TOO_LARGE, error_body, of_domain_error
 from agents_app.database.threads import UNAVAILABLE
-from agents_app.exceptions import (
-    AgentError,
-    AuthenticationExpired,
-    Conflict,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    ServerUnavailable,
-    StorageUnavailable,
-)
+from agents_app.exceptions import AgentError, Conflict, StorageUnavailable
 from agents_app.observability import metrics
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = 1  # seconds, if the database is unavailable for a moment
 _LONGEST_NAME = 100
 _WHOLE_BODY = "non_field_errors"
 
-_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    429: "rate_limit_error",
-    500: "server_error",
-    503: "overloaded_error",
-}
-_DOMAIN_STATUS: dict[type[AgentError], int] = {
-    InvalidRequest: 400,
-    AuthenticationExpired: 401,
-    NotFound: 404,
-    Conflict: 409,
-    RateLimited: 429,
-    StorageUnavailable: 503,
-    ServerUnavailable: 503,
-}
 _SENTENCES = {
     "not_found": "Not found.",
     "unsupported_media_type": "Send the body as JSON, with the header Content-Type: application/json.",
@@ -60,37 +30,9 @@ _SENTENCES = {
 class TooLarge(drf.APIException):
     """The body is larger than the limit."""
 
-    status_code = 413
-    default_detail = "The request body is larger than 1 MiB."
-    default_code = "request_too_large"
-
-
-def error_body(
-    status: int,
-    message: str,
-    code: str,
-    *,
-    param: str | None = None,
-    fields: dict[str, list[str]] | None = None,
-) -> dict[str, Any]:
-    """Return the body of an error response."""
-    error: dict[str, Any] = {
-        "message": message,
-        "type": _TYPES.get(status, "invalid_request_error"),
-        "param": param,
-        "code": code,
-    }
-    if fields:
-        error["fields"] = fields
-    return {"error": error}
-
-
-def error_response(status: int, message: str, code: str, *, param: str | None = None) -> JsonResponse:
-    """Return an error response for code outside of DRF."""
-    return JsonResponse(error_body(status, message, code, param=param), status=status)
-
-
-# Inside DRF
+    status_code = TOO_LARGE.status
+    default_detail = TOO_LARGE.message
+    default_code = TOO_LARGE.code
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -106,11 +48,8 @@ def _answer(status: int, message: str, code: str, *, headers: dict[str, str] | N
 
 
 def _domain_error(error: AgentError) -> Response:
-    status = next((status for kind, status in _DOMAIN_STATUS.items() if isinstance(error, kind)), 500)
-    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    if isinstance(error, RateLimited):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return _answer(status, str(error), error.code, headers=headers, param=getattr(error, "param", None))
+    status, body, headers = of_domain_error(error)
+    return Response(body, status=status, headers=headers)
 
 
 def _validation_error(error: drf.ValidationError) -> Response:
@@ -176,30 +115,3 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ),
     **dict.fromkeys(UNAVAILABLE, _storage_error),
 }
-
-
-# Outside DRF: Django's own handlers. Browsers get pages: see `chat_app.pages.errors`, which the URLs name.
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if isinstance(exception, RequestDataTooBig):
-        return error_response(413, TooLarge.default_detail, TooLarge.default_code)
-    return error_response(400, "The request is malformed.", "bad_request")
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(403, "You do not have permission to do this.", "permission_denied")
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(404, f"Not found: {request.path[:200]}.", "not_found")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    return error_response(500, "Internal server error. It was logged.", "server_error")
-
-
-def speaks_json(request: HttpRequest) -> bool:
-    """Return whether the client is a program and not a browser."""
-    preferred = request.get_preferred_type(["application/json", "text/html"])
-    return request.path.startswith("/v1") or preferred != "text/html"

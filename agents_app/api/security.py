@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from agents_app.access.origins import is_cors_origin, origin_allowed
-from agents_app.api.errors import TooLarge, error_response
+from agents_app.api.error_responses import error_response, too_large
 from agents_app.observability import asgi, context
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
@@ -54,7 +54,7 @@ def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
         size = len(body)
         request.META["CONTENT_LENGTH"] = str(size)
         request._stream, request._read_started = BytesIO(body), False  # type: ignore[attr-defined]
-    return error_response(413, TooLarge.default_detail, TooLarge.default_code) if size > limit else None
+    return too_large() if size > limit else None
 
 
 def add_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.http import HttpResponse, JsonResponse
 
 from agents_app.access import callers, limits
 from agents_app.access.origins import address_of
-from agents_app.api.errors import TooLarge, error_response, exception_handler
+from agents_app.api.error_responses import error_response, of_domain_error, too_large
 from agents_app.api.security import add_headers, reject
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError
@@ -52,7 +52,7 @@ class Application:
             return
         body = await _read(receive)
         if body is None:
-            await _send(error_response(413, TooLarge.default_detail, TooLarge.default_code), http_request, send)
+            await _send(too_large(), http_request, send)
             return
         response = await _respond_without_sdk(http_request, request, body)
         if response is not None:
@@ -90,10 +90,8 @@ def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
                 return _unauthorized(http_request)
             limits.take_request(caller.user)
     except AgentError as error:
-        response = exception_handler(error, {})
-        assert response is not None
-        headers = {name: value for name, value in response.items() if name != "Content-Type"}
-        return JsonResponse(response.data, status=response.status_code, headers=headers)
+        status, answer, headers = of_domain_error(error)
+        return JsonResponse(answer, status=status, headers=headers)
     session = http_request.headers.get(SESSION_HEADER, "")
     if session and not requests.is_session_of(caller.user, session):
         return error_response(404, "There is no such session: initialize again.", "session_not_found")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents_app.access import open_mode
-from agents_app.api.errors import error_response
+from agents_app.api.error_responses import error_response
 from agents_app.server import health
 
 Application = Callable[..., Awaitable[None]]

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from agents_app import scheduler
 from agents_app.access import callers, open_mode
-from agents_app.api.errors import error_response
+from agents_app.api.error_responses import error_response
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models import Approval, Run
 from agents_app.network import is_loopback

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from agents_app.access import limits
 from agents_app.access.origins import address_of
 from agents_app.api.base import JSONView, release_request
-from agents_app.api.errors import error_response, exception_handler
+from agents_app.api.error_responses import error_response
+from agents_app.api.errors import exception_handler
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import AgentError, AgentNotFound, Conflict

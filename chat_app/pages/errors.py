@@ -7,22 +7,22 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
-from agents_app.api import errors
+from agents_app.api import error_responses
 from chat_app.pages.languages import translated
 from chat_app.pages.views import frame
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if errors.speaks_json(request):
-        return errors.bad_request(request, exception)
+    if error_responses.speaks_json(request):
+        return error_responses.bad_request(request, exception)
     return _page(
         request, 400, _("That cannot be understood"), _("The address or the form is malformed. Go back and try again.")
     )
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if errors.speaks_json(request):
-        return errors.permission_denied(request, exception)
+    if error_responses.speaks_json(request):
+        return error_responses.permission_denied(request, exception)
     return _page(
         request,
         403,
@@ -32,14 +32,14 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if errors.speaks_json(request):
-        return errors.page_not_found(request, exception)
+    if error_responses.speaks_json(request):
+        return error_responses.page_not_found(request, exception)
     return _page(request, 404, _("There is nothing here"), _("The address may be misspelt, or what was here is gone."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if errors.speaks_json(request):
-        return errors.server_error(request)
+    if error_responses.speaks_json(request):
+        return error_responses.server_error(request)
     return _page(
         request, 500, _("The server failed"), _("That is not your fault, and it was logged. Try again in a moment.")
     )

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
-from agents_app.engine import foreign_schema
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolResult, matches
 
@@ -44,6 +43,8 @@ def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: Ma
 
 def sort_out(spec: ServerSpec, descriptions: Sequence[JSON]) -> tuple[list[JSON], str]:
     """Return the tools whose schemas can be used, and a sentence about the others; empty if there are none."""
+    from agents_app.engine import foreign_schema  # as in `toolset`
+
     usable: list[JSON] = []
     problems: list[str] = []
     for tool in descriptions:

@@ -7,8 +7,6 @@ in ISO 8859-2 for Urdu (cp1006).
 import codecs
 import re
 
-from agents_app.engine.web.html_to_text import html_to_text
-
 _MARKUP = re.compile(r"text/(html|xml)|application/(xhtml\+xml|xml)|.+\+xml")
 _HTML = ("text/html", "application/xhtml+xml")
 
@@ -34,6 +32,8 @@ def page_text(body: bytes, *, media_type: str, charset: str, url: str, max_chara
     """
     text = _decode(body, charset, is_markup=bool(_MARKUP.fullmatch(media_type)))
     if media_type in _HTML:
+        from agents_app.engine.web.html_to_text import html_to_text  # lxml: 0.02 s of every start
+
         text = html_to_text(text, url=url, max_characters=max_characters)
     return text[: max_characters + 1]
 

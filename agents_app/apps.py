@@ -7,6 +7,7 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents_app import checks  # noqa: F401 — registers the system checks
-        from agents_app.access import security_log
+        from agents_app.access import revocation, security_log
 
         security_log.watch()
+        revocation.watch_changes()

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.http import HttpRequest
-from django.utils.crypto import constant_time_compare
-from django.utils.module_loading import import_string
 
+from agents_app.access import sessions
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
 from agents_app.network import is_loopback
@@ -21,19 +19,14 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated user, and the token or browser session used; neither in the open mode."""
+    """An authenticated user, and the token or browser session used; neither in the open mode.
+
+    `session_hash`: the hash of the session's key, also of the session that a ticket was made in.
+    """
 
     user: Any
     token: ApiToken | None = None
-    session_key: str | None = None
-
-    def has_access(self) -> bool:
-        """Whether the user is still active, and the token or session still valid."""
-        if self.token is not None:
-            return ApiToken.objects.valid().filter(pk=self.token.pk).exists()
-        if self.session_key is not None:
-            return of_session(self.session_key) is not None
-        return get_user_model().objects.filter(pk=self.user.pk, is_active=True).exists()
+    session_hash: str | None = None
 
 
 def of_request(request: HttpRequest) -> Caller | None:
@@ -50,13 +43,15 @@ def of_request(request: HttpRequest) -> Caller | None:
         return of_authorization(header)
     if request.method not in SAFE_METHODS and "Origin" not in request.headers:
         return None
-    return Caller(request.user, session_key=request.session.session_key) if request.user.is_authenticated else None
+    if not request.user.is_authenticated:
+        return None
+    return Caller(request.user, session_hash=sessions.hash_key(request.session.session_key))
 
 
 def of_drf_request(request: Any) -> Caller:
     """Return the caller that DRF has authenticated."""
     token = request.auth
-    return Caller(request.user, token, None if token else request.session.session_key)
+    return Caller(request.user, token, None if token else sessions.hash_key(request.session.session_key))
 
 
 def of_socket(
@@ -69,7 +64,7 @@ def of_socket(
         return of_authorization(authorization)
     if ticket:
         return _of_ticket(ticket)
-    return of_session(session_key) if session_key else None
+    return _of_session(sessions.hash_key(session_key)) if session_key else None
 
 
 def of_authorization(header: str) -> Caller | None:
@@ -83,21 +78,20 @@ def of_authorization(header: str) -> Caller | None:
     return Caller(token.user, token)
 
 
-def of_session(key: str) -> Caller | None:
+def _of_session(session_hash: str) -> Caller | None:
     """Return the user of a browser's session. Django's `get_user` could change its key, which a socket cannot send."""
-    session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
-    user = get_user_model().objects.filter(pk=session.get(auth.SESSION_KEY), is_active=True).first()
-    if user is None:
-        return None
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    session_hash = session.get(auth.HASH_SESSION_KEY, "")
-    is_valid = any(constant_time_compare(session_hash, each) for each in hashes)
-    return Caller(user, session_key=key) if is_valid else None
+    user = sessions.users_of([session_hash]).get(session_hash)
+    return Caller(user, session_hash=session_hash) if user else None
 
 
 def _of_ticket(text: str) -> Caller | None:
+    """Return who asked for the ticket, if the token or the session that it was made with is still valid."""
     ticket = Ticket.objects.redeem(text)
-    return Caller(ticket.user, ticket.token) if ticket else None
+    if ticket is None:
+        return None
+    if ticket.session_hash:
+        return _of_session(ticket.session_hash)
+    return Caller(ticket.user, ticket.token)
 
 
 def _local(address: str | None) -> Caller | None:

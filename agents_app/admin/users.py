@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from agents_app.access import sign_out
 from agents_app.admin import usage
 from agents_app.admin.base import (
     AdministratorsWrite,
@@ -45,6 +47,20 @@ class PersonAdmin(AdministratorsWrite, UserAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
+    actions = ("sign_out", "sign_out_and_revoke")
+
+    @admin.action(description="Sign out everywhere", permissions=["change"])
+    def sign_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._sign_out(request, queryset, with_tokens=False)
+
+    @admin.action(description="Sign out everywhere, and revoke API tokens", permissions=["change"])
+    def sign_out_and_revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._sign_out(request, queryset, with_tokens=True)
+
+    def _sign_out(self, request: HttpRequest, queryset: QuerySet[Any], *, with_tokens: bool) -> None:
+        for user in queryset:
+            sign_out.everywhere(user, by=request.user.get_username(), with_tokens=with_tokens)
+            messages.success(request, f"{user} is signed out everywhere.")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)
@@ -79,7 +95,7 @@ class ApiTokenAdmin(ReadOnly, FastAdmin):
     list_filter = ("expiry", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("name", "token_key", "user__username")
-    fields = ("name", "user", "token_key", "created", "expiry", "last_used_at")
+    fields = ("name", "user", "token_key", "made_with", "created", "expiry", "last_used_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_administrator(request)

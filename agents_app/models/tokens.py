@@ -41,6 +41,15 @@ class ApiToken(AbstractAuthToken):
     uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, help_text="Purpose of the token.")
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="Last use, to the minute.")
+    made_with = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="API token that created this one, and takes it along when it is revoked.",
+    )
 
     objects = AuthTokenManager.from_queryset(ApiTokenQuerySet)()
 
@@ -61,14 +70,19 @@ class ApiToken(AbstractAuthToken):
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
-    def issue(self, user: Any, token: ApiToken | None) -> str:
-        """Return the text of a new ticket, valid once and for TICKET_SECONDS. Only its hash is stored."""
+    def issue(self, user: Any, token: ApiToken | None, session_hash: str | None = None) -> str:
+        """Return the text of a new ticket, valid once and for TICKET_SECONDS. Only its hash is stored.
+
+        It opens nothing any more once the token or the session, of which `session_hash` is the key's hash, has ended.
+        """
         now = timezone.now()
         text = secrets.token_urlsafe(32)
         expires_at = now + datetime.timedelta(seconds=TICKET_SECONDS)
         with write_transaction():
             self.filter(expires_at__lt=now).delete()
-            self.create(digest=_digest(text), user=user, token=token, expires_at=expires_at)
+            self.create(
+                digest=_digest(text), user=user, token=token, session_hash=session_hash or "", expires_at=expires_at
+            )
         return text
 
     def redeem(self, text: str) -> "Ticket | None":
@@ -95,6 +109,12 @@ class Ticket(models.Model):
         on_delete=models.CASCADE,
         related_name="+",
         help_text="API token that requested the ticket.",
+    )
+    session_hash = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        help_text="Hash of the key of the browser's session that requested the ticket.",
     )
     expires_at = models.DateTimeField(db_index=True)
     used = models.BooleanField(default=False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 
 from agents_app import clock
@@ -30,8 +29,7 @@ class Ticker:
 
     async def run(self) -> None:
         """Fire what is due, until cancelled."""
-        loop = asyncio.get_running_loop()
-        with task_changes.listen(lambda: _set_soon(loop, self._woken)):
+        with task_changes.listen_with(self._woken):
             try:
                 while True:
                     pause = await self._tick()
@@ -56,11 +54,6 @@ class Ticker:
         if has_webhooks:
             self._webhooks.start()
         return pause
-
-
-def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(event.set, context=contextvars.Context())
 
 
 def tick() -> tuple[float, bool]:

@@ -4,13 +4,16 @@ import hashlib
 from typing import Any
 
 from django.conf import settings
+from django.contrib import auth
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
-from agents_app.access import counters, security_log
+from agents_app.access import counters, security_log, sign_out
 from agents_app.access.origins import address_of, network_of
 from agents_app.exceptions import RateLimited
 from chat_app.pages.languages import translated
@@ -63,3 +66,13 @@ class SignInView(LoginView):
         response = self.render_to_response(context, status=429)
         response["Retry-After"] = str(max(1, round(limited.retry_after)))
         return response
+
+
+@require_POST
+def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End all sessions of the user, and the API tokens if the form says so."""
+    user = request.user
+    if user.is_authenticated:
+        sign_out.everywhere(user, by=user.get_username(), with_tokens="tokens" in request.POST)
+    auth.logout(request)
+    return redirect(settings.LOGOUT_REDIRECT_URL)

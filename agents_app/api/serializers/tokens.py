@@ -15,10 +15,16 @@ class TokenSerializer(serializers.ModelSerializer):
     begins_with = serializers.CharField(source="token_key", help_text="Its first characters, to recognize it.")
     created_at = serializers.DateTimeField(source="created")
     expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
+    made_with = serializers.UUIDField(
+        source="made_with.uid",
+        default=None,
+        allow_null=True,
+        help_text="The token that created it: if that is revoked, so is this one.",
+    )
 
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at")
+        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at", "made_with")
         read_only_fields = fields
 
 

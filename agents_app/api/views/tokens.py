@@ -9,7 +9,7 @@ from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app.access import security_log
+from agents_app.access import callers, security_log
 from agents_app.api.base import JSONView
 from agents_app.api.serializers.tokens import MakeTokenSerializer, NewTokenSerializer, TicketSerializer, TokenSerializer
 from agents_app.exceptions import Conflict
@@ -22,7 +22,7 @@ MOST_TOKENS = 100  # of one user
 class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """The user's own API tokens."""
 
-    queryset = ApiToken.objects.all()
+    queryset = ApiToken.objects.select_related("made_with")
     serializer_class = TokenSerializer
     lookup_field = "uid"
     lookup_url_kwarg = "id"
@@ -34,14 +34,16 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
 
     @extend_schema(request=MakeTokenSerializer, responses={201: NewTokenSerializer})
     def create(self, request: Request) -> Response:
-        """Create a token. Only this response contains it. It expires no later than a token that created it."""
+        """Create a token. Only this response contains it. It ends no later than a token that created it."""
         body = MakeTokenSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         if self.get_queryset().count() >= MOST_TOKENS:
             raise Conflict(f"You have {MOST_TOKENS} tokens already: revoke some first.", code="too_many_tokens")
         days = body.validated_data["expires_in_days"]
-        lifetime = _shorter(days and datetime.timedelta(days=days), _token_of(request))
-        row, text = ApiToken.objects.create(request.user, lifetime, name=body.validated_data["name"])
+        made_with = _token_of(request)
+        lifetime = _shorter(days and datetime.timedelta(days=days), made_with)
+        name = body.validated_data["name"]
+        row, text = ApiToken.objects.create(request.user, lifetime, name=name, made_with=made_with)
         row.token = text
         name = request.user.get_username()
         security_log.record("token_created", user=name, by=name, token=row.token_key)
@@ -50,7 +52,7 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: Any) -> Response:
-        """Revoke the token. Requests with it fail at once, sockets and streams end within seconds."""
+        """Revoke the token and those that it created. Requests fail at once, sockets and streams end within seconds."""
         row = self.get_object()
         row.delete()
         name = request.user.get_username()
@@ -77,5 +79,6 @@ class TicketView(JSONView):
     @extend_schema(request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
         """Create a ticket for one socket: valid once, for a minute, on any instance."""
-        text = Ticket.objects.issue(request.user, _token_of(request))
+        caller = callers.of_drf_request(request)
+        text = Ticket.objects.issue(caller.user, caller.token, caller.session_hash)
         return Response({"ticket": text, "expires_in": TICKET_SECONDS}, status=201)

@@ -6,6 +6,7 @@ import { button, element, elementsById } from "../shared/dom.js";
 import { day, gettext, shortMoment } from "../shared/words.js";
 
 const page = elementsById();
+const NEWEST = "/v1/tokens?limit=100&ordering=-created";
 const body = page.tokens.tBodies[0];
 let next = null;
 
@@ -36,7 +37,7 @@ function showWhatThereIs() {
 function row(token) {
   const name = element("strong", "", token.name || "–");
   name.dir = "auto";
-  const revoke = button(gettext("Revoke"), "danger", () => confirm(token, made));
+  const revoke = button(gettext("Revoke"), "danger", () => confirm(token));
   revoke.setAttribute("aria-label", gettext("Revoke {name}", { name: token.name }));
   const cells = [
     name,
@@ -63,7 +64,7 @@ function ending(at) {
   return new Date(at) > new Date() ? day(at) : gettext("ended {time}", { time: day(at) });
 }
 
-function confirm(token, line) {
+function confirm(token) {
   const { "delete-dialog": dialog, "delete-name": name } = page;
   name.textContent = token.name;
   dialog.returnValue = "";
@@ -71,8 +72,7 @@ function confirm(token, line) {
     dialog.returnValue === "delete" &&
     attempt(async () => {
       await api("DELETE", `/v1/tokens/${token.id}`);
-      line.remove();
-      showWhatThereIs();
+      await list(NEWEST); // the tokens that it created are gone too
     });
   dialog.showModal();
 }
@@ -97,4 +97,4 @@ page["new-token"].addEventListener("submit", (event) => {
 });
 page.make.disabled = false; // before this, a click would load the page anew
 page["more-tokens"].addEventListener("click", () => attempt(() => list(next, [...body.rows])));
-attempt(() => list("/v1/tokens?limit=100&ordering=-created"));
+attempt(() => list(NEWEST));

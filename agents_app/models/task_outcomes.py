@@ -93,6 +93,7 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         indexes: ClassVar = [
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_next"),
+            models.Index(fields=["task"], condition=Q(status="pending"), name="delivery_pending"),
             models.Index(fields=["-created_at"], name="delivery_newest"),
         ]
 

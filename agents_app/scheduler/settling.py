@@ -4,7 +4,8 @@ import datetime
 
 from agents_app import clock
 from agents_app.database.threads import write_transaction
-from agents_app.models import Delivery, Postponed, Run, ScheduledTask
+from agents_app.models import Postponed, Run, ScheduledTask
+from agents_app.scheduler import deliveries
 from agents_app.scheduler.policies import end_if_done, postpone
 
 _LONGEST_RETRY = datetime.timedelta(days=1)
@@ -28,7 +29,7 @@ def settle(limit: int) -> int:
 
 def _settle(task: ScheduledTask, run: Run) -> None:
     if task.webhook_url:
-        Delivery.objects.create(task=task, run=run, next_attempt_at=clock.now())
+        deliveries.enqueue(task, run)
     if run.scheduled_for and run.status == Run.Status.FAILED and run.retry < task.max_retries and task.enabled:
         delay = min(datetime.timedelta(seconds=task.retry_delay * 2**run.retry), _LONGEST_RETRY)
         postpone(task, [run.scheduled_for], Postponed.Reason.RETRY, clock.now() + delay, run.retry + 1)

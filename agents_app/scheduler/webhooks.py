@@ -1,4 +1,7 @@
-"""Deliver webhooks when a task's run has ended: signed per Standard Webhooks, and retried until accepted."""
+"""Send webhooks when a task's run has ended: signed per Standard Webhooks, and retried until accepted.
+
+A slow receiver delays its own messages only: each receiver and each owner has a share of the attempts under way.
+"""
 
 import asyncio
 import datetime
@@ -13,62 +16,83 @@ from standardwebhooks import Webhook
 
 from agents_app import clock
 from agents_app.background import spawn
-from agents_app.database.threads import DatabaseThreads, write_transaction
+from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.web.guarded_client import AddressRefused, guarded_client
 from agents_app.models import Delivery, Run
-from agents_app.observability import metrics
+from agents_app.scheduler import deliveries
+from agents_app.scheduler.receivers import FAILURES, Breaker, Receiver
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 15.0  # seconds of one attempt
-AT_ONCE = 10
-# Seconds between attempts; after the last one the delivery has failed.
-DELAYS = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000)
-_LEASE = datetime.timedelta(seconds=60)  # after this, the attempt has ended, or its process has died
 _GONE = 410
+_PAUSED = (
+    f"Not sent: the receiver failed {FAILURES} times in a row, and gets one message a minute until it accepts one."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One attempt: the same id and body as in every other, with the time and signature of this one."""
 
-    delivery: Delivery
     url: str
     body: bytes
     headers: dict[str, str]
 
 
 class Sender:
-    """Sends pending messages, a few at a time, in a background task."""
+    """Sends due messages in background tasks."""
 
     def __init__(self) -> None:
         self._database = DatabaseThreads("webhooks", 1)
-        self._sending: asyncio.Task[None] | None = None
+        self._breaker = Breaker()
+        self._claiming: asyncio.Task[None] | None = None
+        self._sending: dict[asyncio.Task[None], Receiver] = {}
 
     def start(self) -> None:
-        """Start sending, unless already started."""
-        if self._sending is None or self._sending.done():
-            self._sending = spawn(self._send_all(), name="webhooks")
+        """Start to send what is due and may be sent now."""
+        if self._claiming is None or self._claiming.done():
+            self._claiming = spawn(self._claim(), name="webhooks")
 
     def stop(self) -> None:
-        """Stop. An interrupted attempt is repeated later."""
-        if self._sending is not None:
-            self._sending.cancel()
+        """Stop. Interrupted attempts are repeated later."""
+        for task in [self._claiming, *self._sending]:
+            if task is not None:
+                task.cancel()
 
-    async def _send_all(self) -> None:
+    async def _claim(self) -> None:
         try:
-            while messages := await self._database.run(claim, AT_ONCE):
-                await asyncio.gather(*(self._send(message) for message in messages))
+            for delivery in await self._database.run(deliveries.claim, list(self._sending.values())):
+                receiver = Receiver.of(delivery.task.owner_id, delivery.task.webhook_url)
+                task = spawn(self._send(delivery, receiver), name="webhook")
+                self._sending[task] = receiver
+                task.add_done_callback(self._free_place)
         except Exception:
             logger.exception("Could not send webhooks; trying again")
 
-    async def _send(self, message: Message) -> None:
+    def _free_place(self, task: asyncio.Task[None]) -> None:
+        del self._sending[task]
+        if not task.cancelled():
+            self.start()
+
+    async def _send(self, delivery: Delivery, receiver: Receiver) -> None:
         try:
-            error, is_final = await post(message)
+            error, is_final = await self._attempt(delivery, receiver)
         except Exception:
-            logger.exception("Could not send webhook %s; trying again", message.delivery.pk)
+            logger.exception("Could not send webhook %s; trying again", delivery.pk)
             error, is_final = "Internal error of the server.", False
-        await self._database.run(finish, message.delivery, error, is_final)
+        try:
+            await self._database.run(deliveries.finish, delivery, error, is_final)
+        except Exception:
+            logger.exception("Could not record the attempt to send webhook %s; trying again", delivery.pk)
+
+    async def _attempt(self, delivery: Delivery, receiver: Receiver) -> tuple[str, bool]:
+        """Send the message, unless its receiver is paused. The last attempt is always made."""
+        if not self._breaker.admits(receiver) and not deliveries.is_last_attempt(delivery):
+            return _PAUSED, False
+        error, is_final = await post(_message(delivery))
+        self._breaker.record(receiver, ok=not error)
+        return error, is_final
 
 
 def _message(delivery: Delivery) -> Message:
@@ -78,7 +102,7 @@ def _message(delivery: Delivery) -> Message:
         "User-Agent": f"AInTandem/{settings.VERSION}",
         **signature_headers(f"msg_{delivery.pk.hex}", clock.now(), body, delivery.task.webhook_secret),
     }
-    return Message(delivery, delivery.task.webhook_url, body, headers)
+    return Message(delivery.task.webhook_url, body, headers)
 
 
 def payload(run: Run) -> dict[str, Any]:
@@ -131,43 +155,3 @@ async def post(message: Message) -> tuple[str, bool]:
         return f"No response within {TIMEOUT:g} seconds.", False
     except httpx2.HTTPError as error:
         return f"Not reachable: {type(error).__name__}.", False
-
-
-def claim(limit: int) -> list[Message]:
-    """Claim messages that are due, so that no other process sends them now."""
-    now = clock.now()
-    due = Delivery.objects.filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now)
-    claimed = []
-    with write_transaction():
-        for delivery in due.select_related("task", "run__task").order_by("next_attempt_at")[:limit]:
-            ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts, status=Delivery.Status.PENDING)
-            delivery.attempts += 1
-            if ours.update(attempts=delivery.attempts, next_attempt_at=now + _LEASE):
-                claimed.append(delivery)
-    return [_message(delivery) for delivery in claimed if _has_target(delivery)]
-
-
-def _has_target(delivery: Delivery) -> bool:
-    """Whether the task still has a webhook. If not, the delivery has failed."""
-    if delivery.task.webhook_url and delivery.task.webhook_secret:
-        return True
-    finish(delivery, "The task no longer has a webhook.", True)
-    return False
-
-
-def finish(delivery: Delivery, error: str, is_final: bool) -> None:
-    """Record the outcome of an attempt, and when the next one is due."""
-    ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
-    now = clock.now()
-    with write_transaction():
-        outcome = "retried"
-        if not error:
-            outcome = "delivered"
-            ours.update(status=Delivery.Status.DELIVERED, error="", delivered_at=now)
-        elif is_final or delivery.attempts > len(DELAYS):
-            outcome = "failed"
-            ours.update(status=Delivery.Status.FAILED, error=error)
-        else:
-            wait = datetime.timedelta(seconds=DELAYS[delivery.attempts - 1])
-            ours.update(error=error, next_attempt_at=now + wait)
-    metrics.WEBHOOKS.labels(outcome).inc()

@@ -5,13 +5,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from agents_app.api.documents import Document
 from agents_app.configuration.config_dir import config_dir
 from agents_app.models import Agent, Provider, Run
 from chat_app.pages.languages import catalogue, translated
@@ -106,10 +107,13 @@ def examples() -> list[dict[str, str]]:
     ]
 
 
+_frames_document = Document(lambda: SCHEMA, "application/schema+json")
+
+
 @require_safe
-def frames_schema(request: HttpRequest) -> JsonResponse:
+def frames_schema(request: HttpRequest) -> HttpResponseBase:
     """Return the JSON Schema of the socket's frames."""
-    return JsonResponse(SCHEMA, content_type="application/schema+json")
+    return _frames_document.response(request)
 
 
 @require_safe

@@ -1,6 +1,8 @@
 """The manners of every endpoint: one error shape, JSON only, our origins only."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
@@ -14,6 +16,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from agents_app.access import origins
+from agents_app.api.documents import Document
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.providers import ProviderViewSet
 from agents_app.models import Agent
@@ -362,6 +365,30 @@ def test_the_api_describes_itself(client):
         "/v1/runs/{id}/cancel",
         "/v1/sessions/{id}/events",
     } <= set(schema["paths"])
+
+
+def test_a_description_is_made_once_however_many_ask():
+    together, made = threading.Barrier(8), []
+    document = Document(lambda: made.append(1) or SchemaGenerator().get_schema(request=None, public=True), JSON)
+
+    def ask(_: int) -> HttpResponse:
+        together.wait()
+        return document.response(RequestFactory().get("/v1/schema"))
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, range(8)))
+    assert len(made) == 1
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len({answer.content for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/schema", "/v1/schema/frames"])
+def test_a_client_that_has_a_description_does_not_get_it_again(client, path, monkeypatch):
+    first = client.get(path)
+    monkeypatch.setattr(SchemaGenerator, "get_schema", None)  # it would cost a tenth of a second of computing each time
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert client.get(path, headers={"If-None-Match": '"another"'}).content == first.content
 
 
 def test_nothing_in_the_description_had_to_be_guessed(capsys):

@@ -15,9 +15,11 @@ from agents_app.admin.base import (
     SecretsAdmin,
     SecretsField,
     dollars,
+    is_administrator,
     with_secrets,
 )
 from agents_app.models import Agent, Provider, Run
+from agents_app.models.agents import ADMINISTRATORS_FIELDS
 from agents_app.models.env_variables import MASK, masked
 from agents_app.models.validation import validate_headers
 
@@ -126,6 +128,25 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out what only administrators see."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if is_administrator(request):
+            return fieldsets
+        return [
+            (title, options | {"fields": [name for name in options["fields"] if name not in ADMINISTRATORS_FIELDS]})
+            for title, options in fieldsets
+        ]
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        """Leave out what only administrators see: who searches it can guess it, piece by piece."""
+        fields = super().get_search_fields(request)
+        return fields if is_administrator(request) else [name for name in fields if name not in ADMINISTRATORS_FIELDS]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # type: ignore[override]
+        is_hidden = lookup.partition("__")[0] in ADMINISTRATORS_FIELDS
+        return super().lookup_allowed(lookup, value, request) and (is_administrator(request) or not is_hidden)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """Protect an agent with unfinished runs, as the API does."""

@@ -27,6 +27,18 @@ slug_validator = RegexValidator(
 )
 
 
+# What only administrators see of an agent. Who may use it need not know how it is made, or who else may use it.
+ADMINISTRATORS_FIELDS = (
+    "system_prompt",
+    "mcp_servers",
+    "allowed_tools",
+    "denied_tools",
+    "approval_required",
+    "allowed_users",
+    "allowed_groups",
+)
+
+
 def validate_builtin_tools(value) -> None:
     """Reject names that are not built-in tools."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):

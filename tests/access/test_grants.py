@@ -1,12 +1,16 @@
 """Whom an agent was granted to uses it, and nobody else; and what the admin shows to whom."""
 
+import json
+import urllib.request
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from agents_app import event_log
-from agents_app.models import Approval, Run, Session, Step
+from agents_app.models import Agent, Approval, Run, Session, Step
 from agents_app.runs.frames import start_data
+from tests.harness.form_client import FormClient
 from tests.harness.people import shell
 
 
@@ -62,6 +66,55 @@ def test_an_agent_that_was_taken_away_answers_no_more_in_its_session(people, gra
 def test_who_else_may_use_an_agent_is_told_to_administrators_only(people, granted):
     assert "allowed_users" not in people["ann"].request("GET", "/v1/agents/by-name")[1]
     assert people["boss"].request("GET", "/v1/agents/by-name")[1]["allowed_users"] == ["ann"]
+
+
+HIDDEN = "nobody-reads-this"
+
+
+def test_how_an_agent_is_made_is_told_to_administrators_only(people, model, name):
+    boss, ann = people["boss"], people["ann"]
+    server = {"name": f"s-{name[2:]}", "transport": "stdio", "command": HIDDEN, "enabled": False}
+    assert boss.request("POST", "/v1/mcp-servers", server)[0] == 201
+    model.script(name, [[{"text": "hello"}]])
+    patterns = {kind: [HIDDEN] for kind in ("allowed_tools", "denied_tools", "approval_required")}
+    boss.add_agent(name, model.base_url, system_prompt=HIDDEN, mcp_servers=[server["name"]], **patterns)
+    assert ann.chat(name).ask("hi", agent_name=name)["data"]["status"] == "completed"
+
+    _, schema = ann.request("GET", "/v1/schema")
+    lists = [path for path, verbs in schema["paths"].items() if "get" in verbs and "{" not in path]
+    paths = [*lists, "/v1/agents?limit=200", f"/v1/agents/{name}", f"/v1/models/{name}"]
+    paths += [f"/v1/sessions/{name}", f"/v1/sessions/{name}/runs", f"/v1/sessions/{name}/events"]
+    seen = {path: ann.request("GET", path) for path in paths}
+    assert seen[f"/v1/agents/{name}"][1]["name"] == name
+    for path, (status, answer) in seen.items():
+        assert HIDDEN not in str(answer), path
+        assert server["name"] not in str(answer), path
+        assert status in (200, 403), path
+    browser = FormClient(ann.product)
+    browser.sign_in("ann")
+    assert not any(HIDDEN in browser.get(page) for page in ("/chat/", "/tasks/", "/runs/"))
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_agents", "arguments": {}}}
+    headers = ann.headers | {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    request = urllib.request.Request(f"{ann.product.url}/mcp", json.dumps(call).encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        text = response.read().decode()
+    assert name in text and HIDDEN not in text
+    assert boss.request("GET", f"/v1/agents/{name}")[1]["system_prompt"] == HIDDEN
+
+
+@pytest.mark.django_db
+def test_staff_that_looks_at_an_agent_does_not_see_how_it_is_made(client, admin_client, django_user_model):
+    agent = Agent.objects.create(name="a", role="visible", system_prompt=HIDDEN, denied_tools=[HIDDEN])
+    staff = django_user_model.objects.create_user("staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(content_type__app_label="agents_app"))
+    client.force_login(staff)
+    path = f"/admin/agents_app/agent/{agent.pk}/change/"
+    page = client.get(path).content.decode()
+    assert "visible" in page and HIDDEN not in page
+    assert not client.get(f"/admin/agents_app/agent/?q={HIDDEN}").context["cl"].result_list
+    assert client.get("/admin/agents_app/agent/?system_prompt__startswith=no").status_code == 400
+    assert HIDDEN in admin_client.get(path).content.decode()
+    assert admin_client.get("/admin/agents_app/agent/?system_prompt__startswith=no").status_code == 200
 
 
 @pytest.mark.parametrize(

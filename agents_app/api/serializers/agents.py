@@ -8,7 +8,9 @@ from rest_framework import serializers
 
 from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WithDefault
 from agents_app.models import Agent, McpServer, Provider
-from agents_app.models.agents import validate_builtin_tools
+from agents_app.models.agents import ADMINISTRATORS_FIELDS, validate_builtin_tools
+
+_VISIBLE = "Visible to administrators only."
 
 
 class ProviderNameField(serializers.SlugRelatedField):
@@ -100,7 +102,7 @@ class AgentSerializer(WithDefault):
     )
     parameters = ParametersSerializer(source="*", required=False)
     mcp_servers = ServerNamesField(
-        max_length=100, help_text="Names of MCP servers. Their tools are named server__tool."
+        max_length=100, help_text=f"Names of MCP servers. Their tools are named server__tool. {_VISIBLE}"
     )
     builtin_tools = serializers.ListField(
         child=Text(max_length=64),
@@ -108,15 +110,13 @@ class AgentSerializer(WithDefault):
         validators=[validate_builtin_tools],
         help_text="Names of built-in tools.",
     )
-    allowed_tools = Patterns(help_text="Tools that it may use. Leave empty for all.")
-    denied_tools = Patterns(help_text="Tools that it may not use.")
-    approval_required = Patterns(help_text="Tools whose calls a person must approve.")
+    allowed_tools = Patterns(help_text=f"Tools that it may use. Leave empty for all. {_VISIBLE}")
+    denied_tools = Patterns(help_text=f"Tools that it may not use. {_VISIBLE}")
+    approval_required = Patterns(help_text=f"Tools whose calls a person must approve. {_VISIBLE}")
     allowed_users = NamesField(
-        get_user_model().objects, "username", help_text="Users of a restricted agent. Visible to administrators only."
+        get_user_model().objects, "username", help_text=f"Users of a restricted agent. {_VISIBLE}"
     )
-    allowed_groups = NamesField(
-        Group.objects, "name", help_text="Groups of a restricted agent. Visible to administrators only."
-    )
+    allowed_groups = NamesField(Group.objects, "name", help_text=f"Groups of a restricted agent. {_VISIBLE}")
 
     class Meta:
         model = Agent
@@ -145,9 +145,13 @@ class AgentSerializer(WithDefault):
             "created_at",
             "updated_at",
         )
+        extra_kwargs: ClassVar = {
+            "system_prompt": {"help_text": f"Instructions for the model before the conversation. {_VISIBLE}"}
+        }
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
         data = super().to_representation(agent)
         if not self.context["request"].user.is_superuser:
-            del data["allowed_users"], data["allowed_groups"]
+            for name in ADMINISTRATORS_FIELDS:
+                del data[name]
         return data

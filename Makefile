@@ -1,5 +1,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Containers often set it; then every process of the server compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install install-dev run test test-fast test-fresh lint benchmark docs constraints clean
 
 # A file's tests share servers and browsers, so a file stays in one process. (pytest-xdist's `loadgroup` does

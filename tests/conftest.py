@@ -1,6 +1,7 @@
 """The cast: a real server, a scripted model, and clients of its socket."""
 
 import os
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,10 @@ from tests.harness.crashable import Crashable
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.people import Person, invite
 from tests.harness.product import Product, copy_migrated_database
+
+# Containers often set it. Here a thousand processes start: each would compile every module again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A machine that is busy with other tests is no reason to fail: these limits are for people who wait.
 hypothesis.settings.register_profile(

@@ -68,7 +68,11 @@ def mcp_servers() -> Iterator[Finding]:
     checks = async_to_sync(_check)(rows)
     for server, check in zip(rows, checks, strict=True):
         name = f"mcp {server.name}"
-        if check.ok:
+        if check.ok and check.changed:
+            text = f"It answers, but {plural(len(check.changed), 'tool')} changed since the last check: "
+            remedy = "Read them in the admin, and check the server there."
+            yield warning(name, one_line(text + ", ".join(check.changed)), remedy)
+        elif check.ok:
             yield ok(name, f"It answers, with {plural(len(check.tools), 'tool')}, in {check.duration_ms} ms.")
         else:
             finding = broken if server.pk in used else warning

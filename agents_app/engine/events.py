@@ -41,6 +41,7 @@ class StepDone:
     provider_data: dict[str, Any] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)  # more fields of the step's frame
+    tool_digest: str = ""  # of the tool of a call that waits for approval
 
 
 @dataclass(slots=True)

@@ -34,6 +34,10 @@ TOOL_TIMEOUT = 60.0
 MOST_CALLS_PER_TURN = 32  # of tools; the rest get an error as their result
 MOST_CALLS_AT_A_TIME = 6  # of one turn: what they call has other users too
 CANCEL_TIMEOUT = 1.0  # seconds that a cancelled tool has to clean up; one that does not stop is abandoned
+CHANGED_TOOL = (
+    "The call was not made: the description or the parameters of the tool changed after the call was sent for "
+    "approval. If it still makes sense, call the tool again."
+)
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -75,8 +79,8 @@ class Turns:
                     return
         while True:
             self._check_limits()
-            for problem in await self.tools.refresh():
-                yield RunWarning(problem, "tools_unavailable")
+            for text, code in await self.tools.refresh():
+                yield RunWarning(text, code)
             self.conversation.iteration += 1
             async for event in self._model_turn():
                 yield event
@@ -201,6 +205,7 @@ class Turns:
             if number > MOST_CALLS_PER_TURN:
                 excess.append(row)
             elif self._must_be_approved(use):
+                row.tool_digest = self.tools.digest_of(use.tool_name)
                 waiting.append(row)
             else:
                 calls.append((use, row))
@@ -217,7 +222,7 @@ class Turns:
     def _must_be_approved(self, use: StepDone) -> bool:
         """Whether a person must approve the call first. A call with invalid arguments only fails."""
         name = use.tool_name
-        if use.arguments is None or name in self.conversation.approved_tools or not self.tools.needs_approval(name):
+        if use.arguments is None or not self.tools.needs_approval(name) or self._is_approved_for_run(name):
             return False
         try:
             check_arguments(self.tools.get(name), use.arguments)
@@ -225,13 +230,22 @@ class Turns:
             return False
         return True
 
+    def _is_approved_for_run(self, name: str) -> bool:
+        approved = self.conversation.approved_tools
+        return name in approved and not self._has_changed(name, approved[name])
+
+    def _has_changed(self, name: str, digest: str) -> bool:
+        """Whether the tool is not what it was when a person approved it. One that is not there only fails."""
+        now = self.tools.digest_of(name)
+        return bool(digest and now) and now != digest
+
     async def _finish_open_tools(self) -> AsyncIterator[Event]:
         """Finish the calls of an earlier attempt: repeat them only if that is safe, else report an unknown outcome.
 
         Calls that wait for approval are made if they were approved, and keep waiting if nobody decided.
         """
-        for problem in await self.tools.refresh():
-            yield RunWarning(problem, "tools_unavailable")
+        for text, code in await self.tools.refresh():
+            yield RunWarning(text, code)
         calls: list[tuple[StepDone, StepDone]] = []
         approved: list[StepDone] = []
         waiting: list[StepDone] = []
@@ -245,8 +259,10 @@ class Turns:
                     calls.append((use, row))
                 else:
                     yield self._result(row, ToolResult(UNKNOWN_OUTCOME, is_error=True))
-            elif decision is None and call.name not in self.conversation.approved_tools:
+            elif decision is None and not self._is_approved_for_run(call.name):
                 waiting.append(row)
+            elif decision and decision.approved and self._has_changed(call.name, decision.tool_digest):
+                yield self._result(row, ToolResult(CHANGED_TOOL, is_error=True))
             elif decision is None or decision.approved:
                 approved.append(row)
                 calls.append((use, row))

@@ -78,7 +78,7 @@ class ServerSpec:
 
     `timeout` is in seconds, of one call. `tool_timeouts` and the patterns `allowed` (none: all) and `denied` use the
     server's own names of tools. `folder` is the working directory of a stdio server. `problem`: why the server cannot
-    be used at all, for example a variable that is not set.
+    be used at all, for example a variable that is not set. `tool_digests`: of the tools at the last check.
     """
 
     name: str
@@ -95,6 +95,7 @@ class ServerSpec:
     folder: str = ""
     limits: ProcessLimits = ProcessLimits()
     problem: str = ""
+    tool_digests: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +188,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A person's decision on a call that needs approval. `by` is empty if nobody decided in time."""
+    """A person's decision on a call that needs approval. `by` is empty if nobody decided in time.
+
+    `tool_digest`: of the tool when the call was made; empty if it has none.
+    """
 
     approved: bool
     reason: str = ""
     by: str = ""
+    tool_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,7 @@ class Conversation:
     prompt: str
     turns: list[Message] = field(default_factory=list)
     open_tools: list[OpenTool] = field(default_factory=list)
-    approved_tools: set[str] = field(default_factory=set)  # for the rest of this run
+    approved_tools: dict[str, str] = field(default_factory=dict)  # for the rest of this run, with their digests
     next_index: int = 0
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)

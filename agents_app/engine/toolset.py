@@ -50,7 +50,8 @@ class Tool:
     """A tool as the model sees it, and the function behind it.
 
     `read_only` and `idempotent` say whether a call may be repeated after a crash. `timeout` is in seconds; None: the
-    loop's default. `server`: the MCP server that it belongs to, which calls it `own_name`.
+    loop's default. `server`: the MCP server that it belongs to, which calls it `own_name`. `digest`: of what such a
+    server says of the tool, which may change at any time.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Tool:
     timeout: float | None = None
     server: str = ""
     own_name: str = ""
+    digest: str = ""
 
     @property
     def may_run_again(self) -> bool:
@@ -93,6 +95,10 @@ class ToolSource(Protocol):
         """Return a sentence about the tools that the source has, but that cannot be used; empty if there are none."""
         ...
 
+    def changes(self) -> str:
+        """Return a sentence about tools that are not what an administrator checked; empty if there are none."""
+        ...
+
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns (`*`, `?`, `[…]`, as in a shell) matches the name."""
@@ -120,11 +126,13 @@ class Toolset:
         self._allowed, self._denied, self._approval = allowed, denied, approval
         self.tools: tuple[Tool, ...] = self._usable(self._fixed)
         self.problems: dict[str, str] = {}
+        self._changes: dict[str, str] = {}
 
-    async def refresh(self) -> list[str]:
-        """List the sources' tools again. Returns a sentence for each new problem."""
+    async def refresh(self) -> list[tuple[str, str]]:
+        """List the sources' tools again. Returns a sentence for each new problem or change, and its code."""
         tools = list(self._fixed)
         problems: dict[str, str] = {}
+        changes: dict[str, str] = {}
         for source in self._sources:
             try:
                 tools += await source.tools()
@@ -133,8 +141,11 @@ class Toolset:
                 problem = str(error)
             if problem:
                 problems[source.name] = problem
-        news = [text for name, text in problems.items() if self.problems.get(name) != text]
-        self.tools, self.problems = self._usable(tools), problems
+            if change := source.changes():
+                changes[source.name] = change
+        news = [(text, "tools_unavailable") for name, text in problems.items() if self.problems.get(name) != text]
+        news += [(text, "tools_changed") for name, text in changes.items() if self._changes.get(name) != text]
+        self.tools, self.problems, self._changes = self._usable(tools), problems, changes
         return news
 
     def _usable(self, tools: Iterable[Tool]) -> tuple[Tool, ...]:
@@ -151,6 +162,10 @@ class Toolset:
     def server_of(self, name: str) -> str:
         """Return the MCP server of the tool; empty if it has none."""
         return next((tool.server for tool in self.tools if tool.name == name), "")
+
+    def digest_of(self, name: str) -> str:
+        """Return the digest of the tool; empty if it has none, or is not there."""
+        return next((tool.digest for tool in self.tools if tool.name == name), "")
 
     def get(self, name: str) -> Tool:
         """Return the tool of that name.

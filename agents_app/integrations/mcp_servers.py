@@ -59,10 +59,18 @@ class ToolCall:
 
 
 def check(servers: Sequence[McpServer], *, timeout: float = CHECK_TIMEOUT) -> list[ServerReport]:
-    """Try the servers, all at the same time, and save the results. A failure is a report too."""
+    """Try the servers, all at the same time, and save the results. A failure is a report too.
+
+    What the tools are now counts as checked: the report says which ones have changed.
+    """
     reports = async_to_sync(check_specs)([server.spec() for server in servers], timeout)
     for server, report in zip(servers, reports, strict=True):
-        server.record_check(ok=report.ok, message=report.message, tool_names=report.tool_names)
+        server.record_check(
+            ok=report.ok,
+            message=report.message,
+            tool_names=report.tool_names,
+            tool_digests=report.tool_digests,
+        )
     return reports
 
 
@@ -114,7 +122,7 @@ async def _check(spec: ServerSpec, timeout: float) -> ServerReport:  # noqa: ASY
     except TimeoutError:
         text = f"It did not answer within {timeout:g} seconds. If it is still being downloaded, try again."
         return ServerReport(False, text, duration_ms=_ms_since(started))
-    message = " ".join([report.message, *_unexpected_names(spec.name, report.tools)])
+    message = " ".join([report.message, *_unexpected_names(spec.name, report.tools), *_changes(report)])
     return dataclasses.replace(report, message=message[:_MAX_MESSAGE])
 
 
@@ -126,6 +134,15 @@ def _unexpected_names(server: str, all_tools: Sequence[Tool]) -> list[str]:
     listed = ", ".join(f"{tool.own_name[:_MAX_NAME]!r} is called {tool.name}" for tool in others[:3])
     more = f", and {len(others) - 3} more have other names" if len(others) > 3 else ""
     return [f"Names that are too long or like another's: {listed}{more}.".replace("\x00", "\ufffd")]
+
+
+def _changes(report: ServerReport) -> list[str]:
+    """Return a sentence about tools that are not what they were at the last check."""
+    if not report.changed:
+        return []
+    listed = ", ".join(repr(name[:_MAX_NAME]) for name in report.changed[:10])
+    more = f" and {len(report.changed) - 10} more" if len(report.changed) > 10 else ""
+    return [f"Changed since the last check, in description or parameters: {listed}{more}.".replace("\x00", "\ufffd")]
 
 
 async def _tools(spec: ServerSpec) -> list[Tool]:

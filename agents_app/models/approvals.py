@@ -23,6 +23,13 @@ class Approval(models.Model):
     tool_call_id = models.CharField(max_length=128)
     tool_name = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
+    tool_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="What an MCP server said of the tool at the call, as a digest: a changed tool is not called.",
+    )
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     for_run = models.BooleanField(default=False, help_text="Approve the tool for the rest of the run.")
     reason = models.TextField(blank=True)

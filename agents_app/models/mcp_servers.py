@@ -182,6 +182,9 @@ class McpServer(SecretsOfAnAddress, models.Model):
     check_ok = models.BooleanField(null=True, blank=True)
     check_message = models.TextField(blank=True)
     tool_names = models.JSONField(default=list, blank=True, help_text="Tools as of the last check.")
+    tool_digests = models.JSONField(
+        default=dict, blank=True, editable=False, help_text="What it said of its tools at the last check, as digests."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -199,6 +202,7 @@ class McpServer(SecretsOfAnAddress, models.Model):
         before = McpServer.objects.filter(pk=self.pk).first()
         if before and any(getattr(self, name) != getattr(before, name) for name in _CONNECTION):
             self.checked_at, self.check_ok, self.check_message, self.tool_names = None, None, "", []
+            self.tool_digests = {}
         super().save(*args, **options)
 
     def clean(self) -> None:
@@ -265,12 +269,12 @@ class McpServer(SecretsOfAnAddress, models.Model):
             if (not self.allowed_tools or matches(tool, self.allowed_tools)) and not matches(tool, self.denied_tools)
         ]
 
-    def record_check(self, *, ok: bool, message: str, tool_names: list[str]) -> None:
+    def record_check(self, *, ok: bool, message: str, tool_names: list[str], tool_digests: Any = None) -> None:
         """Save the result of a check, unless the row changed since the check read it."""
         self.checked_at, self.check_ok, self.check_message = timezone.now(), ok, message
         if ok:
-            self.tool_names = tool_names
-        outcome = {name: getattr(self, name) for name in OUTCOME}
+            self.tool_names, self.tool_digests = tool_names, tool_digests or {}
+        outcome = {name: getattr(self, name) for name in (*OUTCOME, "tool_digests")}
         McpServer.objects.filter(pk=self.pk, updated_at=self.updated_at).update(**outcome)
 
     def spec(self) -> ServerSpec:
@@ -282,6 +286,7 @@ class McpServer(SecretsOfAnAddress, models.Model):
             "tool_timeouts": tuple(sorted(self.tool_timeouts.items())),
             "allowed": tuple(self.allowed_tools),
             "denied": tuple(self.denied_tools),
+            "tool_digests": tuple(sorted(self.tool_digests.items())),
             "folder": str(Path(settings.VAR_DIR) / "mcp" / self.name),
             "limits": ProcessLimits(
                 memory=self.max_memory_mb * 1024**2 if self.max_memory_mb else None,

@@ -31,6 +31,7 @@ def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> No
             tool_call_id=row.tool_call_id,
             tool_name=row.tool_name,
             arguments=row.arguments or {},
+            tool_digest=row.tool_digest,
             expires_at=expires_at,
         )
         for row in rows

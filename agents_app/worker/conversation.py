@@ -15,7 +15,7 @@ _MOST_CHARACTERS_PER_TOKEN = 6  # the most that the engine's estimate can become
 def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     """Return what the model reads. `context_tokens` is the size of its window: no more of the session is loaded."""
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
-    decisions, approved_tools = _decisions(run) if steps else ({}, set())
+    decisions, approved_tools = _decisions(run) if steps else ({}, {})
     history = _history(run, room=context_tokens * _MOST_CHARACTERS_PER_TOKEN) if run.number > 1 else []
     rebuilt = Conversation(history=history + _earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
     _replay(rebuilt, steps, decisions)
@@ -25,15 +25,15 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     return rebuilt
 
 
-def _decisions(run: Run) -> tuple[dict[int, Decision], set[str]]:
-    """Return people's decisions by step, and the tools that are approved for the rest of the run."""
+def _decisions(run: Run) -> tuple[dict[int, Decision], dict[str, str]]:
+    """Return people's decisions by step, and the digests of the tools that are approved for the rest of the run."""
     decisions: dict[int, Decision] = {}
-    for_run: set[str] = set()
+    for_run: dict[str, str] = {}
     for approval in run.approvals.exclude(status=Approval.Status.PENDING):
         approved = approval.status == Approval.Status.APPROVED
-        decisions[approval.step] = Decision(approved, approval.reason, approval.by)
+        decisions[approval.step] = Decision(approved, approval.reason, approval.by, approval.tool_digest)
         if approved and approval.for_run:
-            for_run.add(approval.tool_name)
+            for_run[approval.tool_name] = approval.tool_digest
     return decisions, for_run
 
 

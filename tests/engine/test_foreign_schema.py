@@ -205,7 +205,10 @@ def test_a_run_hears_which_tools_are_left_out():
         def left_out(self) -> str:
             return "Tools of the MCP server 'own' are left out for their schemas. 'bad': it is not JSON."
 
+        def changes(self) -> str:
+            return ""
+
     toolset = Toolset([], [Source()])
 
-    assert asyncio.run(toolset.refresh()) == [Source().left_out()]
+    assert asyncio.run(toolset.refresh()) == [(Source().left_out(), "tools_unavailable")]
     assert [tool.name for tool in toolset.tools] == ["own__good"]

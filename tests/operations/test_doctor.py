@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from agents_app.doctor import chaos
+from agents_app.doctor import chaos, integrations
+from agents_app.engine.mcp import ServerReport
+from agents_app.models import McpServer
 from benchmarks.chaos import arguments
 from tests.harness import zygote
 from tests.harness.product import Product
@@ -47,6 +49,19 @@ def test_a_place_where_nothing_has_run_yet(tmp_path):
     assert "manage.py serve" in result["database"][1]
     assert "does not answer" in result["front door"][1]
     assert not (tmp_path / "db.sqlite3").exists()
+
+
+@pytest.mark.django_db
+def test_a_tool_that_changed_since_the_check_is_named(monkeypatch):
+    McpServer.objects.create(name="files", command="x")
+    report = ServerReport(True, "It answers.", changed=("delete",))
+
+    async def check(rows: list[McpServer]) -> list[ServerReport]:
+        return [report]
+
+    monkeypatch.setattr(integrations, "_check", check)
+    [finding] = integrations.mcp_servers()
+    assert (finding.state, "1 tool changed since the last check: delete" in finding.message) == ("warning", True)
 
 
 @pytest.mark.parametrize(

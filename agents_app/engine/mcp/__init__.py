@@ -1,12 +1,13 @@
 """Servers of the Model Context Protocol: their tools, and one connection to each that all runs share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents_app.engine.mcp.tool_names import is_allowed
+from agents_app.engine.mcp.tool_names import changed, changes, is_allowed
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, ToolSource, ToolsUnavailable
 from agents_app.per_loop import per_loop
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from agents_app.engine.mcp.connection import Connection
 
 __all__ = ["ServerReport", "call_tool", "check", "close_servers", "source"]
+
+logger = logging.getLogger("agents_app.mcp")
 
 _MAX_NAME = 200  # characters of a report
 _MAX_TEXT = 10_000
@@ -34,12 +37,18 @@ class ServerReport:
     protocol_version: str = ""
     instructions: str = ""
     tools: tuple[Tool, ...] = ()
+    changed: tuple[str, ...] = ()  # tools that are not what they were at the last check
     duration_ms: int = 0
 
     @property
     def tool_names(self) -> list[str]:
         """The tools by the server's own names."""
         return [_plain(tool.own_name, _MAX_NAME) for tool in self.tools]
+
+    @property
+    def tool_digests(self) -> dict[str, str]:
+        """What the server says of its tools, as digests by its own names."""
+        return {tool.own_name: tool.digest for tool in self.tools if _plain(tool.own_name, _MAX_NAME) == tool.own_name}
 
 
 @dataclass(slots=True)
@@ -48,9 +57,17 @@ class _Source:
 
     name: str
     spec: ServerSpec
+    _changes: str = ""
 
     async def tools(self) -> Sequence[Tool]:
-        return await _connection(self.spec).tools()
+        tools = await _connection(self.spec).tools()
+        before, self._changes = self._changes, changes(self.spec, tools)
+        if self._changes not in ("", before):
+            logger.warning("%s", self._changes)
+        return tools
+
+    def changes(self) -> str:
+        return self._changes
 
     def left_out(self) -> str:
         return _connection(self.spec).left_out
@@ -81,6 +98,7 @@ async def check(spec: ServerSpec) -> ServerReport:
         protocol_version=_plain(info.protocol, _MAX_NAME),
         instructions=_plain(info.instructions, _MAX_TEXT),
         tools=tools,
+        changed=tuple(changed(spec, tools)),
         duration_ms=_ms_since(started),
     )
 

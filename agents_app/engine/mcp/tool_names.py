@@ -1,6 +1,7 @@
 """Convert a server's tools: names that every model provider accepts, and schemas that describe an object."""
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ MakeFunction = Callable[[str], Callable[[JSON, Call], Awaitable[str | ToolResult
 
 _MAX_NAME = 64
 _HASH = 8  # hexadecimal digits
+DIGEST = 32  # hexadecimal digits
 _MAX_DESCRIPTION = 8000  # characters
 _MAX_QUOTED = 100  # characters of a name in a sentence
 
@@ -28,16 +30,46 @@ def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: Ma
     return tuple(
         Tool(
             name=names[name],
-            description=_description(tool),
-            parameters=_parameters(tool.get("inputSchema")),
+            **(shown := _shown(tool)),
             call=make_function(name),
-            read_only=_hint(tool, "readOnlyHint"),
-            idempotent=_hint(tool, "idempotentHint"),
             timeout=timeouts.get(name, spec.timeout),
             server=spec.name,
             own_name=name,
+            digest=_digest(shown),
         )
         for name, tool in by_own_name.items()
+    )
+
+
+def _shown(tool: JSON) -> JSON:
+    """Return what models and people go by when they decide about a call."""
+    return {
+        "description": _description(tool),
+        "parameters": _parameters(tool.get("inputSchema")),
+        "read_only": _hint(tool, "readOnlyHint"),
+        "idempotent": _hint(tool, "idempotentHint"),
+    }
+
+
+def _digest(shown: JSON) -> str:
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:DIGEST]
+
+
+def changed(spec: ServerSpec, tools: Sequence[Tool]) -> list[str]:
+    """Return the tools that are not what they were at the last check, by the server's own names."""
+    digests = dict(spec.tool_digests)
+    return [tool.own_name for tool in tools if digests.get(tool.own_name, tool.digest) != tool.digest]
+
+
+def changes(spec: ServerSpec, tools: Sequence[Tool]) -> str:
+    """Return a sentence about the tools that are not what they were at the last check; empty if there are none."""
+    if not (names := changed(spec, tools)):
+        return ""
+    listed = ", ".join(repr(name[:_MAX_QUOTED]) for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"Tools of the MCP server {spec.name!r} have another description or other parameters than at its last check: "
+        f"{listed}{more}. An administrator should read them, and check the server again."
     )
 
 

@@ -24,6 +24,7 @@ PAGE = 4  # tools a page
 _speaking = threading.Lock()
 _cancelled: set[object] = set()
 _extra: list[str] = []
+_descriptions: dict[str, str] = {}
 
 
 def say(message: dict) -> None:
@@ -154,6 +155,13 @@ def grow(*_: object) -> dict:
     return text("grown")
 
 
+def rewrite(arguments: dict, *_: object) -> dict:
+    """Change what another tool says of itself."""
+    _descriptions[arguments["tool"]] = arguments["description"]
+    say({"method": "notifications/tools/list_changed"})
+    return text("rewritten")
+
+
 def fork(*_: object) -> dict:
     """Leave a grandchild that no polite word ends, and that holds our pipes."""
     child = os.fork()
@@ -215,7 +223,7 @@ TOOLS: dict[str, Callable[..., dict]] = {
     tool.__name__: tool
     for tool in (
         echo, slow, crash, hang_up, huge, image, mixed, structured, wrong, garbage, chatter, chatter_for_ever, leak,
-        grow, fork, daemon, hog, burn, about_me, refuse,
+        grow, rewrite, fork, daemon, hog, burn, about_me, refuse,
     )
 }  # fmt: skip
 TOOLS["slow_once"] = slow  # without the hint that it may be called again
@@ -235,7 +243,7 @@ def listed() -> list:
     tools: list = [
         {
             "name": name,
-            "description": (tool.__doc__ or name).strip(),
+            "description": _descriptions.get(name, (tool.__doc__ or name).strip()),
             "inputSchema": OBJECT,
             "annotations": {"readOnlyHint": name == "echo", "idempotentHint": name == "slow"},
         }

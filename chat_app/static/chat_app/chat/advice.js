@@ -26,6 +26,7 @@ const ADVICE = {
   timeout: [gettext("Ask for less at once, or raise the agent's time limit."), AGENTS],
   agent_not_found: [gettext("Choose another agent.")],
   tools_unavailable: [gettext("The agent goes on without these tools. Check that the MCP server runs."), SERVERS],
+  tools_changed: [gettext("Read what these tools do now. A check of the MCP server accepts it."), SERVERS],
 };
 
 /** A line of advice about the failure of that code; null where there is none to give. */

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from agents_app import event_log
-from agents_app.access import callers, revocation
+from agents_app.access import callers, open_connections, revocation
 from agents_app.access.callers import Caller
 from agents_app.api import sse
 from agents_app.api.pagination import LARGEST_SEQ, limit_of, whole_number
@@ -32,7 +32,8 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     """Return the session's events after the cursor: one page, or a stream without an end."""
     after = _cursor(request)
     if wants_stream(request):
-        return stream(_of_session(session, after, callers.of_drf_request(request)))
+        place = open_connections.take(request.user)
+        return stream(_of_session(session, after, callers.of_drf_request(request)), place)
     limit = limit_of(request)
     return _page(request, _rows(session.pk, after, limit), session)
 
@@ -42,7 +43,8 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
     after = max(_cursor(request), event_log.before_run(run))
     if wants_stream(request):
         caller = callers.of_drf_request(request)
-        return stream(_of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller))
+        events = _of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller)
+        return stream(events, open_connections.take(request.user))
     limit = limit_of(request)
     return _page(request, _rows(run.session_id, after, limit, run_id=run.pk), run.session)
 

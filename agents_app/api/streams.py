@@ -10,16 +10,28 @@ from django.db import connections
 from django.http import StreamingHttpResponse
 
 from agents_app.access import revocation
+from agents_app.access.open_connections import Place
 
 T = TypeVar("T")
 
 PING_INTERVAL = 15.0  # seconds
 
 
-def stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
-    """Return the response that sends the events as they come."""
+class _Stream:
+    """Events, and the place of their stream among what its user keeps open, which Django closes after the response."""
+
+    def __init__(self, events: AsyncIterator[bytes], place: Place) -> None:
+        self._events = events
+        self.close = place.leave
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._events  # itself: nothing is added to the way of each event
+
+
+def stream(events: AsyncIterator[bytes], place: Place) -> StreamingHttpResponse:
+    """Return the response that sends the events as they come, and leaves the place at its end."""
     return StreamingHttpResponse(
-        events,
+        _Stream(events, place),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
     )

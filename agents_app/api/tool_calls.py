@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from django.http import StreamingHttpResponse
 
+from agents_app.access.open_connections import Place
 from agents_app.api.errors import exception_handler
 from agents_app.api.serializers.mcp_servers import OutcomeSerializer
 from agents_app.api.sse import PING, event
@@ -18,9 +19,9 @@ from agents_app.integrations.mcp_servers import ToolCall
 _LARGEST_BACKLOG = 1000  # progress messages that a slow client has not read: later ones are dropped
 
 
-def stream_call(call: ToolCall) -> StreamingHttpResponse:
+def stream_call(call: ToolCall, place: Place) -> StreamingHttpResponse:
     """Make the call and return its stream. A client that closes the stream cancels the call."""
-    return stream(_events(call))
+    return stream(_events(call), place)
 
 
 async def _events(call: ToolCall) -> AsyncIterator[bytes]:

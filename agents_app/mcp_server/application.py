@@ -11,12 +11,12 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, JsonResponse
 
-from agents_app.access import callers, limits
+from agents_app.access import callers, limits, open_connections
 from agents_app.access.origins import address_of
 from agents_app.api.error_responses import error_response, of_domain_error, too_large
 from agents_app.api.security import add_headers, reject
 from agents_app.database.errors import storage_errors
-from agents_app.exceptions import AgentError
+from agents_app.exceptions import AgentError, RateLimited
 from agents_app.mcp_server import cancellation, requests
 from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import McpRequest
@@ -59,7 +59,14 @@ class Application:
             await _send(response, http_request, send)
             return
         headers = dict(add_headers(http_request, HttpResponse()).items())
-        await (await self._load_sdk()).respond(scope, body, receive, send, request, headers)
+        sdk = await self._load_sdk()
+        try:
+            place = open_connections.take(request.user)
+        except RateLimited as error:
+            await _send(_error(error), http_request, send)
+            return
+        with place:
+            await sdk.respond(scope, body, receive, send, request, headers)
 
     async def close(self) -> None:
         """End open requests; clients come back to another instance."""
@@ -90,12 +97,16 @@ def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
                 return _unauthorized(http_request)
             limits.take_request(caller.user)
     except AgentError as error:
-        status, answer, headers = of_domain_error(error)
-        return JsonResponse(answer, status=status, headers=headers)
+        return _error(error)
     session = http_request.headers.get(SESSION_HEADER, "")
     if session and not requests.is_session_of(caller.user, session):
         return error_response(404, "There is no such session: initialize again.", "session_not_found")
     return McpRequest(caller, session, revision=http_request.headers.get("MCP-Protocol-Version", ""))
+
+
+def _error(error: AgentError) -> HttpResponse:
+    status, answer, headers = of_domain_error(error)
+    return JsonResponse(answer, status=status, headers=headers)
 
 
 def _unauthorized(request: ASGIRequest) -> HttpResponse:

@@ -16,6 +16,7 @@ from agents_app.integrations import mcp_servers
 from agents_app.live import processes
 from agents_app.observability import tracing
 from agents_app.queue import run_queue
+from agents_app.server import descriptors
 from agents_app.worker.worker import Worker
 
 
@@ -38,6 +39,7 @@ class Process:
             if self.is_started or self._is_stopping:
                 return
             private_files.protect()
+            descriptors.raise_limit()
             live.attach()
             tracing.start("aintandem-serve", settings.VERSION)
             if settings.EMBEDDED:

@@ -1,5 +1,6 @@
 """POST /v1/chat/completions: an agent as a model. Stateless unless the request names a session."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,7 +9,9 @@ import orjson
 from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
+from agents_app.access import open_connections
 from agents_app.access.callers import of_drf_request
+from agents_app.access.open_connections import Place
 from agents_app.api import sse
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
@@ -31,7 +34,8 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its answer, whole or as a stream."""
-    body, run, ephemeral = await database.run(_start, request)
+    body, run, ephemeral, place = await database.run(_start, request)
+    place.leave_with(asyncio.current_task())
     follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if not body.stream:
@@ -39,18 +43,19 @@ async def create(request: Request) -> HttpResponseBase:
         return add_run_headers(JsonResponse(await database.run(_completion, run)), run)
     opening, rest = await follower.opening()
     chunks = Chunks(run, with_usage=bool(body.stream_options and body.stream_options.include_usage))
-    return add_run_headers(stream(_stream(follower, chunks, opening, rest)), run)
+    return add_run_headers(stream(_stream(follower, chunks, opening, rest), place), run)
 
 
 completions = endpoint(post=create)
 
 
-def _start(request: Request) -> tuple[ChatCompletionRequest, Run, bool]:
-    caller(request)
+def _start(request: Request) -> tuple[ChatCompletionRequest, Run, bool, Place]:
+    user = caller(request)
     body = parse(ChatCompletionRequest, request.data)
     run_request = _run_request(request, body)
+    place = open_connections.take(user)
     run = starting.start(request, run_request)
-    return body, run, run_request.ephemeral
+    return body, run, run_request.ephemeral, place
 
 
 def _run_request(request: Request, body: ChatCompletionRequest) -> RunRequest:

@@ -10,7 +10,9 @@ from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
 from agents_app import runs
+from agents_app.access import open_connections
 from agents_app.access.callers import of_drf_request
+from agents_app.access.open_connections import Place
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
@@ -35,12 +37,13 @@ _DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_respo
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its response: whole, as a stream, or, in the background, as it is now."""
-    body, run, ephemeral = await database.run(_start, request)
+    body, run, ephemeral, place = await database.run(_start, request)
+    place.leave_with(asyncio.current_task())
     follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if body.stream:
         opening, rest = await follower.opening()
-        return add_run_headers(stream(_stream(follower, ResponseEvents(run), opening, rest)), run)
+        return add_run_headers(stream(_stream(follower, ResponseEvents(run), opening, rest), place), run)
     if not body.background:
         run = await follower.wait()
     return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
@@ -50,11 +53,11 @@ async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
     """Return the response as it is now, or its stream from the beginning or after a sequence number."""
     run = await database.run(_get, request, identifier)
     if _flag(request, "stream") and request.method == "GET":
+        place = open_connections.take(request.user)
         await give_thread_back()
         follower = RunFollower(run, of_drf_request(request))
-        return add_run_headers(
-            stream(_stream(follower, ResponseEvents(run, _cursor(request)), [], follower.events())), run
-        )
+        events = _stream(follower, ResponseEvents(run, _cursor(request)), [], follower.events())
+        return add_run_headers(stream(events, place), run)
     return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
 
 
@@ -78,12 +81,13 @@ cancelling = endpoint(post=cancel)
 # Requests
 
 
-def _start(request: Request) -> tuple[ResponseRequest, Run, bool]:
+def _start(request: Request) -> tuple[ResponseRequest, Run, bool, Place]:
     user = caller(request)
     body = parse(ResponseRequest, request.data)
     run_request = _run_request(request, body, user)
+    place = open_connections.take(user)
     run = starting.start(request, run_request)
-    return body, run, run_request.ephemeral and body.store is False and not body.background
+    return body, run, run_request.ephemeral and body.store is False and not body.background, place
 
 
 def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunRequest:

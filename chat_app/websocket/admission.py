@@ -1,16 +1,16 @@
 """Who may open a socket: its Origin, its session id, its caller, and how many sockets there are already."""
 
 import re
-from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.http import parse_cookie
 
-from agents_app.access import origins
+from agents_app.access import open_connections, origins
 from agents_app.access.callers import Caller
-from agents_app.exceptions import InvalidMessage
+from agents_app.access.open_connections import Place
+from agents_app.exceptions import InvalidMessage, RateLimited
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import metrics
 from chat_app.websocket import queries
@@ -30,12 +30,11 @@ class Refused(Exception):
         self.code = code
 
 
-class SocketCounts:
-    """The open sockets of this process, in all and per user."""
+class SocketCount:
+    """The number of open sockets of this process."""
 
     def __init__(self) -> None:
         self._total = 0
-        self._of_user: Counter[int] = Counter()
 
     def add(self) -> None:
         """Count a socket.
@@ -45,30 +44,27 @@ class SocketCounts:
         """
         self._total += 1
         metrics.SOCKETS.inc()
-        if self._total > settings.SOCKETS_PER_PROCESS:
+        if 0 < settings.SOCKETS_PER_PROCESS < self._total:
             raise Refused(TOO_MANY, "too many sockets")
 
     def remove(self) -> None:
         self._total -= 1
         metrics.SOCKETS.dec()
 
-    def add_of_user(self, user_id: int) -> None:
-        """Count a socket of a user.
 
-        Raises:
-            Refused: there are too many. It is counted nevertheless, until `remove_of_user`.
-        """
-        self._of_user[user_id] += 1
-        if 0 < settings.SOCKETS_PER_USER < self._of_user[user_id]:
-            raise Refused(TOO_MANY, "too many sockets of yours")
-
-    def remove_of_user(self, user_id: int) -> None:
-        self._of_user[user_id] -= 1
-        if not self._of_user[user_id]:
-            del self._of_user[user_id]
+count = SocketCount()  # of this process
 
 
-counts = SocketCounts()  # of this process
+def place_of(user: Any) -> Place:
+    """Return the place of a socket among what its user keeps open.
+
+    Raises:
+        Refused: there are too many.
+    """
+    try:
+        return open_connections.take(user)
+    except RateLimited as error:
+        raise Refused(TOO_MANY, "too many sockets of yours") from error
 
 
 class Handshake:

@@ -14,6 +14,7 @@ from django.conf import settings
 from agents_app import event_log
 from agents_app.access import revocation
 from agents_app.access.callers import Caller
+from agents_app.access.open_connections import Place
 from agents_app.api.protocol import PROTOCOL_VERSION
 from agents_app.exceptions import AgentError, AuthenticationExpired, InvalidMessage, SessionNotFound, StorageUnavailable
 from agents_app.live import sockets
@@ -34,6 +35,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     caller: Caller | None = None
     _is_counted = False
+    _place: Place | None = None  # among what the user keeps open
     _is_open = False
     _is_visible = False  # whether the session exists and the user may see it
 
@@ -54,7 +56,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self.accept(handshake.subprotocol)
         try:
             self._is_counted = True
-            admission.counts.add()
+            admission.count.add()
             handshake.check_origin()
             self.session_id = handshake.session_id()
             context.bind(session_id=self.session_id)
@@ -62,7 +64,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             after = handshake.cursor()
             caller = await handshake.authenticate()
             self.caller, self.user_id = caller, caller.user.pk
-            admission.counts.add_of_user(self.user_id)
+            self._place = admission.place_of(caller.user)
             await self._open(after)
         except Refused as refusal:
             metrics.SOCKETS_REFUSED.labels(str(refusal.code)).inc()
@@ -148,9 +150,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         self._is_open = False
         if self._is_counted:
-            admission.counts.remove()
-        if self.caller is not None:
-            admission.counts.remove_of_user(self.user_id)
+            admission.count.remove()
+        if self._place is not None:
+            self._place.leave()
         sockets.register().remove(self.id)
         await self._tasks.stop()
 

@@ -8,6 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents_app.access import open_connections
 from agents_app.api import tool_calls
 from agents_app.api.base import CrudViewSet
 from agents_app.api.permissions import IsAdministrator
@@ -74,5 +75,5 @@ class McpServerViewSet(CrudViewSet):
         body.is_valid(raise_exception=True)
         call = mcp_servers.prepare(self.get_object(), tool, body.validated_data["arguments"])
         if request.get_preferred_type(["application/json", "text/event-stream"]) == "text/event-stream":
-            return tool_calls.stream_call(call)
+            return tool_calls.stream_call(call, open_connections.take(request.user))
         return Response(OutcomeSerializer(async_to_sync(call.make)()).data)

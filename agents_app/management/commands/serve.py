@@ -31,10 +31,11 @@ class Command(BaseCommand):
         from agents_app.configuration.config_dir import config_dir
         from agents_app.database import private_files
         from agents_app.network import is_loopback
-        from agents_app.server import hardening
+        from agents_app.server import descriptors, hardening
         from agents_app.server.daphne.server import Server
 
         hardening.hide_memory()
+        descriptors.raise_limit()
 
         if not is_loopback(host) and not settings.AUTH_REQUIRED:
             raise CommandError(

@@ -53,15 +53,15 @@ def write_now(transport: Any, data: bytes) -> None:
 async def http_writable(protocol: Any) -> None:
     """Wait while an HTTP client does not read its response: otherwise Twisted keeps all of it in memory."""
     deadline = time.monotonic() + STALLED
-    while _unsent(protocol) > _MOST_UNSENT:
+    while unsent(protocol.channel) > _MOST_UNSENT:
         if time.monotonic() > deadline:
             protocol.channel.transport.abortConnection()
             return
         await asyncio.sleep(0.05)
 
 
-def _unsent(protocol: Any) -> int:
-    channel = getattr(protocol, "channel", None)
+def unsent(channel: Any) -> int:
+    """Return how many bytes of an HTTP connection its client has not read; `channel` is None if it is lost."""
     transport = getattr(channel, "transport", None)
     transport = getattr(transport, "_producer", transport)  # HTTPChannel wraps it
     return len(getattr(transport, "dataBuffer", b"")) + getattr(transport, "_tempDataLen", 0)

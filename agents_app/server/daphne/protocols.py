@@ -1,5 +1,6 @@
 """daphne's protocols with what they lack: limits, back-pressure, and a cheap send."""
 
+import time
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,10 +9,12 @@ from autobahn.websocket.types import ConnectionDeny
 from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
+from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from agents_app.observability import metrics
-from agents_app.server.daphne.backpressure import Writable, text_frame, write_now
+from agents_app.server.daphne.backpressure import Writable, text_frame, unsent, write_now
+from agents_app.server.daphne.connections import Connections
 
 INPUT_QUEUE = 32  # frames of a client that may wait for the application
 MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused
@@ -37,6 +40,11 @@ class Socket(WebSocketProtocol):
         self.writable = Writable()
         self.transport.unregisterProducer()  # the HTTP channel that this connection began as
         self.transport.registerProducer(self.writable, True)
+        self.server.open_connections.count_for_user(self.transport)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        self.factory.server_class.open_connections.remove(self.transport)
+        super().connectionLost(reason)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         super().onMessage(payload, isBinary)
@@ -123,15 +131,58 @@ class Request(WebRequest):
 
 
 class Channel(HTTPChannel):
-    """An HTTP connection whose timeout is for a whole request: Twisted restarts it with every byte."""
+    """An HTTP connection with a time for a whole head, and one for a whole request: Twisted's restart with every byte.
 
+    Twisted sets the first timeout when the connection is made, none while a request is answered, and `timeOut` again
+    after the response.
+    """
+
+    transport: Any
     _is_request_open = False
+    _deadline = 0.0  # of the request that is arriving
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._connections.add(self.transport, str(getattr(self.transport.getPeer(), "host", "")))
+        self._connections.wait(self.transport, self._make_room)
+        self._begin_request()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        self._connections.remove(self.transport)
+        super().connectionLost(reason)
 
     def resetTimeout(self) -> None:
         if not self._is_request_open:
-            self._is_request_open = True
-            super().resetTimeout()
+            self._begin_request()
+
+    def allHeadersReceived(self) -> None:
+        self.setTimeout(max(self._deadline - time.monotonic(), 1) if settings.REQUEST_TIMEOUT else None)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self._connections.stop_waiting(self.transport)
+        self.timeOut = settings.REQUEST_TIMEOUT or None  # until the first byte of a next request
+        super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
+        self._is_request_open = False  # first, because a next request may have arrived already
+        self._connections.wait(self.transport, self._make_room)
         super().requestDone(request)
-        self._is_request_open = False
+        if not self.persistent:  # it closes as soon as the client has read the response, which it may never do
+            self.setTimeout(settings.REQUEST_TIMEOUT or None)
+
+    @property
+    def _connections(self) -> Connections:
+        return self.factory.server.open_connections
+
+    def _make_room(self) -> None:
+        if unsent(self):
+            self.transport.abortConnection()
+        else:
+            self.loseConnection()
+
+    def _begin_request(self) -> None:
+        self._is_request_open = True
+        self._deadline = time.monotonic() + settings.REQUEST_TIMEOUT
+        timeouts = filter(None, (settings.REQUEST_HEAD_TIMEOUT, settings.REQUEST_TIMEOUT))
+        self.setTimeout(min(timeouts, default=None))

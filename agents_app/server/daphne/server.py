@@ -14,7 +14,9 @@ from daphne.server import twisted_loop
 from django.conf import settings
 from twisted.internet import reactor as _reactor
 
+from agents_app.server import descriptors
 from agents_app.server.daphne.backpressure import STALLED, http_writable
+from agents_app.server.daphne.connections import Connections, pause_without_descriptors
 from agents_app.server.daphne.protocols import Channel, Request, Socket, SocketFactory
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,11 @@ class Server(DaphneServer):
         self._ports: list[Any] = []
         self._stopping = False
         self.failed = False
+        room = descriptors.room_for_connections()
+        self.open_connections = Connections(
+            most=min(settings.CONNECTIONS_PER_PROCESS or room, room),
+            most_per_address=settings.CONNECTIONS_PER_ADDRESS,
+        )
 
     def run(self) -> None:
         """Serve until a signal: the first drains, the second exits at once."""
@@ -51,7 +58,7 @@ class Server(DaphneServer):
     def _begin(self) -> None:
         self.http_factory.buildProtocol = self._build_http
         self.http_factory.protocol = Channel
-        self.http_factory.timeOut = settings.REQUEST_TIMEOUT
+        self.http_factory.timeOut = settings.REQUEST_TIMEOUT or None
         self.ws_factory = SocketFactory(self, server=self.server_name)
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,
@@ -66,6 +73,9 @@ class Server(DaphneServer):
         self._starting = twisted_loop.create_task(self._start())
 
     def _build_http(self, address: Any) -> Any:
+        """Return the protocol of a new connection; None to close it before anything is read."""
+        if not self.open_connections.admit(str(getattr(address, "host", ""))):
+            return None
         protocol = HTTPFactory.buildProtocol(self.http_factory, address)
         protocol.requestFactory = Request
         return protocol
@@ -82,6 +92,7 @@ class Server(DaphneServer):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
+        pause_without_descriptors(port, reactor.callLater)
 
     def listen_error(self, failure: Any) -> None:
         self.failed = True

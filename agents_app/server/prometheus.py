@@ -2,23 +2,28 @@
 
 import hmac
 import logging
+import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import DatabaseError
 from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.utils import timezone
-from prometheus_client import REGISTRY, start_http_server
+from prometheus_client import REGISTRY, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 from prometheus_client.registry import Collector
 
 from agents_app import scheduler
-from agents_app.access import callers, open_mode
+from agents_app.access import callers, open_mode, origins
 from agents_app.api.error_responses import error_response
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models import Approval, Run
@@ -56,10 +61,8 @@ def _is_local_program(request: HttpRequest) -> bool:
         return False
     if open_mode.proxy_header(request.headers):
         return False
-    try:
-        return bool(request.get_host())
-    except DisallowedHost:
-        return False
+    host = request.headers.get("Host", "")
+    return is_loopback(split_domain_port(host)[0]) or origins.host_allowed(host)
 
 
 def _has_metrics_token(request: HttpRequest) -> bool:
@@ -76,14 +79,43 @@ def _is_administrator(request: HttpRequest) -> bool:
     return caller is not None and caller.user.is_superuser
 
 
+# The metrics of a process that serves nothing else
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10  # seconds that a request may take to arrive
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
 def serve() -> None:
-    """Serve METRICS_PORT on a thread, for a process that serves nothing else.
+    """Serve METRICS_PORT on a thread, to the same programs as `answer`, except those with an administrator's token.
 
     Raises:
         OSError: the port is not available.
     """
-    if settings.METRICS_PORT:
-        start_http_server(settings.METRICS_PORT, settings.METRICS_HOST)
+    if not settings.METRICS_PORT:
+        return
+    host = settings.METRICS_HOST
+
+    class Server(ThreadingWSGIServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    server = make_server(host, settings.METRICS_PORT, worker_metrics, Server, _Handler)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+_all_metrics = make_wsgi_app()
+
+
+def worker_metrics(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application. Whoever reaches the port from elsewhere needs METRICS_TOKEN."""
+    request = WSGIRequest(environ)
+    if _has_metrics_token(request) or _is_local_program(request):
+        return _all_metrics(environ, start_response)
+    start_response("401 Unauthorized", [("WWW-Authenticate", "Bearer"), ("Content-Type", "text/plain; charset=utf-8")])
+    return [b"Send METRICS_TOKEN: Authorization: Bearer TOKEN.\n"]
 
 
 # Gauges from the database

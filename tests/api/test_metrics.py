@@ -4,12 +4,15 @@ import json
 import re
 import sys
 import urllib.error
+from wsgiref.util import setup_testing_defaults
 
 import promql_parser
 import pytest
 import yaml
 from django.test import Client
 
+from agents_app.server import prometheus
+from tests.harness.daemon import free_port
 from tests.harness.fakes import own_mcp_server
 from tests.harness.paths import ROOT
 from tests.harness.people import close_code
@@ -177,6 +180,37 @@ def test_prometheus_comes_from_elsewhere_with_a_token_of_its_own(settings, token
 def test_without_a_token_of_its_own_nothing_is_one():
     response = Client().get("/metrics", REMOTE_ADDR="10.0.0.9", headers={"Authorization": "Bearer "})
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [
+        ({}, "200 OK"),
+        ({"REMOTE_ADDR": "::1", "HTTP_HOST": "[::1]:9100"}, "200 OK"),
+        ({"REMOTE_ADDR": "10.0.0.9"}, "401 Unauthorized"),
+        ({"REMOTE_ADDR": "10.0.0.9", "HTTP_AUTHORIZATION": "Bearer "}, "401 Unauthorized"),
+        ({"REMOTE_ADDR": "10.0.0.9", "HTTP_AUTHORIZATION": "Bearer the-wrong-one"}, "401 Unauthorized"),
+        ({"REMOTE_ADDR": "10.0.0.9", "HTTP_AUTHORIZATION": "Bearer the-right-one"}, "200 OK"),
+        ({"HTTP_X_FORWARDED_FOR": "10.0.0.9"}, "401 Unauthorized"),
+        ({"HTTP_HOST": "rebound.example"}, "401 Unauthorized"),
+        ({"HTTP_ORIGIN": "https://elsewhere.example"}, "401 Unauthorized"),
+    ],
+)
+def test_a_workers_metrics_need_the_token_from_elsewhere(settings, environ, status):
+    settings.METRICS_TOKEN = "the-right-one"
+    asked = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:9100", **environ}
+    setup_testing_defaults(asked)
+    started = []
+    body = b"".join(prometheus.worker_metrics(asked, lambda line, headers: started.append(line)))
+    assert started == [status]
+    assert (b"aintandem_" in body) == (status == "200 OK")
+
+
+def test_a_workers_port_is_served(settings):
+    settings.METRICS_PORT = free_port()
+    prometheus.serve()
+    assert refused(f"http://127.0.0.1:{settings.METRICS_PORT}") == 200
+    assert refused(f"http://127.0.0.1:{settings.METRICS_PORT}", Via="1.1 somewhere") == 401
 
 
 # What is shipped for Prometheus and Grafana

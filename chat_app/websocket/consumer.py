@@ -6,7 +6,8 @@ import os
 import platform
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
@@ -16,13 +17,23 @@ from agents_app.access import revocation
 from agents_app.access.callers import Caller
 from agents_app.access.open_connections import Place
 from agents_app.api.protocol import PROTOCOL_VERSION
-from agents_app.exceptions import AgentError, AuthenticationExpired, InvalidMessage, SessionNotFound, StorageUnavailable
+from agents_app.exceptions import (
+    AgentError,
+    AuthenticationExpired,
+    InvalidMessage,
+    RateLimited,
+    SessionNotFound,
+    StorageUnavailable,
+)
 from agents_app.live import sockets
 from agents_app.observability import context, metrics, tracing
-from chat_app.websocket import admission, client_frames, queries, server_frames
+from chat_app.websocket import admission, client_frames, frame_rate, queries, server_frames
 from chat_app.websocket.admission import Handshake, Refused
+from chat_app.websocket.frame_rate import FrameRate
 from chat_app.websocket.queries import SessionState, database
 from chat_app.websocket.tasks import SocketTasks
+
+T = TypeVar("T")
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 _HEARTBEAT, _FOLLOW, _NOTICE = "heartbeat", "follow", "notice"  # names of tasks
@@ -65,6 +76,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             caller = await handshake.authenticate()
             self.caller, self.user_id = caller, caller.user.pk
             self._place = admission.place_of(caller.user)
+            self._rate = FrameRate(self.user_id)
             await self._open(after)
         except Refused as refusal:
             metrics.SOCKETS_REFUSED.labels(str(refusal.code)).inc()
@@ -161,11 +173,14 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         if not self._is_open:
             return  # the client sent this before our close arrived
+        retry_after = self._rate.take()
         try:
             if text_data is None:
                 raise InvalidMessage("Send JSON in text frames: binary frames are not supported.")
             frame = client_frames.parse(text_data)
             try:
+                if retry_after:
+                    raise RateLimited("Too many frames: wait a moment.", retry_after=retry_after)
                 await self._handle(frame)
             except AuthenticationExpired as error:
                 await self.close(admission.NOT_AUTHENTICATED, str(error))
@@ -174,15 +189,17 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 await self.send(server_frames.error_frame(error, message_id))
         except InvalidMessage as error:
             await self.send(server_frames.error_frame(error))
+        if retry_after:
+            await asyncio.sleep(frame_rate.PAUSE)  # the server stops reading from a client whose frames are not taken
 
     async def _handle(self, frame: client_frames.Payload) -> None:
         match frame:
             case client_frames.Chat():
                 await self._chat(frame)
             case client_frames.Interrupt():
-                await database.run(queries.interrupt, self.user_id, self.session_id, frame.run_id)
+                await self._query(queries.interrupt, frame.run_id)
             case client_frames.Approve():
-                await database.run(queries.approve, self.user_id, self.session_id, frame)
+                await self._query(queries.approve, frame)
             case client_frames.Resume():
                 await self._resume(frame.after)
             case client_frames.Ping():
@@ -203,8 +220,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             )
         self._is_visible = True  # so that the first frames need no query, behind those of all other new sessions
 
+    async def _query(self, query: Callable[..., T], *arguments: Any) -> T:
+        """Make a query for a frame, if its client has not sent too many such frames."""
+        return await database.run(queries.limited, self.id, query, self.user_id, self.session_id, *arguments)
+
     async def _resume(self, after: int) -> None:
-        state = await self._session_state()
+        state = await self._query(queries.session_state, self.agent_name)
         if state is None:
             await self.close(admission.NOT_FOUND)
             return

@@ -4,8 +4,9 @@ They read the user anew each time: while a socket is open, users are demoted and
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -20,6 +21,8 @@ from agents_app.models import Agent, Run, Session
 from agents_app.runs import approvals
 from chat_app.websocket.client_frames import Approve
 from chat_app.websocket.server_frames import UnfinishedRun
+
+T = TypeVar("T")
 
 database = DatabaseThreads("chat", 2)
 
@@ -76,6 +79,17 @@ def start_run(socket_id: str, *, user_id: int, **options: Any) -> None:
     with storage_errors():
         user = rights.active_user(user_id)
     runs.start(user=user, trigger=Run.Trigger.CHAT, **options)
+
+
+def limited(socket_id: str, query: Callable[..., T], user_id: int, *arguments: Any) -> T:
+    """Make the query of a frame, if the user has not sent too many on all instances.
+
+    Raises:
+        RateLimited: too many in this minute.
+    """
+    who = user_id if settings.AUTH_REQUIRED else socket_id
+    counters.take("frames", who, limit=settings.FRAMES_PER_MINUTE)
+    return query(user_id, *arguments)
 
 
 def approve(user_id: int, session_id: str, frame: Approve) -> None:

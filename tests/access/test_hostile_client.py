@@ -34,6 +34,7 @@ T = TypeVar("T")
 GUESSES = int(os.environ.get("GUESSES", "1000"))  # 10,000 take half a minute
 LOGIN_FAILURES = 10
 SOCKETS = 40  # of one user
+FRAMES = 1000  # of one socket in a minute
 PATIENCE = 8  # seconds for a whole request
 MOST_GROWTH = 80  # megabytes
 LONGEST_PAUSE = 15.0  # seconds in which the bystander may hear nothing
@@ -45,6 +46,7 @@ def fortress(tmp_path_factory) -> Iterator[Clocked]:
     limits = {
         "LOGIN_FAILURES": str(LOGIN_FAILURES),
         "SOCKETS_PER_USER": str(SOCKETS),
+        "FRAMES_PER_MINUTE": str(FRAMES),
         "REQUEST_TIMEOUT": str(PATIENCE),
         "REQUESTS_PER_MINUTE_PER_ADDRESS": "0",
     }
@@ -301,14 +303,14 @@ def test_floods_of_connections_and_frames(eve, name):
     assert codes <= {4429, 1006}  # the latter where a rush lasts for longer than the server's patience
     flood = opened[0].socket
     for text in ('{"type": "ping"}', '{"type": "chat", "payload": {"message": ""}}', "[" * 1000, '{"type": "resume"}'):
-        for _ in range(500):
+        for _ in range(FRAMES // 4):
             flood.send(text)
         answers: Counter[str] = Counter()
-        while answers.total() < 500:
+        while answers.total() < FRAMES // 4:
             kind = json.loads(flood.recv(60))["type"]
             answers[kind] += kind != "ping"  # that one comes by itself
         answers = +answers
-        assert answers in ({"pong": 500}, {"error": 500})
+        assert answers in ({"pong": FRAMES // 4}, {"error": FRAMES // 4})
     for chat in opened:
         chat.close()
     while eve.close_code(name) is not None:  # the server hears of the end a moment later

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,6 +24,7 @@ from agents_app.models.overrides import Overrides
 from agents_app.models.token_usage import today
 from agents_app.scheduler import starting as scheduler_starting
 from agents_app.tools import ask_agent
+from chat_app.websocket import frame_rate
 from tests.harness.clocked import Clocked
 from tests.harness.form_client import FormClient
 from tests.harness.people import invite
@@ -42,6 +44,7 @@ def tight(tmp_path_factory):
     """A server with small limits, and who may sign in there."""
     limits = {
         "SOCKETS_PER_USER": "3",
+        "FRAMES_PER_MINUTE": "60",
         "CHAT_RATE_PER_MINUTE": "4",
         "QUEUED_RUNS_PER_USER": "2",
         "TOKENS_PER_USER_PER_DAY": "1000",
@@ -65,6 +68,48 @@ def test_a_user_has_only_so_many_sockets(tight, name):
         pass
     for chat in chats:
         chat.close()
+
+
+def test_a_socket_has_only_so_many_frames_and_one_that_sends_more_has_to_wait(tight, name):
+    people = invite(tight, "fay", "gil")
+    flood, other = people["fay"].chat(name), people["gil"].chat(f"{name}-gil")
+    for frame in ("ping", "nonsense"):
+        for _ in range(40):
+            flood.send(frame)
+    answers = [flood.until("pong", "error")["data"] for _ in range(80)]
+    refused = [answer for answer in answers if answer.get("code") == "rate_limited"]
+    assert not refused, "they are invalid, whether too many or not"
+    began = time.monotonic()
+    flood.send("ping", timestamp=1)
+    answer = flood.until("pong", "error")["data"]
+    assert (answer["code"], 0 < answer["retry_after"] <= 1) == ("rate_limited", True)
+    other.send("ping", timestamp=2)
+    assert other.until("pong")["data"]["timestamp"] == 2
+    for number in range(20):
+        flood.send("ping", timestamp=number)
+    answers = [flood.until("pong", "error")["data"] for _ in range(20)]
+    assert time.monotonic() - began > 10 * frame_rate.PAUSE, "it was read all the time"
+    assert any("timestamp" in answer for answer in answers), "its bucket fills up again"
+    flood.close()
+    other.close()
+
+
+@pytest.mark.parametrize("frame", ["interrupt", "resume", "approve"])
+def test_frames_that_query_count_together_over_all_sockets_of_a_user(tight, name, frame):
+    payload = {"interrupt": {}, "resume": {"after": 0}, "approve": {"tool_call_id": "x", "approved": True}}[frame]
+    ida = invite(tight, name)[name]
+    chats = [ida.chat(f"{name}-{number}") for number in range(2)]
+    tight.begin_window()
+    for chat in chats:
+        for _ in range(40):
+            chat.send(frame, **payload)
+        chat.send("ping", timestamp=1)
+    refused = 0
+    for chat in chats:
+        while (answer := chat.until("pong", "error"))["type"] == "error":
+            refused += answer["data"]["code"] == "rate_limited"
+        chat.close()
+    assert refused == 20
 
 
 def test_a_users_sockets_share_the_messages_of_a_minute(tight, model, name):

@@ -151,11 +151,14 @@ class WithDefault(StrictModel):
 
 
 class Notice(serializers.CharField):
-    """A sentence about what the change cleared; left out if it cleared nothing."""
+    """A sentence about what the change cleared; empty if it cleared nothing."""
 
     def __init__(self, **options: Any) -> None:
-        help_text = "What a change of the address cleared; left out if that was nothing."
+        help_text = "What a change of the address cleared; empty if that was nothing."
         super().__init__(**{"read_only": True, "help_text": help_text, **options})
+
+    def get_attribute(self, instance: Any) -> str:
+        return str(getattr(instance, "notice", ""))
 
 
 def with_secrets(serializer: StrictModel, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Installed(Product):
 
     def __init__(self, folder: Path, program: Path) -> None:
         super().__init__(folder / "data" / "aintandem", XDG_DATA_HOME=str(folder / "data"), PYTHONSAFEPATH="1")
-        del self.environment["VAR_DIR"]
+        for name in ("VAR_DIR", "DJANGO_SETTINGS_MODULE"):  # the package knows its own
+            del self.environment[name]
         self.program = program
 
     def command(self, *arguments: str) -> list[str]:

@@ -33,6 +33,17 @@ def contents() -> list[Path]:
 
 
 PAGES = contents()
+# What a reader of `configuration.md` has already.
+PREDECESSOR = {
+    "llm.yaml": """
+llm:
+  providers: {qwen: {sdk: qwen, base_url: "http://qwen.test/v1"}}
+  models: [{name: qwen-3.5-max, provider: qwen}]
+  default_model: qwen-3.5-max
+""",
+    "agents.yaml": "agents: [{name: researcher, llm_model: qwen-3.5-max}]",
+    "mcp_servers.yaml": "mcp_servers: [{name: files, transport: stdio, command: npx, args: [server-files]}]",
+}
 
 
 def examples(page: Path) -> list[tuple[str, int, str]]:
@@ -96,6 +107,9 @@ def play(language, text, product, folder):
 @pytest.mark.slow
 def test_every_example_works(documented, tmp_path):
     """In order, as somebody does who reads from the first page to the last."""
+    for name, text in PREDECESSOR.items():
+        (tmp_path / "old").mkdir(exist_ok=True)
+        (tmp_path / "old" / name).write_text(text)
     wrong, ran = [], 0
     for page in PAGES:
         for language, line, text in examples(page):

@@ -185,7 +185,7 @@ def test_missing_packages_are_named_to_whoever_may_not_install_them(checkout: Pa
 
 # What the tests start, and the Debian package that has it.
 PACKAGES = {
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "initdb": "postgresql",
     "redis-server": "redis-server",
     "nginx": "nginx-light",
@@ -233,7 +233,7 @@ def test_programs_that_debian_keeps_outside_path_are_there(bare: Path):
     program(bare / "usr/sbin/nginx", "#!/bin/sh\n")
     program(bare / "usr/lib/postgresql/15/bin/initdb", "#!/bin/sh\n")
 
-    assert packages_of(bare) == ["chromium", "redis-server", "npm"]
+    assert packages_of(bare) == ["chromium-headless-shell", "redis-server", "npm"]
 
 
 def test_a_machine_that_has_all_programs_asks_for_no_package(bare: Path):

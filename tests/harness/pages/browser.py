@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -22,6 +23,11 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 TIMEOUT = 30_000
+
+
+def chromium_program() -> str:
+    """Return Chromium without the parts of a window, which a page takes a quarter less CPU with, or the whole one."""
+    return shutil.which("chromium-headless-shell") or program("chromium")
 
 
 class Chromium:
@@ -50,7 +56,7 @@ class Chromium:
         try:
             with sync_playwright() as playwright:
                 arguments = [*ARGUMENTS, f"--remote-debugging-port={port}"]
-                chromium = playwright.chromium.launch(executable_path=program("chromium"), args=arguments)
+                chromium = playwright.chromium.launch(executable_path=chromium_program(), args=arguments)
                 self._ready.set_result(None)
                 self._done.wait()
                 chromium.close()
@@ -75,7 +81,7 @@ def browser(url: str = "") -> Iterator[Callable[..., Page]]:
         if url:
             chromium = playwright.chromium.connect_over_cdp(url)
         else:
-            chromium = playwright.chromium.launch(executable_path=program("chromium"), args=ARGUMENTS)
+            chromium = playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
 
         def open_page(*, width: int = 1280, height: int = 800, color_scheme: str = "light") -> Page:
             context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)

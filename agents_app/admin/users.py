@@ -91,11 +91,11 @@ class PeopleAdmin(AdministratorsWrite, GroupAdmin):
 class ApiTokenAdmin(ReadOnly, FastAdmin):
     """All tokens, read-only; deleting one revokes it."""
 
-    list_display = ("name", "user", "token_key", "created", "expiry", "last_used_at")
-    list_filter = ("expiry", "last_used_at")
+    list_display = ("name", "user", "token_key", "scope", "created", "expiry", "last_used_at")
+    list_filter = ("scope", "expiry", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("name", "token_key", "user__username")
-    fields = ("name", "user", "token_key", "made_with", "created", "expiry", "last_used_at")
+    fields = ("name", "user", "token_key", "scope", "made_with", "created", "expiry", "last_used_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_administrator(request)

@@ -1,19 +1,41 @@
 """Permissions of the views."""
 
+from typing import Any
+
 from rest_framework.permissions import SAFE_METHODS, BasePermission
+
+from agents_app.models import ApiToken
+
+
+def is_administrator(request: Any) -> bool:
+    """Return whether an administrator asks, and not with a token that may only run agents."""
+    return bool(request.user and request.user.is_superuser) and _may_manage(request)
+
+
+def _may_manage(request: Any) -> bool:
+    return not isinstance(request.auth, ApiToken) or request.auth.may_manage
+
+
+class MayManage(BasePermission):
+    """Allow everybody to read, and to write unless with a token that may only run agents."""
+
+    message = "This token may only run agents: its scope is 'run'."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return request.method in SAFE_METHODS or _may_manage(request)
 
 
 class IsAdministrator(BasePermission):
     """Allow superusers only: providers decide where conversations are sent."""
 
-    message = "Only administrators may do this."
+    message = "Only administrators may do this, and not with a token of the scope 'run'."
 
-    def has_permission(self, request, view) -> bool:
-        return bool(request.user and request.user.is_superuser)
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return is_administrator(request)
 
 
 class IsAdministratorOrReads(IsAdministrator):
     """Allow everybody to read, and superusers to write."""
 
-    def has_permission(self, request, view) -> bool:
+    def has_permission(self, request: Any, view: Any) -> bool:
         return request.method in SAFE_METHODS or super().has_permission(request, view)

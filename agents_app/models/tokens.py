@@ -38,8 +38,15 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 class ApiToken(AbstractAuthToken):
     """A token of a user's programs, stored as its hash, with the user's rights until it expires or is revoked."""
 
+    class Scope(models.TextChoices):
+        MANAGE = "manage", "manage: all that its user may do"
+        RUN = "run", "run: no changes of agents, providers, MCP servers and tokens"
+
     uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, help_text="Purpose of the token.")
+    scope = models.CharField(
+        max_length=16, choices=Scope, default=Scope.MANAGE, help_text="What programs may do with it."
+    )
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="Last use, to the minute.")
     made_with = models.ForeignKey(
         "self",
@@ -59,6 +66,10 @@ class ApiToken(AbstractAuthToken):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.token_key}…)"
+
+    @property
+    def may_manage(self) -> bool:
+        return self.scope == self.Scope.MANAGE
 
     def mark_used(self) -> None:
         """Record the moment of use, at most once a minute, so that not every read is a write."""

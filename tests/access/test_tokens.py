@@ -65,6 +65,8 @@ def test_tokens_are_ones_own_alone(people):
         ({"name": "x", "expires_in_days": "1"}, "expires_in_days"),
         ({"name": "x", "expires_in_days": 4000}, "expires_in_days"),
         ({"name": "x", "user": "boss"}, "user"),
+        ({"name": "x", "scope": "read"}, "scope"),
+        ({"name": "x", "scope": None}, "scope"),
     ],
 )
 def test_a_wrong_wish_is_a_400_that_names_the_field(people, body, param):
@@ -81,6 +83,31 @@ def test_a_token_that_ends_makes_none_that_lives_longer(people):
         assert abs(ends - datetime.datetime.fromisoformat(first["expires_at"])) < datetime.timedelta(seconds=5)
     soon = datetime.datetime.fromisoformat(make(robot, expires_in_days=1)["expires_at"])
     assert soon < timezone.now() + datetime.timedelta(days=1, seconds=5)
+
+
+def test_a_token_that_may_only_run_agents_administers_nothing(people, model, name):
+    boss = people["boss"]
+    made = make(boss, scope="run")
+    robot = Person(boss.product, "boss", made["token"])
+    model.script(name, [[{"text": "hello"}]])
+    boss.add_agent(name, model.base_url, system_prompt="hidden")
+    command = {"name": "evil", "transport": "stdio", "command": "id"}
+    for method, path, body in (
+        ("POST", "/v1/mcp-servers", command),
+        ("GET", "/v1/mcp-servers", None),
+        ("GET", "/v1/providers", None),
+        ("PATCH", f"/v1/agents/{name}", {"role": "changed"}),
+        ("POST", "/v1/broadcast", {"message": "hi"}),
+        ("GET", "/v1/connections", None),
+        ("POST", "/v1/tokens", {"name": "more"}),
+        ("DELETE", f"/v1/tokens/{made['id']}", None),
+    ):
+        status, answer = robot.request(method, path, body)
+        assert (status, "scope" in answer["error"]["message"]) == (403, True), (method, path, answer)
+    assert robot.request("GET", "/v1/tokens")[0] == 200
+    assert "system_prompt" not in robot.request("GET", f"/v1/agents/{name}")[1]
+    assert robot.chat(name).ask("hi", agent_name=name)["data"]["status"] == "completed"
+    assert boss.request("DELETE", f"/v1/tokens/{made['id']}")[0] == 204
 
 
 @pytest.mark.slow

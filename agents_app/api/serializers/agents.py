@@ -6,6 +6,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from rest_framework import serializers
 
+from agents_app.api.permissions import is_administrator
 from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WithDefault
 from agents_app.models import Agent, McpServer, Provider
 from agents_app.models.agents import ADMINISTRATORS_FIELDS, validate_builtin_tools
@@ -151,7 +152,7 @@ class AgentSerializer(WithDefault):
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
         data = super().to_representation(agent)
-        if not self.context["request"].user.is_superuser:
+        if not is_administrator(self.context["request"]):
             for name in ADMINISTRATORS_FIELDS:
                 del data[name]
         return data

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Strict, Text, WholeNumber
+from agents_app.api.serializers.fields import Choice, Strict, Text, WholeNumber
 from agents_app.models import ApiToken
 
 LONGEST_DAYS = 3650
@@ -24,7 +24,7 @@ class TokenSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at", "made_with")
+        fields = ("id", "name", "begins_with", "created_at", "expires_at", "last_used_at", "scope", "made_with")
         read_only_fields = fields
 
 
@@ -43,6 +43,11 @@ class MakeTokenSerializer(Strict):
     """The request to create a token."""
 
     name = Text(max_length=100, help_text="What it is for.")
+    scope = Choice(
+        choices=ApiToken.Scope.choices,
+        default=ApiToken.Scope.MANAGE,
+        help_text="`manage`: all that you may do. `run`: no changes of agents, providers, MCP servers and tokens.",
+    )
     expires_in_days = WholeNumber(
         min_value=1,
         max_value=LONGEST_DAYS,

@@ -6,11 +6,13 @@ from typing import Any, cast
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.access import callers, security_log
 from agents_app.api.base import JSONView
+from agents_app.api.permissions import MayManage
 from agents_app.api.serializers.tokens import MakeTokenSerializer, NewTokenSerializer, TicketSerializer, TokenSerializer
 from agents_app.exceptions import Conflict
 from agents_app.models import ApiToken, Ticket
@@ -22,6 +24,7 @@ MOST_TOKENS = 100  # of one user
 class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """The user's own API tokens."""
 
+    permission_classes = (IsAuthenticated, MayManage)
     queryset = ApiToken.objects.select_related("made_with")
     serializer_class = TokenSerializer
     lookup_field = "uid"
@@ -42,8 +45,8 @@ class TokenViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
         days = body.validated_data["expires_in_days"]
         made_with = _token_of(request)
         lifetime = _shorter(days and datetime.timedelta(days=days), made_with)
-        name = body.validated_data["name"]
-        row, text = ApiToken.objects.create(request.user, lifetime, name=name, made_with=made_with)
+        name, scope = body.validated_data["name"], body.validated_data["scope"]
+        row, text = ApiToken.objects.create(request.user, lifetime, name=name, scope=scope, made_with=made_with)
         row.token = text
         name = request.user.get_username()
         security_log.record("token_created", user=name, by=name, token=row.token_key)

@@ -78,8 +78,11 @@ function confirm(token) {
 }
 
 async function make() {
-  const { name, expires_in_days: days } = page["new-token"].elements;
+  const { name, expires_in_days: days, scope } = page["new-token"].elements;
   const wanted = { name: name.value.trim(), expires_in_days: days.value ? Number(days.value) : null };
+  if (scope) {
+    wanted.scope = scope.value;
+  }
   const made = await api("POST", "/v1/tokens", wanted);
   page.secret.textContent = made.token;
   page.copy.replaceChildren(copyButton(() => made.token));

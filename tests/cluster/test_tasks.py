@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 TICKERS, SKEW = 8, 5.0
 # Ten thousand moments take some minutes: `TEN_THOUSAND=1 pytest tests/cluster/test_tasks.py -k moments`.
-TASKS, SECONDS, KILLS, CALM = (100, 100, 10, 10) if os.environ.get("TEN_THOUSAND") else (20, 40, 4, 4)
+TASKS, SECONDS, KILLS, CALM = (100, 100, 10, 10) if os.environ.get("TEN_THOUSAND") else (20, 20, 4, 3)
 
 
 class Ticker(Daemon):

@@ -72,6 +72,10 @@ class Cluster:
         """The command of web processes and workers; a subclass may run them with faults."""
         return [sys.executable, "manage.py", *arguments]
 
+    def command(self, *arguments: str) -> list[str]:
+        """The same, by the name that it has of a product in one process."""
+        return self.manage(*arguments)
+
     def __enter__(self) -> Self:
         try:
             self.start_all()

@@ -75,6 +75,15 @@ def invite(product: Product, *names: str, group: str = "") -> dict[str, Person]:
     return {name: Person(product, name, token) for name, token in tokens.items()} | {"": Person(product, "", "")}
 
 
+def add_crowd(product: Product, prefix: str, count: int, **fields: str) -> None:
+    """Make agents named PREFIX-0 and so on, whose descriptions and the like are `fields`."""
+    shell(
+        product,
+        "from agents_app.models import Agent\n"
+        f"Agent.objects.bulk_create([Agent(name=f'{prefix}-{{n}}', **{fields!r}) for n in range({count})])",
+    )
+
+
 def shell(product: Product, script: str) -> str:
     """What a script prints that runs on the server's data."""
     command = product.command("shell", "--verbosity", "0", "-c", script)

@@ -8,16 +8,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, text_of
+from tests.harness.people import add_crowd
 
 pytestmark = pytest.mark.slow
 
 
 def test_any_agent_can_be_chosen_however_many_there_are(agent, chat, product, name):
     first = agent([{"text": "Yes."}])
-    provider = product.request("GET", f"/v1/agents/{first}")[1]["provider"]
-    for number in range(201):  # one more than a page of the list holds
-        body = {"name": f"{name}-{number}", "provider": provider, "model": name}
-        assert product.request("POST", "/v1/agents", body)[0] == 201
+    add_crowd(product, name, 201)  # one more than a page of the list holds
     for one in (first, f"{name}-99"):  # the first and the last by name
         assert chat(one).locator("#agent").input_value() == one
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, InternalError, OperationalError, connection, transaction
 
 from agents_app.observability import context as correlation
 from agents_app.observability import metrics
@@ -82,16 +82,26 @@ def _guarded(work, args, kwargs):
     _close_dead_connection()
     try:
         return work(*args, **kwargs)
-    except DatabaseError:
+    except Error:
         if not connection.in_atomic_block:
             connection.close()
         raise
 
 
 def _close_dead_connection() -> None:
-    """Close a connection that the server has ended while it was idle: there is something to read on it."""
-    if connection.vendor == "postgresql" and connection.connection is not None and not connection.in_atomic_block:
-        poll = select.poll()
-        poll.register(connection.connection.fileno(), select.POLLIN)
-        if poll.poll(0) and not connection.is_usable():
-            connection.close()
+    """Close a connection that has died while it was idle.
+
+    Its server has ended it, so that there is something to read on it; or the driver has closed it already after an
+    error that did not reach `_guarded`. Each use of the latter fails, and nothing would ever replace it.
+    """
+    driver = connection.connection
+    if connection.vendor != "postgresql" or driver is None or connection.in_atomic_block:
+        return
+    if driver.closed or (_has_input(driver.fileno()) and not connection.is_usable()):
+        connection.close()
+
+
+def _has_input(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

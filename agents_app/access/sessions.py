@@ -52,19 +52,19 @@ class SessionStore(DatabaseSessionStore):
             self._session_key = None  # as Django does, so that nobody can choose the key of a new session
 
     def exists(self, session_key: str) -> bool:
-        return super().exists(hash_key(session_key))  # type: ignore[arg-type]
+        return super().exists(hash_key(session_key))
 
     async def aexists(self, session_key: str) -> bool:
-        return await super().aexists(hash_key(session_key))  # type: ignore[arg-type]
+        return await super().aexists(hash_key(session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         row = super().create_model_instance(data)
-        row.session_key = hash_key(row.session_key)  # type: ignore[assignment]
+        row.session_key = hash_key(row.session_key)
         return row
 
     async def acreate_model_instance(self, data: dict[str, Any]) -> Any:
         row = await super().acreate_model_instance(data)
-        row.session_key = hash_key(row.session_key)  # type: ignore[assignment]
+        row.session_key = hash_key(row.session_key)
         return row
 
     def delete(self, session_key: str | None = None) -> None:

@@ -144,7 +144,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         fields = super().get_search_fields(request)
         return fields if is_administrator(request) else [name for name in fields if name not in ADMINISTRATORS_FIELDS]
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # type: ignore[override]
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         is_hidden = lookup.partition("__")[0] in ADMINISTRATORS_FIELDS
         return super().lookup_allowed(lookup, value, request) and (is_administrator(request) or not is_hidden)
 

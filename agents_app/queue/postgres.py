@@ -51,7 +51,10 @@ class PostgresQueue:
 
     def enqueue(self, run_id: uuid.UUID) -> None:
         """Write a job. A second job for the same run waits for the first, then finds nothing to do."""
-        execute_run.configure(lock=str(run_id)).defer(run_id=str(run_id))
+        with connection.cursor() as cursor:
+            cursor.execute(_TURN, {"queue": QUEUE, "run": run_id})
+            owner, priority = cursor.fetchone()
+        execute_run.configure(lock=str(run_id), priority=priority).defer(run_id=str(run_id), owner=owner)
 
     def cancel(self, run_id: uuid.UUID) -> None:
         with connection.cursor() as cursor:
@@ -77,8 +80,8 @@ queue = PostgresQueue()
 
 
 @django_app.task(name="agents_app.execute_run", queue=QUEUE, pass_context=True)
-async def execute_run(context: procrastinate.JobContext, run_id: str) -> None:
-    """Have this process's worker execute the run."""
+async def execute_run(context: procrastinate.JobContext, run_id: str, owner: int | None = None) -> None:
+    """Have this process's worker execute the run. `owner` is for the order of jobs: see `_TURN`."""
     receiver = queue.receiver
     if receiver is None:
         raise RuntimeError("This process has no worker.")
@@ -179,6 +182,19 @@ def rescue() -> None:
             logger.warning("Run %s had no job; wrote one", run_id)
             queue.enqueue(run_id)
 
+
+# Owners take turns. Workers fetch the job of the highest priority, then of the lowest id, so each owner's jobs have
+# priorities of their own: the first that of the job which is next in the queue, each later one lower by one. Whatever
+# one owner has in the queue, a new owner's job waits for at most one job of each other owner, and nobody waits for ever
+# (start-time fair queueing). Fetching a job costs what it did; writing one reads the waiting jobs in the same index.
+_TURN = """
+SELECT session.owner_id, COALESCE(LEAST(
+    (SELECT max(priority) FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %(queue)s),
+    (SELECT min(priority) - 1 FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %(queue)s
+        AND args -> 'owner' = to_jsonb(session.owner_id))), 0)
+FROM agents_app_run AS run INNER JOIN agents_app_session AS session ON session.id = run.session_id
+WHERE run.id = %(run)s
+"""
 
 # Not retried, as Procrastinate would: such a job comes before the run's lease has ended, and notifies no worker.
 _DELETE_STALLED = """

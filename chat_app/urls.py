@@ -4,7 +4,7 @@ from django.views.generic import RedirectView
 
 from chat_app.openai_api import chat_completions, models, responses
 from chat_app.pages import data, views
-from chat_app.pages.sign_in import SignInView, sign_out_everywhere
+from chat_app.pages.sign_in import SignInView, sign_in_by_link, sign_out_everywhere
 
 app_name = "chat_app"
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("v1/docs", views.api_docs, name="api-docs"),
     path("v1/schema/frames", views.frames_schema, name="frames-schema"),
     path("accounts/login/", SignInView.as_view(), name="login"),
+    path("accounts/start/", sign_in_by_link, name="start"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/logout-everywhere/", sign_out_everywhere, name="logout-everywhere"),
     path("accounts/tokens/", views.tokens, name="tokens"),

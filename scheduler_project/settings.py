@@ -78,7 +78,9 @@ try:
     ]
     # No sign-in on a laptop, where only its own programs can connect.
     _is_laptop = DATABASE_URL.startswith("sqlite") and is_loopback(HOST) and not SETTINGS_FOR_OTHERS
-    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not _is_laptop)
+    OPEN_TOKEN = env.str("OPEN_TOKEN", "optional")  # the token that a start prints, which signs in
+    OPEN_TOKEN_REQUIRED = {"optional": False, "required": True}.get(OPEN_TOKEN)
+    AUTH_REQUIRED = env.bool("AUTH_REQUIRED", not _is_laptop) or bool(OPEN_TOKEN_REQUIRED)
     WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 100)
     # Older data is deleted each day at PRUNE_AT, in UTC; 0 keeps it.
     EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 0)
@@ -133,6 +135,13 @@ if not EMBEDDED and not REDIS_URL:
     )
 if not EMBEDDED and not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set: set one secret key for all instances.")
+if OPEN_TOKEN_REQUIRED is None:
+    raise ImproperlyConfigured(f"OPEN_TOKEN must be 'optional' or 'required', not {OPEN_TOKEN!r}.")
+if OPEN_TOKEN_REQUIRED and not _is_laptop:
+    raise ImproperlyConfigured(
+        "OPEN_TOKEN is 'required', which is for a server of this machine alone: with SQLite, a loopback HOST, and none "
+        "of the settings that say that others come. Unset it, and AUTH_REQUIRED is on."
+    )
 for _text in OPEN_TO:
     if not is_network(_text):
         raise ImproperlyConfigured(f"OPEN_TO has {_text!r}, which is neither an address nor a network.")

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.http import HttpRequest
 
-from agents_app.access import sessions
+from agents_app.access import sessions, start_token
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
 from agents_app.network import is_loopback
@@ -68,8 +68,10 @@ def of_socket(
 
 
 def of_authorization(header: str) -> Caller | None:
-    """Return the owner of the token in the header `Authorization: Bearer TOKEN`."""
+    """Return the owner of the token in the header `Authorization: Bearer TOKEN`; of that of this start, see there."""
     scheme, _, text = header.strip().partition(" ")
+    if scheme.lower() == "bearer" and start_token.is_valid(text.strip()):
+        return Caller(local_administrator())
     token = ApiToken.objects.of(text.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         return None

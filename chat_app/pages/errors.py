@@ -55,6 +55,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
+def start_link_expired(request: HttpRequest) -> HttpResponse:
+    """Answer a link of an earlier start of the server."""
+    return _page(
+        request,
+        403,
+        _("This link is out of date"),
+        _("Each start of the server prints a new one, with which a browser of this machine signs in."),
+    )
+
+
 @translated
 def _page(request: HttpRequest, status: int, title: Any, advice: Any) -> HttpResponse:
     context = {"status": status, "title": title, "advice": advice} | frame(AnonymousUser())

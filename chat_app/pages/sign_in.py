@@ -11,11 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
-from agents_app.access import counters, security_log, sign_out
+from agents_app.access import counters, security_log, sign_out, start_token
+from agents_app.access.callers import local_administrator
 from agents_app.access.origins import address_of, network_of
 from agents_app.exceptions import RateLimited
+from chat_app.pages.errors import start_link_expired
 from chat_app.pages.languages import translated
 from chat_app.pages.views import frame
 
@@ -66,6 +68,16 @@ class SignInView(LoginView):
         response = self.render_to_response(context, status=429)
         response["Retry-After"] = str(max(1, round(limited.retry_after)))
         return response
+
+
+@require_GET
+def sign_in_by_link(request: HttpRequest) -> HttpResponse:
+    """Sign in as the local administrator with the link that `manage.py serve` prints."""
+    if not start_token.is_valid(request.GET.get("token", "")):
+        security_log.record("sign_in_failed")
+        return start_link_expired(request)
+    auth.login(request, local_administrator(), backend="django.contrib.auth.backends.ModelBackend")
+    return redirect(settings.LOGIN_REDIRECT_URL)
 
 
 @require_POST

@@ -47,6 +47,7 @@ PAGES = {
     r"/(chat|admin)": 302,
     r"/chat/(sessions|runs/{}/steps)": 401,
     r"/accounts/login/": 200,
+    r"/accounts/start/": 403,
     r"/accounts/logout(-everywhere)?/": 405,
     r"/admin/login/": 302,
     r"/admin/control-room/(live)?": 302,

@@ -1,11 +1,15 @@
 """Without sign-in this machine alone is served: shown for each request, and by the settings at the start."""
 
+import re
+import urllib.error
+
 import pytest
 
 from agents_app.access import open_mode
 from agents_app.network import is_loopback
 from tests.access.test_auth import settings_of
 from tests.access.test_hardening import manage
+from tests.harness.form_client import FormClient
 from tests.harness.people import close_code
 from tests.harness.product import Product
 
@@ -120,3 +124,63 @@ def test_debug_does_not_start_where_others_come(tmp_path):
 @pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.1", "[::1]"])
 def test_names_of_this_machine_are_no_sign_of_others(host):
     assert is_loopback(host)
+
+
+# The token of a start
+
+
+def link_of(product: Product) -> str:
+    """The address that the server printed, without its host."""
+    return re.findall(r"http://[^/]+(/accounts/start/\?token=\S+)", product.logged())[-1]
+
+
+def test_the_printed_link_signs_a_browser_in_as_the_administrator(open_product):
+    browser = FormClient(open_product)
+    assert 'name="password"' in browser.get("/admin/")
+    assert "/chat/" in browser.opener.open(open_product.url + link_of(open_product), timeout=30).url
+    assert 'name="password"' not in browser.get("/admin/")
+    stranger = FormClient(open_product)
+    for path in (link_of(open_product) + "x", "/accounts/start/?token=%C3%A9", "/accounts/start/"):
+        with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+            stranger.get(path)
+        assert "This link is out of date" in caught.value.read().decode()
+    assert 'name="password"' in stranger.get("/admin/")
+
+
+def test_where_the_token_is_required_nobody_else_of_this_machine_is_let_in(tmp_path, name):
+    with Product(tmp_path / "var", OPEN_TOKEN="required") as product:
+        url = product.socket_url(name)
+        token = link_of(product).partition("token=")[2]
+        assert product.request("GET", "/v1/providers")[0] == 401
+        assert close_code(url, {}) == 4401
+        assert product.request("GET", "/v1/providers", Authorization=f"Bearer {token}x")[0] == 401
+        header = {"Authorization": f"Bearer {token}"}
+        assert product.request("GET", "/v1/providers", **header)[0] == 200
+        assert close_code(url, header) is None
+        browser = FormClient(product)
+        browser.get(link_of(product))
+        assert product.request("GET", "/v1/providers", **browser.header)[0] == 200
+        _, made = product.request("POST", "/v1/tokens", {"name": "program"}, **header)
+        product.stop()
+        product.start()
+        assert product.request("GET", "/v1/providers", **header)[0] == 401
+        assert product.request("GET", "/v1/providers", Authorization=f"Bearer {made['token']}")[0] == 200
+        assert "Traceback" not in product.logged()
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"OPEN_TOKEN": "yes"}, "OPEN_TOKEN must be 'optional' or 'required', not 'yes'."),
+        ({"OPEN_TOKEN": "required", "TRUSTED_PROXIES": "1"}, "OPEN_TOKEN is 'required', which is for a server of this"),
+        ({"OPEN_TOKEN": "required", "HOST": "0.0.0.0"}, "OPEN_TOKEN is 'required', which is for a server of this"),
+    ],
+)
+def test_the_token_is_for_a_server_of_this_machine_alone(tmp_path, environment, sentence):
+    assert sentence in settings_of(tmp_path, "settings.AUTH_REQUIRED", **environment)
+
+
+def test_a_server_with_sign_in_has_no_such_link(closed_product):
+    assert "/accounts/start/" not in closed_product.logged()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        FormClient(closed_product).get("/accounts/start/?token=")

@@ -37,6 +37,10 @@ class Command(BaseCommand):
         hardening.hide_memory()
         descriptors.raise_limit()
 
+        if not is_loopback(host) and settings.OPEN_TOKEN_REQUIRED:
+            raise CommandError(
+                f"HOST is {host}, which other machines can reach: unset OPEN_TOKEN, which is for this machine alone."
+            )
         if not is_loopback(host) and not settings.AUTH_REQUIRED:
             raise CommandError(
                 f"HOST is {host}, which other machines can reach, and no sign-in is required. "
@@ -68,6 +72,8 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _say_ready(self, host: str, port: int, account: str, hint: list[str]) -> None:
+        from agents_app.access import start_token
+
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         lines = [
             f"{settings.PRODUCT_NAME} {settings.VERSION}",
@@ -75,6 +81,8 @@ class Command(BaseCommand):
             f"  Admin  {address}/admin/{account}",
             f"  API    {address}/v1/",
         ]
+        if start_token.is_offered():
+            lines.append(f"  Sign a browser in as the administrator: {start_token.link(address)}")
         self.stdout.write("\n".join([*lines, *hint, "Stop with Ctrl+C."]))
         self.stdout.flush()
 

@@ -101,7 +101,7 @@ def apply(items: list[Item], *, dry_run: bool = False, prune: bool = False) -> O
 def _write(item: Item, outcome: Outcome, problems: list[Problem]) -> None:
     """Save the row. If that changes nothing, roll back, so that its `updated_at` stays."""
     existing = ROWS[item.kind].objects.filter(name=item.name).first()
-    context = {"request": SimpleNamespace(user=local_administrator(), method="PUT" if existing else "POST")}
+    context = {"request": SimpleNamespace(user=local_administrator(), auth=None, method="PUT" if existing else "POST")}
     serializer = SERIALIZERS[item.kind](existing, data={"name": item.name, **item.fields}, context=context)
     if not serializer.is_valid():
         problems += _problems(item, serializer.errors)

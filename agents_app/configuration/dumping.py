@@ -12,7 +12,7 @@ from agents_app.models.env_variables import MASK
 
 def dump() -> str:
     """Return the configuration as YAML, without default values and stored secrets."""
-    context = {"request": SimpleNamespace(user=local_administrator(), method="GET")}
+    context = {"request": SimpleNamespace(user=local_administrator(), auth=None, method="GET")}
     document = {
         kind: {row.name: _fields(kind, row, context) for row in ROWS[kind].objects.order_by("name")} for kind in KINDS
     }

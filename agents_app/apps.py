@@ -8,6 +8,8 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         from agents_app import checks  # noqa: F401 — registers the system checks
         from agents_app.access import revocation, security_log
+        from agents_app.event_log import lifetime
 
+        lifetime.connect()
         security_log.watch()
         revocation.watch_changes()

@@ -103,6 +103,7 @@ def _write(
         key = f"s-{place:08d}"
         session = sessions.get(key) or Session(
             pk=key,
+            name=key,
             owner=cast["users"][place % _USERS],
             agent=agent,
             title=f"the agent {_text(dice, 4)}",

@@ -28,7 +28,7 @@ def fill(database: Path, events: int) -> None:
         for number in range(SESSIONS):
             name = f"old-{number}"
             _insert(connection, "agents_app_session", {
-                "id": name, "title": "", "last_seq": each * RUNS, "pruned_seq": 0, "run_count": RUNS,
+                "id": name, "name": name, "title": "", "last_seq": each * RUNS, "pruned_seq": 0, "run_count": RUNS,
                 "created_at": OLD, "updated_at": OLD,
             })  # fmt: skip
             for place in range(RUNS):

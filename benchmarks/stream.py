@@ -297,9 +297,10 @@ def replay(b: Bench, events: int) -> dict[str, Any]:
     in_process(_watch_streams, [b.product.socket_url(session, after=0)], agent, 1)
     database = sqlite3.connect(b.product.var_dir / "db.sqlite3", timeout=20)
     with database:  # what many long runs with tools would have left
-        (head,) = database.execute("SELECT last_seq FROM agents_app_session WHERE id = ?", [session]).fetchone()
+        statement = "SELECT id, last_seq FROM agents_app_session WHERE name = ?"
+        pk, head = database.execute(statement, [session]).fetchone()
         row = database.execute(
-            "SELECT run_id, created_at FROM agents_app_event WHERE session_id = ? LIMIT 1", [session]
+            "SELECT run_id, created_at FROM agents_app_event WHERE session_id = ? LIMIT 1", [pk]
         ).fetchone()
         data = orjson.dumps(
             {"step": 0, "type": "thought", "content": "x" * 200, "iteration": 1, "timestamp": 1.0}
@@ -307,15 +308,15 @@ def replay(b: Bench, events: int) -> dict[str, Any]:
         database.executemany(
             "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
             " VALUES (?, ?, ?, ?, 'reasoning_step', ?, ?)",
-            ((session, head + i, head + i, row[0], data, row[1]) for i in range(1, events)),
+            ((pk, head + i, head + i, row[0], data, row[1]) for i in range(1, events)),
         )
         end = orjson.dumps({"status": "completed", "iterations": 1, "usage": {}, "duration_ms": 1}).decode()
         database.execute(
             "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, data, created_at)"
             " VALUES (?, ?, ?, ?, 'reasoning_complete', ?, ?)",
-            (session, head + events, head + events, row[0], end, row[1]),
+            (pk, head + events, head + events, row[0], end, row[1]),
         )
-        database.execute("UPDATE agents_app_session SET last_seq = ? WHERE id = ?", [head + events, session])
+        database.execute("UPDATE agents_app_session SET last_seq = ? WHERE id = ?", [head + events, pk])
     database.close()
     return in_process(_replay_all, b.product.socket_url(session, after=head))
 

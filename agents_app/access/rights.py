@@ -42,12 +42,6 @@ def active_user(user_id: int) -> Any:
     return user
 
 
-def may_watch(user_id: int, session_id: str) -> bool:
-    """Whether the user is active and the session is visible to the user."""
-    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
-    return user is not None and Session.objects.visible_to(user).filter(pk=session_id).exists()
-
-
 def with_rights(runs: QuerySet[Run]) -> QuerySet[Run]:
     """Read in the same statement why each run must not go on: see `denial`."""
     denial_code = RawSQL(_denial_sql(), (), output_field=TextField())  # noqa: S611 — of table names only

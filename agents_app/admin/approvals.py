@@ -21,7 +21,7 @@ class ApprovalAdmin(OnlyVisible, FastAdmin):
     list_display = ("tool_name", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")
     list_filter = ("status",)
     list_select_related = ("run",)
-    search_fields = ("^tool_name", "=tool_call_id", "=run__session__id")
+    search_fields = ("^tool_name", "=tool_call_id", "=run__session__name", "=run__session__id")
     ordering = ("-pk",)
     fields = (
         "tool_name", "run", "arguments_as_json", "status", "for_run", "reason", "by",

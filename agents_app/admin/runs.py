@@ -55,22 +55,27 @@ def _of_the_newest(queryset: QuerySet[Any], words: Q) -> QuerySet[Any]:
     return queryset.filter(pk__in=list(recent.filter(words).values_list("pk", flat=True)[:_MOST_FOUND]))
 
 
+def _sessions(term: str) -> list[str]:
+    """Return the ids of the sessions of that name or id."""
+    return list(Session.objects.named(term).values_list("pk", flat=True)[:_MOST_FOUND])
+
+
 @admin.register(Session)
 class SessionAdmin(OnlyVisible, ReadOnly, FastAdmin):
-    list_display = ("id", "title", "agent", "owner", "run_count", "last_seq", "updated_at", "runs_of_it")
+    list_display = ("name", "title", "agent", "owner", "run_count", "last_seq", "updated_at", "runs_of_it")
     list_filter = ("agent", "created_at")
     list_select_related = ("agent", "owner")
-    search_fields = ("id", "title")
-    search_help_text = f"An id, a user's name, or words of the titles of the newest {_SEARCHED:,}."
+    search_fields = ("id", "name", "title")
+    search_help_text = f"A session's name or id, a user's name, or words of the titles of the newest {_SEARCHED:,}."
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        if Session.objects.filter(pk=term).exists():
-            return queryset.filter(pk=term), False
+        if (sessions := queryset.named(term)).exists():
+            return sessions, False
         if owner := get_user_model().objects.filter(username=term).first():
             return queryset.filter(owner=owner), False
-        return _of_the_newest(queryset, Q(pk__icontains=term) | Q(title__icontains=term)), False
+        return _of_the_newest(queryset, Q(name__icontains=term) | Q(title__icontains=term)), False
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """One with an unfinished run is protected. The events are too many to be listed."""
@@ -101,7 +106,7 @@ class RunAdmin(OnlyVisible, Kept, FastAdmin):
     )
     list_filter = ("status", "trigger", "agent", "created_at")
     search_fields = ("=id", "=session__id", "agent_name")
-    search_help_text = f"A run's or session's id, an agent's name, or words of the newest {_SEARCHED:,} runs."
+    search_help_text = f"A run's id, a session's name or id, an agent's name, words of the newest {_SEARCHED:,} runs."
     inlines = (ApprovalInline, StepInline)
     actions = ("cancel", "retry")
     fieldsets = (
@@ -119,11 +124,12 @@ class RunAdmin(OnlyVisible, Kept, FastAdmin):
         if not (term := search_term.strip()):
             return queryset, False
         try:
-            return queryset.filter(pk=uuid.UUID(term)), False
+            if (run := queryset.filter(pk=uuid.UUID(term))).exists():
+                return run, False
         except ValueError:
             pass
-        if Session.objects.filter(pk=term).exists():
-            return queryset.filter(session=term), False
+        if sessions := _sessions(term):
+            return queryset.filter(session__in=sessions), False
         words = Q(agent_name__icontains=term) | Q(prompt__icontains=term) | Q(result__icontains=term)
         return _of_the_newest(queryset, words | Q(error__icontains=term)), False
 
@@ -232,7 +238,7 @@ def _again(run: Run, user: Any) -> Run:
     started = runs.start(
         user=user,
         message=run.prompt,
-        session_id=run.session_id,
+        existing_session=run.session_id,
         agent_name=run.agent.name if run.agent else run.agent_name,
         enable_reasoning=run.enable_reasoning,
         trigger=Run.Trigger.ADMIN,
@@ -274,7 +280,7 @@ class EventAdmin(OnlyVisible, NewestFirst, Kept, FastAdmin):
     list_display = ("session_id", "seq", "type", "run_id", "created_at", "short_data")
     list_filter = (EventTypeFilter,)
     search_fields = ("session__id",)
-    search_help_text = "A session's or run's id. Without one, the newest events of all sessions are listed."
+    search_help_text = "A session's name or id, or a run's id. Without one, the newest events of all are listed."
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("-session", "-seq") if self.is_narrowed(request) else ("-pk",)
@@ -286,8 +292,10 @@ class EventAdmin(OnlyVisible, NewestFirst, Kept, FastAdmin):
         try:
             run = Run.objects.filter(pk=uuid.UUID(term)).first()
         except ValueError:
-            return queryset.filter(session=term), False
-        if run is None or run.first_seq is None:
+            run = None
+        if run is None:
+            return queryset.filter(session__in=_sessions(term)), False
+        if run.first_seq is None:
             return queryset.none(), False
         events = queryset.filter(session=run.session_id, run_id=run.pk, seq__gte=run.first_seq)
         return (events.filter(seq__lte=run.last_seq) if run.last_seq else events), False

@@ -1,5 +1,6 @@
 """Scheduled tasks in the admin: edit, preview, run, and read the history."""
 
+import functools
 from typing import Any
 
 from django import forms
@@ -83,6 +84,21 @@ class DeliveryInline(NewestInline):
     readonly_fields = fields
 
 
+class OwnSessionField(forms.ModelChoiceField):
+    """A session that the user may see: by the name of an own one, or by its id."""
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+
+    def to_python(self, value: Any) -> Session | None:
+        if value in self.empty_values:
+            return None
+        if session := Session.objects.find(self._user, str(value)):
+            return session
+        raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice", params={"value": value})
+
+
 class OwnSessionWidget(ForeignKeyRawIdWidget):
     """The id of a session, with the title of one that the user may see."""
 
@@ -142,6 +158,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
         if db_field.name == "kept_session":
             kwargs["queryset"] = Session.objects.visible_to(request.user)
             kwargs["widget"] = OwnSessionWidget(db_field.remote_field, self.admin_site, user=request.user)
+            kwargs["form_class"] = functools.partial(OwnSessionField, user=request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -9,18 +9,19 @@ from agents_app.models import Run
 
 def accepted_response(request: Request, run: Run) -> Response:
     """Return 202 with links: the run continues in the background."""
-    links = run_links(request, run)
-    body = {"run_id": str(run.pk), "session_id": run.session_id, "status": run.status, "links": links}
+    session_id = run.session.address_for(request.user)
+    links = _run_links(request, run, session_id)
+    body = {"run_id": str(run.pk), "session_id": session_id, "status": run.status, "links": links}
     return Response(body, status=202, headers={"Location": links["run"]})
 
 
-def run_links(request: Request, run: Run) -> dict[str, str]:
+def _run_links(request: Request, run: Run, session_id: str) -> dict[str, str]:
     """Return the absolute URLs of a run."""
     paths = {
         "run": reverse("run-detail", args=[run.pk]),
         "steps": reverse("run-steps", args=[run.pk]),
         "events": reverse("run-events", args=[run.pk]),
         "cancel": reverse("run-cancel", args=[run.pk]),
-        "session": reverse("session-detail", args=[run.session_id]),
+        "session": reverse("session-detail", args=[session_id]),
     }
     return {name: request.build_absolute_uri(path) for name, path in paths.items()}

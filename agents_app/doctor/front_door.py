@@ -54,12 +54,12 @@ def temporary_user() -> Iterator[TemporaryUser]:
         if settings.AUTH_REQUIRED:
             user = get_user_model().objects.create_user(name)  # it has no password
             token = ApiToken.objects.create(user, _TOKEN_LIFE, name="doctor")[1]
-        Session.objects.create(pk=name, owner=user or local_administrator(), title="Doctor")
+        session = Session.objects.create(name=name, owner=user or local_administrator(), title="Doctor")
     try:
         yield TemporaryUser(name, token)
     finally:
         with write_transaction():
-            Session.objects.filter(pk=name).delete()
+            session.delete()
             if user is not None:
                 user.delete()
 

@@ -1,6 +1,7 @@
 """The event log: what every watcher reads."""
 
 from agents_app.event_log.following import before_run, follow, follow_run
+from agents_app.event_log.lifetime import announce, wait_until_created
 from agents_app.event_log.pruning import prune
 from agents_app.event_log.reading import Row, heads, read
 from agents_app.event_log.recording import record
@@ -14,6 +15,7 @@ __all__ = [
     "LogWriter",
     "Row",
     "RunLog",
+    "announce",
     "before_run",
     "follow",
     "follow_run",
@@ -21,4 +23,5 @@ __all__ = [
     "prune",
     "read",
     "record",
+    "wait_until_created",
 ]

@@ -25,7 +25,7 @@ DEAF_INTERVAL = 0.1  # while the channel layer fails
 RETRY_INTERVAL = 0.5  # after an error of the database
 _IN_FLIGHT = 0.1  # for batches that are on their way
 
-_readers = DatabaseThreads("log-reader", 2)
+readers = DatabaseThreads("log-reader", 2)
 
 
 async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
@@ -37,7 +37,7 @@ async def follow(session_id: str, after: int) -> AsyncIterator[list[Frame]]:
         SessionNotFound: the session was deleted meanwhile.
     """
     cursor = after
-    _watchdog()
+    start_watchdog()
     async with hub().subscribe(session_id) as subscription:
         while True:
             async for frames in _from_log(session_id, cursor):
@@ -105,14 +105,14 @@ async def _read(session_id: str, cursor: int) -> list[reading.Row]:
     """Return a chunk of the log. Wait for a database that does not answer: the watcher keeps its cursor."""
     while True:
         try:
-            return await _readers.run(reading.read, session_id, cursor, CHUNK, most=CHUNK_CHARACTERS)
+            return await readers.run(reading.read, session_id, cursor, CHUNK, most=CHUNK_CHARACTERS)
         except DatabaseError as error:
             logger.warning("The log cannot be read; trying again: %r", error)
         await asyncio.sleep(RETRY_INTERVAL)
 
 
 class _Watchdog:
-    """Finds frames that were lost at the end of a session, where no later batch would show the gap.
+    """Finds frames that were lost at the end of a session, where no later batch would show the gap; and new sessions.
 
     While the channel layer fails, watchers get their frames through this alone, so it looks more often.
     """
@@ -133,15 +133,15 @@ class _Watchdog:
 
     async def _find_lost(self) -> None:
         before = self._hub.heads()
-        newest = await _readers.run(reading.heads, before)
+        newest = await readers.run(reading.heads, before)
         await asyncio.sleep(_IN_FLIGHT)
         for session_id, head in self._hub.heads().items():
             if session_id not in before:
                 continue
-            if newest.get(session_id, 0) < before[session_id]:  # deleted; a new session may have the same id
+            if newest.get(session_id, 0) < before[session_id]:  # deleted, and the message about it was lost
                 self._hub.end(session_id)
             elif head < newest.get(session_id, 0):
                 self._hub.mark_lost(session_id)
 
 
-_watchdog = per_loop(_Watchdog)
+start_watchdog = per_loop(_Watchdog)  # of the running event loop; later calls do nothing

@@ -78,6 +78,23 @@ def _columns(
     return columns.iterator(chunk_size=_FETCH_SIZE)
 
 
-def heads(session_ids: Iterable[str]) -> dict[str, int]:
-    """Return the newest number of each of these sessions."""
-    return dict(Session.objects.filter(pk__in=list(session_ids)).values_list("id", "last_seq"))
+def name_key(owner_id: int | None, name: str) -> str:
+    """Return what watchers of a session that does not exist yet subscribe to. No session has it as its id."""
+    return f"{owner_id}/{name}"
+
+
+def heads(keys: Iterable[str]) -> dict[str, int]:
+    """Return the newest number of each of these sessions; for a `name_key`, 1 if there is such a session."""
+    ids, names = [], {}
+    for key in keys:
+        owner_id, is_name, name = key.rpartition("/")
+        if is_name:
+            names[key] = int(owner_id), name
+        else:
+            ids.append(key)
+    newest = dict(Session.objects.filter(pk__in=ids).values_list("id", "last_seq"))
+    if names:
+        owners, texts = map(set, zip(*names.values(), strict=True))
+        rows = Session.objects.filter(owner__in=owners, name__in=texts).values_list("owner", "name")
+        newest |= {key: 1 for owner, name in rows if (key := name_key(owner, name)) in names}
+    return newest

@@ -2,12 +2,13 @@
 
 from agents_app.live.frames import Frame, merge, now
 from agents_app.live.hub import Hub, hub
-from agents_app.live.publishing import attach, publish, publish_soon
+from agents_app.live.publishing import attach, end_soon, publish, publish_soon
 
 __all__ = [
     "Frame",
     "Hub",
     "attach",
+    "end_soon",
     "hub",
     "merge",
     "now",

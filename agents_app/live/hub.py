@@ -150,6 +150,9 @@ class Hub:
     async def _receive(self, message: dict[str, Any]) -> None:
         if message["type"] == "batch":
             self._hand_out(orjson.loads(message["body"]))
+        elif message["type"] == "end":
+            for session_id in orjson.loads(message["body"]):
+                self.end(session_id)
         else:
             await self.questions.receive(message)
 

@@ -56,12 +56,27 @@ class Publisher:
     def _spawn_publish(self, frames: FramesBySession) -> None:
         spawn(self.publish(frames))
 
-    async def _send(self, group: str, body: bytes) -> None:
+    def end_soon(self, session_ids: Iterable[str]) -> None:
+        """Tell the hubs of all processes, from a thread, that these sessions were deleted."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._spawn_end, list(session_ids), context=contextvars.Context())
+
+    def _spawn_end(self, session_ids: list[str]) -> None:
+        spawn(self._end(session_ids))
+
+    async def _end(self, session_ids: list[str]) -> None:
+        groups: dict[str, list[str]] = {}
+        for session_id in session_ids:
+            groups.setdefault(layer.group_of(session_id), []).append(session_id)
+        for group_name, ids in groups.items():
+            await self._send(group_name, orjson.dumps(ids), kind="end")
+
+    async def _send(self, group: str, body: bytes, *, kind: str = "batch") -> None:
         if self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_PAUSE:
             return
         try:
             async with asyncio.timeout(layer.TIMEOUT if self._failed_at is None else _RETRY_TIMEOUT):
-                await get_channel_layer().group_send(group, {"type": "batch", "body": body})
+                await get_channel_layer().group_send(group, {"type": kind, "body": body})
         except Exception as error:  # whatever the layer's backend raises
             metrics.REDIS_ERRORS.labels("publish").inc()
             if self._failed_at is None:
@@ -88,3 +103,4 @@ _publisher = Publisher()  # of this process
 attach = _publisher.attach
 publish = _publisher.publish
 publish_soon = _publisher.publish_soon
+end_soon = _publisher.end_soon

@@ -60,6 +60,7 @@ class RunProgress:
         self._is_new = seen is None
         self._owns = owns
         self._base = event_log.before_run(run)
+        self._session_id = run.session.address_for(request.user)
         self._pending: dict[str, str] = {}  # calls that a person must approve: their tools
         self._approval_requested = asyncio.Event()
 
@@ -67,7 +68,7 @@ class RunProgress:
         """Return the run's state at its end, when it waits for a person, or after `seconds`."""
         try:
             if self._is_new and self._owns:
-                text = f"Run {self._run.pk} in session {self._run.session_id} is {self._run.status}."
+                text = f"Run {self._run.pk} in session {self._session_id} is {self._run.status}."
                 await self._report_progress(self._seen + _STEP, text)
             if not self._run.is_finished and seconds != 0:
                 with anyio.move_on_after(seconds):
@@ -144,7 +145,7 @@ class RunProgress:
             await self._report(round(progress, 3), None, text)
 
     def _result(self, run: Run) -> ToolResult:
-        content = {"run_id": str(run.pk), "session_id": run.session_id, "status": str(run.status)}
+        content = {"run_id": str(run.pk), "session_id": self._session_id, "status": str(run.status)}
         match run.status:
             case Run.Status.COMPLETED:
                 return tool_result(content | {"result": run.result}, text=run.result)

@@ -14,7 +14,7 @@ from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import McpRequest
 from agents_app.mcp_server.resumption import RequestId
 from agents_app.mcp_server.run_progress import Report, RunProgress, tool_result
-from agents_app.models import Agent, Run
+from agents_app.models import Agent, Run, Session
 from agents_app.tools.tasks import tools_for_program
 
 _TASK_TOOLS = (
@@ -131,7 +131,8 @@ def _find(context: CallContext, arguments: dict[str, Any]) -> Run:
     assert request.resume_point is not None
     prefix = request.message_id_prefix(context.request_id)
     with storage_errors():
-        visible = Run.objects.visible_to(request.user).filter(session=request.resume_point.chat_session)
+        session = Session.objects.find(request.user, request.resume_point.chat_session)
+        visible = Run.objects.visible_to(request.user).filter(session=session)
         run = visible.filter(message_id__startswith=prefix).select_related("session").first()
     if run is None:
         raise ToolError("The connection was lost before the run started: call again.")
@@ -149,11 +150,11 @@ async def _get_run(context: CallContext, arguments: dict[str, Any]) -> ToolResul
 
 def _newest(user: Any) -> list[dict[str, Any]]:
     with storage_errors():
-        newest = Run.objects.filter(session__owner=user).order_by("-created_at")[:_MOST_RUNS]
+        newest = Run.objects.filter(session__owner=user).select_related("session").order_by("-created_at")[:_MOST_RUNS]
         return [
             {
                 "run_id": str(run.pk),
-                "session_id": run.session_id,
+                "session_id": run.session.address_for(user),
                 "agent_name": run.agent_name,
                 "status": run.status,
                 "prompt": run.prompt[:200],

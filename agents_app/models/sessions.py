@@ -1,11 +1,14 @@
 """Sessions: the conversations that runs are in."""
 
+import re
+import uuid
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
 
 from agents_app.models.agents import Agent
 
@@ -19,11 +22,48 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """Return the sessions that `user` may read and use: their own; all for an administrator."""
         return self if user.is_superuser else self.filter(owner=user)
 
+    def named(self, *names: str) -> "SessionQuerySet":
+        """Return the sessions of these names or ids, whoever owns them."""
+        return self.filter(Q(pk__in=names) | Q(name__in=names))
+
+    def resolve(self, user, session_id: str) -> "Session | None":
+        """Return the session that `user` means by a `session_id`: the own one of that name, else the one of that id.
+
+        An id finds the sessions of others too: see `is_visible_to`.
+        """
+        if not re.match(SESSION_ID, session_id):
+            return None
+        rows = list(self.filter(Q(owner=user, name=session_id) | Q(pk=session_id)).order_by()[:2])
+        own = (row for row in rows if row.owner_id == user.pk and row.name == session_id)
+        return next(own, rows[0] if rows else None)
+
+    def find(self, user, session_id: str) -> "Session | None":
+        """Return the session that `user` means by a `session_id` and may use; None if there is none."""
+        session = self.resolve(user, session_id)
+        return session if session and session.is_visible_to(user) else None
+
+
+def make_session_id() -> str:
+    """Return the id of a new session. It is never used again, so that nobody takes a session for a deleted one."""
+    return str(uuid.uuid4())
+
 
 class Session(models.Model):
-    """A conversation. Its log counts 1, 2, 3 …, and every watcher reads the same."""
+    """A conversation. Its log counts 1, 2, 3 …, and every watcher reads the same.
 
-    id = models.CharField(primary_key=True, max_length=128, validators=[RegexValidator(SESSION_ID)])
+    Its `name` is its owner's own: `session_id` of clients. Rows, logs and channels refer to its `id`, by which
+    others address it.
+    """
+
+    id = models.CharField(
+        primary_key=True, max_length=128, default=make_session_id, validators=[RegexValidator(SESSION_ID)]
+    )
+    name = models.CharField(
+        max_length=128,
+        blank=True,
+        validators=[RegexValidator(SESSION_ID)],
+        help_text="Name that its owner addresses it by. Leave empty to use the id.",
+    )
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     agent = models.ForeignKey(
         Agent,
@@ -45,14 +85,28 @@ class Session(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name", "owner"], name="session_name_of_owner"),
+            models.UniqueConstraint(fields=["name"], condition=Q(owner=None), name="session_name_of_nobody"),
+        ]
         indexes: ClassVar = [models.Index(fields=["-created_at", "id"], name="session_newest")]
 
     def __str__(self) -> str:
-        return self.title or self.id
+        return self.title or self.name
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         """Save the row. Leave out the counters of an existing one, which change meanwhile, unless they are named."""
+        if self._state.adding and not self.name:
+            self.name = self.pk
         if update_fields is None and not self._state.adding:
             fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
             update_fields = [name for name in fields if name not in self._COUNTERS]
         super().save(*args, update_fields=update_fields, **kwargs)
+
+    def is_visible_to(self, user) -> bool:
+        """Whether `user` may read and use the session: see `SessionQuerySet.visible_to`."""
+        return user.is_superuser or self.owner_id == user.pk
+
+    def address_for(self, user) -> str:
+        """Return the `session_id` by which `user` addresses the session: its name if it is the user's, else its id."""
+        return self.name if self.owner_id == user.pk else self.pk

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from django.db import transaction
 
+from agents_app import event_log
 from agents_app.access import limits
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
-from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
+from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
@@ -48,6 +49,8 @@ def start(
     user: Any,
     message: str,
     session_id: str | None = None,
+    existing_session: str | None = None,
+    new_session_id: str | None = None,
     agent_name: str | None = None,
     enable_reasoning: bool = True,
     message_id: str | None = None,
@@ -59,6 +62,8 @@ def start(
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
+    `session_id`: a session as the user names it, which is created if there is none; if it is left out, too.
+    `existing_session`: instead, the id of one that must exist. `new_session_id`: the id of the one that is created.
     `due`: the task that starts it, and the moment. `overrides` reach no further than the agent's own limits, unless
     the user is an administrator.
 
@@ -70,7 +75,11 @@ def start(
     validate_message(message)
     _check_ids(message_id, session_id)
     with storage_errors(), write_transaction():
-        session = open_session(user, session_id or f"s-{secrets.token_hex(8)}")
+        if existing_session is not None:
+            session = _lock(user, existing_session)
+        else:
+            name = session_id or f"s-{secrets.token_hex(8)}"
+            session = open_session(user, name, new_id=new_session_id, is_new=session_id is None)
         if message_id and (existing := session.runs.filter(message_id=message_id).first()):
             return Started(existing, created=False)
         agent = _agent(agent_name, session, user)
@@ -101,15 +110,34 @@ def _check_ids(message_id: str | None, session_id: str | None) -> None:
         raise InvalidRequest(f"'session_id' {SESSION_ID_RULE}.", param="session_id")
 
 
-def open_session(user: Any, session_id: str) -> Session:
-    """Return the session of that id, locked. If there is none, create it for `user`, who then owns it.
+def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_new: bool = False) -> Session:
+    """Return the session that `user` means, locked. If there is none, create one of that name, which `user` owns.
+
+    `new_id`: the id of a session that is created. `is_new`: the name was made up a moment ago.
 
     Raises:
-        SessionNotFound: somebody else owns it.
+        SessionNotFound: `session_id` is the id of somebody else's.
     """
-    Session.objects.bulk_create([Session(pk=session_id, owner=user)], ignore_conflicts=True)
-    locked = Session.objects.visible_to(user).select_for_update(of=("self",))
-    session = locked.filter(pk=session_id).first()
+    if not is_new and (session := Session.objects.resolve(user, session_id)):
+        return _lock(user, session.pk)
+    created = Session(pk=new_id or make_session_id(), owner=user, name=session_id)
+    Session.objects.bulk_create([created], ignore_conflicts=True)
+    own = Session.objects.select_for_update(of=("self",)).filter(owner=user, name=session_id)
+    session = own.first()
+    if session is None:
+        raise SessionNotFound("There is no such session.")
+    if session.pk == created.pk and not is_new:
+        event_log.announce(session)
+    return session
+
+
+def _lock(user: Any, session_id: str) -> Session:
+    """Return the session of that id, locked.
+
+    Raises:
+        SessionNotFound: there is none that the user may use.
+    """
+    session = Session.objects.visible_to(user).select_for_update(of=("self",)).filter(pk=session_id).first()
     if session is None:
         raise SessionNotFound("There is no such session.")
     return session

@@ -37,7 +37,11 @@ def claim(sending: Iterable[Receiver]) -> list[Delivery]:
     claimed = []
     with write_transaction():
         for task, count in turns.items():
-            rows = due.filter(task=task).select_related("task", "run__task").order_by("next_attempt_at")
+            rows = (
+                due.filter(task=task)
+                .select_related("task__owner", "run__task", "run__session")
+                .order_by("next_attempt_at")
+            )
             claimed += [delivery for delivery in rows[:count] if _take(delivery, now)]
     return [delivery for delivery in claimed if _has_target(delivery)]
 

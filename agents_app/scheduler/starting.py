@@ -34,7 +34,7 @@ def start(
     try:
         with transaction.atomic():
             due = runs.Due(task, at, retry)
-            _start_run(due, session_id=_session_id(task), trigger=Run.Trigger.SCHEDULE)
+            _start_run(due, existing_session=_session(task), trigger=Run.Trigger.SCHEDULE)
             transaction.on_commit(metrics.SCHEDULE_FIRES.inc)
     except IntegrityError:
         logger.info("Task %s has been fired for %s before", task.pk, at)
@@ -55,9 +55,10 @@ def run_now(
     """
     with storage_errors(), write_transaction():
         task = ScheduledTask.objects.select_related("agent", "owner").select_for_update(of=("self",)).get(pk=task.pk)
-        if session_id is None or task.session == ScheduledTask.SessionMode.KEPT:
-            session_id = _session_id(task)
-        return _start_run(runs.Due(task), session_id=session_id, trigger=trigger, message_id=message_id)
+        is_kept = task.session == ScheduledTask.SessionMode.KEPT
+        existing = _session(task) if is_kept or session_id is None else None
+        options = {"existing_session": existing, "session_id": session_id, "message_id": message_id}
+        return _start_run(runs.Due(task), trigger=trigger, **options)
 
 
 def _start_run(due: runs.Due, **options: Any) -> runs.Started:
@@ -72,12 +73,12 @@ def _start_run(due: runs.Due, **options: Any) -> runs.Started:
     )
 
 
-def _session_id(task: ScheduledTask) -> str:
-    """Return the session of the task's next run."""
+def _session(task: ScheduledTask) -> str:
+    """Return the id of the session of the task's next run."""
     is_kept = task.session == ScheduledTask.SessionMode.KEPT
     if is_kept and task.kept_session_id:
         return task.kept_session_id
-    session = Session.objects.create(pk=f"task-{task.pk}-{secrets.token_hex(4)}", owner=task.owner, title=task.name)
+    session = Session.objects.create(name=f"task-{task.pk}-{secrets.token_hex(4)}", owner=task.owner, title=task.name)
     if is_kept:
         ScheduledTask.objects.filter(pk=task.pk).update(kept_session=session)
         task.kept_session = session

@@ -18,7 +18,7 @@ from agents_app import clock
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.web.guarded_client import AddressRefused, guarded_client
-from agents_app.models import Delivery, Run
+from agents_app.models import Delivery
 from agents_app.scheduler import deliveries
 from agents_app.scheduler.receivers import FAILURES, Breaker, Receiver
 
@@ -96,7 +96,7 @@ class Sender:
 
 
 def _message(delivery: Delivery) -> Message:
-    body = orjson.dumps(payload(delivery.run))
+    body = orjson.dumps(payload(delivery))
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"AInTandem/{settings.VERSION}",
@@ -105,8 +105,9 @@ def _message(delivery: Delivery) -> Message:
     return Message(delivery.task.webhook_url, body, headers)
 
 
-def payload(run: Run) -> dict[str, Any]:
+def payload(delivery: Delivery) -> dict[str, Any]:
     """Return the body of the message about a run."""
+    run = delivery.run
     return {
         "type": f"run.{run.status}",
         "timestamp": run.finished_at,
@@ -114,7 +115,7 @@ def payload(run: Run) -> dict[str, Any]:
             "task_id": run.task_id,
             "task_name": run.task.name if run.task else None,
             "run_id": run.pk,
-            "session_id": run.session_id,
+            "session_id": run.session.address_for(delivery.task.owner),
             "agent_name": run.agent_name,
             "scheduled_for": run.scheduled_for,
             "retry": run.retry,

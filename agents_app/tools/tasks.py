@@ -158,11 +158,11 @@ def _run_task(request: Request) -> Any:
     once = {"message_id": f"call-{request.idempotency_key}", "session_id": f"s-{request.idempotency_key[:32]}"}
     trigger = Run.Trigger.AGENT if request.run else Run.Trigger.MCP
     run = scheduler.run_now(request.task(), trigger=trigger, **once).run
-    return _describe_run(run) | {"note": "It continues in the background: call get_run for the result."}
+    return _describe_run(run, request) | {"note": "It continues in the background: call get_run for the result."}
 
 
 def _get_run(request: Request) -> Any:
-    return _describe_run(_run(request))
+    return _describe_run(_run(request), request)
 
 
 def _cancel_run(request: Request) -> Any:
@@ -203,8 +203,9 @@ def _describe(task: ScheduledTask) -> dict[str, Any]:
     }
 
 
-def _describe_run(run: Run) -> dict[str, Any]:
-    result = {"run_id": str(run.pk), "status": run.status, "session_id": run.session_id}
+def _describe_run(run: Run, request: Request) -> dict[str, Any]:
+    session_id = run.session.address_for(request.user)
+    result = {"run_id": str(run.pk), "status": run.status, "session_id": session_id}
     return result | {name: text for name, text in (("result", run.result), ("error", run.error)) if text}
 
 

@@ -26,14 +26,14 @@ class RunTelemetry:
         """Attribute everything that this task logs and traces to the run."""
         run = self._run
         context.bind(
-            request_id=run.request_id, session_id=run.session_id, run_id=str(run.pk), traceparent=run.traceparent
+            request_id=run.request_id, session_id=run.session.name, run_id=str(run.pk), traceparent=run.traceparent
         )
         logger.info("Agent %s begins: attempt %d", run.agent_name, run.attempt)
         with tracing.span(
             f"invoke_agent {run.agent_name}",
             gen_ai__operation__name="invoke_agent",
             gen_ai__agent__name=run.agent_name,
-            gen_ai__conversation__id=run.session_id,
+            gen_ai__conversation__id=run.session.name,
             aintandem__run__id=str(run.pk),
             aintandem__run__attempt=run.attempt,
             aintandem__run__trigger=run.trigger,

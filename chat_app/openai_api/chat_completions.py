@@ -40,10 +40,10 @@ async def create(request: Request) -> HttpResponseBase:
     await give_thread_back()
     if not body.stream:
         run = await follower.wait()
-        return add_run_headers(JsonResponse(await database.run(_completion, run)), run)
+        return add_run_headers(JsonResponse(await database.run(_completion, run)), run, request.user)
     opening, rest = await follower.opening()
     chunks = Chunks(run, with_usage=bool(body.stream_options and body.stream_options.include_usage))
-    return add_run_headers(stream(_stream(follower, chunks, opening, rest), place), run)
+    return add_run_headers(stream(_stream(follower, chunks, opening, rest), place), run, request.user)
 
 
 completions = endpoint(post=create)

@@ -63,7 +63,7 @@ def endpoint(**handlers: Handler) -> Handler:
             return await handlers[method](drf_request, **captured)
         except Exception as error:  # as in DRF: an error without an answer is raised again
             if isinstance(error, RunNotCompleted):
-                return _run_not_completed(error)
+                return _run_not_completed(error, drf_request.user)
             answer = exception_handler(error, {})
             if answer is None:
                 raise
@@ -91,18 +91,18 @@ def caller(request: Request) -> Any:
         return request.user
 
 
-def add_run_headers(response: HttpResponseBase, run: Run) -> HttpResponseBase:
-    """Add the ids of the run and its session to the response."""
+def add_run_headers(response: HttpResponseBase, run: Run, user: Any) -> HttpResponseBase:
+    """Add the ids of the run and its session to the response. `user`: who gets it."""
     response["X-Run-Id"] = str(run.pk)
-    response["X-Session-Id"] = run.session_id
+    response["X-Session-Id"] = run.session.address_for(user)
     return response
 
 
-def _run_not_completed(error: RunNotCompleted) -> HttpResponseBase:
+def _run_not_completed(error: RunNotCompleted, user: Any) -> HttpResponseBase:
     param = "response_format" if error.code == "unsupported_response_format" else None
     response = error_response(_RUN_STATUS.get(error.code, 500), str(error), error.code, param=param)
     response["x-should-retry"] = "false"  # its tools were called, and the server has retried already
-    return add_run_headers(response, error.run)
+    return add_run_headers(response, error.run, user)
 
 
 def _headers(answer: Response) -> dict[str, str]:

@@ -28,10 +28,11 @@ class _Item:
 
 
 class ResponseEvents:
-    """The events of one run as bytes of a stream. The client has those up to `after`."""
+    """The events of one run as bytes of a stream for `user`, whose client has those up to `after`."""
 
-    def __init__(self, run: Run, after: SequenceNumber | None = None) -> None:
+    def __init__(self, run: Run, user: Any, after: SequenceNumber | None = None) -> None:
         self._run = run
+        self._user = user
         self._after = after
         self._base = 0
         self._count = 0
@@ -48,7 +49,7 @@ class ResponseEvents:
         match event.data:
             case ReasoningStart():
                 self._base = frame.seq
-                running = response(self._run, status="in_progress")
+                running = response(self._run, user=self._user, status="in_progress")
                 yield self._event(frame.seq, 0, "response.created", response=running)
                 yield self._event(frame.seq, 1, "response.in_progress", response=running)
             case ReasoningDelta() as data if data.type in (THOUGHT, ANSWER):

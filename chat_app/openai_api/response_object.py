@@ -40,8 +40,8 @@ def run_of(user: Any, identifier: str) -> Run:
     return run
 
 
-def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[str, Any]:
-    """Return the response object. `status` overrides the status of the row."""
+def response(run: Run, steps: Iterable[Step] = (), *, user: Any, status: str = "") -> dict[str, Any]:
+    """Return the response object as `user` gets it. `status` overrides the status of the row."""
     options, parameters = run.overrides.response, run.overrides.parameters
     reason = incomplete_reason(run) if run.is_finished else None
     failed = run.status == Run.Status.FAILED and not reason
@@ -62,7 +62,7 @@ def response(run: Run, steps: Iterable[Step] = (), *, status: str = "") -> dict[
         "parallel_tool_calls": True,
         "reasoning": {"effort": parameters.get("reasoning_effort"), "summary": None},
         "previous_response_id": options.get("previous_response_id"),
-        "conversation": {"id": run.session_id},
+        "conversation": {"id": run.session.address_for(user)},
         "store": options.get("store", True),
         "temperature": parameters.get("temperature"),
         "text": {"format": _format(parameters.get("response_format"))},

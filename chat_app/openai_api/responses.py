@@ -43,10 +43,11 @@ async def create(request: Request) -> HttpResponseBase:
     await give_thread_back()
     if body.stream:
         opening, rest = await follower.opening()
-        return add_run_headers(stream(_stream(follower, ResponseEvents(run), opening, rest), place), run)
+        answer = stream(_stream(follower, ResponseEvents(run, request.user), opening, rest), place)
+        return add_run_headers(answer, run, request.user)
     if not body.background:
         run = await follower.wait()
-    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
+    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
 
 
 async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
@@ -56,9 +57,9 @@ async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
         place = open_connections.take(request.user)
         await give_thread_back()
         follower = RunFollower(run, of_drf_request(request))
-        events = _stream(follower, ResponseEvents(run, _cursor(request)), [], follower.events())
-        return add_run_headers(stream(events, place), run)
-    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
+        events = _stream(follower, ResponseEvents(run, request.user, _cursor(request)), [], follower.events())
+        return add_run_headers(stream(events, place), run, request.user)
+    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
 
 
 async def cancel(request: Request, identifier: str) -> HttpResponseBase:
@@ -70,7 +71,7 @@ async def cancel(request: Request, identifier: str) -> HttpResponseBase:
         async with asyncio.timeout(_CANCEL_TIMEOUT):
             await RunFollower(run, of_drf_request(request)).wait()
     run = await database.run(reload, run)
-    return add_run_headers(JsonResponse(await database.run(_describe, run)), run)
+    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
 
 
 collection = endpoint(post=create)
@@ -119,22 +120,22 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
     if body.previous_response_id:
         if session_id or body.conversation is not None:
             refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
-        session_id, follows = _previous(user, body.previous_response_id)
+        existing, follows = _previous(user, body.previous_response_id)
         overrides = dataclasses.replace(overrides, follows=follows)
-    else:
-        session_id = session_id or _conversation_session(body.conversation)
+        return RunRequest(model=body.model, prompt=prompt, existing_session=existing, overrides=overrides)
+    session_id = session_id or _conversation_session(body.conversation)
     return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
 
 
 def _previous(user: Any, identifier: str) -> tuple[str, int]:
-    """Return the session of the previous response and the number of its run there."""
+    """Return the id of the session of the previous response and the number of its run there."""
     with storage_errors():
         run = run_of(user, identifier)
     return run.session_id, run.number
 
 
 def _conversation_session(conversation: ConversationReference | str | None) -> str:
-    """Return the session that is named as the conversation. Its id is the client's, as everywhere."""
+    """Return the session that is named as the conversation, as `X-Session-Id` names one."""
     if conversation is None:
         return ""
     if isinstance(conversation, str):
@@ -168,9 +169,9 @@ def _cursor(request: Request) -> SequenceNumber | None:
 # Answers
 
 
-def _describe(run: Run) -> dict[str, Any]:
+def _describe(run: Run, user: Any) -> dict[str, Any]:
     with storage_errors():
-        return response(run, run.steps.order_by("index"))
+        return response(run, run.steps.order_by("index"), user=user)
 
 
 async def _stream(
@@ -186,6 +187,6 @@ async def _stream(
                 last = events[-1:] or last
                 yield b"".join(translated.feed(event) for event in events) or PING
         run = await database.run(reload, follower.run)
-        yield translated.end(last[0].seq, await database.run(_describe, run))
+        yield translated.end(last[0].seq, await database.run(_describe, run, follower.caller.user))
     except AgentError as error:
         yield translated.error(error.code, str(error))

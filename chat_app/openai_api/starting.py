@@ -23,12 +23,14 @@ SESSION_HEADER = "X-Session-Id"
 class RunRequest:
     """A run to start. `session_id`: the session that keeps the conversation; else the request has all of it.
 
+    `existing_session`: instead, the id of the session of an earlier response.
     `ephemeral`: nobody but the waiting client can ever ask for the answer.
     """
 
     model: str
     prompt: str
     session_id: str = ""
+    existing_session: str = ""
     overrides: Overrides = NO_OVERRIDES
     ephemeral: bool = True
 
@@ -68,7 +70,8 @@ def start(request: Request, run_request: RunRequest) -> Run:
     Raises:
         AgentNotFound, SessionNotFound, Conflict, InvalidRequest, StorageUnavailable: nothing was started.
     """
-    session = {"session_id": run_request.session_id} if run_request.session_id else {}
+    names = ("session_id", "existing_session")
+    session = {name: text for name in names if (text := getattr(run_request, name))}
     with storage_errors():
         run = idempotency.start(
             request,
@@ -77,6 +80,6 @@ def start(request: Request, run_request: RunRequest) -> Run:
         )
     if run.overrides != run_request.overrides:
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
-    if run_request.session_id or request.headers.get("Idempotency-Key"):
+    if session or request.headers.get("Idempotency-Key"):
         run_request.ephemeral = False
     return run

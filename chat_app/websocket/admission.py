@@ -96,7 +96,7 @@ class Handshake:
             raise Refused(FOREIGN_ORIGIN, "foreign origin")
 
     def session_id(self) -> str:
-        """Return the session id of the address.
+        """Return the session that the address names: see `SessionQuerySet.resolve`.
 
         Raises:
             Refused: it is invalid.

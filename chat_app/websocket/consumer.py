@@ -26,6 +26,7 @@ from agents_app.exceptions import (
     StorageUnavailable,
 )
 from agents_app.live import sockets
+from agents_app.models.sessions import make_session_id
 from agents_app.observability import context, metrics, tracing
 from chat_app.websocket import admission, client_frames, frame_rate, queries, server_frames
 from chat_app.websocket.admission import Handshake, Refused
@@ -36,11 +37,15 @@ from chat_app.websocket.tasks import SocketTasks
 T = TypeVar("T")
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
-_HEARTBEAT, _FOLLOW, _NOTICE = "heartbeat", "follow", "notice"  # names of tasks
+_HEARTBEAT, _FOLLOW, _CREATION, _NOTICE = "heartbeat", "follow", "creation", "notice"  # names of tasks
 
 
 class ChatConsumer(AsyncJsonWebsocketConsumer):
-    """One socket on one session. It holds a cursor; the runs are executed elsewhere."""
+    """One socket on one session. It holds a cursor; the runs are executed elsewhere.
+
+    `name`: the session as the client names it. `session_id`: its id. If there is no such session yet, that is the id
+    that it gets if this socket's first message creates it, so that its first frames arrive without a query.
+    """
 
     channel_layer_alias = None  # the hub has one channel for all sockets
 
@@ -48,7 +53,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     _is_counted = False
     _place: Place | None = None  # among what the user keeps open
     _is_open = False
-    _is_visible = False  # whether the session exists and the user may see it
+    _exists = False  # whether the session exists
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,8 +74,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self._is_counted = True
             admission.count.add()
             handshake.check_origin()
-            self.session_id = handshake.session_id()
-            context.bind(session_id=self.session_id)
+            self.name = handshake.session_id()
+            context.bind(session_id=self.name)
             self.agent_name = handshake.agent_name()
             after = handshake.cursor()
             caller = await handshake.authenticate()
@@ -91,8 +96,10 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         state = await self._session_state()
         if state is None:
             raise Refused(admission.NOT_FOUND, "no such session")
+        self.name, self.session_id, self._exists = state.session_id, state.id or make_session_id(), bool(state.id)
         connected = server_frames.Connected(
-            session_id=self.session_id,
+            session_id=self.name,
+            id=state.id,
             agent_name=state.agent_name,
             message=f"Connected to {settings.PRODUCT_NAME}.",
             last_seq=state.last_seq,
@@ -105,15 +112,17 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         self._tasks.start(_HEARTBEAT, self._beat())
         await sockets.register().add(self._connection(), self._notify)
         await self._follow(state.last_seq if after is None else after, state)
+        if not self._exists:
+            self._tasks.start(_CREATION, self._await_session())
 
     async def _session_state(self) -> SessionState | None:
-        return await database.run(queries.session_state, self.user_id, self.session_id, self.agent_name)
+        return await database.run(queries.session_state, self.user_id, self.name, self.agent_name)
 
     def _connection(self) -> sockets.Connection:
         assert self.caller is not None
         return sockets.Connection(
             id=self.id,
-            session_id=self.session_id,
+            session_id=self.name,
             user=self.caller.user.get_username(),
             agent_name=self.agent_name,
             address=self._handshake.client_address,
@@ -127,26 +136,33 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def _follow(self, after: int, state: SessionState) -> None:
         """Send what follows `after`. If the log does not reach back so far, send from where it starts."""
         start = min(max(after, state.pruned_seq), state.last_seq)
-        self._is_visible = state.exists
         if start != after:
             await self.send(server_frames.encode(server_frames.Reset(after=start)))
         self._tasks.start(_FOLLOW, self._send_log(start))
 
     async def _send_log(self, after: int) -> None:
-        """Send the frames of the log. A session that begins only now may turn out to be somebody else's."""
         send = self.base_send
         try:
             async with contextlib.aclosing(event_log.follow(self.session_id, after)) as batches:  # type: ignore[type-var]
                 async for frames in batches:
-                    if not self._is_visible and not await database.run(queries.may_see, self.user_id, self.session_id):
-                        raise SessionNotFound("There is no such session.")
-                    self._is_visible = True
                     for frame in frames:
                         await send({"type": "websocket.send", "text": frame.text})
         except SessionNotFound as error:
             await self.close(admission.NOT_FOUND, str(error))
         except StorageUnavailable as error:
             await self.close(admission.RECONNECT, str(error))
+
+    async def _await_session(self) -> None:
+        """Watch the session as soon as somebody creates it: this socket, or another one of the user's."""
+        await self._watch(await event_log.wait_until_created(self.user_id, self.name))
+
+    async def _watch(self, session_id: str) -> None:
+        """Watch the session that did not exist when this socket opened, from its first frame."""
+        self._exists = True
+        if session_id != self.session_id:
+            self.session_id = session_id
+            await self._tasks.stop(_FOLLOW)
+            self._tasks.start(_FOLLOW, self._send_log(0))
 
     async def _beat(self) -> None:
         """Ping for as long as the caller has access to the session."""
@@ -197,37 +213,44 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             case client_frames.Chat():
                 await self._chat(frame)
             case client_frames.Interrupt():
-                await self._query(queries.interrupt, frame.run_id)
+                await self._query(queries.interrupt, self.session_id, frame.run_id)
             case client_frames.Approve():
-                await self._query(queries.approve, frame)
+                await self._query(queries.approve, self.session_id, frame)
             case client_frames.Resume():
                 await self._resume(frame.after)
             case client_frames.Ping():
                 await self.send(server_frames.pong_frame(frame.timestamp))
 
     async def _chat(self, chat: client_frames.Chat) -> None:
-        with tracing.span("chat frame", "server", gen_ai__conversation__id=self.session_id):
-            await database.run(
+        if self._exists:
+            session = {"existing_session": self.session_id}
+        else:
+            session = {"session_id": self.name, "new_session_id": self.session_id}
+        with tracing.span("chat frame", "server", gen_ai__conversation__id=self.name):
+            session_id = await database.run(
                 queries.start_run,
                 self.id,
                 user_id=self.user_id,
-                session_id=self.session_id,
+                **session,
                 message=chat.message,
                 agent_name=chat.agent_name or self.agent_name,
                 enable_reasoning=chat.enable_reasoning,
                 message_id=chat.message_id,
                 if_busy=chat.if_busy,
             )
-        self._is_visible = True  # so that the first frames need no query, behind those of all other new sessions
+        if not self._exists:
+            await self._watch(session_id)
 
     async def _query(self, query: Callable[..., T], *arguments: Any) -> T:
         """Make a query for a frame, if its client has not sent too many such frames."""
-        return await database.run(queries.limited, self.id, query, self.user_id, self.session_id, *arguments)
+        return await database.run(queries.limited, self.id, query, self.user_id, *arguments)
 
     async def _resume(self, after: int) -> None:
-        state = await self._query(queries.session_state, self.agent_name)
-        if state is None:
+        state = await self._query(queries.session_state, self.name, self.agent_name)
+        if state is None or (self._exists and state.id != self.session_id):  # deleted, and perhaps made again
             await self.close(admission.NOT_FOUND)
             return
+        if state.id is not None:
+            self.session_id, self._exists = state.id, True
         await self._tasks.stop(_FOLLOW)
         await self._follow(after, state)

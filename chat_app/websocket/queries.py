@@ -31,7 +31,8 @@ database = DatabaseThreads("chat", 2)
 class SessionState:
     """The state of a session, as a socket needs it."""
 
-    exists: bool
+    id: str | None  # None: it does not exist yet
+    session_id: str  # by which the user addresses it
     agent_name: str | None
     last_seq: int
     pruned_seq: int
@@ -44,25 +45,23 @@ def caller(**credentials: str | None) -> Caller | None:
         return callers.of_socket(**credentials)
 
 
-def may_see(user_id: int, session_id: str) -> bool:
-    """Return whether the session exists and the user may see it."""
-    with storage_errors():
-        return rights.may_watch(user_id, session_id)
-
-
 def session_state(user_id: int, session_id: str, agent_name: str | None) -> SessionState | None:
-    """Return the state of a session, also of one that does not exist yet; None if it is somebody else's."""
+    """Return the state of the session that the user means, also of one that does not exist yet.
+
+    None: it is the id of somebody else's.
+    """
     try:
         user = rights.active_user(user_id)
-        session = Session.objects.visible_to(user).select_related("agent").filter(pk=session_id).first()
-        if session is None and Session.objects.filter(pk=session_id).exists():
+        session = Session.objects.select_related("agent").resolve(user, session_id)
+        if session and not session.is_visible_to(user):
             return None
         agent = session.agent if session else None
         if agent is None and agent_name is None:
             agent = Agent.objects.visible_to(user).default()
         unfinished = session.runs.unfinished().order_by("number") if session else ()
         return SessionState(
-            exists=session is not None,
+            id=session.pk if session else None,
+            session_id=session.address_for(user) if session else session_id,
             agent_name=agent_name or (agent.name if agent else None),
             last_seq=session.last_seq if session else 0,
             pruned_seq=session.pruned_seq if session else 0,
@@ -72,13 +71,16 @@ def session_state(user_id: int, session_id: str, agent_name: str | None) -> Sess
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def start_run(socket_id: str, *, user_id: int, **options: Any) -> None:
-    """Start a run. In the open mode all callers are one user, so each socket has its own limit."""
+def start_run(socket_id: str, *, user_id: int, **options: Any) -> str:
+    """Start a run, and return the id of its session.
+
+    In the open mode all callers are one user, so each socket has its own limit.
+    """
     if not settings.AUTH_REQUIRED:
         counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
     with storage_errors():
         user = rights.active_user(user_id)
-    runs.start(user=user, trigger=Run.Trigger.CHAT, **options)
+    return runs.start(user=user, trigger=Run.Trigger.CHAT, **options).run.session_id
 
 
 def limited(socket_id: str, query: Callable[..., T], user_id: int, *arguments: Any) -> T:

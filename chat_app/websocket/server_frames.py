@@ -32,6 +32,7 @@ class Connected(SocketData, frozen=True, kw_only=True):
     frame_type = "connected"
 
     session_id: str
+    id: Annotated[str | None, Meta(description="Id of the session, never used again; null until the first message.")]
     agent_name: str | None
     message: str
     last_seq: Count

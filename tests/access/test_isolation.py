@@ -327,16 +327,3 @@ def test_what_is_sent_before_the_close_arrives_does_nothing(everybody, things, r
     assert close_code(url, everybody[role].headers, sent=sent) == (4401 if role == "anonymous" else 4404)
     runs = everybody["owner"].request("GET", f"/v1/sessions/{kept['sessions']}/runs")[1]["data"]
     assert [run["status"] for run in runs] == ["waiting"]
-
-
-def test_a_session_is_whose_who_used_it_first(everybody, things, name):
-    """A socket opened before the session was made is closed when somebody else makes it."""
-    early = everybody["stranger"].chat(name)
-    chat = everybody["owner"].chat(name)
-    chat.say(SECRET, agent_name=things["kept"].ids["agents"])
-    chat.until("reasoning_start")
-    assert early.close_code() == 4404
-    assert early.fold.frames == early.others == []
-    assert len(everybody["owner"].request("GET", f"/v1/sessions/{name}/runs")[1]["data"]) == 1
-    chat.close()
-    early.close()

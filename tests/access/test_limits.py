@@ -299,7 +299,7 @@ def test_a_full_queue_takes_nothing_more(client, settings, waiting, limit):
     response = client.post("/v1/agents/helper/runs", {"message": "Hi", "session_id": "new"}, "application/json")
     refused(response)
     assert Run.objects.count() == 3
-    assert not Session.objects.filter(pk="new").exists()
+    assert not Session.objects.filter(name="new").exists()
 
 
 @pytest.mark.django_db

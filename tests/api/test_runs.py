@@ -300,7 +300,7 @@ def test_a_stream_says_that_events_were_pruned(client, agent):
 def test_a_session_is_listed_renamed_and_deleted(client, agent):
     run_id = start(client, message="What is  new?", session_id="s").json()["run_id"]
     [session] = client.get("/v1/sessions").json()["data"]
-    assert (session["id"], session["title"], session["agent_name"]) == ("s", "What is new?", "helper")
+    assert (session["session_id"], session["title"], session["agent_name"]) == ("s", "What is new?", "helper")
     renamed = client.patch("/v1/sessions/s", {"title": "News"}, content_type=JSON)
     assert (renamed.status_code, renamed.json()["title"]) == (200, "News")
     assert error_of(client.delete("/v1/sessions/s"), 409)["code"] == "in_use"

@@ -136,11 +136,15 @@ def test_the_first_words_of_a_new_session_do_not_wait_behind_the_starts_of_other
     for worker in ("worker-1", "worker-2"):
         whole.freeze(worker)
     new.say("go", agent_name=agent)
-    until(lambda: whole.query("SELECT 1 FROM agents_app_run WHERE session_id = %s", f"{name}-0"))
+    until(
+        lambda: whole.query(
+            f"SELECT 1 FROM agents_app_run JOIN agents_app_session AS s ON s.id = session_id WHERE s.name = '{name}-0'"
+        )
+    )
 
     with psycopg.connect(whole.postgres.url_of("agents")) as locking:
         locking.execute(
-            "SELECT 1 FROM agents_app_session WHERE id LIKE %s AND id <> %s FOR UPDATE", [f"{name}-%", f"{name}-0"]
+            "SELECT 1 FROM agents_app_session WHERE name LIKE %s AND name <> %s FOR UPDATE", [f"{name}-%", f"{name}-0"]
         )
         for chat in others:
             chat.say("second", agent_name=agent)

@@ -113,7 +113,10 @@ def test_messages_of_a_session_are_answered_in_their_order_over_both_workers(
             crowd.call(watcher.send("chat", message=f"{number}", message_id=f"{id(watcher)}-{number}", agent_name=name))
     crowd.wait_for_all(lambda watcher: len(watcher.ends()) == 30)
     check_sessions(whole, watchers)
-    workers = whole.query("SELECT session_id, number, started_at, finished_at FROM agents_app_run ORDER BY 1, 2")
+    workers = whole.query(
+        "SELECT s.name, number, started_at, finished_at FROM agents_app_run JOIN agents_app_session AS s"
+        " ON s.id = session_id ORDER BY 1, 2"
+    )
     for session in {watcher.session for watcher in watchers}:
         times = [(started, finished) for owner, _, started, finished in workers if owner == session]
         assert len(times) == 30

@@ -30,7 +30,7 @@ database = DatabaseThreads("test", 1)
 def no_connection_stays_open(django_db_setup):
     """PostgreSQL does not drop a database that somebody is connected to."""
     yield
-    asyncio.run(following._readers.release())
+    asyncio.run(following.readers.release())
     asyncio.run(database.release())
 
 

@@ -62,7 +62,7 @@ def _made(
     status, task = owner.request("POST", "/v1/tasks", {**task_fields, "schedule_value": "86400"})
     assert status == 201, task
     return {
-        "sessions": session,
+        "sessions": owner.request("GET", f"/v1/sessions/{session}")[1]["id"],  # by which others would address it
         "runs": request["run_id"],
         "tokens": token["id"],
         "agents": answers,

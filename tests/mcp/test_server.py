@@ -267,7 +267,9 @@ def test_only_who_may_come_in_does_and_sees_what_is_theirs(closed_product, peopl
             for tool in ("get_run", "cancel_run"):
                 assert "no run" in (await his.call_tool(tool, {"run_id": run_id})).content[0].text
             assert run_id not in str((await his.call_tool("get_run", {})).structured_content)
-            assert "no such session" in (await his.call_tool("run_agent", names)).content[0].text
+            pk = (await asyncio.to_thread(ann.request, "GET", f"/v1/sessions/{name}-hers"))[1]["id"]
+            answer = await his.call_tool("run_agent", names | {"session_id": pk})
+            assert "no such session" in answer.content[0].text
 
     run(story)
 

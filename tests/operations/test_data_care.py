@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sqlite3
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,9 @@ def test_a_database_of_the_first_release_is_upgraded_and_serves(tmp_path):
         assert [frame["type"] for frame in frames(product, "first-release")] == FRAMES
         (run,) = product.request("GET", "/v1/sessions/first-release/runs")[1]["data"]
         assert (run["result"], run["status"], run["usage"]["output_tokens"]) == ("It is 42.", "completed", 12)
+        session = product.request("GET", "/v1/sessions/first-release")[1]
+        assert uuid.UUID(session["id"]).version == 4, "what was its id is its name"
+        assert frames(product, session["id"]) == frames(product, "first-release")
         steps = product.request("GET", f"/v1/runs/{run['id']}/steps?ordering=index")[1]["data"]
         assert [step["content"] for step in steps][1:] == ["42", "It is 42."]
         assert product.request("GET", "/v1/agents/helper")[1]["builtin_tools"] == ["calculate"]
@@ -230,6 +234,36 @@ def test_another_session_of_that_name_is_left_alone(written, admin_user):
     with pytest.raises(CommandError, match="another session 'two'"):
         import_file(written)
     assert list(Session.objects.values_list("pk", flat=True)) == ["two"]
+
+
+@pytest.mark.django_db
+def test_a_file_of_before_sessions_had_names_is_imported_once(written, admin_user):
+    text = written.read_text()
+    written.write_text(text.replace('"name":"one",', "", 1).replace('"name":"two",', "", 1))
+    assert "2 sessions created" in import_file(written)
+    sessions = Session.objects.order_by("name")
+    assert [session.name for session in sessions] == ["one", "two"]
+    assert all(uuid.UUID(session.pk) for session in sessions)
+    assert [run.session for run in Run.objects.order_by("session__name")] == list(sessions)
+    assert "0 sessions created, 2 exist already" in import_file(written)
+
+
+@pytest.mark.django_db
+def test_names_of_sessions_are_their_owners_own(tmp_path, admin_user, django_user_model):
+    ann = django_user_model.objects.create_user("ann")
+    sessions = [Session.objects.create(owner=owner, name="one") for owner in (admin_user, ann)]
+    with pytest.raises(CommandError, match="Several users have a session 'one'"):
+        call_command("prune", "events", days=0, session="one")
+    call_command("prune", "events", days=0, session=sessions[0].pk, stdout=io.StringIO())
+    lines = [line for line in export(tmp_path / "x", "one") if "session" in line]
+    assert [line["session"]["owner"] for line in lines] == ["admin", "ann"]
+    sessions[1].delete()
+    assert "1 sessions created, 1 exist already" in import_file(tmp_path / "x")
+    assert Session.objects.get(owner=ann, name="one").pk == lines[1]["session"]["id"]
+    Session.objects.filter(owner=ann).delete()
+    Session.objects.create(owner=ann, name="one")
+    with pytest.raises(CommandError, match="another session 'one'"):
+        import_file(tmp_path / "x")
 
 
 @pytest.mark.django_db

@@ -65,10 +65,13 @@ def wait_for_exit(product, since, within):
     return status
 
 
+OF_SESSION = "session_id IN (SELECT id FROM agents_app_session WHERE name = ?)"
+
+
 def statuses(product, session):
     """The status of the session's runs, in a database that nobody serves."""
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database:
-        rows = database.execute("SELECT status FROM agents_app_run WHERE session_id = ? ORDER BY number", [session])
+        rows = database.execute(f"SELECT status FROM agents_app_run WHERE {OF_SESSION} ORDER BY number", [session])
         return [status for (status,) in rows]
 
 
@@ -257,7 +260,7 @@ def test_the_time_in_which_no_server_ran_is_not_the_runs(product, agent, model, 
     chat.until_text("busy")
     product.kill()
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database, database:
-        database.execute("UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
+        database.execute(f"UPDATE agents_app_run SET started_at = '2020-01-01 00:00:00' WHERE {OF_SESSION}", [name])
     product.start()
     chat = back_again(chat, product, name)
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
@@ -273,9 +276,9 @@ def test_a_worker_whose_leases_ran_out_goes_on_with_its_runs(product, agent, mod
         contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=60)) as database,
         database,
     ):
-        database.execute("UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE session_id = ?", [name])
+        database.execute(f"UPDATE agents_app_run SET lease_until = '2020-01-01 00:00:00' WHERE {OF_SESSION}", [name])
     with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3", timeout=60)) as database:
-        renewed = "SELECT lease_until > '2021' FROM agents_app_run WHERE session_id = ?"
+        renewed = f"SELECT lease_until > '2021' FROM agents_app_run WHERE {OF_SESSION}"
         until(lambda: database.execute(renewed, [name]).fetchone() == (1,))
     model.release(name)
     chat.until("reasoning_complete")

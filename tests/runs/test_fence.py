@@ -306,8 +306,8 @@ def test_the_words_of_others_are_written_though_one_is_a_zombie(start):
 
     async def speak():
         async with writer() as one:
-            zombie = one.open(mine.pk, "a", 1)
-            sound = one.open(other.pk, "b", taken[other.pk].fence)
+            zombie = one.open(mine.pk, mine.session_id, 1)
+            sound = one.open(other.pk, other.session_id, taken[other.pk].fence)
             say(zombie, mine, "zombie")
             say(sound, other, "successor")
             answers = await asyncio.gather(zombie.commit(), sound.commit(), return_exceptions=True)
@@ -344,7 +344,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
     monkeypatch.setattr(transaction, "write_transaction", losing_the_answer)
     asyncio.run(say())
     assert len(lost) == 2
-    kinds = Event.objects.filter(session="s").order_by("seq").values_list("type", flat=True)
+    kinds = Event.objects.filter(session__name="s").order_by("seq").values_list("type", flat=True)
     assert list(kinds) == ["reasoning_start", "reasoning_delta", "reasoning_complete"]
 
 

@@ -61,6 +61,9 @@ class AcceptedSerializer(serializers.Serializer):
 class RunSerializer(serializers.ModelSerializer):
     """A run: one prompt and its answer."""
 
+    session_id = serializers.SerializerMethodField(
+        help_text="How you address its session: by its name if it is yours, else by its id."
+    )
     task_id = serializers.UUIDField(allow_null=True, help_text="The task that started it.")
     result = serializers.SerializerMethodField(help_text="The answer; null until there is one.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null if it did not.")
@@ -96,6 +99,9 @@ class RunSerializer(serializers.ModelSerializer):
             "finished_at",
         )
         read_only_fields = fields
+
+    def get_session_id(self, run: Run) -> str:
+        return run.session.address_for(self.context["request"].user)
 
     def get_result(self, run: Run) -> str | None:
         return run.result if run.result or run.status == Run.Status.COMPLETED else None

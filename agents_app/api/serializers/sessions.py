@@ -9,12 +9,18 @@ from agents_app.models import Session
 class SessionSerializer(StrictModel):
     """A conversation. Only its title can be changed."""
 
+    session_id = serializers.SerializerMethodField(
+        help_text="How you address the session: by its name if it is yours, else by its id."
+    )
     agent_name = serializers.SerializerMethodField(help_text="The agent of messages that name none.")
 
     class Meta:
         model = Session
-        fields = ("id", "title", "agent_name", "last_seq", "run_count", "created_at", "updated_at")
+        fields = ("id", "session_id", "title", "agent_name", "last_seq", "run_count", "created_at", "updated_at")
         read_only_fields = ("id", "last_seq", "run_count")
+
+    def get_session_id(self, session: Session) -> str:
+        return session.address_for(self.context["request"].user)
 
     def get_agent_name(self, session: Session) -> str | None:
         return session.agent.name if session.agent else None

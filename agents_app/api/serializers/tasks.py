@@ -3,6 +3,8 @@
 from typing import Any, ClassVar
 
 from django.core.validators import MaxLengthValidator
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents_app.access import limits
@@ -30,21 +32,25 @@ class AgentNameField(serializers.SlugRelatedField):
         return super().to_internal_value(data[:100])
 
 
-class OwnSessionField(serializers.SlugRelatedField):
-    """A session of the user, by id."""
+@extend_schema_field(OpenApiTypes.STR)
+class SessionField(serializers.Field):
+    """A session that the user may use: by the name of an own one, or by its id."""
 
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no session {value!r}.",
-        "invalid": "Use the id of a session.",
+        "invalid": "Use the name or id of a session.",
     }
-
-    def get_queryset(self) -> Any:
-        return Session.objects.visible_to(self.context["request"].user)
 
     def to_internal_value(self, data: Any) -> Session:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data[:200])
+        session = Session.objects.find(self.context["request"].user, data[:200])
+        if session is None:
+            self.fail("does_not_exist", value=data[:200])
+        return session
+
+    def to_representation(self, session: Session) -> str:
+        return session.address_for(self.context["request"].user)
 
 
 class ScheduleValueField(Text):
@@ -62,10 +68,8 @@ class TaskSerializer(StrictModel):
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )
-    session_id = OwnSessionField(
+    session_id = SessionField(
         source="kept_session",
-        slug_field="id",
-        queryset=Session.objects.all(),
         allow_null=True,
         required=False,
         help_text="The session of mode 'kept', which setting it implies. Leave out to create one in the first run.",

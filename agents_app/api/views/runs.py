@@ -19,7 +19,7 @@ from agents_app.api.examples import EVENTS
 from agents_app.api.serializers.approvals import ApprovalSerializer, ApproveSerializer
 from agents_app.api.serializers.runs import RunSerializer, StepSerializer
 from agents_app.exceptions import InvalidRequest
-from agents_app.models import Approval, Artifact, Run, Step
+from agents_app.models import Approval, Artifact, Run, Session, Step
 from agents_app.runs import approvals
 
 # Types that a browser may show, because they cannot contain a script.
@@ -28,10 +28,10 @@ NEWEST_FIRST = ("-created_at", "created_at")
 FILTERS = {
     "status": "status",
     "agent": "agent_name",
-    "session": "session_id",
     "trigger": "trigger",
     "task": "task_id",
 }
+SESSION = "session"
 CHOICES = {"status": Run.Status.values, "trigger": Run.Trigger.values}
 
 
@@ -49,6 +49,8 @@ def filter_runs(queryset: QuerySet[Run], request: Request) -> QuerySet[Run]:
             if name == "task" and not _is_uuid(value):
                 raise InvalidRequest("'task' must be the id of a task.", param=name)
             queryset = queryset.filter(**{column: value})
+    if value := request.query_params.get(SESSION):
+        queryset = queryset.filter(session=Session.objects.find(request.user, value))
     return queryset
 
 
@@ -77,7 +79,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     def filter_queryset(self, queryset: Any) -> Any:
         return filter_runs(queryset, self.request) if self.action == "list" else queryset
 
-    @extend_schema(parameters=[_filter(name) for name in FILTERS])
+    @extend_schema(parameters=[_filter(name) for name in (*FILTERS, SESSION)])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 

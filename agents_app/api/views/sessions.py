@@ -4,10 +4,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
-from rest_framework.generics import ListAPIView, get_object_or_404
+from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 
 from agents_app.api import event_pages
@@ -19,6 +20,13 @@ from agents_app.exceptions import InUse
 from agents_app.models import Run, Session
 
 
+def _get(sessions: Any, request: Request, session_id: str) -> Session:
+    """Return the session by the caller's own name for it, or by its id."""
+    if session := sessions.find(request.user, session_id):
+        return session
+    raise Http404
+
+
 class SessionViewSet(
     JSONView,
     mixins.ListModelMixin,
@@ -27,7 +35,7 @@ class SessionViewSet(
     mixins.DestroyModelMixin,
     viewsets.GenericViewSet,
 ):
-    """Sessions: conversations with their logs. The first message to a new id creates one."""
+    """Sessions: conversations with their logs, by your name for one or by its id. The first message creates one."""
 
     queryset = Session.objects.all()
     serializer_class = SessionSerializer
@@ -37,6 +45,9 @@ class SessionViewSet(
 
     def get_queryset(self) -> Any:
         return Session.objects.visible_to(self.request.user).select_related("agent")
+
+    def get_object(self) -> Session:
+        return _get(self.get_queryset(), self.request, self.kwargs["pk"])
 
     @transaction.atomic
     def perform_destroy(self, session: Session) -> None:
@@ -60,5 +71,5 @@ class SessionRunsView(JSONView, ListAPIView):
     ordering_fields = ("number", "-number")
 
     def get_queryset(self) -> QuerySet[Run]:
-        session = get_object_or_404(Session.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
-        return super().get_queryset().filter(session=session)
+        session = _get(Session.objects, self.request, self.kwargs["pk"])
+        return super().get_queryset().filter(session=session).select_related("session")

@@ -49,7 +49,7 @@ class TaskViewSet(CrudViewSet):
 
     def get_queryset(self) -> Any:
         tasks = ScheduledTask.objects.visible_to(self.request.user)
-        return tasks.select_related("agent").defer("webhook_secret").with_results()
+        return tasks.select_related("agent", "kept_session").defer("webhook_secret").with_results()
 
     def filter_queryset(self, queryset: Any) -> Any:
         if self.action != "list":
@@ -196,7 +196,7 @@ class _OfTaskView(JSONView, ListAPIView):
 class TaskRunsView(_OfTaskView):
     """List the runs of a task."""
 
-    queryset = Run.objects.all()
+    queryset = Run.objects.select_related("session")
     serializer_class = RunSerializer
     ordering_fields = ("-created_at", "created_at")
 

@@ -1,6 +1,7 @@
 """Create the sessions of a file, once."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -9,6 +10,7 @@ from django.contrib.auth import get_user_model
 from agents_app.database.threads import write_transaction
 from agents_app.maintenance.transfer.parsing import InvalidFile, ParsedSession, parse
 from agents_app.models import Agent, Artifact, Event, Run, Session, Step
+from agents_app.models.sessions import make_session_id
 
 _ROWS_AT_ONCE = 500
 
@@ -30,24 +32,39 @@ def import_sessions(file: IO[bytes], *, owner: str | None = None, dry_run: bool 
     Raises:
         InvalidFile: the file has an error or a conflict with existing rows; nothing was changed.
     """
-    seen: set[str] = set()
+    seen: set[Any] = set()
     result = ImportResult()
-    for parsed in parse(file):
-        if parsed.session.pk in seen:
-            raise InvalidFile(parsed.line, f"Session {parsed.session.pk!r} is in the file twice.")
-        seen.add(parsed.session.pk)
-        _owner(parsed, owner)
+    for parsed in _parse(file, owner):
+        keys = {parsed.session.pk, (parsed.session.owner, parsed.session.name)}
+        if keys & seen:
+            raise InvalidFile(parsed.line, f"Session {parsed.label} is in the file twice.")
+        seen |= keys
         (result.existing if _exists(parsed) else result.created).append(parsed.session.pk)
     if dry_run:
         return result
     file.seek(0)
     parents: dict[uuid.UUID, uuid.UUID] = {}
-    for parsed in parse(file):
+    for parsed in _parse(file, owner):
         if parsed.session.pk not in result.existing:
-            _save(parsed, _owner(parsed, owner))
+            _save(parsed)
             parents |= parsed.parents
     _link_parents(parents)
     return result
+
+
+def _parse(file: IO[bytes], owner: str | None) -> Iterator[ParsedSession]:
+    """Yield the sessions of the file with their owners.
+
+    In files from before sessions had names, the id is the name: the session gets the id that it has here, or a new one.
+    """
+    for parsed in parse(file):
+        session = parsed.session
+        session.owner = _owner(parsed, owner)
+        if not session.name:
+            session.name = session.pk
+            here = Session.objects.filter(owner=session.owner, name=session.name).first()
+            parsed.move_to(here.pk if here else make_session_id())
+        yield parsed
 
 
 def _owner(parsed: ParsedSession, name: str | None) -> Any:
@@ -68,6 +85,9 @@ def _exists(parsed: ParsedSession) -> bool:
         InvalidFile: there is another session with this id.
     """
     session = Session.objects.filter(pk=parsed.session.pk).first()
+    of_its_name = Session.objects.filter(owner=parsed.session.owner, name=parsed.session.name)
+    if of_its_name.exclude(pk=parsed.session.pk).exists():
+        raise InvalidFile(parsed.line, f"There is another session {parsed.label}: delete it, or rename one.")
     existing = dict(Run.objects.filter(pk__in=list(parsed.runs)).values_list("pk", "session"))
     if session is None and not existing:
         if artifact := Artifact.objects.filter(pk__in=[row.pk for row in parsed.artifacts]).first():
@@ -76,14 +96,13 @@ def _exists(parsed: ParsedSession) -> bool:
     if elsewhere := [run for run, session_id in existing.items() if session_id != parsed.session.pk]:
         raise InvalidFile(parsed.line, f"Run {elsewhere[0]} exists already, in session {existing[elsewhere[0]]!r}.")
     if session is None or len(existing) < len(parsed.runs) or session.last_seq < parsed.session.last_seq:
-        raise InvalidFile(parsed.line, f"There is another session {parsed.session.pk!r}: delete it, or rename one.")
+        raise InvalidFile(parsed.line, f"There is another session {parsed.label}: delete it, or rename one.")
     return True
 
 
-def _save(parsed: ParsedSession, owner: Any) -> None:
+def _save(parsed: ParsedSession) -> None:
     """Save the rows as they are in the file: `save` would set new dates."""
     session = parsed.session
-    session.owner = owner
     session.agent = Agent.objects.filter(name=parsed.agent).first()
     agents = {
         agent.name: agent for agent in Agent.objects.filter(name__in={r.agent_name for r in parsed.runs.values()})

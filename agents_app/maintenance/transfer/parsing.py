@@ -35,6 +35,18 @@ class ParsedSession:
     artifacts: list[Artifact] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """The session as error messages name it."""
+        return repr(self.session.name or self.session.pk)
+
+    def move_to(self, session_id: str) -> None:
+        """Give the session another id, also in the rows that refer to it."""
+        self.session.pk = session_id
+        rows: list[Any] = [*self.runs.values(), *self.events]
+        for row in rows:
+            row.session_id = session_id
+
 
 def parse(file: IO[bytes]) -> Iterator[ParsedSession]:
     """Yield the sessions of the file.
@@ -100,6 +112,8 @@ def _begin(number: int, body: dict[str, Any]) -> ParsedSession:
     owner, agent = body.pop("owner", None), body.pop("agent", None)
     if not all(name is None or isinstance(name, str) for name in (owner, agent)):
         raise ValidationError("'owner' and 'agent' must be names.")
+    if "id" not in body:
+        raise ValidationError("'id' is missing.")
     return ParsedSession(number, from_dict("session", body), owner, agent)
 
 
@@ -161,10 +175,10 @@ def _check_session(number: int, parsed: ParsedSession) -> None:
     last = parsed.events[-1].seq if parsed.events else session.pruned_seq
     if last != session.last_seq:
         raise InvalidFile(
-            number, f"Session {session.pk!r} should end with event {session.last_seq}, but ends with {last}."
+            number, f"Session {parsed.label} should end with event {session.last_seq}, but ends with {last}."
         )
     if any(run.number > session.run_count for run in parsed.runs.values()):
-        raise InvalidFile(parsed.line, f"Session {session.pk!r} should have {session.run_count} runs, but has more.")
+        raise InvalidFile(parsed.line, f"Session {parsed.label} should have {session.run_count} runs, but has more.")
     for kind, keys in (
         ("steps", [(step.run_id, step.index) for step in parsed.steps]),
         ("approvals", [(approval.run_id, approval.step) for approval in parsed.approvals]),
@@ -172,4 +186,4 @@ def _check_session(number: int, parsed: ParsedSession) -> None:
         ("messages", [run.message_id for run in parsed.runs.values() if run.message_id is not None]),
     ):
         if len(keys) != len(set(keys)):
-            raise InvalidFile(parsed.line, f"Session {session.pk!r} has duplicate {kind}.")
+            raise InvalidFile(parsed.line, f"Session {parsed.label} has duplicate {kind}.")

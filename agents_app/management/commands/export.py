@@ -17,7 +17,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("sessions", nargs="*", metavar="SESSION", help="Session ids. Default: all sessions.")
+        parser.add_argument(
+            "sessions", nargs="*", metavar="SESSION", help="Names or ids of sessions. Default: all sessions."
+        )
         parser.add_argument("--owner", help="Only sessions of this user.")
         parser.add_argument("--output", type=Path, metavar="FILE", help="The file to write. Default: standard output.")
 
@@ -26,14 +28,16 @@ class Command(BaseCommand):
         if owner is not None:
             rows = rows.filter(owner__username=owner)
         if sessions:
-            rows = rows.filter(pk__in=sessions)
-        ids = list(rows.values_list("pk", flat=True))
-        if missing := sorted(set(sessions) - set(ids)):
+            rows = rows.named(*sessions)
+        names = dict(rows.values_list("pk", "name"))
+        ids = list(names)
+        if missing := sorted(set(sessions) - names.keys() - set(names.values())):
             raise CommandError(f"There is no session {missing[0]!r}{f' of {owner}' if owner else ''}.")
         count, busy = self._write(ids, output)
         self.stderr.write(f"{count} sessions exported.")
         if busy:
-            text = f"Left out, because they have a run that has not ended: {', '.join(busy)}."
+            left_out = ", ".join(names[session_id] for session_id in busy)
+            text = f"Left out, because they have a run that has not ended: {left_out}."
             if sessions:
                 raise CommandError(text)
             self.stderr.write(text)

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--days", type=float, help="Only data older than this many days.")
         parser.add_argument("--keep", type=int, default=0, help="Keep this many newest runs of each session.")
-        parser.add_argument("--session", help="Only of this session.")
+        parser.add_argument("--session", help="Only of the session of this name or id.")
 
     def handle(self, *, kinds: list[str], days: float | None, keep: int, session: str | None, **options: Any) -> None:
         if days is None and not keep and not kinds and session is None:
@@ -47,7 +47,16 @@ class Command(BaseCommand):
             raise CommandError(
                 "Use --days N, the age, or --keep N, the number of runs to keep. Neither may be negative."
             )
-        if session is not None and not Session.objects.filter(pk=session).exists():
-            raise CommandError(f"There is no session {session!r}.")
+        session_id = None if session is None else _session_id(session)
         before = timezone.now() - datetime.timedelta(days=days or 0)
-        return [retention.Rule(kind, before, keep, session) for kind in kinds]
+        return [retention.Rule(kind, before, keep, session_id) for kind in kinds]
+
+
+def _session_id(session: str) -> str:
+    """Return the id of the session of that name or id."""
+    ids = list(Session.objects.named(session).values_list("pk", flat=True)[:2])
+    if not ids:
+        raise CommandError(f"There is no session {session!r}.")
+    if len(ids) > 1:
+        raise CommandError(f"Several users have a session {session!r}: use its id.")
+    return ids[0]

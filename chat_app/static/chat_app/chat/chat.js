@@ -52,6 +52,7 @@ const sessions = new Sessions({
 let conversation = new Conversation();
 let resumedAt = -1;
 let liveAfter = Infinity; // what comes after this number of the log is news
+let knownId = null; // of the session, which has one from its first message on
 let stopping = false;
 let following = true;
 let scrolled = { top: 0, height: 0 };
@@ -104,7 +105,12 @@ function takeLogged(frame) {
   draw();
 }
 
-function greet({ agent_name: agentName, last_seq: lastSeq }) {
+function greet({ id, agent_name: agentName, last_seq: lastSeq }) {
+  if (knownId !== null && id !== knownId) {
+    location.reload(); // the session was deleted meanwhile, and perhaps made again: it is another one
+    return;
+  }
+  knownId = id;
   resumedAt = -1;
   stopping = false;
   liveAfter = lastSeq;

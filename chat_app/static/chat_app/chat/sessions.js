@@ -75,14 +75,18 @@ export class Sessions {
     }
   }
 
+  #isCurrent(session) {
+    return [session.id, session.session_id].includes(this.current);
+  }
+
   #line(session) {
-    const name = session.title || session.id;
-    const open = link(name, `?session=${encodeURIComponent(session.id)}`);
+    const name = session.title || session.session_id;
+    const open = link(name, `?session=${encodeURIComponent(session.session_id)}`);
     open.dir = "auto";
     open.title = [name, session.agent_name].filter(Boolean).join(" · ");
     const line = element("li", "session", open);
     line.dataset.session = session.id;
-    if (session.id === this.current) {
+    if (this.#isCurrent(session)) {
       open.setAttribute("aria-current", "page");
     }
     if (session.unfinished) {
@@ -131,12 +135,12 @@ export class Sessions {
 
   #confirm(session) {
     const { "delete-dialog": dialog, "delete-name": name } = this.page;
-    name.textContent = session.title || session.id;
+    name.textContent = session.title || session.session_id;
     dialog.returnValue = "";
     dialog.onclose = async () => {
       if (dialog.returnValue === "delete" && (await this.#change("DELETE", session))) {
         this.refresh();
-        if (session.id === this.current) {
+        if (this.#isCurrent(session)) {
           this.onDeleted();
         }
       }

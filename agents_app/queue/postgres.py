@@ -37,6 +37,7 @@ RETRY_INTERVAL = 0.5
 _RESCUED_AFTER = datetime.timedelta(seconds=3)
 POLL_INTERVAL = 2.0  # for lost notifications
 _RESCUE_LOCK = 0x41494E54  # of PostgreSQL's advisory locks
+_TURN_LOCK = 0x41494E55  # of the pairs among them: with the owner
 
 
 class PostgresQueue:
@@ -52,8 +53,10 @@ class PostgresQueue:
     def enqueue(self, run_id: uuid.UUID) -> None:
         """Write a job. A second job for the same run waits for the first, then finds nothing to do."""
         with connection.cursor() as cursor:
-            cursor.execute(_TURN, {"queue": QUEUE, "run": run_id})
-            owner, priority = cursor.fetchone()
+            cursor.execute(_LOCK_OWNER, {"lock": _TURN_LOCK, "run": run_id})
+            owner, _ = cursor.fetchone()
+            cursor.execute(_TURN, {"queue": QUEUE, "owner": owner})
+            (priority,) = cursor.fetchone()
         execute_run.configure(lock=str(run_id), priority=priority).defer(run_id=str(run_id), owner=owner)
 
     def cancel(self, run_id: uuid.UUID) -> None:
@@ -188,10 +191,15 @@ def rescue() -> None:
 # one owner has in the queue, a new owner's job waits for at most one job of each other owner, and nobody waits for ever
 # (start-time fair queueing). Fetching a job costs what it did; writing one reads the waiting jobs in the same index.
 _TURN = """
-SELECT session.owner_id, COALESCE(LEAST(
+SELECT COALESCE(LEAST(
     (SELECT max(priority) FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %(queue)s),
     (SELECT min(priority) - 1 FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %(queue)s
-        AND args -> 'owner' = to_jsonb(session.owner_id))), 0)
+        AND args -> 'owner' = to_jsonb(%(owner)s::bigint))), 0)
+"""
+
+# Until the end of the transaction, which is near: jobs written at the same moment would all get the same turn.
+_LOCK_OWNER = """
+SELECT session.owner_id, pg_advisory_xact_lock(%(lock)s, mod(COALESCE(session.owner_id, 0), 2147483647)::int)
 FROM agents_app_run AS run INNER JOIN agents_app_session AS session ON session.id = run.session_id
 WHERE run.id = %(run)s
 """

@@ -111,7 +111,7 @@ def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, o
 def test_killed_at_a_point_of_the_log(agent, open_chat, product, model, name, point, reasoning):
     who = agent([{"reasoning": "a thought", "delay": 0.01}, {"wait": name}, {"text": FINAL, "delay": 0.005}])
     chat = open_chat(name)
-    product.crash_at(point, "" if point in ("steps-written", "end-written") else name)
+    product.crash_at(point)
     chat.say(f"hi {name}", agent_name=who, enable_reasoning=reasoning)
     if point == "deltas-deleted":
         chat.until_text("a thought")  # written on its own, so that there is something to delete

@@ -72,6 +72,15 @@ def status_from(product: Product, address: str) -> int:
         return opened.getresponse().status
 
 
+def test_a_form_of_nobody_is_not_parsed_by_the_server_itself(guarded):
+    """daphne would parse it in the event loop, and refuse one without a boundary before anybody is asked."""
+    opened = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=30)
+    with contextlib.closing(opened):
+        opened.request("POST", "/v1/runs", b"x" * 1000, {"Content-Type": "multipart/form-data"})
+        answer = opened.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (401, "not_authenticated")
+
+
 def test_idle_connections_make_room_for_those_that_say_something(guarded, people, connect, name):
     """More of them than there is room for, from many addresses; the oldest go, and a socket of a user stays."""
     chat = people["ann"].chat(name)

@@ -99,6 +99,11 @@ class Request(WebRequest):
     _received = 0
     _is_rejected = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Twisted parses a form into `args`, which nobody reads: 1 MiB of small parts stops the event loop for seconds.
+        self._parsePOSTFormSubmission = False
+
     def gotLength(self, length: int | None) -> None:
         if length is None or length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             super().gotLength(length)

@@ -13,6 +13,8 @@ from django.core.cache import caches
 from django.db import connection
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from agents_app import runs
 from agents_app.access import counters, origins
@@ -92,6 +94,23 @@ def test_a_socket_has_only_so_many_frames_and_one_that_sends_more_has_to_wait(ti
     assert any("timestamp" in answer for answer in answers), "its bucket fills up again"
     flood.close()
     other.close()
+
+
+@pytest.mark.parametrize("kind", ["ping", "pong", "part"])
+def test_a_socket_has_only_so_many_frames_of_the_protocol_itself(tight, name, kind):
+    """No rate of the application counts them: a flood of them stopped the event loop for seconds."""
+    ann = invite(tight, name)[name]
+    with connect(tight.socket_url(name), additional_headers=ann.headers, open_timeout=60) as socket:
+        assert json.loads(socket.recv(60))["type"] == "connected"
+        with pytest.raises(ConnectionClosed) as closed:
+            if kind == "part":
+                socket.send("x" for _ in range(1000))
+            else:
+                for _ in range(1000):
+                    getattr(socket, kind)()
+            while True:
+                socket.recv(10)
+    assert closed.value.rcvd is None or closed.value.rcvd.code == 1008
 
 
 @pytest.mark.parametrize("frame", ["interrupt", "resume", "approve"])

@@ -18,7 +18,8 @@ from agents_app.server.daphne.connections import Connections
 
 INPUT_QUEUE = 32  # frames of a client that may wait for the application
 MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused
-_TOO_SLOW, _RESTARTING = 4409, 1012
+_SMALL_PART = 1024  # bytes; a larger part of a message costs its sender as much as us
+_TOO_SLOW, _RESTARTING, _TOO_MANY_PARTS = 4409, 1012, 1008
 
 
 class Socket(WebSocketProtocol):
@@ -26,6 +27,8 @@ class Socket(WebSocketProtocol):
 
     writable: Writable | None = None
     _paused = False
+    _parts = 0  # since `_minute`, which the first of them began
+    _minute = float("-inf")
 
     def onConnect(self, request: Any) -> Any:
         """Accept as daphne does, which loses what follows a `;` in the path and fails if a header is not ASCII."""
@@ -45,6 +48,21 @@ class Socket(WebSocketProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         self.factory.server_class.open_connections.remove(self.transport)
         super().connectionLost(reason)
+
+    def onFrameBegin(self) -> None:
+        """Close if there are too many frames that autobahn itself deals with, which no rate of messages counts."""
+        frame = self.current_frame
+        if (frame.opcode > 7 or (not frame.fin and frame.length < _SMALL_PART)) and self._has_too_many_parts():
+            self.sendCloseFrame(code=_TOO_MANY_PARTS, reasonUtf8=b"too many control frames or parts of a message")
+            self.dropConnection()
+        super().onFrameBegin()
+
+    def _has_too_many_parts(self) -> bool:
+        now = time.monotonic()
+        if now >= self._minute + 60:
+            self._minute, self._parts = now, 0
+        self._parts += 1
+        return 0 < settings.FRAMES_PER_MINUTE < self._parts
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         super().onMessage(payload, isBinary)

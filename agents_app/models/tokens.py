@@ -102,7 +102,9 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         with write_transaction():
             if not matching.filter(used=False, expires_at__gt=timezone.now()).update(used=True):
                 return None
-        return matching.filter(user__is_active=True).select_related("user", "token").first()
+        tokens = ApiToken.objects.valid()
+        made_with = models.Q(token=None) | models.Q(token__in=tokens)
+        return matching.filter(made_with, user__is_active=True).select_related("user", "token").first()
 
 
 def _digest(text: str) -> str:

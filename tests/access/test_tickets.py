@@ -46,8 +46,10 @@ def test_a_ticket_is_the_person_who_asked_for_it(people, model, name):
     chat = people["ann"].chat(name)
     chat.ask("hi", agent_name=name)
     chat.close()
-    ticket = ticket_of(people["bob"])
-    assert close_code(people["ann"].product.socket_url(name), {}, protocols(ticket)) == 4404
+    _, session = people["ann"].request("GET", f"/v1/sessions/{name}")
+    url = people["ann"].product.socket_url(session["id"])
+    assert close_code(url, {}, protocols(ticket_of(people["bob"]))) == 4404
+    assert close_code(url, {}, protocols(ticket_of(people["ann"]))) is None
 
 
 def test_nobody_gets_one_without_signing_in(people):
@@ -83,6 +85,15 @@ def test_a_revoked_token_takes_its_tickets_with_it(admin_user):
     text = Ticket.objects.issue(admin_user, token)
     token.delete()
     assert Ticket.objects.redeem(text) is None
+
+
+@pytest.mark.django_db
+def test_a_ticket_ends_with_the_token_that_it_was_made_with(admin_user):
+    token, _ = ApiToken.objects.create(admin_user, datetime.timedelta(minutes=1), name="x")
+    good, late = (Ticket.objects.issue(admin_user, token) for _ in range(2))
+    assert Ticket.objects.redeem(good) is not None
+    ApiToken.objects.update(expiry=timezone.now())
+    assert Ticket.objects.redeem(late) is None
 
 
 @pytest.mark.django_db

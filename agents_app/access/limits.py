@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents_app.access import counters
+from agents_app.access.origins import network_of
 from agents_app.exceptions import Conflict, InvalidRequest, RateLimited
 from agents_app.models import Run, ScheduledTask, TokenUse
 
@@ -17,12 +18,12 @@ _AUTOMATIC = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # started by the server 
 
 
 def take_request_from(address: str) -> None:
-    """Count a request of an address, before its caller is authenticated.
+    """Count a request of an address (of IPv6, a /64), before its caller is authenticated.
 
     Raises:
         RateLimited: too many.
     """
-    counters.take("requests from this address", address, limit=settings.REQUESTS_PER_MINUTE_PER_ADDRESS)
+    counters.take("requests from this address", network_of(address), limit=settings.REQUESTS_PER_MINUTE_PER_ADDRESS)
 
 
 def take_request(user: Any) -> None:

@@ -280,6 +280,13 @@ def test_an_address_has_only_so_many_requests_whoever_it_says_it_is(robot, setti
     assert robot.get(path, REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
+@pytest.mark.django_db
+def test_the_addresses_of_one_network_share_their_requests(robot, settings):
+    settings.REQUESTS_PER_MINUTE_PER_ADDRESS = 5
+    codes = [robot.get("/v1/info", REMOTE_ADDR=f"2001:db8:7:7::{number}").status_code for number in range(6)]
+    assert codes == [200] * 5 + [429]
+
+
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "expected"),
     [

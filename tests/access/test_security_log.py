@@ -91,6 +91,29 @@ def test_failures_count_by_what_one_client_has(address, network):
     assert network_of(address) == network
 
 
+def test_failures_of_one_name_count_together_however_it_is_written(client, db, settings):
+    """Django signs in `bea` for each of these."""
+    settings.LOGIN_FAILURES = 1  # of a name ten times as many
+    spelled = [
+        "bea",
+        " bea",
+        "bea ",
+        "\uff42ea",
+        "be\uff41",
+        "\uff42e\uff41",
+        " bea ",
+        "\tbea",
+        "bea\t",
+        "\u3000bea",
+        "bea",
+    ]
+    codes = [
+        client.post("/accounts/login/", {"username": name, "password": "x"}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+        for n, name in enumerate(spelled)
+    ]
+    assert codes == [200] * 10 + [429]
+
+
 def test_failures_from_one_network_count_together(client, ann, settings, written):
     settings.LOGIN_FAILURES = 2
     codes = [

@@ -5,6 +5,7 @@ The bridge keeps nothing: runs continue on the server when it ends.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -69,6 +70,8 @@ async def _forward(incoming: Any, outgoing: Any, calls: _Calls) -> None:
         async for message in incoming:
             await outgoing.send(message)
         calls.is_closed = True
+        # An event that arrives while the connection closes is logged by the SDK as an error, with a traceback.
+        logging.getLogger("mcp.client.streamable_http").disabled = True
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 reactor: Any = _reactor
 
 CLOSE_PATIENCE = 1.0  # seconds
+# Seconds; autobahn's one second is short for a slow client, whom the reset that follows robs of the close code.
+CLOSE_HANDSHAKE_TIMEOUT = 5
 
 
 class Server(DaphneServer):
@@ -66,6 +68,7 @@ class Server(DaphneServer):
             openHandshakeTimeout=self.websocket_handshake_timeout,
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
+            closeHandshakeTimeout=CLOSE_HANDSHAKE_TIMEOUT,
             failByDrop=False,  # so that a frame that is too large is answered with 1009
         )
         for name in (signal.SIGTERM, signal.SIGINT):

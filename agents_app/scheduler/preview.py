@@ -1,8 +1,8 @@
 """Preview a task's schedule: its future due moments, each with its outcome and reason."""
 
 import datetime
-import itertools
 import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +11,9 @@ from agents_app.models import Run, ScheduledTask
 from agents_app.schedules import Note
 
 _RECENT_RUNS = 20
+LONGEST_COMPUTATION = (
+    0.5  # seconds of computing after which a preview ends: of a cron line that is seldom due, 1000 take several
+)
 
 _SENTENCES = {
     Note.NORMAL: "As scheduled.",
@@ -56,15 +59,22 @@ def simulate(
 ) -> tuple[list[PlannedRun], bool]:
     """Return the moments after `since` (default: now) up to `until`, at most `count`, and whether there are more.
 
-    `duration`: the assumed duration of each run. A disabled task is treated as if it were enabled.
+    If they take long to compute, there are fewer, and more of them. `duration`: the assumed duration of each run. A
+    disabled task is treated as if it were enabled.
 
     Raises:
         BadSchedule: the schedule is invalid.
     """
     start = since or clock.now()
-    planned = list(itertools.islice(_plan(task, start, duration), count + 1))
-    in_range = [each for each in planned if until is None or each.scheduled_for <= until]
-    return in_range[:count], len(in_range) > count
+    ends_at = time.thread_time() + LONGEST_COMPUTATION
+    planned: list[PlannedRun] = []
+    for each in _plan(task, start, duration):
+        if until is not None and each.scheduled_for > until:
+            break
+        if len(planned) == count or (planned and time.thread_time() > ends_at):
+            return planned, True
+        planned.append(each)
+    return planned, False
 
 
 def _plan(task: ScheduledTask, start: datetime.datetime, duration: datetime.timedelta) -> Iterator[PlannedRun]:

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 
 from agents_app import clock
 from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.scheduler import preview
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
 
@@ -307,3 +308,11 @@ def test_a_schedule_can_be_tried_before_it_is_saved(client):
     error = client.post("/v1/tasks/simulate", names | {"schedule_value": "* *"}, content_type=JSON).json()["error"]
     assert (error["param"], error["type"]) == ("schedule_value", "invalid_request_error")
     assert not ScheduledTask.objects.exists()
+
+
+def test_a_preview_that_takes_long_to_compute_ends_early(client, monkeypatch):
+    """The moments of this line are years apart: 1000 of them took five seconds, of which everybody had their share."""
+    monkeypatch.setattr(preview, "LONGEST_COMPUTATION", 0.1)
+    line = {"schedule_type": "cron", "schedule_value": "59 23 31 12 */7", "count": 1000}
+    answer = client.post("/v1/tasks/simulate", line, content_type=JSON).json()
+    assert answer["has_more"] and 0 < len(answer["data"]) < 500

@@ -42,6 +42,11 @@ def active_user(user_id: int) -> Any:
     return user
 
 
+def is_administrator(user_id: int | None) -> bool:
+    """Whether the user is an active administrator as of now."""
+    return get_user_model().objects.filter(pk=user_id, is_active=True, is_superuser=True).exists()
+
+
 def with_rights(runs: QuerySet[Run]) -> QuerySet[Run]:
     """Read in the same statement why each run must not go on: see `denial`."""
     denial_code = RawSQL(_denial_sql(), (), output_field=TextField())  # noqa: S611 — of table names only

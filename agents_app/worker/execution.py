@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from agents_app.access import rights
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine import providers
@@ -28,6 +29,12 @@ from agents_app.worker.claims import Claim
 from agents_app.worker.telemetry import RunTelemetry
 
 logger = logging.getLogger(__name__)
+
+# What a warning says to an owner who is no administrator, and need not know how the agent is made.
+_FOR_USERS = {
+    "tools_unavailable": "Some tools of this agent are not available. An administrator finds the reason in the log.",
+    "tools_changed": "Some tools of this agent are not what they were when an administrator checked them.",
+}
 
 MOST_ATTEMPTS = 100  # a run that ends its worker every time must not do so forever
 
@@ -163,7 +170,16 @@ class Execution:
             case Retry():
                 self._log_retry(event.steps, event.attempt, event.reason, event.delay)
             case RunWarning():
-                self._log.add(vocabulary.Warning(message=event.message, code=event.code))
+                await self._warn(event)
+
+    async def _warn(self, event: RunWarning) -> None:
+        """Record a warning. It names MCP servers, with their commands and addresses."""
+        message = event.message
+        owner_id = self.run.session.owner_id
+        if event.code in _FOR_USERS and not await self._database.run(rights.is_administrator, owner_id):
+            logger.warning("Run %s: %s", self.run.pk, message)
+            message = _FOR_USERS[event.code]
+        self._log.add(vocabulary.Warning(message=message, code=event.code))
 
     async def _begin_tools(self, event: ToolsStarting) -> None:
         """Record which tools are called, and which wait for approval, before any of it happens."""

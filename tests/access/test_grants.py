@@ -102,6 +102,24 @@ def test_how_an_agent_is_made_is_told_to_administrators_only(people, model, name
     assert boss.request("GET", f"/v1/agents/{name}")[1]["system_prompt"] == HIDDEN
 
 
+def test_what_is_wrong_with_an_agents_servers_is_told_to_administrators_only(people, model, name):
+    boss, ann = people["boss"], people["ann"]
+    server = {"name": f"s-{name[2:]}", "transport": "stdio", "command": f"/nowhere/{HIDDEN}"}
+    assert boss.request("POST", "/v1/mcp-servers", server)[0] == 201
+    model.script(name, [[{"text": "hello"}], [{"text": "hello"}]])
+    boss.add_agent(name, model.base_url, mcp_servers=[server["name"]])
+    warnings = {}
+    for who in (ann, boss):
+        chat = who.chat(f"{name}-{who.name}")
+        assert chat.ask("hi", agent_name=name)["data"]["status"] == "completed"
+        warnings[who.name] = chat.fold.of_type("warning")[0]["data"]
+        chat.close()
+    assert {each["code"] for each in warnings.values()} == {"tools_unavailable"}
+    assert HIDDEN in warnings["boss"]["message"]
+    assert HIDDEN not in warnings["ann"]["message"] and server["name"] not in warnings["ann"]["message"]
+    assert f"/nowhere/{HIDDEN}" in ann.product.logged()
+
+
 @pytest.mark.django_db
 def test_staff_that_looks_at_an_agent_does_not_see_how_it_is_made(client, admin_client, django_user_model):
     agent = Agent.objects.create(name="a", role="visible", system_prompt=HIDDEN, denied_tools=[HIDDEN])

@@ -28,7 +28,7 @@ def chat(request: HttpRequest) -> HttpResponse:
         "no_model": provider is None,
         "demonstration_model": uses_demonstration_model(provider),
         "examples": examples(),
-        "configuration_problem": config_dir.problem,
+        "configuration_problem": config_dir.problem if _is_superuser(request.user) else "",  # it has names and values
     }
     return _page(request, "chat", **context)
 
@@ -71,6 +71,10 @@ def frame(user: Any) -> dict[str, Any]:
         "language": get_language(),
         "catalogue": catalogue(),
     }
+
+
+def _is_superuser(user: Any) -> bool:
+    return not settings.AUTH_REQUIRED or user.is_superuser
 
 
 def default_provider() -> Provider | None:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from agents_app import event_log
+from agents_app.configuration.config_dir import config_dir
 from agents_app.models import Agent, Approval, Run, Session, Step
 from agents_app.runs.frames import start_data
 from tests.harness.form_client import FormClient
@@ -118,6 +119,17 @@ def test_what_is_wrong_with_an_agents_servers_is_told_to_administrators_only(peo
     assert HIDDEN in warnings["boss"]["message"]
     assert HIDDEN not in warnings["ann"]["message"] and server["name"] not in warnings["ann"]["message"]
     assert f"/nowhere/{HIDDEN}" in ann.product.logged()
+
+
+@pytest.mark.django_db
+def test_staff_does_not_see_what_is_wrong_in_the_configuration(
+    client, admin_client, django_user_model, settings, monkeypatch
+):
+    settings.AUTH_REQUIRED = True
+    monkeypatch.setattr(config_dir, "problem", HIDDEN)
+    client.force_login(django_user_model.objects.create_user("staff", is_staff=True))
+    assert HIDDEN not in client.get("/chat/").content.decode()
+    assert HIDDEN in admin_client.get("/chat/").content.decode()
 
 
 @pytest.mark.django_db

@@ -81,6 +81,14 @@ def test_a_form_of_nobody_is_not_parsed_by_the_server_itself(guarded):
         assert (answer.status, json.loads(answer.read())["error"]["code"]) == (401, "not_authenticated")
 
 
+def test_no_client_says_below_which_path_the_server_is(guarded):
+    """daphne takes a header for that: rules of a proxy, such as those of `/admin/`, would not see the path."""
+    opened = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=30)
+    with contextlib.closing(opened):
+        opened.request("GET", "/elsewhere/v1/info", headers={"Daphne-Root-Path": "/elsewhere"})
+        assert opened.getresponse().status == 404
+
+
 def test_idle_connections_make_room_for_those_that_say_something(guarded, people, connect, name):
     """More of them than there is room for, from many addresses; the oldest go, and a socket of a user stays."""
     chat = people["ann"].chat(name)

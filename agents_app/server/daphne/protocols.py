@@ -142,6 +142,8 @@ class Request(WebRequest):
 
     def process(self) -> Any:
         if not self._is_rejected:
+            # A client could have any path served as another one, past the rules of a proxy about paths.
+            self.requestHeaders.removeHeader(b"daphne-root-path")
             return super().process()
         self.channel.transport.loseConnection()
         return None

@@ -44,7 +44,8 @@ def active_user(user_id: int) -> Any:
 
 def is_administrator(user_id: int | None) -> bool:
     """Whether the user is an active administrator as of now."""
-    return get_user_model().objects.filter(pk=user_id, is_active=True, is_superuser=True).exists()
+    administrators = get_user_model().objects.filter(is_active=True, is_superuser=True)
+    return user_id is not None and administrators.filter(pk=user_id).exists()
 
 
 def with_rights(runs: QuerySet[Run]) -> QuerySet[Run]:

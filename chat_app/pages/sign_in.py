@@ -55,7 +55,7 @@ class SignInView(LoginView):
         """Yield the counters of a failure, with their limits."""
         address = network_of(address_of(self.request))
         name = self.get_form_class().base_fields["username"].to_python(self.request.POST.get("username", ""))
-        named = hashlib.sha256(name.lower().encode()).hexdigest()  # as the form reads it: " ann" is "ann"
+        named = hashlib.sha256(str(name).lower().encode()).hexdigest()  # as the form reads it: " ann" is "ann"
         return [(f"address-{address}", settings.LOGIN_FAILURES), (f"name-{named}", 10 * settings.LOGIN_FAILURES)]
 
     def _refused(self, limited: RateLimited) -> HttpResponse:

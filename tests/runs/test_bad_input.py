@@ -223,7 +223,7 @@ def test_binary_frames_are_answered(chat, data):
 
 def test_a_message_may_come_in_fragments(chat):
     whole = json.dumps({"type": "chat", "payload": {"message": EMOJI * 5000}}, ensure_ascii=False).encode()
-    chat.socket.send((whole[at : at + 7] for at in range(0, len(whole), 7)), text=True)
+    chat.socket.send((whole[at : at + 71] for at in range(0, len(whole), 71)), text=True)
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
     assert chat.fold.of_type("reasoning_start")[-1]["data"]["message"] == EMOJI * 5000
     assert_alive(chat)

@@ -149,7 +149,9 @@ class Turns:
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
         answer = spec.parameters.max_tokens or min(2048, spec.model.context_tokens // 4)
-        prompt = "\n\n".join([spec.system_prompt, *self.tools.problems.values()]).strip()
+        # Without the reasons, which have commands and addresses: a user can ask the model for its prompt.
+        missing = [f"Some tools of {source!r} are not available now." for source in self.tools.problems]
+        prompt = "\n\n".join([spec.system_prompt, *missing]).strip()
         return ModelRequest(
             model=spec.model.model,
             system_prompt=prompt,

@@ -121,7 +121,9 @@ def test_a_server_that_is_down_costs_its_tools_not_the_run(agent, open_chat, pro
     assert chat.ask("hello", agent_name=who)["data"]["status"] == "completed"
     warning = chat.fold.of_type("warning")[0]["data"]
     assert warning["code"] == "tools_unavailable" and name[-10:] in warning["message"]
-    assert name[-10:] in model.requests(name)[0]["messages"][0]["content"], "the model knows, too"
+    prompt = model.requests(name)[0]["messages"][0]["content"]
+    assert name[-10:] in prompt, "the model knows, too"
+    assert "no-such-program" not in prompt, "users can ask the model, and need not know the server's command"
 
 
 def test_patterns_say_which_tools_there_are(ask, server, model, name):

@@ -72,7 +72,7 @@ def test_who_else_may_use_an_agent_is_told_to_administrators_only(people, grante
 HIDDEN = "nobody-reads-this"
 
 
-def test_how_an_agent_is_made_is_told_to_administrators_only(people, model, name):
+def test_only_administrators_see_how_an_agent_is_made(people, model, name):
     boss, ann = people["boss"], people["ann"]
     server = {"name": f"s-{name[2:]}", "transport": "stdio", "command": HIDDEN, "enabled": False}
     assert boss.request("POST", "/v1/mcp-servers", server)[0] == 201
@@ -103,7 +103,7 @@ def test_how_an_agent_is_made_is_told_to_administrators_only(people, model, name
     assert boss.request("GET", f"/v1/agents/{name}")[1]["system_prompt"] == HIDDEN
 
 
-def test_what_is_wrong_with_an_agents_servers_is_told_to_administrators_only(people, model, name):
+def test_only_administrators_see_what_is_wrong_with_an_agents_servers(people, model, name):
     boss, ann = people["boss"], people["ann"]
     server = {"name": f"s-{name[2:]}", "transport": "stdio", "command": f"/nowhere/{HIDDEN}"}
     assert boss.request("POST", "/v1/mcp-servers", server)[0] == 201

@@ -129,7 +129,7 @@ def test_signing_out_everywhere_ends_the_users_own_sessions_only(client, admin_c
     assert of_socket(address=None, authorization=None, ticket=ticket, session_key=None) is None
 
 
-def test_the_form_signs_out_and_revokes_if_asked(client, ann):
+def test_the_form_signs_out_and_revokes_tokens_on_request(client, ann):
     ApiToken.objects.create(ann, name="robot")
     client.force_login(ann)
     assert client.post("/accounts/logout-everywhere/").headers["Location"] == "/accounts/login/"

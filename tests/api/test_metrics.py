@@ -198,10 +198,10 @@ def test_without_a_token_of_its_own_nothing_is_one():
 )
 def test_a_workers_metrics_need_the_token_from_elsewhere(settings, environ, status):
     settings.METRICS_TOKEN = "the-right-one"
-    asked = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:9100", **environ}
-    setup_testing_defaults(asked)
+    request = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:9100", **environ}
+    setup_testing_defaults(request)
     started = []
-    body = b"".join(prometheus.worker_metrics(asked, lambda line, headers: started.append(line)))
+    body = b"".join(prometheus.worker_metrics(request, lambda line, headers: started.append(line)))
     assert started == [status]
     assert (b"aintandem_" in body) == (status == "200 OK")
 

@@ -25,7 +25,7 @@ from agents_app.network import is_metadata, networks
         "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1", "100.100.100.200", "168.63.129.16", "METADATA.google.internal.",
     ],
 )  # fmt: skip
-def test_an_address_of_credentials_is_known_in_every_spelling(host):
+def test_every_spelling_of_a_metadata_address_is_recognized(host):
     assert is_metadata(host)
 
 

@@ -75,11 +75,7 @@ def start(
     validate_message(message)
     _check_ids(message_id, session_id)
     with storage_errors(), write_transaction():
-        if existing_session is not None:
-            session = _lock(user, existing_session)
-        else:
-            name = session_id or f"s-{secrets.token_hex(8)}"
-            session = open_session(user, name, new_id=new_session_id, is_new=session_id is None)
+        session = _session(user, session_id, existing_session, new_session_id)
         if message_id and (existing := session.runs.filter(message_id=message_id).first()):
             return Started(existing, created=False)
         agent = _agent(agent_name, session, user)
@@ -108,6 +104,13 @@ def _check_ids(message_id: str | None, session_id: str | None) -> None:
         raise InvalidRequest(f"'message_id' is longer than {LONGEST_MESSAGE_ID} characters.", param="message_id")
     if session_id is not None and not re.match(SESSION_ID, session_id):
         raise InvalidRequest(f"'session_id' {SESSION_ID_RULE}.", param="session_id")
+
+
+def _session(user: Any, session_id: str | None, existing: str | None, new_id: str | None) -> Session:
+    if existing is not None:
+        return _lock(user, existing)
+    name = session_id or f"s-{secrets.token_hex(8)}"
+    return open_session(user, name, new_id=new_id, is_new=session_id is None)
 
 
 def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_new: bool = False) -> Session:

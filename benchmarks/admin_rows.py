@@ -9,12 +9,11 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from agents_app.database.threads import write_transaction
 from agents_app.event_log import sql as log_sql
 from agents_app.event_log.transaction import _CREATED_AT as CREATED_AT
 from agents_app.models import (
@@ -53,7 +52,7 @@ def fill(cast: dict[str, list[Any]], *, runs: int, events: int, days: int, first
     try:
         for begin in range(0, runs, _BATCH):
             moments = [began + n * step for n in range(begin, min(runs, begin + _BATCH))]
-            with write_transaction():
+            with transaction.atomic():
                 _write(dice, cast, moments, first + begin, per_run)
     finally:
         created_at.auto_now_add = True  # type: ignore[union-attr]

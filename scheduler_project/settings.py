@@ -215,6 +215,7 @@ TEMPLATES = [
 
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
 if EMBEDDED:
+    DATABASES["default"]["ENGINE"] = "agents_app.database.sqlite"
     # Tests use a file, not memory: the log has its own threads and connections.
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"] = {

@@ -9,10 +9,10 @@ from typing import Any, overload
 from django.contrib import auth
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
+from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from agents_app.database.threads import write_transaction
 from agents_app.notifier import access_changes
 
 _HASHED_BYTES = 30  # in Base64 they are 40 characters, as many as the column holds
@@ -99,7 +99,7 @@ def end_all_of(user: Any) -> None:
     rows = _unexpired().values_list("session_key", "session_data").iterator()
     own = [session_hash for session_hash, text in rows if _user_and_proof(text)[0] == user.pk]
     for start in range(0, len(own), _DELETED_AT_ONCE):
-        with write_transaction():
+        with transaction.atomic():
             _unexpired().filter(session_key__in=own[start : start + _DELETED_AT_ONCE]).delete()
     access_changes.notify_on_commit()
 

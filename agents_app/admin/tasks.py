@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -14,7 +15,6 @@ from django.utils.html import format_html, format_html_join
 
 from agents_app import scheduler
 from agents_app.admin.base import FastAdmin, Kept, NewestInline, SecretsAdmin, dollars
-from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentError
 from agents_app.models import Agent, Delivery, Postponed, Run, ScheduledTask, Session, Skip
 from agents_app.scheduler import preview
@@ -163,7 +163,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         """Open a write transaction: SQLite needs its lock before the first read."""
-        with write_transaction():
+        with transaction.atomic():
             return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: ScheduledTask, form: Any, change: bool) -> None:

@@ -16,7 +16,6 @@ from agents_app.api.serializers.providers import ProviderSerializer
 from agents_app.api.serializers.tasks import TaskSerializer
 from agents_app.configuration.parsing import KINDS, ConfigurationError, Item, Problem
 from agents_app.database.errors import storage_errors
-from agents_app.database.threads import write_transaction
 from agents_app.models import Agent, McpServer, Provider, Run, ScheduledTask
 
 SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
@@ -82,7 +81,7 @@ def apply(items: list[Item], *, dry_run: bool = False, prune: bool = False) -> O
     outcome = Outcome()
     problems: list[Problem] = []
     try:
-        with storage_errors(), write_transaction():
+        with storage_errors(), transaction.atomic():
             if connection.vendor == "postgresql":  # several instances may load the same files at the same time
                 connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [_LOADING])
             for item in items:

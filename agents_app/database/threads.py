@@ -1,15 +1,13 @@
 """Threads for the database, so that no work waits behind the one thread that all async ORM calls share."""
 
 import asyncio
-import contextlib
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.conf import settings
-from django.db import Error, InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 
 from agents_app.observability import context as correlation
 from agents_app.observability import metrics
@@ -20,28 +18,6 @@ T = TypeVar("T")
 
 # Errors that may not occur again. psycopg raises InternalError if PostgreSQL has ended a transaction for idling.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
-
-_one_writer = threading.RLock()
-
-
-@contextlib.contextmanager
-def write_transaction() -> Iterator[None]:
-    """Run a block in a transaction that writes. SQLite has one writer: ours take turns here, in order.
-
-    SQLite's own way, retries after sleeps that grow to 100 ms, made tokens wait behind a burst of new runs.
-    """
-    with _turn() if connection.vendor == "sqlite" else contextlib.nullcontext(), transaction.atomic():
-        yield
-
-
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    if not _one_writer.acquire(timeout=settings.DATABASE_TIMEOUT):
-        raise OperationalError("database is locked")
-    try:
-        yield
-    finally:
-        _one_writer.release()
 
 
 class DatabaseThreads:

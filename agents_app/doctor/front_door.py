@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from agents_app.access.callers import local_administrator
-from agents_app.database.threads import write_transaction
 from agents_app.doctor.findings import Finding, broken, ok, one_line, warning
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Session
@@ -50,7 +49,7 @@ def temporary_user() -> Iterator[TemporaryUser]:
     """
     name = f"doctor-{secrets.token_hex(6)}"
     user, token = None, ""
-    with write_transaction():
+    with transaction.atomic():
         if settings.AUTH_REQUIRED:
             user = get_user_model().objects.create_user(name)  # it has no password
             token = ApiToken.objects.create(user, _TOKEN_LIFE, name="doctor")[1]
@@ -58,7 +57,7 @@ def temporary_user() -> Iterator[TemporaryUser]:
     try:
         yield TemporaryUser(name, token)
     finally:
-        with write_transaction():
+        with transaction.atomic():
             session.delete()
             if user is not None:
                 user.delete()

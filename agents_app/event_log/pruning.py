@@ -3,10 +3,10 @@
 import datetime
 import time
 
+from django.db import transaction
 from django.db.models import F, Q
 
 from agents_app.database.batches import BatchSize
-from agents_app.database.threads import write_transaction
 from agents_app.models import Event, Run, Session
 
 _SESSIONS_AT_ONCE = 500
@@ -68,7 +68,7 @@ def _prunable(session_id: str, before: datetime.datetime, keep: int) -> int:
 
 
 def _delete(session_id: str, cut: int, batch: int) -> int:
-    with write_transaction():
+    with transaction.atomic():
         rows = Event.objects.filter(session_id=session_id, seq__lte=cut).order_by("seq").values_list("seq", flat=True)
         if not (to_delete := list(rows[:batch])):
             return 0

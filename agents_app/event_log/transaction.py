@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from django.db import connection
+from django.db.transaction import atomic
 
 from agents_app import live
-from agents_app.database.threads import write_transaction
 from agents_app.event_log import sql
 from agents_app.event_log.batch import Attempt, Entry, Head, Plan, Segment, Write, Written
 from agents_app.event_log.reading import frame_text
@@ -52,7 +52,7 @@ def _write(writes: list[Write], attempt: Attempt) -> None:
     needed = [(write, write.needed()) for write in writes]
     written: list[Written] = []
     new_heads: list[tuple[Head, list[Segment], int]] = []
-    with write_transaction():
+    with atomic():
         before = _take_numbers([(write.head, len(entries)) for write, entries in needed])
         if attempt.was_committed():
             raise _AlreadyWritten

@@ -8,9 +8,10 @@ import threading
 from collections import Counter
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
-from agents_app.database.threads import DatabaseThreads, write_transaction
+from agents_app.database.threads import DatabaseThreads
 from agents_app.maintenance import retention
 from agents_app.models import Chore
 
@@ -51,7 +52,7 @@ class DailyPruning:
     def _prune_if_due(self) -> float:
         """Prune if it is due and no other worker does. Returns the seconds until the next look."""
         now = timezone.now()
-        with write_transaction():
+        with transaction.atomic():
             chore, _ = Chore.objects.get_or_create(name=PRUNE, defaults={"next_at": next_time(now)})
             is_ours = chore.next_at <= now and Chore.objects.take(PRUNE, seen=chore.next_at, until=now + _LEASE)
         if not is_ours:

@@ -9,12 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.models import Session as WebSession
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.batches import BatchSize
-from agents_app.database.threads import write_transaction
 from agents_app.models import Artifact, Delivery, Run, ScheduledTask, Session, Skip, TokenUse
 
 KINDS = ("events", "artifacts", "runs", "history")
@@ -123,7 +123,7 @@ def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[An
     deleted, size = 0, BatchSize(most, rule.sleep)
     while True:
         began, limit = time.monotonic(), size.rows
-        with write_transaction():
+        with transaction.atomic():
             # Others may be about to change a row: a locked one is left for the next time.
             locked = rows.select_for_update(of=("self",), skip_locked=True).order_by("pk")
             ids = list(locked.values_list("pk", flat=True)[:limit])

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from agents_app import clock, schedules
-from agents_app.database.threads import write_transaction
 from agents_app.models.agents import Agent
 from agents_app.models.encryption import EncryptedTextField
 from agents_app.models.runs import Run
@@ -225,7 +224,7 @@ class ScheduledTask(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the task, and plan its next moment if the schedule changed. Does not undo what fires meanwhile."""
-        with write_transaction():
+        with transaction.atomic():
             existing = type(self)._base_manager.select_for_update().filter(pk=self.pk).first()
             self._plan(existing)
             super().save(*args, **kwargs)

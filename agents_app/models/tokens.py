@@ -7,12 +7,10 @@ import uuid
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from knox.crypto import hash_token
 from knox.models import AbstractAuthToken, AuthTokenManager
-
-from agents_app.database.threads import write_transaction
 
 TICKET_SECONDS = 60
 _USE_INTERVAL = datetime.timedelta(minutes=1)
@@ -75,7 +73,7 @@ class ApiToken(AbstractAuthToken):
         """Record the moment of use, at most once a minute, so that not every read is a write."""
         now = timezone.now()
         if self.last_used_at is None or self.last_used_at < now - _USE_INTERVAL:
-            with write_transaction():
+            with transaction.atomic():
                 ApiToken.objects.filter(pk=self.pk).update(last_used_at=now)
             self.last_used_at = now
 
@@ -89,7 +87,7 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         now = timezone.now()
         text = secrets.token_urlsafe(32)
         expires_at = now + datetime.timedelta(seconds=TICKET_SECONDS)
-        with write_transaction():
+        with transaction.atomic():
             self.filter(expires_at__lt=now).delete()
             self.create(
                 digest=_digest(text), user=user, token=token, session_hash=session_hash or "", expires_at=expires_at
@@ -99,7 +97,7 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
     def redeem(self, text: str) -> "Ticket | None":
         """Return the ticket with this text if it is unused: of two callers at once, one gets it."""
         matching = self.filter(digest=_digest(text))
-        with write_transaction():
+        with transaction.atomic():
             if not matching.filter(used=False, expires_at__gt=timezone.now()).update(used=True):
                 return None
         tokens = ApiToken.objects.valid()

@@ -3,13 +3,13 @@
 import datetime
 import logging
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.access import rights
 from agents_app.database.errors import storage_errors
-from agents_app.database.threads import write_transaction
 from agents_app.engine.events import StepDone
 from agents_app.event_log.vocabulary import ApprovalResolved
 from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, NotFound
@@ -64,7 +64,7 @@ def answer(
     """
     if len(reason) > LONGEST_REASON:
         raise InvalidRequest(f"'reason' is longer than {LONGEST_REASON:,} characters.", param="reason")
-    with storage_errors(), write_transaction():
+    with storage_errors(), transaction.atomic():
         _lock(run)
         pending = _pending(run, tool_call_id)
         if denial := rights.denial(rights.with_rights(Run.objects.filter(pk=run.pk)).get()):
@@ -83,7 +83,7 @@ def end_denied() -> int:
     denied = rights.denied(Run.objects.filter(status=Run.Status.WAITING).order_by("session_id"))[:100]
     count = 0
     for run in denied:
-        with write_transaction():
+        with transaction.atomic():
             _lock(run)
             count += _continue(run)
     return count
@@ -94,7 +94,7 @@ def expire() -> int:
     overdue = Approval.objects.filter(status=_PENDING, expires_at__lte=timezone.now())
     count = 0
     for run_id in set(overdue.values_list("run_id", flat=True)[:100]):
-        with write_transaction():
+        with transaction.atomic():
             run = Run.objects.get(pk=run_id)
             _lock(run)
             expired = list(overdue.filter(run=run))

@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.errors import storage_errors
-from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import Usage
 from agents_app.event_log import EventData
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
@@ -26,7 +25,7 @@ def cancel(run: Run, *, by: str) -> None:
     Raises:
         StorageUnavailable: the database refused; the run continues.
     """
-    with storage_errors(), write_transaction():
+    with storage_errors(), transaction.atomic():
         Session.objects.select_for_update().filter(pk=run.session_id).first()  # sessions before runs: see event_log.sql
         request = {"cancel_requested": True, "cancelled_by": by, "cancel_requested_at": timezone.now()}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])

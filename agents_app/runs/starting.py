@@ -11,7 +11,6 @@ from django.db import transaction
 from agents_app import event_log
 from agents_app.access import limits
 from agents_app.database.errors import storage_errors
-from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
@@ -74,7 +73,7 @@ def start(
     """
     validate_message(message)
     _check_ids(message_id, session_id)
-    with storage_errors(), write_transaction():
+    with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
         if message_id and (existing := session.runs.filter(message_id=message_id).first()):
             return Started(existing, created=False)

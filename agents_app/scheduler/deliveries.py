@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, Min
 
 from agents_app import clock
-from agents_app.database.threads import write_transaction
 from agents_app.models import Delivery, Run, ScheduledTask
 from agents_app.observability import metrics
 from agents_app.scheduler.receivers import Receiver, Waiting, take_turns
@@ -35,7 +35,7 @@ def claim(sending: Iterable[Receiver]) -> list[Delivery]:
     due = Delivery.objects.filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now)
     turns = take_turns(_waiting(due), sending)
     claimed = []
-    with write_transaction():
+    with transaction.atomic():
         for task, count in turns.items():
             rows = (
                 due.filter(task=task)
@@ -78,7 +78,7 @@ def finish(delivery: Delivery, error: str, is_final: bool) -> None:
     """Record the outcome of an attempt, and when the next one is due."""
     ours = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
     now = clock.now()
-    with write_transaction():
+    with transaction.atomic():
         outcome = "retried"
         if not error:
             outcome = "delivered"

@@ -14,7 +14,6 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from agents_app import clock, schedules
-from agents_app.database.threads import write_transaction
 from agents_app.exceptions import StorageUnavailable
 from agents_app.models import Postponed, ScheduledTask, Skip
 from agents_app.models.tasks import ScheduledTaskQuerySet
@@ -43,7 +42,7 @@ def fire_due(limit: int) -> bool:
 def _fire_together(due: ScheduledTaskQuerySet, limit: int) -> bool:
     now, began = clock.now(), time.monotonic()
     fired = 0
-    with write_transaction():
+    with transaction.atomic():
         for task in due.lock_for_firing()[:limit]:
             fired += _fire(task, now)
             if time.monotonic() > began + LONGEST_HOLD:

@@ -2,8 +2,9 @@
 
 import datetime
 
+from django.db import transaction
+
 from agents_app import clock
-from agents_app.database.threads import write_transaction
 from agents_app.models import Postponed, ScheduledTask, Skip
 from agents_app.scheduler.policies import end_if_done, open_runs, skip_postponed
 from agents_app.scheduler.starting import start
@@ -18,7 +19,7 @@ def start_postponed(limit: int) -> int:
     ready = Postponed.objects.filter(not_before__lte=now).order_by("not_before").values_list("task", flat=True)
     started = 0
     for task_id in list(dict.fromkeys(ready[: limit * 10]))[:limit]:
-        with write_transaction():
+        with transaction.atomic():
             for task in ScheduledTask.objects.filter(pk=task_id).lock_for_firing():
                 _start_ready(task, now)
                 started += 1

@@ -2,8 +2,9 @@
 
 import datetime
 
+from django.db import transaction
+
 from agents_app import clock
-from agents_app.database.threads import write_transaction
 from agents_app.models import Postponed, Run, ScheduledTask
 from agents_app.scheduler import deliveries
 from agents_app.scheduler.policies import end_if_done, postpone
@@ -16,7 +17,7 @@ def settle(limit: int) -> int:
     """Settle up to `limit` runs of tasks that have ended. Returns their number."""
     ended = Run.objects.filter(task__isnull=False, settled=False, status__in=_FINISHED)
     settled = 0
-    with write_transaction():
+    with transaction.atomic():
         rows = list(ended.values_list("pk", "task")[:limit])
         locked = ScheduledTask.objects.filter(pk__in={task for _, task in rows}).lock_for_firing()
         tasks = {task.pk: task for task in locked}

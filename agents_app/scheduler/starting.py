@@ -9,7 +9,6 @@ from django.db import IntegrityError, transaction
 
 from agents_app import runs
 from agents_app.database.errors import storage_errors
-from agents_app.database.threads import write_transaction
 from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
 from agents_app.models import Run, ScheduledTask, Session, Skip
 from agents_app.models.overrides import Overrides
@@ -53,7 +52,7 @@ def run_now(
     Raises:
         AgentError: as of `runs.start`; nothing was written.
     """
-    with storage_errors(), write_transaction():
+    with storage_errors(), transaction.atomic():
         task = ScheduledTask.objects.select_related("agent", "owner").select_for_update(of=("self",)).get(pk=task.pk)
         is_kept = task.session == ScheduledTask.SessionMode.KEPT
         existing = _session(task) if is_kept or session_id is None else None

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
 from agents_app import clock, runs, scheduler, schedules
 from agents_app.access import limits, rights
-from agents_app.database.threads import DatabaseThreads, write_transaction
+from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.toolset import Call, Tool, ToolError
 from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
 from agents_app.models import Agent, Run, ScheduledTask
@@ -91,17 +92,17 @@ def _update_task(request: Request) -> Any:
     changes = {name: value for name, value in request.arguments.items() if name != "task"}
     if not changes:
         raise ToolError("Name at least one field to change.")
-    with write_transaction():
+    with transaction.atomic():
         return _save(request.task(), changes, request)
 
 
 def _enable_task(request: Request) -> Any:
-    with write_transaction():
+    with transaction.atomic():
         return _save(request.task(), {"enabled": True}, request)
 
 
 def _disable_task(request: Request) -> Any:
-    with write_transaction():
+    with transaction.atomic():
         return _save(request.task(), {"enabled": False}, request)
 
 
@@ -146,7 +147,7 @@ def _list_tasks(request: Request) -> Any:
 
 
 def _delete_task(request: Request) -> Any:
-    with write_transaction():
+    with transaction.atomic():
         task = request.task()
         ScheduledTask.objects.select_for_update().get(pk=task.pk).delete()
     return {"deleted": task.name}

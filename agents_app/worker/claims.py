@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.access import rights
-from agents_app.database.threads import write_transaction
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
 from agents_app.event_log.recording import uuid_value
@@ -94,7 +93,7 @@ def claim(
     parameters = {"worker": worker, "now": _sql(now), "until": _sql(now + LEASE), "limit": limit}
     others = _condition("AND run.id NOT IN", "busy", busy, parameters) if busy else ""
     others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
-    with write_transaction():
+    with transaction.atomic():
         with connection.cursor() as cursor:
             if only is not None and connection.vendor == "postgresql":
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see event_log.sql
@@ -194,7 +193,7 @@ def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:
 def renew(worker: str, ids: list[uuid.UUID]) -> None:
     """Extend the leases of these runs."""
     ours = Run.objects.filter(pk__in=ids, worker=worker, status=Run.Status.RUNNING)
-    with write_transaction():
+    with transaction.atomic():
         # In the order in which the writer locks them: see event_log.sql.
         locked = list(ours.order_by("session_id").select_for_update(no_key=True).values_list("pk", flat=True))
         Run.objects.filter(pk__in=locked).update(lease_until=timezone.now() + LEASE)

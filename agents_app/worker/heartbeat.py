@@ -3,9 +3,9 @@
 import os
 import socket
 
+from django.db import transaction
 from django.utils import timezone
 
-from agents_app.database.threads import write_transaction
 from agents_app.models import WorkerProcess
 from agents_app.models.workers import FORGOTTEN_AFTER
 
@@ -13,7 +13,7 @@ from agents_app.models.workers import FORGOTTEN_AFTER
 def report(worker: str, *, concurrency: int, running: int) -> None:
     """Record that the worker is alive and how many runs it has; delete workers that died long ago."""
     now = timezone.now()
-    with write_transaction():
+    with transaction.atomic():
         if WorkerProcess.objects.filter(pk=worker).update(seen_at=now, running=running):
             return
         WorkerProcess.objects.filter(seen_at__lt=now - FORGOTTEN_AFTER).delete()
@@ -30,11 +30,11 @@ def report(worker: str, *, concurrency: int, running: int) -> None:
 
 def leave(worker: str) -> None:
     """Delete the row of a worker that ends in good order."""
-    with write_transaction():
+    with transaction.atomic():
         WorkerProcess.objects.filter(pk=worker).delete()
 
 
 def forget_all() -> None:
     """Delete all rows. For the embedded worker, which shares its database with no other."""
-    with write_transaction():
+    with transaction.atomic():
         WorkerProcess.objects.all().delete()

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
 from agents_app import event_log
-from agents_app.database.threads import DatabaseThreads, write_transaction
+from agents_app.database.threads import DatabaseThreads
 from agents_app.event_log import following
 from agents_app.exceptions import SessionNotFound
 from agents_app.models import Session
@@ -57,7 +58,7 @@ def play(story: Callable[[], Any], layer: InMemoryChannelLayer) -> None:
 
 
 def start(user: Any, name: str) -> str:
-    with write_transaction():
+    with transaction.atomic():
         return open_session(user, name).pk
 
 

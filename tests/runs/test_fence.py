@@ -322,11 +322,11 @@ def test_the_words_of_others_are_written_though_one_is_a_zombie(start):
 def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
     run = start()
     (claim,) = claims.claim("one", 1)
-    write_transaction, lost = transaction.write_transaction, []
+    atomic, lost = transaction.atomic, []
 
     @contextlib.contextmanager
     def losing_the_answer():
-        with write_transaction():
+        with atomic():
             yield
         if len(lost) < 2:
             lost.append(True)
@@ -341,7 +341,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
             log.add(complete_data(run, "completed", Usage(), 1))
             await log.commit(status="completed")
 
-    monkeypatch.setattr(transaction, "write_transaction", losing_the_answer)
+    monkeypatch.setattr(transaction, "atomic", losing_the_answer)
     asyncio.run(say())
     assert len(lost) == 2
     kinds = Event.objects.filter(session__name="s").order_by("seq").values_list("type", flat=True)
@@ -350,16 +350,16 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(start, monkeypatch):
 
 def refusing(monkeypatch, error, times=1):
     """The next transactions of the log are refused with this error, at their end."""
-    write_transaction, left = transaction.write_transaction, [error] * times
+    atomic, left = transaction.atomic, [error] * times
 
     @contextlib.contextmanager
     def refuse():
-        with write_transaction():
+        with atomic():
             yield
             if left:
                 raise left.pop()
 
-    monkeypatch.setattr(transaction, "write_transaction", refuse)
+    monkeypatch.setattr(transaction, "atomic", refuse)
     return left
 
 

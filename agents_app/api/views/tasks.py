@@ -5,6 +5,7 @@ import hashlib
 from typing import Any
 
 import orjson
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -12,7 +13,6 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 
 from agents_app import clock, scheduler
 from agents_app.access import limits
@@ -28,7 +28,6 @@ from agents_app.api.serializers.tasks import (
     SkipSerializer,
     TaskSerializer,
 )
-from agents_app.database.threads import write_transaction
 from agents_app.exceptions import Conflict, InvalidRequest
 from agents_app.models import Delivery, Run, ScheduledTask, Skip
 from agents_app.scheduler import preview
@@ -72,7 +71,7 @@ class TaskViewSet(CrudViewSet):
         return super().list(request, *args, **kwargs)
 
     @extend_schema(parameters=[idempotency.HEADER])
-    @write_transaction()
+    @transaction.atomic
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Create a task. The same Idempotency-Key returns the same task."""
         key = idempotency.key_hash(request, ".tasks")
@@ -88,11 +87,6 @@ class TaskViewSet(CrudViewSet):
         data = self.get_serializer(task).data
         return Response(data, status=201, headers={"Location": self.reverse_action("detail", args=[task.pk])})
 
-    @write_transaction()
-    def perform_update(self, serializer: BaseSerializer) -> None:
-        serializer.save()
-
-    @write_transaction()
     def perform_destroy(self, task: ScheduledTask) -> None:
         """Delete the task. Its runs continue and are kept."""
         ScheduledTask.objects.select_for_update().get(pk=task.pk).delete()
@@ -109,7 +103,7 @@ class TaskViewSet(CrudViewSet):
         """Disable the task. A run in progress continues."""
         return self._set_enabled(request, enabled=False)
 
-    @write_transaction()
+    @transaction.atomic
     def _set_enabled(self, request: Request, *, enabled: bool) -> Response:
         serializer = self.get_serializer(self.get_object(), data={"enabled": enabled}, partial=True)
         serializer.is_valid(raise_exception=True)

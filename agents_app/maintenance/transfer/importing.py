@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
-from agents_app.database.threads import write_transaction
 from agents_app.maintenance.transfer.parsing import InvalidFile, ParsedSession, parse
 from agents_app.models import Agent, Artifact, Event, Run, Session, Step
 from agents_app.models.sessions import make_session_id
@@ -107,7 +107,7 @@ def _save(parsed: ParsedSession) -> None:
     agents = {
         agent.name: agent for agent in Agent.objects.filter(name__in={r.agent_name for r in parsed.runs.values()})
     }
-    with write_transaction():
+    with transaction.atomic():
         session.save_base(raw=True, force_insert=True)
         for run in parsed.runs.values():
             run.agent = agents.get(run.agent_name)

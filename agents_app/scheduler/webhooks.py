@@ -18,6 +18,7 @@ from agents_app import clock
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.web.guarded_client import AddressRefused, guarded_client
+from agents_app.engine.web.resolving import WEBHOOKS
 from agents_app.models import Delivery
 from agents_app.scheduler import deliveries
 from agents_app.scheduler.receivers import FAILURES, Breaker, Receiver
@@ -35,6 +36,7 @@ _PAUSED = (
 class Message:
     """One attempt: the same id and body as in every other, with the time and signature of this one."""
 
+    owner: Any
     url: str
     body: bytes
     headers: dict[str, str]
@@ -102,7 +104,7 @@ def _message(delivery: Delivery) -> Message:
         "User-Agent": f"AInTandem/{settings.VERSION}",
         **signature_headers(f"msg_{delivery.pk.hex}", clock.now(), body, delivery.task.webhook_secret),
     }
-    return Message(delivery.task.webhook_url, body, headers)
+    return Message(delivery.task.owner_id, delivery.task.webhook_url, body, headers)
 
 
 def payload(delivery: Delivery) -> dict[str, Any]:
@@ -141,10 +143,11 @@ def signature_headers(message_id: str, at: datetime.datetime, body: bytes, secre
 
 async def post(message: Message) -> tuple[str, bool]:
     """Send one attempt. Returns an error, empty on success, and whether the result is final."""
+    allow_private, resolve = settings.FETCH_ALLOW_PRIVATE, WEBHOOKS.of(message.owner)
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            guarded_client(allow_private=settings.FETCH_ALLOW_PRIVATE, timeout=TIMEOUT) as client,
+            guarded_client(allow_private=allow_private, timeout=TIMEOUT, resolve=resolve) as client,
             client.stream("POST", message.url, content=message.body, headers=message.headers) as response,
         ):
             if response.is_success:

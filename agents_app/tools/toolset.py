@@ -1,5 +1,7 @@
 """The tools of one run: built-in ones, those of MCP servers, and those that act on this server."""
 
+import functools
+
 from django.conf import settings
 
 from agents_app.engine import mcp
@@ -7,6 +9,8 @@ from agents_app.engine.builtin_tools import builtin_tools
 from agents_app.engine.spec import AgentSpec
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.web import fetch_url
+from agents_app.engine.web.guarded_client import guarded_client
+from agents_app.engine.web.resolving import FETCHES
 from agents_app.models import Run
 from agents_app.tools import ask_agent
 from agents_app.tools.ask_agent import RunChild
@@ -19,7 +23,8 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     if "ask_agent" in spec.builtin_tools:
         fixed.append(ask_agent.make_tool(spec, run, run_child))
     if "fetch_url" in spec.builtin_tools:
-        fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE))
+        open_client = functools.partial(guarded_client, resolve=FETCHES.of(run.session.owner_id))
+        fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE, open_client=open_client))
     return Toolset(
         fixed,
         [mcp.source(server) for server in spec.servers],

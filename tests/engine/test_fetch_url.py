@@ -13,6 +13,7 @@ import pytest
 from agents_app.engine.toolset import Call, ToolError, ToolResult, check_arguments
 from agents_app.engine.web import fetch_url
 from agents_app.engine.web.guarded_client import guarded_client
+from agents_app.engine.web.resolving import FETCHES
 from tests.harness.fakes.site import Site
 from tests.harness.network import Names, Network
 from tests.harness.product import Product
@@ -33,7 +34,10 @@ def read() -> Fetch:
     return functools.partial(call, allow_private=True)
 
 
-def call(url: str, *, allow_private: bool, time_limit: float = 60, open_client=guarded_client, **arguments):
+client_of_anybody = functools.partial(guarded_client, resolve=FETCHES.of(None))
+
+
+def call(url: str, *, allow_private: bool, time_limit: float = 60, open_client=client_of_anybody, **arguments):
     tool = fetch_url.make_tool(allow_private=allow_private, open_client=open_client, time_limit=time_limit)
     arguments = {"url": url, **arguments}
     check_arguments(tool, arguments)

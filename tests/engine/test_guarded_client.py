@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents_app.engine.web.guarded_client import AddressRefused, check_url, guarded_client, is_allowed
+from agents_app.engine.web.resolving import FETCHES
 from tests.harness.fakes.site import Site
 from tests.harness.network import Names, Network
 
@@ -192,7 +193,7 @@ def test_private_addresses_may_be_allowed(address, network):
 
 def test_this_very_machine_by_its_real_name(site):
     async def ask(*, allow_private: bool) -> str:
-        async with guarded_client(allow_private=allow_private, timeout=30) as client:
+        async with guarded_client(allow_private=allow_private, timeout=30, resolve=FETCHES.of(None)) as client:
             return (await client.get(f"http://localhost:{site.port}/")).text
 
     assert asyncio.run(ask(allow_private=True)) == "hello"

@@ -10,7 +10,7 @@ import httpx2
 
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult
 from agents_app.engine.web.decoding import page_text
-from agents_app.engine.web.guarded_client import AddressRefused, check_url, guarded_client
+from agents_app.engine.web.guarded_client import AddressRefused, check_url
 
 TIME_LIMIT = 20.0  # seconds, from resolving the name to the last byte
 MAX_BYTES = 5 * 2**20  # after decompression
@@ -32,8 +32,11 @@ _SNIFF_LIMIT = 1024  # bytes that reveal the type of a page without one
 OpenClient = Callable[..., httpx2.AsyncClient]
 
 
-def make_tool(*, allow_private: bool, open_client: OpenClient = guarded_client, time_limit: float = TIME_LIMIT) -> Tool:
-    """Return the tool `fetch_url`. `allow_private`: it may also read from this machine and private networks."""
+def make_tool(*, allow_private: bool, open_client: OpenClient, time_limit: float = TIME_LIMIT) -> Tool:
+    """Return the tool `fetch_url`. `allow_private`: it may also read from this machine and private networks.
+
+    `open_client`: `guarded_client`, with the look-ups of the agent's user.
+    """
 
     async def fetch(arguments: dict[str, Any], _call: Call) -> ToolResult:
         max_characters = int(arguments.get("max_characters", DEFAULT_CHARACTERS))  # 5.0 is an integer too

@@ -5,23 +5,20 @@ another address.
 """
 
 import asyncio
-import functools
 import ipaddress
 import re
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 
 import httpcore2
 import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
 from agents_app.engine import tls
+from agents_app.engine.web.resolving import Resolve
 from agents_app.network import METADATA_NETWORKS, networks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class AddressRefused(Exception):
@@ -46,9 +43,6 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _MAX_NAME = 253
 _ATTEMPT_TIMEOUT = 3.0  # seconds for one of a host's addresses
-
-# Names that no server resolves must not block the threads that everything else shares.
-_RESOLVERS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
 
 
 def is_allowed(address: Address, *, allow_private: bool) -> bool:
@@ -126,17 +120,6 @@ def _private(host: str) -> AddressRefused:
     return AddressRefused(f"The host {host!r} is in a private network, which is not allowed here.")
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return all addresses of the host, as the system resolves them.
-
-    Raises:
-        OSError: there are none.
-    """
-    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    entries = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, look_up)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
-
-
 class _GuardedNetwork(AsyncNetworkBackend):
     """Opens connections to checked addresses only."""
 
@@ -200,11 +183,12 @@ def guarded_client(
     *,
     allow_private: bool,
     timeout: float | None,
-    resolve: Resolve = resolve,
+    resolve: Resolve,
     network: AsyncNetworkBackend | None = None,
     ssl_context: ssl.SSLContext | None = None,
 ) -> httpx2.AsyncClient:
     """Return a client for URLs that a model or a user chose, for `async with`. `timeout`: seconds for each wait.
+    `resolve`: looks up names, in the share of whoever chose the URL.
 
     It uses no proxy and follows no redirect: httpx2 would read each response on the way completely. Requests raise
     `AddressRefused` in addition to httpx2's errors. The caller limits how much it reads.

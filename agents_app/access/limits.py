@@ -67,15 +67,15 @@ def admit_task(user: Any) -> None:
         raise Conflict(f"You have {limit:,} tasks, which is the limit: delete some first.", code="too_many_tasks")
 
 
-def check_schedule(user: Any, schedule_type: str, schedule_value: str) -> None:
-    """Check that `user` may have a task this often. A cron line is due once a minute at most.
+def check_schedule(owner: Any, schedule_type: str, schedule_value: str) -> None:
+    """Check that a task of `owner` may be due this often. A cron line is due once a minute at most.
 
     Raises:
         InvalidRequest: only administrators may.
     """
     is_interval = schedule_type == ScheduledTask.ScheduleType.INTERVAL
-    if is_interval and not user.is_superuser and int(schedule_value) < LEAST_INTERVAL:
-        text = f"Only administrators may run a task more often than every {LEAST_INTERVAL} seconds."
+    if is_interval and not owner.is_superuser and int(schedule_value) < LEAST_INTERVAL:
+        text = f"Only an administrator's task may run more often than every {LEAST_INTERVAL} seconds."
         raise InvalidRequest(text, param="schedule_value")
 
 

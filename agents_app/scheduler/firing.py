@@ -14,7 +14,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from agents_app import clock, schedules
-from agents_app.exceptions import StorageUnavailable
+from agents_app.access import limits
+from agents_app.exceptions import InvalidRequest, StorageUnavailable
 from agents_app.models import Postponed, ScheduledTask, Skip
 from agents_app.models.tasks import ScheduledTaskQuerySet
 from agents_app.observability import metrics
@@ -55,15 +56,26 @@ def _fire(task: ScheduledTask, now: datetime.datetime) -> bool:
     due = task.next_due
     assert due is not None
     try:
+        # Asked again: the owner may have been an administrator when the task was saved.
+        limits.check_schedule(task.owner, task.schedule_type, task.schedule_value)
         with transaction.atomic():
             return _advance(task, _due_moments(task, now), now)
     except (DatabaseError, StorageUnavailable):
         raise
+    except InvalidRequest as error:
+        return _disable(task, due, f"{error} The server disabled the task: change its schedule to enable it again.")
     except Exception:  # one task that cannot be fired must not keep the others from it, every second
         logger.exception("Task %s cannot be fired; it is disabled", task.pk)
-        ScheduledTask.objects.filter(pk=task.pk).update(enabled=False, next_due=None, next_run_at=None)
-        skip(task, due, Skip.Reason.NOT_STARTED, "The server failed to fire the task, and disabled it.")
-        return True
+        return _disable(task, due, "The server failed to fire the task, and disabled it.")
+
+
+def _disable(task: ScheduledTask, due: datetime.datetime, reason: str) -> bool:
+    """Disable the task, and show its owner why. Returns False if another process has moved it."""
+    ours = ScheduledTask.objects.filter(pk=task.pk, next_due=due, enabled=True)
+    if not ours.update(enabled=False, next_due=None, next_run_at=None):
+        return False
+    skip(task, due, Skip.Reason.NOT_STARTED, reason)
+    return True
 
 
 @dataclass(slots=True)

@@ -119,7 +119,7 @@ def _save(task: ScheduledTask, fields: dict[str, Any], request: Request) -> Any:
     try:
         task.full_clean(exclude=["anchor", "owner"])
         if task.enabled:
-            limits.check_schedule(request.user, task.schedule_type, task.schedule_value)
+            limits.check_schedule(task.owner, task.schedule_type, task.schedule_value)
     except ValidationError as error:
         problems = [f"'{name}': {' '.join(texts)}" for name, texts in error.message_dict.items()]
         raise ToolError(f"Nothing was saved. {' '.join(problems)}") from None

@@ -15,6 +15,7 @@ from agents_app.runs import approvals
 from agents_app.worker import claims
 from chat_app.websocket import queries
 from tests.harness import wait
+from tests.harness.clocked import add_task, runs_of, skips_of
 from tests.harness.people import Person, invite, shell
 
 # Each withdrawal of a right: what it does in a shell where `user` and `agent` are rows, and how a run of the user's
@@ -90,6 +91,24 @@ def test_parked_and_queued_runs_end_with_the_right(people, users, restricted, mo
 def _finished(person: Person, run: str) -> dict | None:
     row = person.request("GET", f"/v1/runs/{run}")[1]
     return row if row["finished_at"] else None
+
+
+def test_a_demoted_administrators_task_is_not_due_every_second_any_more(people, model, name):
+    tom = invite(people["ann"].product, "tom")["tom"]
+    shell(people["ann"].product, rows("tom", "", "user.is_superuser = True; user.save()"))
+    model.script(name, [[{"text": "Hello"}]])
+    people["boss"].add_agent(name, model.base_url)
+    task = add_task(tom, name)
+    wait.until(lambda: runs_of(tom, task))
+    shell(people["ann"].product, rows("tom", "", "user.is_superuser = False; user.save()"))
+    path = f"/v1/tasks/{task['id']}"
+    disabled = wait.until(lambda: None if (row := tom.request("GET", path)[1])["enabled"] else row)
+    assert disabled["next_run_at"] is None
+    assert "disabled the task: change its schedule" in skips_of(tom, task)[-1]["message"]
+    for by in (tom, people["boss"]):  # it is the owner's right that counts
+        status, answer = by.request("PATCH", path, {"enabled": True})
+        assert (status, answer["error"]["param"]) == (400, "schedule_value"), answer
+    assert tom.request("PATCH", path, {"enabled": True, "schedule_value": "60"})[0] == 200
 
 
 def test_a_demoted_administrators_socket_and_streams_close(people, model, name):

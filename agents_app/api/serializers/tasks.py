@@ -144,8 +144,8 @@ class TaskSerializer(StrictModel):
 
         if value("enabled"):
             try:
-                user = self.context["request"].user
-                limits.check_schedule(user, value("schedule_type"), value("schedule_value"))
+                owner = self.instance.owner if self.instance else self.context["request"].user
+                limits.check_schedule(owner, value("schedule_type"), value("schedule_value"))
             except InvalidRequest as error:
                 raise serializers.ValidationError({"schedule_value": str(error)}) from None
 

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.http import HttpRequest
 
-from agents_app.access import sessions, start_token
+from agents_app.access import rights, sessions, start_token
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
 from agents_app.network import is_loopback
@@ -21,12 +21,27 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 class Caller:
     """An authenticated user, and the token or browser session used; neither in the open mode.
 
+    `user` has the rights of the caller: an administrator's token of the scope `run` is an ordinary user.
     `session_hash`: the hash of the session's key, also of the session that a ticket was made in.
     """
 
     user: Any
     token: ApiToken | None = None
     session_hash: str | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the caller has no more rights than an ordinary user."""
+        return self.token is not None and not self.token.may_manage
+
+    def user_of_now(self) -> Any:
+        """Return the user as of now, with the rights of the caller.
+
+        Raises:
+            AuthenticationExpired: the user was deactivated or deleted.
+        """
+        user = rights.active_user(self.user.pk)
+        return rights.as_ordinary_user(user) if self.is_limited else user
 
 
 def of_request(request: HttpRequest) -> Caller | None:
@@ -77,7 +92,12 @@ def of_authorization(header: str) -> Caller | None:
         return None
     with contextlib.suppress(DatabaseError):  # a full disk is no reason to reject a caller
         token.mark_used()
-    return Caller(token.user, token)
+    return _of_token(token.user, token)
+
+
+def _of_token(user: Any, token: ApiToken | None) -> Caller:
+    caller = Caller(user, token)
+    return Caller(rights.as_ordinary_user(user), token) if caller.is_limited else caller
 
 
 def _of_session(session_hash: str) -> Caller | None:
@@ -93,7 +113,7 @@ def _of_ticket(text: str) -> Caller | None:
         return None
     if ticket.session_hash:
         return _of_session(ticket.session_hash)
-    return Caller(ticket.user, ticket.token)
+    return _of_token(ticket.user, ticket.token)
 
 
 def _local(address: str | None) -> Caller | None:

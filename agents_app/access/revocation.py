@@ -17,6 +17,7 @@ from django.db.models.signals import post_delete, post_save
 
 from agents_app.access import rights, sessions
 from agents_app.access.callers import Caller
+from agents_app.access.rights import Watcher
 from agents_app.background import spawn
 from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import AgentError, AuthenticationExpired, SessionNotFound
@@ -114,14 +115,14 @@ def _changed(sender: Any, created: bool = False, **kwargs: Any) -> None:
 def _ended(watches: Iterable[_Watch]) -> dict[_Watch, AgentError]:
     """Return what has ended, and why."""
     expired = _without_access({caller for caller, _ in watches})
-    lost = rights.lost_sessions({(caller.user.pk, session_id) for caller, session_id in watches})
+    watchers = {watch: Watcher(watch[0].user.pk, watch[1], watch[0].is_limited) for watch in watches}
+    lost = rights.lost_sessions(set(watchers.values()))
     text = "Your session has ended: the token expired or was revoked, you signed out, or the password was changed."
     ended: dict[_Watch, AgentError] = {}
-    for watch in watches:
-        caller, session_id = watch
-        if caller in expired:
+    for watch, watcher in watchers.items():
+        if watch[0] in expired:
             ended[watch] = AuthenticationExpired(text)
-        elif (caller.user.pk, session_id) in lost:
+        elif watcher in lost:
             ended[watch] = SessionNotFound("There is no such session any more that you may see.")
     return ended
 

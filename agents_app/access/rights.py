@@ -3,9 +3,10 @@
 Runs wait for long, and sockets stay open for long: a user object that somebody kept says what the user was.
 """
 
+import copy
 import functools
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet, TextField
@@ -40,6 +41,13 @@ def active_user(user_id: int) -> Any:
     if user is None:
         raise AuthenticationExpired("Your account is not active any more.")
     return user
+
+
+def as_ordinary_user(user: Any) -> Any:
+    """Return the user without an administrator's rights, for questions only: never save it."""
+    ordinary = copy.copy(user)
+    ordinary.is_superuser = ordinary.is_staff = False
+    return ordinary
 
 
 def is_administrator(user_id: int | None) -> bool:
@@ -81,17 +89,27 @@ def denied(runs: QuerySet[Run]) -> QuerySet[Run]:
     return with_rights(runs).exclude(denial_code="")  # type: ignore[misc]
 
 
-def lost_sessions(watchers: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Return the pairs of user and session of which the user may not watch the session any more.
+class Watcher(NamedTuple):
+    """A user who watches a session, perhaps with no more rights than an ordinary user has."""
+
+    user_id: int
+    session_id: str
+    is_limited: bool
+
+
+def lost_sessions(watchers: Collection[Watcher]) -> set[Watcher]:
+    """Return those who may not watch their session any more.
 
     A session that does not exist is nobody's: whoever waits for it is asked when it begins.
     """
     if not watchers:
         return set()
-    owners = dict(Session.objects.filter(pk__in={session for _, session in watchers}).values_list("pk", "owner_id"))
-    foreign = {(user, session) for user, session in watchers if session in owners and owners[session] != user}
+    sessions = Session.objects.filter(pk__in={each.session_id for each in watchers})
+    owners = dict(sessions.values_list("pk", "owner_id"))
+    foreign = {each for each in watchers if owners.get(each.session_id, each.user_id) != each.user_id}
     if not foreign:
         return set()
-    administrators = get_user_model().objects.filter(pk__in={user for user, _ in foreign}, is_superuser=True)
+    users = {each.user_id for each in foreign if not each.is_limited}
+    administrators = get_user_model().objects.filter(pk__in=users, is_superuser=True)
     all_seeing = set(administrators.values_list("pk", flat=True))
-    return {(user, session) for user, session in foreign if user not in all_seeing}
+    return {each for each in foreign if each.is_limited or each.user_id not in all_seeing}

@@ -17,6 +17,8 @@ from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.toolset import Call, Tool, ToolError
 from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
 from agents_app.models import Agent, Run, ScheduledTask
+from agents_app.models.runs import RunQuerySet
+from agents_app.models.tasks import ScheduledTaskQuerySet
 from agents_app.tools.task_descriptions import FOR_AGENTS, FOR_PROGRAMS, Description
 
 MOST_TASKS = 200  # of one user: an agent in a loop must not fill the calendar
@@ -38,6 +40,15 @@ class Request:
     arguments: dict[str, Any]
     idempotency_key: str
 
+    def tasks(self) -> ScheduledTaskQuerySet:
+        """Return the tasks that the call may reach: an agent reaches its user's own, an administrator's too."""
+        tasks = ScheduledTask.objects.select_related("agent")
+        return tasks.filter(owner=self.user) if self.run else tasks.visible_to(self.user)
+
+    def runs(self) -> RunQuerySet:
+        """Return the runs that the call may reach, likewise."""
+        return Run.objects.filter(session__owner=self.user) if self.run else Run.objects.visible_to(self.user)
+
     def task(self) -> ScheduledTask:
         """Return the task that the call names, by id or by name.
 
@@ -45,7 +56,7 @@ class Request:
             ToolError: there is none, or more than one.
         """
         name = self.arguments["task"].strip()
-        visible = ScheduledTask.objects.visible_to(self.user).select_related("agent")
+        visible = self.tasks()
         matches = list(visible.filter(pk=name) if _is_uuid(name) else visible.filter(name=name[:200])[:5])
         if len(matches) == 1:
             return matches[0]
@@ -137,7 +148,7 @@ def _agent(request: Request, name: str) -> Agent:
 
 
 def _list_tasks(request: Request) -> Any:
-    tasks = ScheduledTask.objects.visible_to(request.user).select_related("agent")
+    tasks = request.tasks()
     if request.arguments.get("enabled") is not None:
         tasks = tasks.filter(enabled=request.arguments["enabled"])
     if search := request.arguments.get("search"):
@@ -178,7 +189,7 @@ def _cancel_run(request: Request) -> Any:
 
 def _run(request: Request) -> Run:
     run_id = request.arguments["run_id"].strip()
-    run = Run.objects.visible_to(request.user).filter(pk=run_id).first() if _is_uuid(run_id) else None
+    run = request.runs().filter(pk=run_id).first() if _is_uuid(run_id) else None
     if run is None:
         raise ToolError(f"There is no run {run_id[:64]!r}. run_task and list_tasks return the ids of runs.")
     return run

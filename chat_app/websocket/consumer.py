@@ -49,7 +49,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     channel_layer_alias = None  # the hub has one channel for all sockets
 
-    caller: Caller | None = None
+    caller: Caller  # set by `connect`
     _is_counted = False
     _place: Place | None = None  # among what the user keeps open
     _is_open = False
@@ -79,9 +79,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self.agent_name = handshake.agent_name()
             after = handshake.cursor()
             caller = await handshake.authenticate()
-            self.caller, self.user_id = caller, caller.user.pk
+            self.caller = caller
             self._place = admission.place_of(caller.user)
-            self._rate = FrameRate(self.user_id)
+            self._rate = FrameRate(caller.user.pk)
             await self._open(after)
         except Refused as refusal:
             metrics.SOCKETS_REFUSED.labels(str(refusal.code)).inc()
@@ -116,10 +116,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self._tasks.start(_CREATION, self._await_session())
 
     async def _session_state(self) -> SessionState | None:
-        return await database.run(queries.session_state, self.user_id, self.name, self.agent_name)
+        return await database.run(queries.session_state, self.caller, self.name, self.agent_name)
 
     def _connection(self) -> sockets.Connection:
-        assert self.caller is not None
         return sockets.Connection(
             id=self.id,
             session_id=self.name,
@@ -154,7 +153,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _await_session(self) -> None:
         """Watch the session as soon as somebody creates it: this socket, or another one of the user's."""
-        await self._watch(await event_log.wait_until_created(self.user_id, self.name))
+        await self._watch(await event_log.wait_until_created(self.caller.user.pk, self.name))
 
     async def _watch(self, session_id: str) -> None:
         """Watch the session that did not exist when this socket opened, from its first frame."""
@@ -166,7 +165,6 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _beat(self) -> None:
         """Ping for as long as the caller has access to the session."""
-        assert self.caller is not None
         with revocation.watch(self.caller, self.session_id) as revoked:
             while not (await asyncio.wait({revoked}, timeout=HEARTBEAT_INTERVAL))[0]:
                 await self.send(server_frames.ping_frame())
@@ -230,7 +228,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             session_id = await database.run(
                 queries.start_run,
                 self.id,
-                user_id=self.user_id,
+                self.caller,
                 **session,
                 message=chat.message,
                 agent_name=chat.agent_name or self.agent_name,
@@ -243,7 +241,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _query(self, query: Callable[..., T], *arguments: Any) -> T:
         """Make a query for a frame, if its client has not sent too many such frames."""
-        return await database.run(queries.limited, self.id, query, self.user_id, *arguments)
+        return await database.run(queries.limited, self.id, query, self.caller, *arguments)
 
     async def _resume(self, after: int) -> None:
         state = await self._query(queries.session_state, self.name, self.agent_name)

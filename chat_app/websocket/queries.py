@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from agents_app import runs
-from agents_app.access import callers, counters, rights
+from agents_app.access import callers, counters
 from agents_app.access.callers import Caller
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
@@ -45,13 +45,13 @@ def caller(**credentials: str | None) -> Caller | None:
         return callers.of_socket(**credentials)
 
 
-def session_state(user_id: int, session_id: str, agent_name: str | None) -> SessionState | None:
+def session_state(caller: Caller, session_id: str, agent_name: str | None) -> SessionState | None:
     """Return the state of the session that the user means, also of one that does not exist yet.
 
     None: it is the id of somebody else's.
     """
     try:
-        user = rights.active_user(user_id)
+        user = caller.user_of_now()
         session = Session.objects.select_related("agent").resolve(user, session_id)
         if session and not session.is_visible_to(user):
             return None
@@ -71,7 +71,7 @@ def session_state(user_id: int, session_id: str, agent_name: str | None) -> Sess
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def start_run(socket_id: str, *, user_id: int, **options: Any) -> str:
+def start_run(socket_id: str, caller: Caller, **options: Any) -> str:
     """Start a run, and return the id of its session.
 
     In the open mode all callers are one user, so each socket has its own limit.
@@ -79,29 +79,29 @@ def start_run(socket_id: str, *, user_id: int, **options: Any) -> str:
     if not settings.AUTH_REQUIRED:
         counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
     with storage_errors():
-        user = rights.active_user(user_id)
+        user = caller.user_of_now()
     return runs.start(user=user, trigger=Run.Trigger.CHAT, **options).run.session_id
 
 
-def limited(socket_id: str, query: Callable[..., T], user_id: int, *arguments: Any) -> T:
+def limited(socket_id: str, query: Callable[..., T], caller: Caller, *arguments: Any) -> T:
     """Make the query of a frame, if the user has not sent too many on all instances.
 
     Raises:
         RateLimited: too many in this minute.
     """
-    who = user_id if settings.AUTH_REQUIRED else socket_id
+    who = caller.user.pk if settings.AUTH_REQUIRED else socket_id
     counters.take("frames", who, limit=settings.FRAMES_PER_MINUTE)
-    return query(user_id, *arguments)
+    return query(caller, *arguments)
 
 
-def approve(user_id: int, session_id: str, frame: Approve) -> None:
+def approve(caller: Caller, session_id: str, frame: Approve) -> None:
     """Answer the newest call of that id in the session.
 
     Raises:
         InvalidMessage: there is none.
     """
     with storage_errors():
-        user = rights.active_user(user_id)
+        user = caller.user_of_now()
         own = Run.objects.visible_to(user).filter(session=session_id, approvals__tool_call_id=frame.tool_call_id)
         run = own.order_by("-number").first()
         if run is None:
@@ -117,14 +117,14 @@ def approve(user_id: int, session_id: str, frame: Approve) -> None:
         )
 
 
-def interrupt(user_id: int, session_id: str, run_id: uuid.UUID | None) -> None:
+def interrupt(caller: Caller, session_id: str, run_id: uuid.UUID | None) -> None:
     """Stop one run, or all of the session. Leave a run that has ended meanwhile as it is.
 
     Raises:
         InvalidMessage: the session has no run of that id.
     """
     with storage_errors():
-        user = rights.active_user(user_id)
+        user = caller.user_of_now()
         to_stop = Run.objects.visible_to(user).filter(session=session_id)
         if run_id is not None and not (to_stop := to_stop.filter(pk=run_id)).exists():
             raise InvalidMessage("This session has no run of that 'run_id'.", param="run_id")

@@ -22,6 +22,7 @@ from tests.harness.people import Person, close_code, invite
 
 SECRET = "what ann said to nobody"
 ROLES = {"owner": "ann", "colleague": "cora", "stranger": "bob", "anonymous": "", "administrator": "boss"}
+ROLES["limited"] = "robot"  # an administrator's token of the scope `run`
 OK = "it works"
 
 # Verbs and address; then what it answers to the owner, to a colleague who was granted the agent, to a stranger, to
@@ -41,6 +42,8 @@ MATRIX = [
     ("get|post", r"/v1/mcp-servers/{}/tools(/{}/call)?", 403, 403, 403, 401, 503),  # ours cannot be started
     ("get|post", r"/v1/(connections|broadcast)", 403, 403, 403, 401, OK),
 ]
+# What a token of the scope `run` may not do, though a stranger may; else it gets what a stranger gets, whoever made it.
+LIMITED = {("post", "/v1/tokens"): 403, ("delete", "/v1/tokens/{}"): 403}
 # Addresses for people's browsers: what they answer to those who have not signed in.
 PAGES = {
     r"/(chat|tasks|runs|accounts/tokens)/": 302,
@@ -88,7 +91,7 @@ def expected(verb: str, path: str) -> tuple[Any, ...]:
     plain = re.sub(r"\{\w+\}", "{}", path)
     rows = [row[2:] for row in MATRIX if re.fullmatch(row[0], verb) and re.fullmatch(_escaped(row[1]), plain)]
     assert len(rows) == 1, f"Say once in MATRIX who may do what: {verb} {path}"
-    return rows[0]
+    return *rows[0], LIMITED.get((verb, plain), rows[0][2])
 
 
 def _escaped(pattern: str) -> str:
@@ -110,7 +113,9 @@ def addresses(patterns: list[Any], before: str = "/") -> Iterator[str]:
 def everybody(people) -> dict[str, Person]:
     """By their role. Cora is a colleague: of a group of which Ann is none."""
     cora = invite(people["ann"].product, "cora", group="colleagues")["cora"]
-    known = {**people, "cora": cora}
+    boss = people["boss"]
+    token = boss.request("POST", "/v1/tokens", {"name": "robot", "scope": "run"})[1]["token"]
+    known = {**people, "cora": cora, "robot": Person(boss.product, "boss", token)}
     return {role: known[name] for role, name in ROLES.items()}
 
 
@@ -223,7 +228,7 @@ def test_the_admin_is_for_staff(django_user_model):
 # Lists
 
 
-@pytest.mark.parametrize("role", ["colleague", "stranger"])
+@pytest.mark.parametrize("role", ["colleague", "stranger", "limited"])
 def test_lists_have_only_ones_own(everybody, things, role):
     kept = things["kept"].ids
     for path in ("sessions", "runs", "tasks", "tokens"):
@@ -264,7 +269,7 @@ def test_what_was_said_is_read_again_by_its_owner_alone(everybody, things, role)
         assert code == {"owner": None, "administrator": None, "anonymous": 4401}.get(role, 4404)
 
 
-@pytest.mark.parametrize("role", ["colleague", "stranger"])
+@pytest.mark.parametrize("role", ["colleague", "stranger", "limited"])
 def test_nobody_goes_on_with_anothers_conversation(everybody, things, role):
     person, kept = everybody[role], things["kept"].ids
     model, message = kept["agents"], {"role": "user", "content": "What did ann say?"}
@@ -286,6 +291,22 @@ def test_nobody_goes_on_with_anothers_conversation(everybody, things, role):
     assert len(everybody["owner"].request("GET", f"/v1/sessions/{kept['sessions']}/runs")[1]["data"]) == 1
 
 
+@pytest.mark.parametrize("role", ["administrator", "limited"])
+def test_an_agent_reaches_only_what_its_user_owns(everybody, things, model, name, role):
+    """With a token of the scope `run` one starts agents: their tools must not do what it may not."""
+    kept = things["kept"].ids
+    calls = {"list_tasks": {}, "run_task": {"task": kept["tasks"]}, "get_run": {"run_id": kept["runs"]}}
+    agent = f"{name}-{role}"
+    turns = [[{"tool_call": {"name": tool, "arguments": arguments}}] for tool, arguments in calls.items()]
+    model.script(agent, [*turns, [{"text": "That is all."}]])
+    everybody["administrator"].add_agent(agent, model.base_url, builtin_tools=list(calls))
+    chat = everybody[role].chat(agent)
+    assert chat.ask("hi", agent_name=agent)["data"]["status"] == "completed"
+    steps = [frame["data"] for frame in chat.fold.of_type("reasoning_step")]
+    listed, ran, read = [step["content"] for step in steps if step["type"] == "tool_result"]
+    assert (kept["tasks"] in listed, "No task" in ran, "There is no run" in read) == (False, True, True)
+
+
 # Frames
 
 
@@ -301,10 +322,11 @@ def said_by_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, Any], 
     }
 
 
-def test_frames_reach_only_into_ones_own_session(everybody, things, name):
+@pytest.mark.parametrize("role", ["stranger", "limited"])
+def test_frames_reach_only_into_ones_own_session(everybody, things, name, role):
     said = said_by_a_stranger(things["kept"].ids)
     assert said.keys() == PAYLOADS.keys()
-    chat = everybody["stranger"].chat(name)
+    chat = everybody[role].chat(name)
     for kind, (payload, code) in said.items():
         chat.send(kind, **payload)
         if code:
@@ -317,7 +339,7 @@ def test_frames_reach_only_into_ones_own_session(everybody, things, name):
     assert everybody["owner"].request("GET", f"/v1/runs/{things['kept'].ids['runs']}")[1]["status"] == "waiting"
 
 
-@pytest.mark.parametrize("role", ["colleague", "stranger", "anonymous"])
+@pytest.mark.parametrize("role", ["colleague", "stranger", "limited", "anonymous"])
 def test_what_is_sent_before_the_close_arrives_does_nothing(everybody, things, role):
     """A client that does not wait for `connected`: every frame is on its way before the server has looked."""
     kept = things["kept"].ids

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from agents_app import runs
+from agents_app.access.callers import Caller
 from agents_app.exceptions import AgentNotFound, AuthenticationExpired, Conflict, InvalidMessage
 from agents_app.models import Agent, Approval, Run, Session
 from agents_app.runs import approvals
@@ -189,17 +190,18 @@ def test_a_run_that_may_go_on_is_left_alone(parked):
 def test_a_socket_acts_as_the_user_of_now(parked, django_user_model, settings):
     settings.AUTH_REQUIRED = True
     admin = django_user_model.objects.create_superuser("admin")
-    assert queries.session_state(admin.pk, "s", None).id == "s"
+    caller = Caller(admin)
+    assert queries.session_state(caller, "s", None).id == "s"
     django_user_model.objects.filter(pk=admin.pk).update(is_superuser=False)
-    assert queries.session_state(admin.pk, "s", None) is None
+    assert queries.session_state(caller, "s", None) is None
     with pytest.raises(InvalidMessage):
-        queries.interrupt(admin.pk, "s", parked.pk)
+        queries.interrupt(caller, "s", parked.pk)
     django_user_model.objects.filter(pk=admin.pk).update(is_active=False)
     options = {"session_id": "own", "message": "x", "agent_name": None}
     for act in (
-        lambda: queries.start_run("socket", user_id=admin.pk, **options),
-        lambda: queries.interrupt(admin.pk, "s", None),
-        lambda: queries.session_state(admin.pk, "s", None),
+        lambda: queries.start_run("socket", caller, **options),
+        lambda: queries.interrupt(caller, "s", None),
+        lambda: queries.session_state(caller, "s", None),
     ):
         with pytest.raises(AuthenticationExpired):
             act()

@@ -46,7 +46,7 @@ class MakeTokenSerializer(Strict):
     scope = Choice(
         choices=ApiToken.Scope.choices,
         default=ApiToken.Scope.MANAGE,
-        help_text="`manage`: all that you may do. `run`: no changes of agents, providers, MCP servers and tokens.",
+        help_text="`manage`: all that you may do. `run`: what an ordinary user may do, and no changes of tokens.",
     )
     expires_in_days = WholeNumber(
         min_value=1,

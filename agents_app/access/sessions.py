@@ -8,15 +8,18 @@ from typing import Any, overload
 
 from django.contrib import auth
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from agents_app.access import start_token
 from agents_app.notifier import access_changes
 
 _HASHED_BYTES = 30  # in Base64 they are 40 characters, as many as the column holds
 _DELETED_AT_ONCE = 500
+_START = "start"  # in a session that the token of a start began: which start that was
 
 
 @overload
@@ -33,6 +36,11 @@ def hash_key(key: str | None) -> str | None:
 
 class SessionStore(DatabaseSessionStore):
     """Django's sessions in the database, without their keys: `session_key` of a row is the hash of one."""
+
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        """Return the data, or none if the session began with the token of an earlier start."""
+        data = super().decode(session_data)
+        return {} if data.get(_START, start_token.fingerprint()) != start_token.fingerprint() else data
 
     def _get_session_from_db(self) -> Any:
         row = self._rows().first()
@@ -74,6 +82,12 @@ class SessionStore(DatabaseSessionStore):
     async def adelete(self, session_key: str | None = None) -> None:
         await super().adelete(hash_key(session_key or self.session_key))
         access_changes.notify()
+
+
+def end_with_process(session: SessionBase) -> None:
+    """Let a session end with this process, and its cookie with the browser."""
+    session[_START] = start_token.fingerprint()
+    session.set_expiry(0)
 
 
 def users_of(hashes: Collection[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The token of this start, as notebook servers have: who reads what `manage.py serve` prints is the administrator."""
 
 import functools
+import hashlib
 import secrets
 
 from django.conf import settings
@@ -22,6 +23,11 @@ def is_offered() -> bool:
 
 def is_valid(text: str) -> bool:
     return is_offered() and constant_time_compare(text, token())
+
+
+def fingerprint() -> str:
+    """Return what a session has that the token began: it ends with this process."""
+    return hashlib.sha256(token().encode()).hexdigest()
 
 
 def link(address: str) -> str:

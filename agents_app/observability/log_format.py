@@ -15,7 +15,8 @@ _SECRETS = re.compile(
     (?P<kept>
         (?:authorization|cookie|x-api-key|sec-websocket-protocol) ["']? \s* [:=,] \s* b?["']? (?:(?:bearer|basic)\s+)?
       | \b(?:bearer|basic)\s+
-      | [?&;\s"'](?:access_token|api_?key|key|password|secret|sessionid|csrftoken|ticket|token) ["']? \s* [=:] \s* ["']?
+      | [?&;\s"'](?:access_token|api_?key|key|password|secret|sessionid\w*|csrftoken|ticket|token)
+        ["']? \s* [=:] \s* ["']?
       | \bticket\.
     )
     (?P<secret> [^\s"'&,;]{6,} )

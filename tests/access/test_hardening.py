@@ -138,6 +138,7 @@ def test_cors_is_exact(client, admin_user, settings, origin):
         "{'authorization': 'Bearer SECRET123'}",
         "headers [(b'authorization', b'Bearer SECRET123')]",
         "Cookie: sessionid=SECRET123; csrftoken=SECRET123",
+        "Cookie: sessionid_8000=SECRET123",
         "GET /ws/chat/x?ticket=SECRET123&after=0",
         "GET /x?token=SECRET123",
         "subprotocols agent.v1, ticket.SECRET123",

@@ -213,6 +213,17 @@ def test_http_begins_no_new_session_after_404():
     )
 
 
+def test_http_takes_what_is_no_message_for_an_error_of_the_server():
+    async def handler(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=["done"])
+
+    answer = anyio.run(http_answer, handler)
+    assert isinstance(answer, types.JSONRPCError)
+    assert "validation error" in answer.error.message, (
+        "streamable_http_client has words of its own for no message: delete EventBody and ReportingTransport._answer"
+    )
+
+
 def test_http_bounds_no_json_body():
     async def handler(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json={"jsonrpc": "2.0", "id": 1, "result": {"t": "x" * 100_000}})
@@ -247,7 +258,7 @@ def test_http_waits_for_the_response_of_a_cancelled_request():
             await write.send(SessionMessage(cancelled))
             await notified.wait()
             assert await is_silent(aborted.wait()), (
-                "streamable_http_client closes a cancelled request: delete abort() and _Wait in http_errors.py"
+                "streamable_http_client closes a cancelled request: delete abort() and http_body.Wait"
             )
 
     asyncio.run(story())
@@ -342,8 +353,25 @@ def test_a_message_with_half_a_surrogate_pair_is_rejected():
 def test_a_session_does_not_report_its_end():
     names = set(inspect.signature(ClientSession).parameters)
     assert not {name for name in names if re.search("close|end|disconnect", name)}, (
-        "ClientSession takes a callback for its end: delete _Inbox.aclose in session.py"
+        "ClientSession takes a callback for its end: delete Inbox.aclose in message_streams.py"
     )
+
+
+def test_an_error_without_an_id_answers_nothing():
+    async def story() -> None:
+        incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](1)
+        write, outgoing = anyio.create_memory_object_stream[SessionMessage](1)
+        async with outgoing, incoming, ClientSession(read, write) as session:
+            asking = asyncio.create_task(session.send_ping())
+            await outgoing.receive()
+            error = types.ErrorData(code=types.PARSE_ERROR, message="?")
+            await incoming.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+            assert await is_silent(asyncio.shield(asking)), (
+                "An error without an id answers the only request: delete Outbox and Requests.only_one"
+            )
+            asking.cancel()
+
+    asyncio.run(story())
 
 
 def test_each_gap_has_a_row_in_the_readme():

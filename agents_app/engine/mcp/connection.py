@@ -356,7 +356,7 @@ def _unavailable(spec: ServerSpec, reason: str) -> str:
 def _unknown_outcome(spec: ServerSpec, reason: str) -> ToolResult:
     return ToolResult(
         f"The outcome of this call is unknown, it may or may not have taken effect: the MCP server "
-        f"{spec.name!r} did not answer it, and {redact(reason, spec)}. "
+        f"{spec.name!r} gave no result, and {redact(reason, spec)}. "
         "Check before you call it again.",
         is_error=True,
     )

@@ -5,19 +5,19 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp import ClientSession, MCPError
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher, ReadStream
-from mcp.shared.message import SessionMessage
-from pydantic import TypeAdapter, ValidationError
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from pydantic import ValidationError
 
+from agents_app.engine.mcp.message_streams import Inbox, Outbox, Requests
 from agents_app.engine.mcp.transports.base import (
     BROKEN,
     NOT_DELIVERED,
+    SESSION_DOUBTFUL,
     SESSION_LOST,
     TOO_LARGE,
     ConnectFailed,
@@ -38,7 +38,6 @@ _TRANSPORTS: dict[str, Callable[[ServerSpec], Transport]] = {
     "sse": SseTransport,
     "streamable_http": HttpTransport,
 }
-_RAW: TypeAdapter[JSON] = TypeAdapter(dict[str, Any])
 
 
 class ServerError(Exception):
@@ -73,49 +72,15 @@ class ServerInfo:
         return f"{self.name} {self.version}".strip() or "A server without a name"
 
 
-class _Inbox:
-    """The server's messages on their way to the SDK, which reports neither their end nor late answers."""
-
-    def __init__(self, stream: ReadStream[SessionMessage | Exception], on_end: Callable[[], None]) -> None:
-        self.cancelled: set[types.RequestId | None] = set()  # requests without an answer yet
-        self._stream = stream
-        self._on_end = on_end
-
-    async def receive(self) -> SessionMessage | Exception:
-        item = await self._stream.receive()
-        if isinstance(item, SessionMessage) and isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
-            self.cancelled.discard(item.message.id)
-        return item
-
-    async def aclose(self) -> None:
-        self._on_end()
-        await self._stream.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-
 class Session:
     """The requests that a server takes. `open_session` makes one."""
 
     def __init__(
-        self, client: ClientSession, dispatcher: JSONRPCDispatcher[Any], inbox: _Inbox, transport: Transport
+        self, client: ClientSession, dispatcher: JSONRPCDispatcher[Any], requests: Requests, transport: Transport
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
-        self._inbox = inbox
+        self._requests = requests
         self._transport = transport
         self._ids = itertools.count(1)
 
@@ -189,20 +154,35 @@ class Session:
         try:
             return await self._request(request, request_id, on_progress)
         except asyncio.CancelledError:
-            self._inbox.cancelled.add(request_id)
+            self._requests.cancelled.add(request_id)
             raise
-        except ValidationError:
-            raise ServerError("The server's answer is not the result of a tool.") from None
         except MCPError as error:
-            if error.code in (NOT_DELIVERED, SESSION_LOST):
-                raise NotDelivered(error.message, session_lost=error.code == SESSION_LOST) from None
-            if error.code == TOO_LARGE:
-                raise ServerError("The tool's result is larger than 16 MiB, which is the limit.") from None
-            if error.code == BROKEN:
-                raise OutcomeUnknown(error.message) from None
-            if _is_end(error):
-                raise OutcomeUnknown(await self._transport.end_reason() or "the connection to it ended") from None
-            raise ServerError(error.message[:_MAX_ERROR_LENGTH]) from None
+            if error.code == SESSION_DOUBTFUL:
+                raise await self._resolve_doubt(error) from None
+            raise await self._call_failed(error.code, error.message) from None
+
+    async def _resolve_doubt(self, error: MCPError) -> Exception:
+        """Return what is wrong with a call whose answer may mean that the session is lost: ask for something else."""
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT):
+                await self._request(types.PingRequest())
+        except MCPError as ping:
+            if ping.code in (SESSION_LOST, SESSION_DOUBTFUL):
+                return NotDelivered("it has forgotten the session", session_lost=True)
+        except TimeoutError:
+            pass
+        return await self._call_failed(error.data, error.message)
+
+    async def _call_failed(self, code: int, text: str) -> Exception:
+        if code in (NOT_DELIVERED, SESSION_LOST):
+            return NotDelivered(text, session_lost=code == SESSION_LOST)
+        if code == TOO_LARGE:
+            return ServerError("The tool's result is larger than 16 MiB, which is the limit.")
+        if code == BROKEN:
+            return OutcomeUnknown(text)
+        if _is_end(code, text):
+            return OutcomeUnknown(await self._transport.end_reason() or "the connection to it ended")
+        return ServerError(text[:_MAX_ERROR_LENGTH])
 
     def next_id(self) -> int:
         return next(self._ids)
@@ -213,16 +193,16 @@ class Session:
         Returns whether the connection must end to stop the call.
         """
         await asyncio.sleep(grace)
-        if request_id not in self._inbox.cancelled:
+        if request_id not in self._requests.cancelled:
             return False
-        self._inbox.cancelled.discard(request_id)
+        self._requests.cancelled.discard(request_id)
         if self._transport.abandon(request_id):
             return True
         try:
             async with asyncio.timeout(_PING_TIMEOUT):
                 await self._request(types.PingRequest())
         except MCPError as error:
-            return error.code in (BROKEN, NOT_DELIVERED, SESSION_LOST) or _is_end(error)
+            return error.code in (BROKEN, NOT_DELIVERED, SESSION_LOST) or _is_end(error.code, error.message)
         except TimeoutError:
             return True
         return False
@@ -230,11 +210,13 @@ class Session:
     async def _request(
         self, request: types.Request[Any, Any], request_id: int | None = None, progress: ProgressFnT | None = None
     ) -> JSON:
-        if self._client.discover_result is not None:  # each request carries an envelope, which the SDK makes
-            return await self._client.send_request(request, _RAW, progress_callback=progress)  # type: ignore[type-var]
-        # The SDK's own method rejects a whole list for one odd tool, and a result for a field that we do not need.
+        """Return the result as the server sent it.
+
+        The SDK's own method rejects a whole list for one odd tool, and a result for a field that we do not need.
+        """
         payload = request.model_dump(by_alias=True, mode="json", exclude_none=True)
         options: Any = {"request_id": request_id or self.next_id()}
+        self._client._stamp(payload, options)  # what the version of the protocol asks for
         if progress is not None:
             options["on_progress"] = progress
         return await self._dispatcher.send_raw_request(payload["method"], payload.get("params"), options)
@@ -262,10 +244,10 @@ async def open_session(
             on_tools_changed()
 
     async with transport.open() as (read, write):
-        inbox = _Inbox(read, on_end)
-        dispatcher: JSONRPCDispatcher[Any] = JSONRPCDispatcher(inbox, write)
+        requests = Requests()
+        dispatcher: JSONRPCDispatcher[Any] = JSONRPCDispatcher(Inbox(read, requests, on_end), Outbox(write, requests))
         async with ClientSession(dispatcher=dispatcher, message_handler=on_message, client_info=_CLIENT) as client:
-            session = Session(client, dispatcher, inbox, transport)
+            session = Session(client, dispatcher, requests, transport)
             try:
                 await session.negotiate()
             except MCPError as error:
@@ -278,7 +260,7 @@ async def open_session(
 async def _connect_failed(error: MCPError, transport: Transport) -> ConnectFailed:
     if error.code in (BROKEN, NOT_DELIVERED):
         return ConnectFailed(error.message)
-    reason = await transport.end_reason() if _is_end(error) else ""
+    reason = await transport.end_reason() if _is_end(error.code, error.message) else ""
     return ConnectFailed(reason or f"it says: {error.message[:300].rstrip('.')}")
 
 
@@ -291,6 +273,6 @@ def _number(value: float) -> str:
     return f"{value:.12g}"
 
 
-def _is_end(error: MCPError) -> bool:
+def _is_end(code: int, text: str) -> bool:
     """Whether the SDK says that the connection ended. Servers use the same code for their own errors."""
-    return error.code == types.CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream"))
+    return code == types.CONNECTION_CLOSED and text.startswith(("Connection closed", "SSE stream"))

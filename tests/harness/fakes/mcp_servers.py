@@ -1,19 +1,22 @@
 """Real MCP servers, those that `scripts/install-test-tools` installs, and our own that misbehaves."""
 
 import contextlib
+import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from agents_app.engine.spec import ServerSpec
 from tests.harness.daemon import Daemon, free_port, is_open, program
+from tests.harness.fakes.scripted_mcp_server import ORDINARY
 from tests.harness.paths import ROOT
 
 FOLDER = ROOT / "var" / "test-tools" / "mcp"
 OWN = Path(__file__).with_name("own_mcp_server.py")
+SCRIPTED = Path(__file__).with_name("scripted_mcp_server.py")
 TIME = FOLDER / "python" / "bin" / "mcp-server-time"
 
 
@@ -36,6 +39,16 @@ def own(folder: Path, *options: str, name: str = "own", env: dict[str, str] | No
         env=tuple(sorted({"EFFECTS": str(folder / "effects.txt"), **(env or {})}.items())),
         folder=str(folder),
         **more,
+    )
+
+
+def scripted_stdio(folder: Path, answers: dict[str, str | bytes]) -> ServerSpec:
+    """A process with one tool, `act`, that answers these methods with these bytes: see its own file."""
+    for method, answer in answers.items():
+        data = answer.encode() if isinstance(answer, str) else answer
+        (folder / method.replace("/", ".")).write_bytes(data if data.endswith(b"\n") else data + b"\n")
+    return ServerSpec(
+        "scripted", "stdio", command=sys.executable, args=(str(SCRIPTED), str(folder)), folder=str(folder)
     )
 
 
@@ -141,5 +154,81 @@ def odd_http() -> Iterator[OddHttp]:
             yield server
         finally:
             server.released.set()
+            server.shutdown()
+            thread.join()
+
+
+Reply = tuple[int, str, str | bytes]  # status, media type, body
+Answer = Callable[[dict[str, Any]], "Reply | None"]
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """Speaks streamable HTTP as it should, but for what the script answers."""
+
+    server: "ScriptedHttp"
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.methods.append(message["method"])
+        self._reply(*(self.server.answer(message) or self._ordinary(message)))
+
+    def do_GET(self) -> None:
+        self._reply(405, "text/plain", "")
+
+    do_DELETE = do_GET
+
+    def _ordinary(self, message: dict[str, Any]) -> Reply:
+        session = self.headers.get("Mcp-Session-Id")
+        if message["method"] == "initialize":
+            self.server.sessions += 1
+        elif session != f"session-{self.server.sessions}":
+            return 404, "text/plain", "Session not found"
+        if "id" not in message:
+            return 202, "", ""
+        return 200, "application/json", json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": ordinary(message)})
+
+    def _reply(self, status: int, media_type: str, body: str | bytes) -> None:
+        data = body.encode() if isinstance(body, str) else body
+        self.send_response(status)
+        if media_type:
+            self.send_header("Content-Type", media_type)
+        self.send_header("Mcp-Session-Id", f"session-{self.server.sessions}")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def ordinary(message: dict[str, Any]) -> dict[str, Any]:
+    """The result of a request at a server with one tool."""
+    return ORDINARY.get(message["method"], {})
+
+
+class ScriptedHttp(ThreadingHTTPServer):
+    """An MCP server over streamable HTTP; `methods` are those of the messages that it got."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), _Scripted)
+        self.answer = answer
+        self.methods: list[str] = []
+        self.sessions = 0
+
+    def spec(self, **more: Any) -> ServerSpec:
+        return ServerSpec("scripted", "streamable_http", url=f"http://127.0.0.1:{self.server_port}/mcp", **more)
+
+
+@contextlib.contextmanager
+def scripted_http(answer: Answer = lambda message: None) -> Iterator[ScriptedHttp]:
+    """Serve for a while. `answer` returns a reply, or None for the ordinary one."""
+    with ScriptedHttp(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
             server.shutdown()
             thread.join()

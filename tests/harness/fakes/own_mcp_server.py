@@ -219,11 +219,18 @@ def refuse(*_: object) -> dict:
     raise RuntimeError("Not today.")
 
 
+def refuse_nobody(arguments: dict, *_: object) -> dict:
+    """Send an error that names no request, and answer after it."""
+    say({"id": None, "error": {"code": -32700, "message": "Parse error"}})
+    time.sleep(arguments["wait"])
+    return text("refused nobody")
+
+
 TOOLS: dict[str, Callable[..., dict]] = {
     tool.__name__: tool
     for tool in (
         echo, slow, crash, hang_up, huge, image, mixed, structured, wrong, garbage, chatter, chatter_for_ever, leak,
-        grow, rewrite, fork, daemon, hog, burn, about_me, refuse,
+        grow, rewrite, fork, daemon, hog, burn, about_me, refuse, refuse_nobody,
     )
 }  # fmt: skip
 TOOLS["slow_once"] = slow  # without the hint that it may be called again

@@ -13,6 +13,10 @@ TOO_LARGE = -31900
 NOT_DELIVERED = -31901  # the request certainly had no effect; the message is the end of a sentence
 BROKEN = -31902  # it may have had one
 SESSION_LOST = -31903  # the server forgot the session: the request had no effect, and a new session would take it
+SESSION_DOUBTFUL = -31904  # it may have done so; if not, the error is the one of the code in `data`
+OWN_CODES = range(SESSION_DOUBTFUL, TOO_LARGE + 1)
+
+NO_ANSWER = "its answer breaks the rules of the protocol"
 
 Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
 

@@ -4,29 +4,38 @@ Without it the SDK ends the whole connection, with all calls on it, if one reque
 answered; and lets a cancelled request wait for as long as the server likes. README.md in the folder above has the list.
 """
 
-import asyncio
-import contextlib
 import http
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
+import mcp_types as types
 import orjson
+from mcp.shared.dispatcher import coerce_request_id
 
 from agents_app.engine.mcp.redaction import public_url
-from agents_app.engine.mcp.transports.base import BROKEN, LARGEST_MESSAGE, NOT_DELIVERED, SESSION_LOST, TOO_LARGE
+from agents_app.engine.mcp.transports import http_body
+from agents_app.engine.mcp.transports.base import (
+    BROKEN,
+    LARGEST_MESSAGE,
+    NOT_DELIVERED,
+    SESSION_DOUBTFUL,
+    SESSION_LOST,
+    TOO_LARGE,
+)
+from agents_app.engine.mcp.transports.http_body import Wait, media_type
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.tls import ssl_context
 from agents_app.engine.web import metadata_guard
-
-T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
 _SHORT_TIMEOUT = 10.0  # for what needs no work of the server
 _DELETE_TIMEOUT = 2.0
 _MAX_ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
 _SESSION = "mcp-session-id"
+_ENCODING = ("content-encoding", "content-length", "transfer-encoding")
+# Statuses of a request that was not taken. Others, such as 400 and 500, may follow its effect.
+_REJECTIONS = (401, 403, 404, 405, 406, 407, 411, 413, 414, 415, 417, 421, 426, 428, 429, 431, 451)
 
 # They log URLs with their query, and what servers send. This package logs what matters.
 for _name in ("mcp.client", "client", "httpx2", "httpcore2"):
@@ -44,7 +53,7 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
         self._spec = spec
         self._url = public_url(spec.url)
         self._in_body = in_body
-        self._waits: dict[int | str, _Wait] = {}
+        self._waits: dict[int | str, Wait] = {}
         self._inner = httpx2.AsyncHTTPTransport(
             verify=ssl_context(), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20)
         )
@@ -74,7 +83,7 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
             request.extensions["timeout"] |= {"connect": _DELETE_TIMEOUT, "read": _DELETE_TIMEOUT}
         elif request_id is None and request.method != "GET":
             request.extensions["timeout"] |= {"read": _SHORT_TIMEOUT}
-        wait = _Wait()
+        wait = Wait()
         if request_id is None:
             return await self._exchange(request, None, wait)
         self._waits[request_id] = wait
@@ -83,16 +92,18 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
         except BaseException:
             del self._waits[request_id]
             raise
-        response.stream = _ResponseBody(response.stream, wait, request_id, self._waits)  # type: ignore[arg-type]
+        response.stream = http_body.ResponseBody(response.stream, wait, request_id, self._waits)  # type: ignore[arg-type]
         return response
 
-    async def _exchange(self, request: httpx2.Request, request_id: Any, wait: "_Wait") -> httpx2.Response:
+    async def _exchange(self, request: httpx2.Request, request_id: Any, wait: "Wait") -> httpx2.Response:
         try:
             response = await wait.of(self._inner.handle_async_request(request))
             if request.method == "POST":
                 return await self._check(request, request_id, response, wait)
             if request.method == "GET" and response.status_code != http.HTTPStatus.METHOD_NOT_ALLOWED:
                 self._note(response)
+            if response.is_success and media_type(response) == "text/event-stream":
+                return _with_events(request, response, None)
             return response
         except TimeoutError:  # `abort` ended the wait
             return _error(request_id, BROKEN, "it did not answer")
@@ -104,34 +115,57 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
             return _error(request_id, NOT_DELIVERED if unsent else BROKEN, self.problem)
 
     async def _check(
-        self, request: httpx2.Request, request_id: Any, response: httpx2.Response, wait: "_Wait"
+        self, request: httpx2.Request, request_id: Any, response: httpx2.Response, wait: Wait
     ) -> httpx2.Response:
         """Return the response, or an error in its place that says what is wrong with it."""
-        kind = _media_type(response)
         self.problem = ""
-        if response.is_redirect or (response.is_success and (not self._in_body or kind == "text/event-stream")):
+        if response.is_success and not self._in_body:
             return response
-        if response.is_success and (kind == "application/json" or request_id is None or response.status_code == 202):
-            body = await _read(response, LARGEST_MESSAGE, wait)
-            if body is None:
-                return _error(request_id, TOO_LARGE, "The answer is too large.")
-            return httpx2.Response(response.status_code, headers=response.headers, content=body)
-        body = await _read(response, _MAX_ERROR_BODY, wait) or b""
-        if _SESSION in request.headers and _forgot_session(response.status_code, body):
+        if response.is_redirect:
+            return await self._check_redirect(request_id, response)
+        if response.is_success and media_type(response) == "text/event-stream":
+            return _with_events(request, response, request_id)
+        body = await http_body.read(response, LARGEST_MESSAGE if response.is_success else _MAX_ERROR_BODY, wait)
+        if body is None and response.is_success:
+            return _error(request_id, TOO_LARGE, "The answer is too large.")
+        if request_id is None and response.is_success:
+            return httpx2.Response(http.HTTPStatus.ACCEPTED)
+        return await self._answer(request, request_id, response, body or b"")
+
+    async def _answer(
+        self, request: httpx2.Request, request_id: Any, response: httpx2.Response, body: bytes
+    ) -> httpx2.Response:
+        """Return the answer in the body; an error if there is none."""
+        answer = await http_body.answer(body)
+        is_to_request = answer is not None and answer.id is not None and coerce_request_id(answer.id) == request_id
+        doubt = _doubt(request, response.status_code, answer, body, is_to_request=is_to_request)
+        if doubt == SESSION_LOST:
             return _error(request_id, SESSION_LOST, "it has forgotten the session")
-        if kind == "application/json" and _is_rpc_error(body):
-            return httpx2.Response(response.status_code, headers=response.headers, content=body)
-        self._note(response)
-        is_rejected = response.is_client_error or response.is_success
-        return _error(request_id, NOT_DELIVERED if is_rejected else BROKEN, self.problem)
+        if answer is None:
+            self._note(response)
+            code = NOT_DELIVERED if response.status_code in _REJECTIONS else BROKEN
+            error = types.ErrorData(code=code, message=self.problem)
+            answer = types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error)
+        if doubt and isinstance(answer, types.JSONRPCError):
+            return _error(request_id, doubt, answer.error.message, answer.error.code)
+        content = answer.model_copy(update={"id": request_id}).model_dump_json(by_alias=True, exclude_unset=True)
+        return _response(response, content.encode())
+
+    async def _check_redirect(self, request_id: Any, response: httpx2.Response) -> httpx2.Response:
+        """Return an error for a redirect that turns the request into a GET, and may follow its effect."""
+        if request_id is None or response.status_code in (307, 308):
+            return response
+        await response.aclose()
+        self.problem = f"{self._url} redirects to another address, which is not followed"
+        return _error(request_id, BROKEN, self.problem)
 
     def _note(self, response: httpx2.Response) -> None:
         status = response.status_code
         if response.is_success:
-            if _media_type(response) == "text/event-stream":
+            if media_type(response) == "text/event-stream":
                 self.problem = ""  # of a redirect before
                 return
-            self.problem = f"{self._url} answered with {_media_type(response) or 'no media type'}, not with MCP"
+            self.problem = f"{self._url} answered with {media_type(response) or 'no media type'}, not with MCP"
             return
         phrase = response.reason_phrase or "an unknown status"
         hint = {
@@ -152,102 +186,42 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
         return f"the connection to {self._url} broke"
 
 
-class _Wait:
-    """A wait that another task may end."""
+def _doubt(
+    request: httpx2.Request,
+    status: int,
+    answer: "types.JSONRPCResponse | types.JSONRPCError | None",
+    body: bytes,
+    *,
+    is_to_request: bool,
+) -> int:
+    """Return whether the server has lost the session: SESSION_LOST, SESSION_DOUBTFUL, or 0 if it has not.
 
-    def __init__(self) -> None:
-        self._has_ended = False
-        self._timeout: asyncio.Timeout | None = None
-
-    def end(self) -> None:
-        self._has_ended = True
-        if self._timeout is not None:
-            self._timeout.reschedule(asyncio.get_running_loop().time())
-
-    async def of(self, waiting: Coroutine[Any, Any, T]) -> T:
-        """Return what `waiting` returns.
-
-        Raises:
-            TimeoutError: the wait was ended.
-        """
-        async with asyncio.timeout(0 if self._has_ended else None) as self._timeout:
-            try:
-                return await waiting
-            finally:
-                self._timeout = None
+    A lost session should be answered by 404. With the official SDK for TypeScript many servers answer 400 and a
+    sentence, which the tool behind a call may have written as well.
+    """
+    if _SESSION not in request.headers or status not in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.BAD_REQUEST):
+        return 0
+    speaks_of_session = b"session" in body.lower()
+    if status == http.HTTPStatus.NOT_FOUND and not is_to_request:
+        return SESSION_LOST if answer is None or speaks_of_session else SESSION_DOUBTFUL
+    return SESSION_DOUBTFUL if speaks_of_session else 0
 
 
-class _ResponseBody(httpx2.AsyncByteStream):
-    """The body of a response. If the wait for it is ended, its last event answers the request with an error."""
-
-    def __init__(
-        self,
-        inner: httpx2.AsyncByteStream,
-        wait: _Wait,
-        request_id: int | str,
-        waits: dict[int | str, _Wait],
-    ) -> None:
-        self._inner, self._wait, self._id, self._waits = inner, wait, request_id, waits
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = aiter(self._inner)
-        while True:
-            try:
-                chunk = await self._wait.of(_next(chunks))
-            except TimeoutError:
-                yield b"\n\nevent: message\ndata: " + _rpc_error(self._id, BROKEN, "it did not answer") + b"\n\n"
-                return
-            if chunk is None:
-                return
-            yield chunk
-
-    async def aclose(self) -> None:
-        self._waits.pop(self._id, None)
-        await self._inner.aclose()
+def _with_events(request: httpx2.Request, response: httpx2.Response, request_id: Any) -> httpx2.Response:
+    response.request = request
+    headers = {name: value for name, value in response.headers.items() if name not in _ENCODING}
+    return httpx2.Response(response.status_code, headers=headers, stream=http_body.EventBody(response, request_id))
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)
+def _response(response: httpx2.Response, content: bytes) -> httpx2.Response:
+    """Return the response with another body."""
+    headers = {"content-type": "application/json"}
+    if _SESSION in response.headers:
+        headers[_SESSION] = response.headers[_SESSION]
+    return httpx2.Response(http.HTTPStatus.OK, headers=headers, content=content)
 
 
-async def _read(response: httpx2.Response, max_bytes: int, wait: _Wait) -> bytes | None:
-    """Return the body, or None if it is longer than `max_bytes`. Closes the response."""
-    parts, size = [], 0
-    try:
-        async with contextlib.aclosing(response.aiter_raw()) as chunks:
-            while (chunk := await wait.of(_next(chunks))) is not None:
-                size += len(chunk)
-                if size > max_bytes:
-                    return None
-                parts.append(chunk)
-    finally:
-        await response.aclose()
-    return b"".join(parts)
-
-
-def _media_type(response: httpx2.Response) -> str:
-    kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower()
-
-
-def _forgot_session(status: int, body: bytes) -> bool:
-    """Servers should answer 404; with the official SDK for TypeScript many answer 400 and a sentence."""
-    return status == http.HTTPStatus.NOT_FOUND or (status == http.HTTPStatus.BAD_REQUEST and b"session" in body.lower())
-
-
-def _is_rpc_error(body: bytes) -> bool:
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(message, dict) and isinstance(message.get("error"), dict)
-
-
-def _rpc_error(request_id: Any, code: int, text: str) -> bytes:
-    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}})
-
-
-def _error(request_id: Any, code: int, text: str) -> httpx2.Response:
+def _error(request_id: Any, code: int, text: str, data: Any = None) -> httpx2.Response:
     """Return an answer of ours: the SDK takes the error from the body of a failure."""
-    body = _rpc_error(request_id, code, text)
+    body = http_body.rpc_error(request_id, code, text, data)
     return httpx2.Response(http.HTTPStatus.BAD_GATEWAY, headers={"content-type": "application/json"}, content=body)

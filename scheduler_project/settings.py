@@ -187,6 +187,7 @@ MIDDLEWARE = [
     "agents_app.server.middleware.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
+    "chat_app.pages.request_rate.RequestRateMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

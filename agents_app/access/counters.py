@@ -27,14 +27,20 @@ class JSONSerializer:
         return orjson.loads(data)
 
 
-def take(action: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:
+def take(action: str, who: object, *, limit: int, seconds: int = MINUTE) -> int:
     """Count one more `action` by `who` in this minute, or in this window of `seconds`. A limit of 0 is no limit.
+
+    Returns how many there are now, 0 without a limit.
 
     Raises:
         RateLimited: that is more than `limit`; `retry_after` is the time to the next window.
     """
-    if limit > 0 and _counters.add(action, who, seconds, 1) > limit:
+    if limit <= 0:
+        return 0
+    count = _counters.add(action, who, seconds, 1)
+    if count > limit:
         raise RateLimited(f"Too many {action}: wait a moment.", retry_after=seconds - clock.now().timestamp() % seconds)
+    return count
 
 
 def give_back(action: str, who: object, *, limit: int, seconds: int = MINUTE) -> None:

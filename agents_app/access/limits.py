@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents_app.access import counters
-from agents_app.access.origins import network_of
+from agents_app.access.origins import address_of, network_of
 from agents_app.exceptions import Conflict, InvalidRequest, RateLimited
 from agents_app.models import Run, ScheduledTask, TokenUse
 
@@ -17,13 +17,17 @@ LEAST_INTERVAL = 60  # seconds between two runs of a task, if its owner is no ad
 _AUTOMATIC = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)  # started by the server itself: there are no messages to count
 
 
-def take_request_from(address: str) -> None:
-    """Count a request of an address (of IPv6, a /64), before its caller is authenticated.
+def take_request_from(request: Any) -> None:
+    """Count a request of its address (of IPv6, a /64), before its caller is authenticated: once, whoever asks.
 
     Raises:
         RateLimited: too many.
     """
-    counters.take("requests from this address", network_of(address), limit=settings.REQUESTS_PER_MINUTE_PER_ADDRESS)
+    request = getattr(request, "_request", request)  # DRF wraps Django's
+    if not getattr(request, "is_counted", False):
+        request.is_counted = True
+        network = network_of(address_of(request))
+        counters.take("requests from this address", network, limit=settings.REQUESTS_PER_MINUTE_PER_ADDRESS)
 
 
 def take_request(user: Any) -> None:

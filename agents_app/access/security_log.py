@@ -10,10 +10,14 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db.models.signals import post_save
 from django.http import HttpRequest
 
-from agents_app.access.origins import address_of
+from agents_app.access import counters
+from agents_app.access.origins import address_of, network_of
+from agents_app.exceptions import RateLimited
 
 logger = logging.getLogger("agents_app.security")
 
+MOST_FAILURES = 30  # lines of an address in a QUARTER: whoever fails on purpose must not fill the log
+QUARTER = 15 * 60  # seconds
 _UNKNOWN = "(unknown)"
 # What the change log is written for, and also concerns security: by the name of the model.
 _CHANGES = {
@@ -31,6 +35,16 @@ def record(event: str, *, user: str = "", by: str = "", **details: str) -> None:
     fields = {"event": event, "user": user, "by": by, "address": client_address.get(), **details}
     text = " ".join(f"{name}={value!r}" for name, value in fields.items() if value and name != "event")
     logger.info("%s %s", event, text, extra={"fields": fields})
+
+
+def record_failure(event: str, *, user: str = "") -> None:
+    """Log an attempt to get in that failed: so many of an address (of IPv6, a /64) in a quarter of an hour."""
+    try:
+        count = counters.take("failures logged", network_of(client_address.get()), limit=MOST_FAILURES, seconds=QUARTER)
+    except RateLimited:
+        return
+    last = {"note": "more of this address are not logged for now"} if count == MOST_FAILURES else {}
+    record(event, user=user, **last)
 
 
 def watch() -> None:
@@ -57,7 +71,7 @@ def _signed_out(sender: Any, user: Any, **kwargs: Any) -> None:
 
 def _sign_in_failed(sender: Any, credentials: dict[str, Any], **kwargs: Any) -> None:
     name = str(credentials.get("username", ""))
-    record("sign_in_failed", user=existing_name(name))
+    record_failure("sign_in_failed", user=existing_name(name))
 
 
 def existing_name(name: str) -> str:

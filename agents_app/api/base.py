@@ -10,7 +10,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents_app.access import limits
-from agents_app.access.origins import address_of
 from agents_app.api import audit
 from agents_app.api.parsers import JSONBody
 from agents_app.api.schema import Schema
@@ -50,7 +49,7 @@ class Limited(APIView):
         Raises:
             RateLimited: too many requests.
         """
-        limits.take_request_from(address_of(request))
+        limits.take_request_from(request)
         super().initial(request, *args, **kwargs)
         if request.user.is_authenticated:
             limits.take_request(request.user)

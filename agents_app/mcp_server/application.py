@@ -12,7 +12,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, JsonResponse
 
 from agents_app.access import callers, limits, open_connections
-from agents_app.access.origins import address_of
 from agents_app.api.error_responses import error_response, of_domain_error, too_large
 from agents_app.api.security import add_headers, reject
 from agents_app.database.errors import storage_errors
@@ -90,7 +89,7 @@ def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
         return rejection
     try:
         with storage_errors():
-            limits.take_request_from(address_of(http_request))
+            limits.take_request_from(http_request)
             has_token = "Authorization" in http_request.headers  # a cookie does not count here
             caller = callers.of_request(http_request) if has_token or not settings.AUTH_REQUIRED else None
             if caller is None:

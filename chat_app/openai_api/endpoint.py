@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app.access import limits
-from agents_app.access.origins import address_of
 from agents_app.api.base import JSONView, release_request
 from agents_app.api.error_responses import error_response
 from agents_app.api.errors import exception_handler
@@ -84,7 +83,7 @@ def caller(request: Request) -> Any:
         RateLimited: too many requests.
     """
     with storage_errors():
-        limits.take_request_from(address_of(request))
+        limits.take_request_from(request)
         if not request.user.is_authenticated:
             raise NotAuthenticated()
         limits.take_request(request.user)

@@ -16,12 +16,11 @@ from django.views.decorators.http import require_GET, require_POST
 from agents_app.access import counters, security_log, sessions, sign_out, start_token
 from agents_app.access.callers import local_administrator
 from agents_app.access.origins import address_of, network_of
+from agents_app.access.security_log import QUARTER
 from agents_app.exceptions import RateLimited
 from chat_app.pages.errors import start_link_expired
 from chat_app.pages.languages import translated
 from chat_app.pages.views import frame
-
-QUARTER = 15 * 60  # seconds
 
 
 @method_decorator(translated, name="dispatch")  # type: ignore[arg-type] # it takes any view
@@ -60,7 +59,7 @@ class SignInView(LoginView):
 
     def _refused(self, limited: RateLimited) -> HttpResponse:
         name = security_log.existing_name(self.request.POST.get("username", ""))
-        security_log.record("sign_in_refused", user=name)
+        security_log.record_failure("sign_in_refused", user=name)
         form = self.get_form_class()(self.request)
         minutes = max(1, round(limited.retry_after / 60))
         refused = _("Too many failures. Try again in {minutes} minutes.").format(minutes=minutes)
@@ -74,7 +73,7 @@ class SignInView(LoginView):
 def sign_in_by_link(request: HttpRequest) -> HttpResponse:
     """Sign in as the local administrator with the link that `manage.py serve` prints."""
     if not start_token.is_valid(request.GET.get("token", "")):
-        security_log.record("sign_in_failed")
+        security_log.record_failure("sign_in_failed")
         return start_link_expired(request)
     auth.login(request, local_administrator(), backend="django.contrib.auth.backends.ModelBackend")
     sessions.end_with_process(request.session)

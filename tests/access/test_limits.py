@@ -281,6 +281,20 @@ def test_an_address_has_only_so_many_requests_whoever_it_says_it_is(robot, setti
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path",
+    ["/accounts/login/", "/accounts/start/", "/accounts/tokens/", "/chat/", "/chat/sessions", "/runs/", "/admin/",
+     "/v1/docs", "/v1/schema/frames", "/nothing"],
+)  # fmt: skip
+def test_pages_count_too(robot, settings, path):
+    settings.REQUESTS_PER_MINUTE_PER_ADDRESS = 5
+    assert 429 not in [robot.get(path).status_code for number in range(5)]
+    answer = robot.get(path)
+    assert (answer.status_code, int(answer["Retry-After"]) > 0) == (429, True)
+    assert robot.get(path, REMOTE_ADDR="10.0.0.9").status_code != 429
+
+
+@pytest.mark.django_db
 def test_the_addresses_of_one_network_share_their_requests(robot, settings):
     settings.REQUESTS_PER_MINUTE_PER_ADDRESS = 5
     codes = [robot.get("/v1/info", REMOTE_ADDR=f"2001:db8:7:7::{number}").status_code for number in range(6)]

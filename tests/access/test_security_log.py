@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
+from agents_app.access import security_log
 from agents_app.access.origins import network_of
 from agents_app.observability.log_format import JSONFormatter
 
@@ -76,6 +77,19 @@ def test_roles_keys_and_servers(client, admin_client, admin_user, ann, written):
         ("group_changed", "staff", "admin"),
         ("user_changed", "ann", "admin"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [("get", "/accounts/start/", {"token": "guess"}), ("post", "/accounts/login/", {"username": "x", "password": "y"})],
+)
+def test_who_keeps_failing_does_not_fill_the_log(client, db, written, method, path, fields):
+    for n in range(security_log.MOST_FAILURES + 5):
+        getattr(client, method)(path, fields, REMOTE_ADDR=f"2001:db8:1:{len(method)}::{n}")  # of one /64
+    getattr(client, method)(path, fields, REMOTE_ADDR="198.51.100.7")
+    entries = written()
+    assert len(entries) == security_log.MOST_FAILURES + 1
+    assert ["not logged for now" in entry.get("note", "") for entry in entries[-3:]] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class RunAdmin(OnlyVisible, Kept, FastAdmin):
         ),
         ("Failure", {"fields": ("error", "error_code", "cancel_requested", "cancelled_by")}),
         ("Use", {"fields": ("model", "usage", "shown_cost", "duration", "created_at", "started_at", "finished_at")}),
-        ("Worker", {"fields": ("attempt", "fence", "worker", "lease_until", "first_seq", "last_seq")}),
+        ("Worker", {"fields": ("attempt", "takeovers", "fence", "worker", "lease_until", "first_seq", "last_seq")}),
     )
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

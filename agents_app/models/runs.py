@@ -108,6 +108,11 @@ class Run(models.Model):
     input_tokens = models.BigIntegerField(null=True, blank=True)
     output_tokens = models.BigIntegerField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0, help_text="Number of workers that have claimed the run.")
+    takeovers = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Number of workers in a row that stopped answering while they executed the run.",
+    )
     fence = models.BigIntegerField(
         default=0,
         help_text="Counts claims. A worker with an older number can write nothing.",

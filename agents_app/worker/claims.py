@@ -54,6 +54,7 @@ _CLAIMABLE = "(run.status = 'queued' OR (run.status = 'running' AND run.lease_un
 # One statement by hand, because every run needs it: the ORM took 5 ms to build it.
 _CLAIM = f"""
 UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attempt + 1, worker = %(worker)s,
+    takeovers = takeovers + CASE WHEN status = 'running' AND worker <> '' THEN 1 ELSE 0 END,
     lease_until = %(until)s, started_at = COALESCE(started_at, %(now)s)
 WHERE id IN (
     SELECT run.id FROM agents_app_run AS run {{turns}}
@@ -200,8 +201,11 @@ def renew(worker: str, ids: list[uuid.UUID]) -> None:
 
 
 def release_orphans() -> int:
-    """Expire all leases. For the embedded worker, which shares its database with no other."""
-    return Run.objects.filter(status=Run.Status.RUNNING).update(lease_until=timezone.now() - LEASE)
+    """Expire all leases. For the embedded worker, which shares its database with no other.
+
+    Their worker ended with its process, which says nothing about the runs: these are no takeovers.
+    """
+    return Run.objects.filter(status=Run.Status.RUNNING).update(lease_until=timezone.now() - LEASE, worker="")
 
 
 def cancel_requests(ids: list[uuid.UUID]) -> list[uuid.UUID]:

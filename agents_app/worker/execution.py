@@ -36,7 +36,8 @@ _FOR_USERS = {
     "tools_changed": "Some tools of this agent are not what they were when an administrator checked them.",
 }
 
-MOST_ATTEMPTS = 100  # a run that ends its worker every time must not do so forever
+MOST_TAKEOVERS = 3  # in a row: a run that stalls each of its workers must not do so forever
+MOST_ATTEMPTS = 100  # the same for a run that ends the process of the embedded worker
 
 
 class _HandBack(Exception):
@@ -118,7 +119,7 @@ class Execution:
         if self._claim.denial is not None:
             raise self._claim.denial
         assert self._spec is not None
-        if self.run.attempt > MOST_ATTEMPTS:
+        if self.run.takeovers >= MOST_TAKEOVERS or self.run.attempt > MOST_ATTEMPTS:
             raise RunFailed("The run was abandoned: its workers stopped too many times.", code="too_many_attempts")
         self._discard_dangling()
         try:
@@ -250,7 +251,7 @@ class Execution:
         """Wait for a person; no worker holds the run meanwhile."""
         self._ending = True
         settle = functools.partial(approvals.settle_parked, self.run)
-        await self._log.commit(then=settle, status=Run.Status.WAITING, lease_until=None, worker="")
+        await self._log.commit(then=settle, status=Run.Status.WAITING, lease_until=None, worker="", takeovers=0)
 
     async def _end_completed(self, answer: Answer) -> None:
         if not self.run.enable_reasoning:
@@ -298,7 +299,8 @@ class Execution:
             await self._database.run(cancel_children, self.run, by=self.run.cancelled_by)
 
     async def _release(self) -> None:
-        await self._log.commit(then=self._enqueue_next, status=Run.Status.QUEUED, lease_until=None, worker="")
+        changes: dict[str, Any] = {"status": Run.Status.QUEUED, "lease_until": None, "worker": "", "takeovers": 0}
+        await self._log.commit(then=self._enqueue_next, **changes)
 
     def _clean_up(self) -> None:
         if self._claim.denial or (self._spec and self._spec.approval_required):

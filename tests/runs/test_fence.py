@@ -12,6 +12,7 @@ from django.db import DataError, IntegrityError, InternalError, OperationalError
 from django.utils import timezone
 
 from agents_app import runs
+from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.events import Delta
 from agents_app.engine.spec import Usage
 from agents_app.event_log import LogWriter, transaction
@@ -20,6 +21,7 @@ from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 from agents_app.runs.frames import complete_data
 from agents_app.worker import claims
+from agents_app.worker.execution import Execution
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
@@ -124,6 +126,36 @@ def test_a_worker_does_not_take_over_what_it_executes_itself(start):
     assert claims.claim("one", 10, busy=[run.pk]) == []
     claims.renew("one", [run.pk])
     assert claimed("two") == []
+
+
+def test_a_run_that_stalls_three_workers_in_a_row_is_abandoned(start):
+    run, other = start(), start(session="other")
+    for worker in ("one", "two", "three"):
+        assert claimed(worker) == [run.pk, other.pk]
+        expire(run)
+        Run.objects.filter(pk=other.pk).update(status="queued", worker="")  # handed back
+    claims_of_four = claims.claim("four", 2)
+
+    async def execute():
+        database = DatabaseThreads("test", 1)
+        async with writer() as log_writer:
+            log = log_writer.open(run.pk, run.session_id, claims_of_four[0].run.fence)
+            await Execution(claims_of_four[0], log, database, None).task
+
+    assert [claim.run.takeovers for claim in claims_of_four] == [3, 0]
+    asyncio.run(execute())
+    run.refresh_from_db()
+    assert (run.status, run.error_code) == ("failed", "too_many_attempts")
+    assert run.error == "The run was abandoned: its workers stopped too many times."
+
+
+def test_a_process_that_ends_is_no_takeover(start):
+    run = start()
+    for worker in ("one", "two", "three", "four"):
+        claims.release_orphans()
+        assert claimed(worker) == [run.pk]
+    run.refresh_from_db()
+    assert (run.attempt, run.takeovers) == (4, 0)
 
 
 def test_a_run_begins_once_however_many_workers_take_it(start):

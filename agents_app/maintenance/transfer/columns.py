@@ -29,7 +29,9 @@ class Kind:
 KINDS = {
     "session": Kind(Session, frozenset({"owner", "agent"})),
     # Owner, agent, task and worker are rows of the deployment that it comes from.
-    "run": Kind(Run, frozenset({"session", "agent", "task", "parent", "worker", "lease_until", "settled"})),
+    "run": Kind(
+        Run, frozenset({"session", "agent", "task", "parent", "worker", "lease_until", "takeovers", "settled"})
+    ),
     "step": Kind(Step, frozenset({"id", "run"})),
     "approval": Kind(Approval, frozenset({"id", "run"})),
     "artifact": Kind(Artifact, frozenset({"run"})),

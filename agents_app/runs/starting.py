@@ -21,6 +21,7 @@ from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
 from agents_app.runs.queueing import enqueue_next
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
+MOST_INTERRUPTED = 50  # runs that one message stops, in the transaction that starts its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,9 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
     unfinished = list(session.runs.unfinished().order_by("number"))
     if unfinished and if_busy == "reject":
         raise SessionBusy("A run of this session is still in progress.")
+    if len(unfinished) > MOST_INTERRUPTED:
+        text = f"More than {MOST_INTERRUPTED} runs of this session are unfinished: stop them first, with `interrupt`."
+        raise SessionBusy(text)
     for run in unfinished:
         cancel(run, by=by)
 

@@ -17,6 +17,7 @@ from agents_app.access import revocation
 from agents_app.access.callers import Caller
 from agents_app.access.open_connections import Place
 from agents_app.api.protocol import PROTOCOL_VERSION
+from agents_app.background import spawn
 from agents_app.exceptions import (
     AgentError,
     AuthenticationExpired,
@@ -211,7 +212,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             case client_frames.Chat():
                 await self._chat(frame)
             case client_frames.Interrupt():
-                await self._query(queries.interrupt, self.session_id, frame.run_id)
+                await asyncio.shield(spawn(self._interrupt(frame.run_id)))  # it goes on if the client leaves
             case client_frames.Approve():
                 await self._query(queries.approve, self.session_id, frame)
             case client_frames.Resume():
@@ -238,6 +239,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             )
         if not self._exists:
             await self._watch(session_id)
+
+    async def _interrupt(self, run_id: uuid.UUID | None) -> None:
+        """Stop the run, or all of the session: each time a few, so that other sockets' queries come in between."""
+        below = await self._query(queries.interrupt, self.session_id, run_id)
+        while below is not None:
+            below = await database.run(queries.interrupt, self.caller, self.session_id, run_id, below)
 
     async def _query(self, query: Callable[..., T], *arguments: Any) -> T:
         """Make a query for a frame, if its client has not sent too many such frames."""

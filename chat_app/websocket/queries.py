@@ -3,6 +3,7 @@
 They read the user anew each time: while a socket is open, users are demoted and deactivated.
 """
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from chat_app.websocket.server_frames import UnfinishedRun
 T = TypeVar("T")
 
 database = DatabaseThreads("chat", 2)
+LONGEST_HOLD = 0.05  # seconds after which a query gives its thread back, where it could take long: others wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,24 @@ def approve(caller: Caller, session_id: str, frame: Approve) -> None:
         )
 
 
-def interrupt(caller: Caller, session_id: str, run_id: uuid.UUID | None) -> None:
-    """Stop one run, or all of the session. Leave a run that has ended meanwhile as it is.
+def interrupt(caller: Caller, session_id: str, run_id: uuid.UUID | None, below: int | None = None) -> int | None:
+    """Stop one run, or all of the session, `below` that number. Leave a run that has ended meanwhile as it is.
+
+    Returns the number to go on below, if there may be more runs than LONGEST_HOLD allows; None if that is all.
 
     Raises:
         InvalidMessage: the session has no run of that id.
     """
+    began = time.monotonic()
     with storage_errors():
         user = caller.user_of_now()
         to_stop = Run.objects.visible_to(user).filter(session=session_id)
         if run_id is not None and not (to_stop := to_stop.filter(pk=run_id)).exists():
             raise InvalidMessage("This session has no run of that 'run_id'.", param="run_id")
+        if below is not None:
+            to_stop = to_stop.filter(number__lt=below)
         for run in to_stop.unfinished().order_by("-number"):  # newest first, so that no queued one starts meanwhile
             runs.cancel(run, by=user.get_username())
+            if time.monotonic() >= began + LONGEST_HOLD:
+                return run.number
+    return None

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from agents_app import runs
 from agents_app.access import counters, origins
 from agents_app.access import limits as admission
+from agents_app.access.callers import Caller
 from agents_app.engine.toolset import ToolError
 from agents_app.exceptions import RateLimited
 from agents_app.models import Agent, ApiToken, Run, ScheduledTask, Session, TokenUse
@@ -26,7 +27,7 @@ from agents_app.models.overrides import Overrides
 from agents_app.models.token_usage import today
 from agents_app.scheduler import starting as scheduler_starting
 from agents_app.tools import ask_agent
-from chat_app.websocket import frame_rate
+from chat_app.websocket import frame_rate, queries
 from tests.harness.clocked import Clocked
 from tests.harness.form_client import FormClient
 from tests.harness.people import invite
@@ -402,6 +403,40 @@ def test_one_message_starts_so_many_runs_and_no_more(admin_user, settings):
 def parent_run(owner) -> Run:
     session = Session.objects.create(pk="parent", owner=owner, run_count=1)
     return Run.objects.create(session=session, number=1, agent_name="root", prompt="Hi", status="running")
+
+
+@pytest.mark.django_db
+def test_stopping_many_runs_gives_the_thread_back_in_between(admin_user, monkeypatch):
+    """All sockets of a process share two threads: a thousand runs at once took one of them for seconds."""
+    monkeypatch.setattr(queries, "LONGEST_HOLD", 0)
+    options = {"session_id": "s", "agent_name": Agent.objects.create(name="helper").name}
+    for _ in range(3):
+        session = runs.start(user=admin_user, message="x", trigger=Run.Trigger.API, **options).run.session_id
+    caller, below, stopped = Caller(admin_user), None, []
+    while True:
+        below = queries.interrupt(caller, session, None, below)
+        stopped.append(list(Run.objects.filter(status="cancelled").order_by("number").values_list("number", flat=True)))
+        if below is None:
+            break
+        if len(stopped) == 1:  # what is sent meanwhile is no matter of this frame
+            runs.start(user=admin_user, message="x", trigger=Run.Trigger.API, **options)
+    assert stopped == [[3], [2, 3], [1, 2, 3], [1, 2, 3]]
+    assert Run.objects.filter(status="queued").count() == 1
+
+
+@pytest.mark.both
+def test_a_frame_stops_all_runs_of_a_session_however_many(open_chat, agent, model, name):
+    agent([{"text": "a"}, {"wait": name}])
+    chat = open_chat(name)
+    try:
+        for _ in range(30):
+            chat.say("hi", agent_name=name)
+        chat.until_text("a")
+        chat.send("interrupt")
+        ends = [chat.until("reasoning_complete")["data"]["status"] for _ in range(30)]
+    finally:
+        model.release(name)
+    assert set(ends) == {"cancelled"}
 
 
 # Tasks

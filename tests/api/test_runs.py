@@ -13,6 +13,7 @@ from agents_app import event_log
 from agents_app.engine.spec import Usage
 from agents_app.event_log.vocabulary import Response
 from agents_app.models import Agent, Run, Session, Step
+from agents_app.runs import starting
 from agents_app.runs.frames import complete_data, start_data
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
@@ -114,6 +115,16 @@ def test_a_busy_session_can_be_interrupted(client, agent):
     first = start(client, message="Hello", session_id="s").json()
     start(client, message="Hello", session_id="s", if_busy="interrupt")
     assert client.get(f"/v1/runs/{first['run_id']}").json()["status"] == "cancelled"
+
+
+def test_one_message_stops_so_many_runs(client, agent, monkeypatch):
+    """They are stopped in one transaction, for which others wait."""
+    monkeypatch.setattr(starting, "MOST_INTERRUPTED", 2)
+    for _ in range(3):
+        start(client, message="Hello", session_id="s")
+    error = error_of(start(client, message="Hello", session_id="s", if_busy="interrupt"), 409)
+    assert (error["code"], "More than 2 runs" in error["message"]) == ("session_busy", True)
+    assert Run.objects.filter(status="queued").count() == 3
 
 
 @pytest.mark.parametrize("name", ["nobody", "sleeper"])

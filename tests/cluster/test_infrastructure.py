@@ -368,26 +368,8 @@ assert json.load(urllib.request.urlopen(os.environ["CLUSTER_WEB_1"] + "/readyz")
 assert os.environ["CLUSTER_TOKEN"] == ""
 print(os.getcwd())
 print(os.environ["CLUSTER_PROCESSES"])
-print(open(os.environ["CLUSTER_PROCESSES"]).read())
+print(json.dumps(json.load(open(os.environ["CLUSTER_PROCESSES"]))), flush=True)
 """
-
-
-@pytest.mark.slow
-def test_a_command_finds_the_cluster_and_its_status_is_passed_on(tmp_path: Path):
-    command = ["run", *SMALL, "--", sys.executable, "-c", SAY + "raise SystemExit(7)"]
-    place = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path)}}
-    done = subprocess.run([CLUSTER, *command], **place, capture_output=True, text=True, timeout=300)
-
-    assert done.returncode == 7, done.stderr
-    where, file, processes = done.stdout.split("\n", 2)
-    assert where == str(tmp_path)
-    payload = json.loads(processes)
-    assert set(payload) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
-    assert all({"pid", "command", "env", "cwd"} == set(process) for process in payload.values())
-    assert alive(process["pid"] for process in payload.values()) == []
-    logs = Path(file).parent
-    assert f"The cluster's logs are in {logs}" in done.stderr
-    assert (logs / "web-1.log").exists()
 
 
 REVIVE = """
@@ -423,20 +405,30 @@ print(subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subproce
 
 
 @pytest.mark.slow
-def test_a_command_can_kill_and_start_again_and_all_of_that_is_taken_down(tmp_path: Path):
-    output = tmp_path / "output"
-    with output.open("w") as file:
-        command = [CLUSTER, "run", *SMALL, "--", sys.executable, "-c", f"ROOT = {str(ROOT)!r}\n{REVIVE}"]
-        done = subprocess.run(command, stdout=file, stderr=file, timeout=300)
+def test_a_command_finds_the_cluster_kills_and_starts_again_and_its_status_is_passed_on(tmp_path: Path):
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    script = f"ROOT = {str(ROOT)!r}\n{SAY}{REVIVE}raise SystemExit(7)"
+    place = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path)}}
+    with output.open("w") as out, errors.open("w") as err:
+        command = [CLUSTER, "run", *SMALL, "--", sys.executable, "-c", script]
+        done = subprocess.run(command, **place, stdout=out, stderr=err, timeout=300)
 
-    assert done.returncode == 0, output.read_text()[-3000:]
-    started = [int(line) for line in output.read_text().splitlines() if line.isdigit()]
+    assert done.returncode == 7, errors.read_text()[-3000:]
+    where, file, processes, *numbers = output.read_text().splitlines()
+    assert where == str(tmp_path)
+    payload = json.loads(processes)
+    assert set(payload) == {"postgres", "redis", "web-1", "worker-1", "nginx"}
+    assert all({"pid", "command", "env", "cwd"} == set(process) for process in payload.values())
+    started = [int(line) for line in numbers if line.isdigit()]
     assert len(started) == 6
-    assert alive(started) == []
+    assert alive([*started, *(process["pid"] for process in payload.values())]) == []
+    logs = Path(file).parent
+    assert f"The cluster's logs are in {logs}" in errors.read_text()
+    assert (logs / "web-1.log").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)  # SIGINT: `up`
 def test_whatever_ends_the_script_ends_the_cluster(number: signal.Signals, tmp_path: Path):
     say = 'cat "$CLUSTER_PROCESSES"; echo; echo $$; sleep 100 & sleep 100'
     command = [CLUSTER, "run", *SMALL, "--", "bash", "-c", say]

@@ -22,7 +22,7 @@ def pids(cluster: FaultyCluster) -> dict[str, int]:
 def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, mode):
     agent = streaming(RATE * 6)
     before = pids(whole)
-    begin(crowd, whole, agent, 20)
+    begin(crowd, whole, agent, 10)
     began = time.monotonic()
     whole.postgres.restart(mode)
     away = time.monotonic() - began

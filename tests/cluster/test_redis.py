@@ -24,7 +24,7 @@ def is_fast(crowd: Crowd) -> bool:
 
 def test_stopped_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 17)
-    begin(crowd, whole, agent, 40)
+    begin(crowd, whole, agent, 16)
     whole.redis.flush()
     assert ages(crowd), "a flush stops nobody"
     whole.stop("redis")

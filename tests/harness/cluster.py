@@ -195,7 +195,7 @@ class Cluster:
 
 def migrated_data() -> Path:
     """Of a PostgreSQL whose tables are there: to make it anew costs each cluster several seconds of computing."""
-    made = migrated("postgres")
+    made = migrated("pgdata")
     if not made.exists():
         with tempfile.TemporaryDirectory(dir=made.parent) as folder, contextlib.ExitStack() as stack:
             cluster = Cluster(Path(folder, "cluster"), web=0, workers=0)

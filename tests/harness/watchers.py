@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
@@ -21,7 +22,7 @@ from tests.harness.cluster import Cluster
 from tests.harness.crashable import Crashable
 from tests.harness.wait import until
 
-RATE = 20  # tokens a second of one stream
+RATE = 10  # tokens a second of one stream
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # before a watcher comes back
 RESEND = 3.0  # seconds after which a message that was not seen in the log is sent again, with its id
 
@@ -210,6 +211,7 @@ class FaultyCluster(Cluster):
 
     def __init__(self, folder: Path | None = None, **options: Any) -> None:
         super().__init__(folder, **options)
+        self._connection: psycopg.Connection | None = None
         self.effects_file = self.folder / "effects"
         self.environment |= {
             faulty_serve.CRASH: str(self.folder / "crash"),
@@ -221,8 +223,18 @@ class FaultyCluster(Cluster):
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the database, which is asked directly."""
-        with self.postgres.connect() as connection:
-            return connection.execute(statement, parameters).fetchall()
+        if self._connection is not None:
+            try:
+                return self._connection.execute(statement, parameters).fetchall()
+            except psycopg.OperationalError:  # it has restarted since
+                self._connection.close()
+        self._connection = self.postgres.connect()  # kept: a new one for each look costs PostgreSQL a process
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        super().close()
 
     def workers_of(self, agent: str) -> dict[str, str]:
         """Run → worker, of an agent's running runs whose worker is alive."""

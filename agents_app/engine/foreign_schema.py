@@ -77,6 +77,16 @@ def problem(schema: dict[str, Any]) -> str:
     return ""
 
 
+def check_bounds(schema: dict[str, Any]) -> None:
+    """Check that a schema is of a size and depth that a recursive function may walk through.
+
+    Raises:
+        UnusableSchema: it is larger or deeper.
+    """
+    _check_size(schema)
+    _check_depth(schema)
+
+
 def first_error(schema: dict[str, Any], arguments: Any) -> ValidationError | None:
     """Return the error that explains best why the arguments do not fit; None if they fit.
 
@@ -146,9 +156,8 @@ def _additional_properties(function: Keyword) -> Keyword:
 
 
 def _inspect(schema: dict[str, Any]) -> None:
-    _check_size(schema)
-    _check_depth(schema)
-    for part in _parts(schema):
+    check_bounds(schema)
+    for part in parts(schema):
         _dialect(part)
         if any(isinstance(part.get(name), str) and not part[name].startswith("#") for name in _REFERENCES):
             raise UnusableSchema("it refers to a schema that is somewhere else")
@@ -177,18 +186,18 @@ def _inner_values(value: Any) -> list[Any]:
     return [inner for inner in values if isinstance(inner, dict | list)]
 
 
-def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
     """Return the schema, and each schema in it."""
     if isinstance(schema, list):
         for inner in schema:
-            yield from _parts(inner)
+            yield from parts(inner)
     elif isinstance(schema, dict):
         yield schema
         for name, value in schema.items():
             if name in _BY_NAME and isinstance(value, dict):
-                yield from _parts(list(value.values()))
+                yield from parts(list(value.values()))
             elif name not in _DATA:
-                yield from _parts(value)
+                yield from parts(value)
 
 
 def _dialect(schema: dict[str, Any]) -> str:

@@ -285,14 +285,18 @@ class Connection:
 
     async def _list_tools(self, session: Session) -> tuple[Tool, ...]:
         changes = self._tool_changes
-        usable, problem = sort_out(self._spec, await session.list_tools())
-        tools = make_tools(self._spec, usable, self._make_function)
+        # In a thread: a server may list a thousand tools, with a quarter of a megabyte each.
+        tools, problem = await asyncio.to_thread(self._sort_tools, await session.list_tools())
         self.left_out = redact(problem, self._spec)
         if problem:
             logger.warning("%s", self.left_out)
         if changes == self._tool_changes:
             self._tools = tools
         return tools
+
+    def _sort_tools(self, listed: list[JSON]) -> tuple[tuple[Tool, ...], str]:
+        usable, problem = sort_out(self._spec, listed)
+        return make_tools(self._spec, usable, self._make_function), problem
 
     def _forget_tools(self) -> None:
         self._tool_changes += 1

@@ -19,7 +19,10 @@ _MAX_QUOTED = 100  # characters of a name in a sentence
 
 
 def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: MakeFunction) -> tuple[Tool, ...]:
-    """Return the tools that may be used. `make_function` makes the function that calls the tool of that own name."""
+    """Return the tools that may be used, of those that `sort_out` returns.
+
+    `make_function` makes the function that calls the tool of that own name.
+    """
     by_own_name: dict[str, JSON] = {}
     for tool in descriptions:
         name = tool.get("name")
@@ -45,7 +48,7 @@ def _shown(tool: JSON) -> JSON:
     """Return what models and people go by when they decide about a call."""
     return {
         "description": _description(tool),
-        "parameters": _parameters(tool.get("inputSchema")),
+        "parameters": tool["inputSchema"],
         "read_only": _hint(tool, "readOnlyHint"),
         "idempotent": _hint(tool, "idempotentHint"),
     }
@@ -74,16 +77,19 @@ def changes(spec: ServerSpec, tools: Sequence[Tool]) -> str:
 
 
 def sort_out(spec: ServerSpec, descriptions: Sequence[JSON]) -> tuple[list[JSON], str]:
-    """Return the tools whose schemas can be used, and a sentence about the others; empty if there are none."""
-    from agents_app.engine import foreign_schema  # as in `toolset`
+    """Return the tools with schemas that can be used, and a sentence about the others; empty if there are none."""
+    from agents_app.engine.mcp.tool_parameters import Unclear, UnusableSchema, parameters  # as in `toolset`
 
     usable: list[JSON] = []
     problems: list[str] = []
     for tool in descriptions:
-        if problem := foreign_schema.problem(_parameters(tool.get("inputSchema"))):
-            problems.append(f"{str(tool.get('name'))[:_MAX_QUOTED]!r}: {problem}")
-        else:
-            usable.append(tool)
+        name = tool.get("name")
+        if not isinstance(name, str) or not is_allowed(spec, name):
+            continue
+        try:
+            usable.append(tool | {"inputSchema": parameters(tool.get("inputSchema"))})
+        except (Unclear, UnusableSchema) as error:
+            problems.append(f"{name[:_MAX_QUOTED]!r}: {error}")
     if not problems:
         return usable, ""
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -117,14 +123,6 @@ def _description(tool: JSON) -> str:
         if isinstance(text, str) and text:
             return text[:_MAX_DESCRIPTION].encode("utf-8", "replace").decode()
     return ""
-
-
-def _parameters(schema: object) -> JSON:
-    """Describe an object, whatever the server says: arguments always are one."""
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        return {"type": "object", "properties": {}}
-    properties = schema.get("properties")
-    return {**schema, "type": "object", "properties": properties if isinstance(properties, dict) else {}}
 
 
 def _hint(tool: JSON, name: str) -> bool:

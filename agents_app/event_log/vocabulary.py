@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, Ty
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from agents_app.foreign_text import clean_json
 from agents_app.live import Frame
 from agents_app.models import Run, Step
 
@@ -223,8 +224,12 @@ _decoders = {kind: msgspec.json.Decoder(LogFrame[record]) for kind, record in RE
 
 
 def encode(data: EventData) -> str:
-    """Return the JSON of an event's data."""
-    return _encode(data).decode()
+    """Return the JSON of an event's data. Half of a character in it, which no JSON can have, becomes U+FFFD."""
+    try:
+        return _encode(data).decode()
+    except UnicodeEncodeError:
+        fields = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not UNSET}
+        return _encode(clean_json(fields)).decode()
 
 
 @dataclass(frozen=True, slots=True)

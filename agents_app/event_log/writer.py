@@ -19,6 +19,7 @@ from agents_app.event_log import transaction
 from agents_app.event_log.batch import Attempt, Entry, Head, InTransaction, Segment, Write, Written
 from agents_app.event_log.vocabulary import EventData, EventType, encode
 from agents_app.exceptions import Fenced, StorageUnavailable
+from agents_app.foreign_text import clean_json
 from agents_app.models import Step
 from agents_app.observability import metrics
 
@@ -75,6 +76,7 @@ class RunLog:
         """Write the row of a step, in the same transaction as the events before it."""
         if self._broken:
             return
+        row.clean_texts()
         self._steps.append(row)
         self._writer.wake(self)
 
@@ -105,13 +107,17 @@ class RunLog:
         """
         if self._broken:
             raise self._broken
-        self._changes |= changes
+        self._changes |= {name: clean_json(value) for name, value in changes.items()}
         if then is not None:
             self._callbacks.append(then)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._writer.wake(self)
         await waiter
+
+    def renewed(self) -> "RunLog":
+        """Return a log of the same run that can be written again, after this one refused a part."""
+        return RunLog(self._writer, self._head)
 
     def take(self) -> "_Part":
         """Hand over all that waits."""

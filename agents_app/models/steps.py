@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from agents_app.engine.spec import Usage
+from agents_app.foreign_text import clean_json
 from agents_app.models.runs import OfRunQuerySet, Run
 
 
@@ -58,6 +59,11 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"{self.index} {self.kind} {self.tool_name}".rstrip()
+
+    def clean_texts(self) -> None:
+        """Make the texts from outside writable."""
+        for name in ("content", "tool_call_id", "tool_name", "arguments", "attachments", "provider_data"):
+            setattr(self, name, clean_json(getattr(self, name)))
 
     @property
     def duration_ms(self) -> int | None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agents_app.access import rights
 from agents_app.background import spawn
-from agents_app.database.threads import DatabaseThreads
+from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine import providers
 from agents_app.engine.events import Answer, AwaitingApproval, Delta, Event, Retry, RunWarning, StepDone, ToolsStarting
 from agents_app.engine.loop import Turns
@@ -37,6 +37,7 @@ _FOR_USERS = {
 }
 
 MOST_TAKEOVERS = 3  # in a row: a run that stalls each of its workers must not do so forever
+MOST_UNWRITABLE = 3  # attempts of a run whose data the database refuses
 MOST_ATTEMPTS = 100  # the same for a run that ends the process of the embedded worker
 
 
@@ -87,8 +88,17 @@ class Execution:
             logger.info("Run %s was taken over by another worker", self.run.pk)
         except StorageUnavailable as error:
             logger.error("Run %s is left for another claim: %s", self.run.pk, error)
+            if self.run.attempt >= MOST_UNWRITABLE and not isinstance(error.__cause__, UNAVAILABLE):
+                await self._end_unwritable()
         except Exception:
             logger.exception("Run %s is left for another claim", self.run.pk)
+
+    async def _end_unwritable(self) -> None:
+        """End a run whose data the database refuses, however often it is tried: with no word of the data."""
+        self._log = self._log.renewed()
+        self._turns = None
+        with contextlib.suppress(Fenced, StorageUnavailable):
+            await self._end_failed("The server could not save what the run produced.", "unwritable")
 
     async def _answer_or_fail(self) -> None:
         try:
@@ -226,13 +236,13 @@ class Execution:
                 iteration=step.iteration,
                 kind=step.type,
                 status=status,
-                content=_without_nul(step.content),
+                content=step.content,
                 tool_call_id=step.tool_call_id,
                 tool_name=step.tool_name,
-                arguments=_without_nul(step.arguments),
+                arguments=step.arguments,
                 is_error=step.is_error,
                 attachments=artifacts.describe(step),
-                provider_data=_without_nul(step.provider_data),
+                provider_data=step.provider_data,
                 usage=self._conversation.usage.as_dict(),
                 started_at=_moment(step.started),
                 finished_at=_moment(step.finished) if status == Step.Status.FINISHED else None,
@@ -312,18 +322,7 @@ class Execution:
 
     def _partial(self) -> str:
         """Return the answer so far."""
-        return self._turns.open_answer.replace("\x00", "") if self._turns else ""
-
-
-def _without_nul(value: Any) -> Any:
-    """Return the value without NUL characters, which PostgreSQL allows neither in text nor in JSON."""
-    if isinstance(value, str):
-        return value.replace("\x00", "")
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nul(inner) for inner in value]
-    return value
+        return self._turns.open_answer if self._turns else ""
 
 
 def _moment(seconds: float) -> datetime.datetime:

@@ -1,5 +1,7 @@
 """Choose the messages of a session that fit into the model's context."""
 
+from typing import Any
+
 from agents_app.engine.spec import Conversation, Message, ModelSpec
 
 _DEFAULT_RATIO = 3.2  # characters per token, a careful estimate for English
@@ -18,9 +20,16 @@ def learn(model: ModelSpec, characters: int, tokens: int) -> None:
 def characters(messages: list[Message]) -> int:
     """Return the size of a request with these messages, in characters."""
     return sum(
-        len(m.content) + sum(len(c.name) + len(c.arguments) + 20 for c in m.tool_calls) + _MESSAGE_TOKENS * 3
+        len(m.content)
+        + sum(len(c.name) + len(c.arguments) + _size(c.fields) + 20 for c in m.tool_calls)
+        + _size(m.fields)
+        + _MESSAGE_TOKENS * 3
         for m in messages
     )
+
+
+def _size(fields: dict[str, Any]) -> int:
+    return len(str(fields)) if fields else 0
 
 
 def fit(

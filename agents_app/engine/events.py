@@ -11,6 +11,7 @@ TOOL_RESULT = "tool_result"
 FINAL_ANSWER = "final_answer"
 ERROR = "error"
 CUT_SHORT = ("length", "content_filter")  # end reasons of an answer that is not complete
+UNKNOWN_END = "unknown"  # the server did not say why the answer ended, which may be cut
 
 
 @dataclass(slots=True)

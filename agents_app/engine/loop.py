@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator
 
 from agents_app.engine import context_window, instrumentation
+from agents_app.engine.arguments import arguments_problem, parse_arguments
 from agents_app.engine.events import (
     CUT_SHORT,
     TOOL_RESULT,
+    UNKNOWN_END,
     Answer,
     AwaitingApproval,
     Delta,
@@ -21,10 +23,11 @@ from agents_app.engine.events import (
     ToolsStarting,
 )
 from agents_app.engine.providers.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, replay_call, replay_turn
+from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, ToolCall, replay_call, replay_turn
 from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, check_arguments
-from agents_app.engine.turn import TurnReader, parse_arguments
+from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
+from agents_app.foreign_text import clean
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +45,18 @@ UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
 )
-
-
 TOO_MANY_CALLS = f"This call was not made: at most {MOST_CALLS_PER_TURN} calls are made in one turn. Make it again."
+CUT_CALL = {
+    "length": (
+        "This call was not made: your answer reached its limit of tokens before the call was complete. Make it again, "
+        "with less text before it or shorter arguments."
+    ),
+    "content_filter": "This call was not made: a content filter ended your answer before the call was complete.",
+    UNKNOWN_END: "This call was not made: your answer ended before the call was complete. Make it again.",
+}
+CUT_CALLS = "Calls of tools were not made: the model's answer was cut off before they were complete."
+MAY_BE_CUT = "The model's server did not say why the answer ended: it may be cut off."
+NO_ANSWER = "The model ended its turn without an answer."
 
 
 class Turns:
@@ -57,6 +69,7 @@ class Turns:
         self.tools = tools
         self._reader: TurnReader | None = None
         self._characters = 0  # of the turns that ended or failed
+        self._may_be_empty = False  # the model has said nothing before
 
     @property
     def open_answer(self) -> str:
@@ -88,7 +101,9 @@ class Turns:
             assert reader is not None
             if reader.answer is not None:
                 self._check_answer(reader)
-                yield Answer(reader.answer, reader.end_reason if reader.end_reason in CUT_SHORT else "")
+                if reader.end_reason == UNKNOWN_END:
+                    yield RunWarning(MAY_BE_CUT, "answer_may_be_cut")
+                yield Answer(reader.answer, _cut_short(reader.end_reason))
                 return
             async for event in self._tool_turn(reader.calls):
                 yield event
@@ -99,6 +114,7 @@ class Turns:
 
     async def _model_turn(self) -> AsyncIterator[Event]:
         shrink = 1.0
+        self._may_be_empty = False
         for attempt in range(1, MAX_ATTEMPTS + 1):
             reader = self._reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
             try:
@@ -107,10 +123,11 @@ class Turns:
                 return
             except ModelError as error:
                 self._characters += reader.characters
-                if attempt == MAX_ATTEMPTS or not _can_retry(error):
+                if attempt == MAX_ATTEMPTS or not self._can_retry(error):
                     raise
                 if error.code == "context_length_exceeded":
-                    shrink *= 0.6
+                    shrink = self._smaller(shrink, error)
+                self._may_be_empty = error.code == "no_answer"
                 delay = _delay(attempt, error)
                 steps = reader.open_steps or [reader.next_index]
                 self.conversation.next_index = steps[0]
@@ -141,10 +158,26 @@ class Turns:
                 raise ModelUnavailable(text, code="model_stream_cut")
             call.on_answer(reader.end_reason, reader.usage)
         self._count(reader, request)  # before the last step, which is saved with the usage so far
+        if reader.is_empty and reader.end_reason not in CUT_SHORT and not self._may_be_empty:
+            raise ModelUnavailable(NO_ANSWER, code="no_answer")
         for step in reader.finish():
             yield step
         self.conversation.next_index = reader.next_index
         self._characters += reader.characters
+
+    def _can_retry(self, error: ModelError) -> bool:
+        if isinstance(error, ModelUnavailable):
+            return (error.retry_after or 0) <= self.spec.limits.timeout
+        return error.code == "context_length_exceeded"
+
+    def _smaller(self, shrink: float, error: ModelError) -> float:
+        """Return the next share of the context with less of the history. If there is none, the error stands."""
+        before = len(self._request(shrink).messages)
+        while shrink > 1e-6:
+            shrink *= 0.6
+            if len(self._request(shrink).messages) < before:
+                return shrink
+        raise error
 
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
@@ -179,6 +212,7 @@ class Turns:
             raise LimitReached("The model used all its tokens before it began to answer.", code="max_tokens")
         if reader.end_reason == "content_filter":
             raise RunFailed("The model's server withheld the answer (content filter).", code="content_filter")
+        raise RunFailed(NO_ANSWER, code="no_answer")
 
     def _check_limits(self) -> None:
         limits, usage = self.spec.limits, self.conversation.usage
@@ -200,22 +234,25 @@ class Turns:
         conversation = self.conversation
         calls: list[tuple[StepDone, StepDone]] = []
         waiting: list[StepDone] = []
-        excess: list[StepDone] = []
+        not_made: list[tuple[StepDone, str]] = []
         for number, use in enumerate(uses, start=1):
             row = _ledger_row(conversation.next_index, use)
             conversation.next_index += 1
-            if number > MOST_CALLS_PER_TURN:
-                excess.append(row)
+            if cut := use.provider_data.get("cut"):
+                not_made.append((row, CUT_CALL[cut]))
+            elif number > MOST_CALLS_PER_TURN:
+                not_made.append((row, TOO_MANY_CALLS))
             elif self._must_be_approved(use):
                 row.tool_digest = self.tools.digest_of(use.tool_name)
                 waiting.append(row)
             else:
                 calls.append((use, row))
-        replays = (replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content) for use in uses)
-        conversation.turns.append(replay_turn(uses[0].provider_data, replays))
-        yield ToolsStarting(uses, [row for _, row in calls] + excess, waiting)
-        for row in excess:
-            yield self._result(row, ToolResult(TOO_MANY_CALLS, is_error=True))
+        conversation.turns.append(replay_turn(uses[0].provider_data, map(_replay, uses)))
+        yield ToolsStarting(uses, [row for _, row in calls] + [row for row, _ in not_made], waiting)
+        if any(use.provider_data.get("cut") for use in uses):
+            yield RunWarning(CUT_CALLS, "calls_cut_off")
+        for row, reason in not_made:
+            yield self._result(row, ToolResult(reason, is_error=True))
         async for event in self._call_all(calls):
             yield event
         if waiting:
@@ -256,7 +293,9 @@ class Turns:
             use = StepDone(0, "", open_tool.iteration, call.arguments, 0, 0, call.id, call.name)
             use.arguments = parse_arguments(call.arguments)
             row = _ledger_row(open_tool.index, use)
-            if open_tool.started:
+            if open_tool.cut:
+                yield self._result(row, ToolResult(CUT_CALL[open_tool.cut], is_error=True))
+            elif open_tool.started:
                 if self._may_run_again(call.name):
                     calls.append((use, row))
                 else:
@@ -320,6 +359,7 @@ class Turns:
 
         def progress(text: str) -> None:
             nonlocal length
+            text = clean(text)
             if text and not row.finished and length + len(text) < limits.max_progress_characters:
                 events.put_nowait(Delta(row.index, TOOL_RESULT, row.iteration, length, text + "\n"))
                 length += len(text) + 1
@@ -327,7 +367,7 @@ class Turns:
         timeout = TOOL_TIMEOUT
         try:
             if use.arguments is None:
-                raise ToolError("The arguments are not a JSON object: send one that fits the tool's schema.")
+                raise ToolError(arguments_problem(use.content))
             tool = self.tools.get(use.tool_name)
             check_arguments(tool, use.arguments)
             timeout = tool.timeout or TOOL_TIMEOUT
@@ -344,13 +384,24 @@ class Turns:
             return ToolResult("The tool failed with an internal error.", is_error=True)
 
     def _result(self, row: StepDone, result: ToolResult) -> StepDone:
-        row.content, row.is_error = result.content, result.is_error
+        row.content, row.is_error = clean(result.content), result.is_error
         row.attachments, row.details = result.attachments, result.details
         row.finished = time.time()
         self.conversation.usage.tool_calls += 1
         message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error)
         self.conversation.turns.append(message)
         return row
+
+
+def _replay(use: StepDone) -> ToolCall:
+    return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content, use.provider_data)
+
+
+def _cut_short(reason: str | None) -> str:
+    """Return why an answer is not complete; of one that may be cut, say that it reached a limit."""
+    if reason == UNKNOWN_END:
+        return "length"
+    return reason if reason and reason in CUT_SHORT else ""
 
 
 def _denied(decision: Decision) -> str:
@@ -379,15 +430,11 @@ def _too_long(turn_limit: int, run_limit: int, limit: int) -> LimitReached:
     return LimitReached(f"The model wrote more than {most:,} characters {what}.", code="max_characters")
 
 
-def _can_retry(error: ModelError) -> bool:
-    return isinstance(error, ModelUnavailable) or error.code == "context_length_exceeded"
-
-
 def _delay(attempt: int, error: ModelError) -> float:
     """Return the seconds before the next attempt: what the server requests, else 0.5, 1, 2 … with jitter."""
     if error.code == "context_length_exceeded":
         return 0.0
     retry_after = error.retry_after if isinstance(error, ModelUnavailable) else None
     if retry_after is not None:
-        return min(retry_after, MAX_DELAY)
+        return retry_after
     return min(0.5 * 2 ** (attempt - 1), MAX_DELAY) * random.uniform(0.75, 1.25)  # noqa: S311 — no secret

@@ -120,28 +120,35 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model makes. `arguments` is its JSON text, unchanged."""
+    """A call that the model makes. `arguments` is its JSON text, unchanged.
+
+    `fields`: what its server attached to it, and gets back unchanged.
+    """
 
     id: str
     name: str
     arguments: str
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
-def replay_call(call_id: str, name: str, arguments: dict[str, Any] | None, text: str) -> ToolCall:
+def replay_call(
+    call_id: str, name: str, arguments: dict[str, Any] | None, text: str, provider_data: dict[str, Any] | None = None
+) -> ToolCall:
     """Return a past call in a form that models' servers accept: they reject invalid names and arguments.
 
     The call's result says what was wrong with it.
     """
     usable = text if arguments is not None and text.strip() else "{}"
-    return ToolCall(call_id, re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "unknown", usable)
+    fields = (provider_data or {}).get("call_fields", {})
+    return ToolCall(call_id, re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "unknown", usable, fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation, in no provider's format.
 
-    `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `origin` names the only
-    provider and model that get them.
+    `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `fields`: what its server
+    attached to it. `origin` names the only provider and model, or server, that get them and the calls' fields.
     """
 
     role: Literal["user", "assistant", "tool"]
@@ -151,6 +158,7 @@ class Message:
     is_error: bool = False
     blocks: tuple[dict[str, Any], ...] = ()
     origin: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def replay_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:
@@ -161,7 +169,14 @@ def replay_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Mes
         tool_calls=tuple(calls),
         blocks=tuple(provider_data.get("blocks", ())),
         origin=provider_data.get("origin", ""),
+        fields=provider_data.get("fields", {}),
     )
+
+
+def replay_answer(text: str, provider_data: dict[str, Any]) -> Message:
+    """Return a past answer. `provider_data` is that of its step."""
+    fields, origin = provider_data.get("fields", {}), provider_data.get("origin", "")
+    return Message("assistant", text, origin=origin, fields=fields)
 
 
 @dataclass(slots=True)
@@ -203,7 +218,7 @@ class Decision:
 class OpenTool:
     """A tool call of an earlier attempt without a result. `index` is its step, `use` the model's call.
 
-    One that is not `started` waits, or waited, for a person: `decision` is the outcome.
+    One that is not `started` waits, or waited, for a person: `decision` is the outcome. `cut`: why it was not complete.
     """
 
     index: int
@@ -211,6 +226,7 @@ class OpenTool:
     iteration: int
     started: bool
     decision: Decision | None = None
+    cut: str = ""
 
 
 @dataclass(slots=True)

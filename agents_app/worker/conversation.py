@@ -4,7 +4,18 @@ import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, replay_call, replay_turn
+from django.db.models import Q
+
+from agents_app.engine.spec import (
+    Conversation,
+    Decision,
+    Message,
+    OpenTool,
+    ToolCall,
+    replay_answer,
+    replay_call,
+    replay_turn,
+)
 from agents_app.models import Approval, Run, Step
 from agents_app.models.steps import usage_of
 
@@ -51,7 +62,8 @@ def _replay(rebuilt: Conversation, steps: list[Step], decisions: Mapping[int, De
             use = uses[step.iteration, step.tool_call_id]
             call = ToolCall(use.tool_call_id, use.tool_name, use.content)
             started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
-            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision))
+            cut = use.provider_data.get("cut", "")
+            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision, cut))
 
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
@@ -60,7 +72,7 @@ def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
 
 
 def _tool_call(use: Step) -> ToolCall:
-    return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content)
+    return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content, use.provider_data)
 
 
 def _recent(run: Run, room: int) -> list[Run]:
@@ -104,9 +116,9 @@ def _history(run: Run, *, room: int) -> list[Message]:
     """Return the session's earlier runs as messages, oldest first, with the tool rounds of completed runs."""
     recent = _recent(run, room)
     steps: dict[uuid.UUID, list[Step]] = {}
-    kinds = [Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]
+    rounds_or_own = Q(kind__in=[Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]) | Q(provider_data__has_key="origin")
     completed = [r.pk for r in recent if r.status == Run.Status.COMPLETED]
-    for step in Step.objects.filter(run__in=completed, kind__in=kinds).order_by("run", "index"):
+    for step in Step.objects.filter(rounds_or_own, run__in=completed).order_by("run", "index"):
         steps.setdefault(step.run_id, []).append(step)
     messages: list[Message] = []
     for earlier_run in recent:
@@ -115,5 +127,13 @@ def _history(run: Run, *, room: int) -> list[Message]:
         messages += _earlier_messages(earlier_run)
         messages.append(Message("user", earlier_run.prompt))
         messages += rounds.turns
-        messages.append(Message("assistant", earlier_run.result or f"[No answer: {earlier_run.status}.]"))
+        messages.append(_answer(earlier_run, steps.get(earlier_run.pk, [])))
     return messages
+
+
+def _answer(run: Run, steps: list[Step]) -> Message:
+    """Return the answer of a run, which is never empty: servers reject that."""
+    if not run.result.strip():
+        return Message("assistant", f"[No answer: {run.status}.]")
+    own = next((step for step in reversed(steps) if step.kind == Step.Kind.FINAL_ANSWER), None)
+    return replay_answer(run.result, own.provider_data if own else {})

@@ -88,13 +88,16 @@ class Execution:
             logger.info("Run %s was taken over by another worker", self.run.pk)
         except StorageUnavailable as error:
             logger.error("Run %s is left for another claim: %s", self.run.pk, error)
-            if self.run.attempt >= MOST_UNWRITABLE and not isinstance(error.__cause__, UNAVAILABLE):
+            if not isinstance(error.__cause__, UNAVAILABLE):
                 await self._end_unwritable()
         except Exception:
             logger.exception("Run %s is left for another claim", self.run.pk)
+            await self._end_unwritable()
 
     async def _end_unwritable(self) -> None:
-        """End a run whose data the database refuses, however often it is tried: with no word of the data."""
+        """End a run that could not be written, though the database works, for the third time: with no word of its data."""
+        if self.run.attempt < MOST_UNWRITABLE:
+            return
         self._log = self._log.renewed()
         self._turns = None
         with contextlib.suppress(Fenced, StorageUnavailable):

@@ -11,7 +11,7 @@ import pytest
 from agents_app.engine.loop import Turns
 from agents_app.engine.providers.anthropic_stream import MessageEvents
 from agents_app.engine.providers.base import ModelRequest, Part, ReasoningPart, TextPart, ToolCallPart
-from agents_app.engine.providers.openai_stream import ThinkTags
+from agents_app.engine.providers.thinking_tags import ThinkingTags
 from agents_app.engine.spec import AgentSpec, Conversation, Limits, ModelSpec, Parameters
 from agents_app.engine.toolset import Toolset
 from agents_app.exceptions import LimitReached, ModelUnavailable
@@ -91,7 +91,7 @@ def test_more_tokens_make_more_room_up_to_a_bound():
 
 
 def test_white_space_before_an_answer_is_not_held_for_ever():
-    tags = ThinkTags()
+    tags = ThinkingTags()
 
     assert sum(len(part.text) for _ in range(100) for part in tags.feed(" " * 1000)) > 90_000
 

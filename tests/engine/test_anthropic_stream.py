@@ -104,7 +104,7 @@ def test_blocks_and_events_that_we_do_not_know_do_no_harm():
     "event",
     [
         {"type": "content_block_delta", "index": 5, "delta": {"type": "text_delta", "text": "x"}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": 7, "name": "x"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": [7], "name": "x"}},
         {"type": "content_block_start", "index": 0, "content_block": None},
         {"type": "message_delta", "delta": None},
         ["no event"],

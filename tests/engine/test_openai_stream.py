@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from agents_app.engine.events import StepDone
 from agents_app.engine.providers.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart
-from agents_app.engine.providers.openai_stream import ChatChunks, ThinkTags
+from agents_app.engine.providers.openai_stream import ChatChunks
+from agents_app.engine.providers.thinking_tags import ThinkingTags
 from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import ModelError, ModelUnavailable
 
@@ -60,7 +61,7 @@ def test_a_stream_says_the_same_however_its_bytes_are_cut(output, places, end):
 @given(st.text(alphabet="<think>/ \nab", max_size=40), cuts)
 def test_an_answer_has_the_same_thoughts_however_it_is_cut(text, places):
     def parts(pieces: list[str]) -> list[tuple[str, str]]:
-        tags = ThinkTags()
+        tags = ThinkingTags()
         return joined([part for piece in pieces for part in tags.feed(piece)] + tags.end())
 
     assert parts(cut(text, places)) == parts([text])
@@ -71,7 +72,7 @@ def test_thoughts_in_tags_are_told_apart_from_the_answer(thought, answer, places
     thought, answer = thought.replace("</think>", "").strip("\n"), answer.strip("\n")
     if "</think>" in thought:
         return
-    tags = ThinkTags()
+    tags = ThinkingTags()
     parts = [part for piece in cut(f"<think>\n{thought}</think>\n\n{answer}", places) for part in tags.feed(piece)]
     expected = [("ReasoningPart", thought), ("TextPart", answer)]
     assert joined(parts + tags.end()) == [part for part in expected if part[1]]
@@ -79,12 +80,12 @@ def test_thoughts_in_tags_are_told_apart_from_the_answer(thought, answer, places
 
 @given(st.text(max_size=40))
 def test_an_answer_without_tags_is_left_as_it_is(text):
-    tags = ThinkTags()
+    tags = ThinkingTags()
     assert "".join(part.text for part in tags.feed("a" + text) + tags.end()) == "a" + text
 
 
 def test_a_tag_that_never_closes_is_a_thought():
-    tags = ThinkTags()
+    tags = ThinkingTags()
     assert joined(tags.feed("<think>on and on </thi") + tags.end()) == [("ReasoningPart", "on and on </thi")]
 
 
@@ -129,26 +130,6 @@ def test_a_last_line_without_an_end_counts():
     "bad",
     [
         b"data: {not json\n\n",
-        b"data: []\n\n",
-        b"data: 7\n\n",
-        b"data: null\n\n",
-        b'data: {"choices": 7}\n\n',
-        b'data: {"choices": {"a": 1}}\n\n',
-        b'data: {"choices": [7]}\n\n',
-        b'data: {"choices": [{"delta": "text"}]}\n\n',
-        b'data: {"choices": [{"delta": {"content": 7}}]}\n\n',
-        b'data: {"choices": [{"delta": {"content": {"a": 1}}}]}\n\n',
-        b'data: {"choices": [{"delta": {"content": ["a"]}}]}\n\n',
-        b'data: {"choices": [{"delta": {"reasoning": 7}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": 7}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"index": "0"}]}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": 7}]}}]}\n\n',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": 7}}]}}]}\n\n',
-        b'data: {"choices": [{"delta": {}, "finish_reason": ["stop"]}]}\n\n',
-        b'data: {"choices": [], "usage": "many"}\n\n',
-        b'data: {"choices": [], "usage": {"prompt_tokens": "many"}}\n\n',
-        b'data: {"choices": [], "usage": {"prompt_tokens": [1]}}\n\n',
         b"data: \xff\xfe\n\n",
         b"data: " + b"[" * 100_000 + b"\n\n",
         b"<html>\n",
@@ -160,6 +141,49 @@ def test_nonsense_is_an_error_worth_a_retry_and_nothing_else(bad):
     with pytest.raises(ModelUnavailable) as caught:
         decoded([bad])
     assert caught.value.code == "model_bad_stream"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "[]",
+        "7",
+        "null",
+        '{"choices": 7}',
+        '{"choices": {"a": 1}}',
+        '{"choices": [7]}',
+        '{"choices": [{"delta": "text"}]}',
+        '{"choices": [{"delta": {"content": 7}}]}',
+        '{"choices": [{"delta": {"content": {"a": 1}}}]}',
+        '{"choices": [{"delta": {"content": [null, 7, {"type": "hologram"}, {"text": 7}]}}]}',
+        '{"choices": [{"delta": {"reasoning": 7}}]}',
+        '{"choices": [{"delta": {"tool_calls": 7}}]}',
+        '{"choices": [{"delta": {"tool_calls": ["f", null]}}]}',
+        '{"choices": [{"delta": {}, "finish_reason": ["stop"]}]}',
+        '{"choices": [], "usage": "many"}',
+    ],
+)
+def test_a_piece_of_an_unexpected_type_costs_only_that_piece(odd):
+    body = (
+        stream(chunk(content="before ")) + f"data: {odd}\n\n".encode() + stream(chunk(content="after"), chunk("stop"))
+    )
+    assert decoded([body]) == [TextPart("before "), TextPart("after"), EndPart("stop")]
+
+
+def test_text_among_odd_parts_of_a_content_is_read():
+    odd = [{"type": "text", "text": "a"}, "b", None, {"type": "hologram", "data": 1}, {"type": "text", "text": "c"}]
+    assert decoded([stream(chunk(content=odd))]) == [TextPart("abc")]
+
+
+def test_thoughts_in_parts_of_parts_are_thoughts():
+    """As Mistral sends them."""
+    content = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "ha"}]
+    assert decoded([stream(chunk(content=content))]) == [ReasoningPart("hm"), TextPart("ha")]
+
+
+@pytest.mark.parametrize(("usage", "count"), [({"prompt_tokens": "many"}, 0), ({"prompt_tokens": [1]}, 0)])
+def test_counts_that_are_no_numbers_are_none(usage, count):
+    assert decoded([stream({"choices": [], "usage": usage})]) == [UsagePart(count, 0, 0)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.harness.paths import ROOT
 ROWS: list[tuple[str, list[str]]] = [
     (
         "Words and errors that everything shares.",
-        ["exceptions", "clock", "background", "network", "notifier", "per_loop"],
+        ["exceptions", "clock", "background", "network", "notifier", "per_loop", "foreign_text"],
     ),
     ("Watching, and when something is due: pure.", ["observability", "schedules"]),
     ("Threads, errors and locks of the database.", ["database"]),
@@ -37,6 +37,7 @@ ROW_OF = {name: row for row, (_, names) in enumerate(ROWS) for name in names}
 
 # Inside the engine modules have an order of their own.
 ENGINE_ORDER = {
+    "agents_app.engine.arguments": 0,
     "agents_app.engine.spec": 0,
     "agents_app.engine.events": 0,
     "agents_app.engine.foreign_schema": 0,

@@ -237,8 +237,9 @@ def test_history_after_a_run_that_was_cancelled_in_the_queue_is_well_formed(agen
 def test_an_empty_answer_leaves_a_well_formed_history(agent, open_chat, model, name):
     who = agent([{"finish": "stop"}])
     chat = open_chat(name)
-    assert chat.ask("one", agent_name=who)["data"]["status"] == "completed"
-    chat.ask("two", agent_name=who)
+    assert chat.ask("one", agent_name=who)["data"]["status"] == "failed"
+    model.script(name, [[{"text": "ok"}]])
+    assert chat.ask("two", agent_name=who)["data"]["status"] == "completed"
     messages = heard(model, name)
     assert_well_formed(messages)
     assert all(message["content"] for message in messages)

@@ -18,6 +18,7 @@ from tests.harness.daemon import free_port
 INSIDES = re.compile(r"Traceback|Error\(|Exception|aiohttp|httpx|openai|Errno|0x[0-9a-f]{6}|\.py\b|<html", re.I)
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\nValueError: no'
 HTML = "<html><body><h1>It works!</h1></body></html>"
+LONE_HALF = r'{"error": {"code": 400, "message": "a\ud83d\u0000b", "type": "invalid_request_error"}}'
 WEB_PAGE = {"headers": {"Content-Type": "text/html"}, "body": HTML}
 
 
@@ -91,7 +92,12 @@ FAULTS = {
     "broken JSON in the middle": Fault([{"text": "begin"}, event("{not json")], "model_bad_stream", 4),
     "a connection that is cut": Fault([{"text": "half an ans"}, {"cut": True}], "model_unreachable", 4),
     "an end in the middle": Fault([{"text": "half an ans"}, {"end": True}], "model_stream_cut", 4),
-    "no reason to have finished": Fault([{"text": "half"}, {"no_finish": True}], "model_stream_cut", 4),
+    "nothing but an end": Fault([{"no_finish": True}], "no_answer", 2, "without an answer"),
+    "nothing said": Fault([{"text": ""}, {"finish": "stop"}], "no_answer", 2, "without an answer"),
+    "null said": Fault([event({"choices": [{"delta": {"content": None}}]}), {"finish": "stop"}], "no_answer", 2),
+    "only thoughts": Fault([{"reasoning": "hm"}, {"finish": "stop"}], "no_answer", 2, "without an answer"),
+    "only thoughts in tags": Fault([{"text": "<think>hm</think>\n\n"}], "no_answer", 2, "without an answer"),
+    "no choices": Fault([event({"choices": []}), event("[DONE]"), {"end": True}], "no_answer", 2),
     "thoughts and no end": Fault([{"reasoning": "hm"}, {"text": "ha"}, {"end": True}], "model_stream_cut", 4),
     "an error in the stream": Fault(
         [{"text": "half"}, event({"error": {"message": "The GPU is gone.", "code": 500}})],
@@ -121,7 +127,42 @@ FAULTS = {
     "429 and no money": Fault([status(429, "Pay!", code="insufficient_quota")], "model_refused", 1, "Pay!"),
     "500": Fault([status(500, "I am broken")], "model_unavailable", 4, "I am broken"),
     "too long for it": Fault(
-        [status(400, "The maximum context length is 4096 tokens")], "context_length_exceeded", 4, "4096"
+        [status(400, "The maximum context length is 4096 tokens")], "context_length_exceeded", 1, "4096"
+    ),
+    "too long, told in the stream": Fault(
+        [event({"error": {"message": "the request exceeds the available context size"}})], "context_length_exceeded", 1
+    ),
+    "an error event": Fault(
+        [{"raw": 'event: error\ndata: {"message": "The GPU is gone.", "code": 500}\n\n'}], "model_unavailable", 4, "GPU"
+    ),
+    "an error field": Fault(
+        [{"raw": 'error: {"code": 400, "message": "No such slot.", "type": "invalid_request_error"}\n\n'}],
+        "model_error",
+        1,
+        "No such slot.",
+    ),
+    "an error object": Fault(
+        [event({"object": "error", "message": "Bad grammar.", "type": "BadRequestError", "code": 400})],
+        "model_error",
+        1,
+        "Bad grammar.",
+    ),
+    "an error in an array": Fault(
+        [{"raw": '[{"error": {"code": 400, "message": "Bad part.", "status": "INVALID_ARGUMENT"}}]\n'}, {"end": True}],
+        "model_error",
+        1,
+        "Bad part.",
+    ),
+    "an error over many lines": Fault(
+        [{"raw": json.dumps({"error": {"code": 404, "message": "No such model."}}, indent=2)}, {"end": True}],
+        "model_error",
+        1,
+        "No such model.",
+    ),
+    "half a character in a reason": Fault([{"status": 400, "body": LONE_HALF}], "model_refused", 1, "a\ufffdb"),
+    "half a character in the stream": Fault([{"raw": f"data: {LONE_HALF}\n\n"}], "model_error", 1, "a\ufffdb"),
+    "a wait too long": Fault(
+        [{"status": 429, "headers": {"Retry-After": "86400"}}], "model_rate_limited", 1, "answered 429"
     ),
     "an answer of no words": Fault([{"finish": "length"}], "max_tokens", 1),
     "thoughts up to its limit": Fault([{"reasoning": "hm hm"}, {"finish": "length"}], "max_tokens", 1),
@@ -196,6 +237,7 @@ def test_a_run_fails_with_a_code_and_a_clear_sentence(shared_product, outcomes, 
     steps = [content for kind, content in outcome.chat.fold.story() if kind == "final_answer"]
     assert all(steps), "an empty answer before the failure"
     assert outcome.run["usage"]["requests"] == expected.tries
+    assert outcome.run["attempt"] == 1
 
 
 def test_what_a_failed_run_had_said_is_kept(outcomes):

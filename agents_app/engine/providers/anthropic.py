@@ -14,7 +14,7 @@ from typing import Any
 import anthropic
 import orjson
 
-from agents_app.engine.providers import anthropic_request, errors, shared_client
+from agents_app.engine.providers import anthropic_request, errors, failures, shared_client
 from agents_app.engine.providers.anthropic_stream import MessageEvents
 from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 _UNSUPPORTED = {404, 405, 501}  # a server that does not describe its models
 _DESCRIBE_TIMEOUT = 10.0  # seconds for a model's description
 _RETRY_INTERVAL = 30.0  # seconds after a failure
-_TOO_LONG = ("too long", "context limit", "context window", "context length")
 
 
 class AnthropicModel(shared_client.SharedModel):
@@ -59,20 +58,29 @@ class AnthropicModel(shared_client.SharedModel):
             ):
                 response = await self._send(stack, request)
                 shared_client.require_stream(response.headers.get("content-type", ""))
-                async for data in shared_client.reads(response.http_response):
+                watch = stack.enter_context(shared_client.Watch(response.http_response))
+                async for data in watch.reads():
+                    watch.reads_so_far += 1
                     if parts := events.feed(data):
+                        watch.parts_so_far += 1
                         yield parts
+                        if events.error:
+                            raise events.error
+                        if events.has_end and not events.done:
+                            watch.end_soon()
                     if events.done:
                         return
                 if parts := events.end():
                     yield parts
+                    if events.error:
+                        raise events.error
 
     async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> Any:
         able = await self._model_abilities(request.model)
         try:
             return await self._open(stack, anthropic_request.arguments(request, able))
         except anthropic.BadRequestError as error:
-            message = errors.reason(_error_body(error))
+            message = failures.parse(errors.body_of(error.response, error.body)).reason
             if "thinking" not in message or not anthropic_request.has_thoughts(request):
                 raise
             # Thoughts are signed together with all that precedes them, and some of that changed: a tool, the prompt, or
@@ -111,18 +119,5 @@ def _headers(spec: ModelSpec) -> dict[str, Any]:
     return {"authorization": anthropic.omit} | key | configured | {"accept-encoding": "identity"}
 
 
-def _error_body(error: anthropic.APIStatusError) -> Any:
-    """Return the server's error: in `error`, or in the body itself if a proxy answers."""
-    inner = error.body.get("error") if isinstance(error.body, dict) else None
-    return inner or error.body
-
-
 def _status_error(error: anthropic.APIStatusError) -> ModelError:
-    status, message = error.status_code, errors.reason(_error_body(error))
-    if status in (401, 403):
-        return errors.key_refused()
-    if status == 413 or (status == 400 and any(words in message.lower() for words in _TOO_LONG)):
-        return errors.too_long(message)
-    if status in errors.RETRYABLE or status >= 500:
-        return errors.unavailable(status, message, error.response.headers)
-    return errors.refused(status, message)
+    return errors.of_response(error.response, error.body)

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
-
+from agents_app.engine.arguments import parse_arguments
 from agents_app.engine.providers.anthropic_thinking import Abilities, thinking_arguments, without_thinking
 from agents_app.engine.providers.base import ModelRequest
 from agents_app.engine.spec import Message
@@ -136,7 +135,7 @@ def _assistant_content(message: Message, names: list[str], *, with_blocks: bool)
             "type": "tool_use",
             "id": name,
             "name": re.sub(r"[^A-Za-z0-9_-]", "_", call.name),
-            "input": orjson.loads(call.arguments),
+            "input": parse_arguments(call.arguments) or {},
         }
         for call, name in zip(message.tool_calls, names, strict=True)
     ]

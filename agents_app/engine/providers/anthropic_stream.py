@@ -1,12 +1,11 @@
 """Decode the bytes of a stream of Anthropic's Messages API into parts. Pure: no I/O."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from agents_app.engine.providers import errors
+from agents_app.engine.providers import failures
 from agents_app.engine.providers.base import (
     BlocksPart,
     EndPart,
@@ -17,7 +16,8 @@ from agents_app.engine.providers.base import (
     UsagePart,
     tokens,
 )
-from agents_app.engine.providers.openai_stream import SSELines
+from agents_app.engine.providers.event_stream import ErrorEvent, EventStream
+from agents_app.engine.providers.halves import Halves
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable
 
 _REASONS = {
@@ -30,8 +30,6 @@ _REASONS = {
 }
 _MAX_KEPT = 4 * 1024 * 1024
 _BLOCK_CHARACTERS = 256  # what a block costs without any text
-_KEY_ERRORS = {"authentication_error", "permission_error"}
-_PERMANENT_ERRORS = {"invalid_request_error", "not_found_error", "billing_error", "request_too_large"}
 
 
 @dataclass(slots=True)
@@ -71,12 +69,15 @@ class MessageEvents:
     """
 
     def __init__(self, origin: str) -> None:
-        self._lines = SSELines()
+        self._events = EventStream()
+        self._halves = Halves()
         self._origin = origin
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._usage: dict[str, Any] = {}
+        self.has_end = False
         self.done = False
+        self.error: ModelError | None = None  # there is no more to read
         self._kept = 0  # characters that no part shows
 
     def feed(self, data: bytes) -> list[Part]:
@@ -86,23 +87,40 @@ class MessageEvents:
             ModelUnavailable: invalid JSON, or an error event that allows a retry.
             ModelError: any other error event, or the model declines to answer.
         """
-        return self._read(self._lines.feed(data))
+        return self._read(self._events.feed(data))
 
     def end(self) -> list[Part]:
-        """Return the parts of an unterminated last line. Raises as `feed` does."""
-        return self._read(self._lines.end())
+        """Return the parts of what no blank line ended. Raises as `feed` does."""
+        return self._read(self._events.end())
 
-    def _read(self, payloads: Iterator[bytes]) -> list[Part]:
+    def _read(self, events: list[bytes]) -> list[Part]:
+        if self.error:
+            raise self.error
         parts: list[Part] = []
-        for payload in payloads:
-            if not payload:
-                continue
-            try:
-                self._event(orjson.loads(payload), parts)
-            except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-                text = "The model's stream has an invalid chunk."
-                raise ModelUnavailable(text, code="model_bad_stream") from error
+        try:
+            for data in events:
+                self._decode(data, parts)
+        except (ModelError, LimitReached) as error:
+            if not parts or isinstance(error, LimitReached):
+                raise
+            self.error = error  # after the parts before it, which is the same however the stream is cut
         return parts
+
+    def _decode(self, data: bytes, parts: list[Part]) -> None:
+        if data == b"[DONE]":  # of a proxy
+            self.done = True
+            return
+        if type(data) is ErrorEvent:
+            raise failures.in_stream(bytes(data).decode(errors="replace"))
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            event = self._halves.loads(data)
+        try:
+            self._event(event, parts)
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
+            text = "The model's stream has an invalid chunk."
+            raise ModelUnavailable(text, code="model_bad_stream") from error
 
     def _event(self, event: dict[str, Any], parts: list[Part]) -> None:
         match event.get("type"):
@@ -120,7 +138,9 @@ class MessageEvents:
             case "message_stop":
                 self.done = True
             case "error":
-                raise error_in_stream(event.get("error"))
+                raise failures.in_stream(event)
+            case None if failures.is_failure(event):
+                raise failures.in_stream(event)
 
     def _begin(self, index: int, data: dict[str, Any], parts: list[Part]) -> None:
         block = self._blocks[index] = _Block(data)
@@ -128,7 +148,9 @@ class MessageEvents:
         if block.kind == "tool_use":
             block.position = self._calls
             self._calls += 1
-            parts.append(ToolCallPart(block.position, _text(data["id"]), _text(data["name"]), ""))
+            identity = data["id"]
+            identity = str(identity) if type(identity) is int else identity
+            parts.append(ToolCallPart(block.position, _text(identity), _text(data["name"]), ""))
         elif block.kind in ("text", "thinking"):
             self._on_text(block, data.get(block.kind) or "", parts)
 
@@ -151,16 +173,24 @@ class MessageEvents:
             raise LimitReached(text, code="max_characters")
 
     def _on_text(self, block: _Block, words: str, parts: list[Part]) -> None:
-        if text := _text(words):
+        if text := self._whole(block, words):
             block.pieces.append(text)
             parts.append(TextPart(text) if block.kind == "text" else ReasoningPart(text))
 
+    def _whole(self, block: _Block, text: str) -> str:
+        """Return a piece of the block's text without NUL, and without half of a character at its end."""
+        return self._halves.join(text, id(block)) if self._halves.is_needed else _text(text)
+
     def _on_arguments(self, block: _Block, json: str, parts: list[Part]) -> None:
-        if text := _text(json):
+        if text := self._whole(block, json):
             block.pieces.append(text)
             parts.append(ToolCallPart(block.position, "", "", text))
 
     def _stop(self, block: _Block, parts: list[Part]) -> None:
+        if self._halves.channel == id(block):  # the other half of a character did not come
+            self._halves.channel = None
+            add = self._on_arguments if block.kind == "tool_use" else self._on_text
+            add(block, "\ufffd", parts)
         if block.kind == "tool_use" and not block.pieces and block.data.get("input"):
             self._on_arguments(
                 block, orjson.dumps(block.data["input"]).decode(), parts
@@ -177,6 +207,7 @@ class MessageEvents:
         if any(block.is_opaque for block in blocks):
             parts.append(BlocksPart(self._origin, [block.whole() for block in blocks]))
         parts.append(EndPart(_REASONS.get(reason, reason)))
+        self.has_end = True
 
     def _count(self, usage: dict[str, Any] | None) -> None:
         """Merge counts: those at the end are totals, and may omit what the start contains."""
@@ -191,18 +222,6 @@ class MessageEvents:
             reasoning_tokens=tokens(details.get("thinking_tokens")),
             cached_tokens=cached,
         )
-
-
-def error_in_stream(error: Any) -> ModelError:
-    """Return the exception for an `error` event."""
-    detail = error if isinstance(error, dict) else {"message": error}
-    kind, message = str(detail.get("type")), errors.reason(detail)
-    if kind in _KEY_ERRORS:
-        return errors.key_refused()
-    text = f"The model's server ended the stream with an error: {message}"
-    if kind in _PERMANENT_ERRORS:
-        return ModelError(text)
-    return ModelUnavailable(text, code="model_rate_limited" if kind == "rate_limit_error" else "model_unavailable")
 
 
 def _refusal(details: Any) -> ModelError:

@@ -23,8 +23,13 @@ class ReasoningPart:
 
 
 @dataclass(slots=True)
+class ThoughtEndPart:
+    """The text so far was a thought: its closing tag came without an opening one."""
+
+
+@dataclass(slots=True)
 class ToolCallPart:
-    """A piece of a tool call. `id` and `name` come with the first piece of the call at `position`."""
+    """A piece of a tool call. Pieces of the call at `position` are joined; the first `id` counts."""
 
     position: int
     id: str
@@ -41,8 +46,20 @@ class BlocksPart:
 
 
 @dataclass(slots=True)
+class FieldsPart:
+    """Fields of the message, and of each call by its position, to be sent back to `origin` unchanged."""
+
+    origin: str
+    message: dict[str, Any]
+    calls: dict[int, dict[str, Any]]
+
+
+@dataclass(slots=True)
 class EndPart:
-    """The model finished. `reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
+    """The model finished. `reason`: `stop`, `length`, `tool_calls` or `content_filter`.
+
+    `unknown`: the server ended the stream as usual, but did not say why.
+    """
 
     reason: str
 
@@ -51,8 +68,8 @@ _MAX_TOKENS = 10**12  # of one request: a provider's count must not overflow the
 
 
 def tokens(count: Any) -> int:
-    """Return a provider's count within plausible bounds; null is 0."""
-    return max(0, min(int(count or 0), _MAX_TOKENS))
+    """Return a provider's count within plausible bounds; what is no number is 0."""
+    return max(0, min(int(count), _MAX_TOKENS)) if isinstance(count, int | float) and count == count else 0
 
 
 @dataclass(slots=True)
@@ -65,7 +82,7 @@ class UsagePart:
     cached_tokens: int = 0  # of the input: read from the provider's cache
 
 
-Part = TextPart | ReasoningPart | ToolCallPart | BlocksPart | EndPart | UsagePart
+Part = TextPart | ReasoningPart | ThoughtEndPart | ToolCallPart | BlocksPart | FieldsPart | EndPart | UsagePart
 
 
 @dataclass(frozen=True, slots=True)

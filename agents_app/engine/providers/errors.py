@@ -12,11 +12,13 @@ from typing import Any
 import aiohttp
 import httpx2
 
+from agents_app.engine.providers import failures
 from agents_app.exceptions import ModelError, ModelUnavailable
+from agents_app.foreign_text import clean
 
 logger = logging.getLogger(__name__)
 
-RETRYABLE = {408, 409, 429}
+_MAX_BODY = 256 * 1024  # bytes of an error
 _MAX_REASON = 400
 _MIN_SECRET = 6  # shorter ones are placeholders such as "none", and may be words of the message
 
@@ -32,7 +34,7 @@ def without_secrets(secrets: list[str]) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        text = str(error)
+        text = clean(str(error))
         for secret in secrets:
             text = text.replace(secret, "***")
         text, _, traceback = text.partition("Traceback (most recent call last)")
@@ -75,35 +77,17 @@ def was_disconnected(error: BaseException | None) -> bool:
     return False
 
 
-def key_refused() -> ModelError:
-    return ModelError("The model's server refused the API key.", code="model_key_refused")
+def of_response(response: httpx2.Response, fallback: object) -> ModelError:
+    """Return the error for a response with an error status. `fallback`: its body as the SDK has it."""
+    return failures.of_status(response.status_code, body_of(response, fallback), _retry_after(response.headers))
 
 
-def too_long(message: str) -> ModelError:
-    """Return the error after which the loop retries with less of the history."""
-    return ModelError(f"The conversation is too long for the model: {message}", code="context_length_exceeded")
-
-
-def refused(status: int, message: str) -> ModelError:
-    return ModelError(f"The model's server refused the request ({status}): {message}", code="model_refused")
-
-
-def unavailable(status: int, message: str, headers: httpx2.Headers) -> ModelUnavailable:
-    """Return the error for a retry at the time that the server's headers say."""
-    return ModelUnavailable(
-        f"The model's server answered {status}: {message}",
-        code="model_rate_limited" if status == 429 else "model_unavailable",
-        retry_after=_retry_after(headers),
-    )
-
-
-def reason(body: object) -> str:
-    """Return the server's reason from one of the usual fields. A proxy's web page is not a reason."""
-    if isinstance(body, dict):
-        body = body.get("message") or body.get("detail")
-    if isinstance(body, str) and body.strip() and not body.lstrip().startswith("<"):
-        return body
-    return "no reason stated"
+def body_of(response: httpx2.Response, fallback: object) -> Any:
+    """Return the text of an error's body."""
+    try:
+        return response.content[:_MAX_BODY].decode(errors="replace")
+    except httpx2.ResponseNotRead:
+        return fallback
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:

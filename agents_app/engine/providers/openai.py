@@ -5,18 +5,21 @@ because the SDK's own decoding costs four times as much for each token (DESIGN, 
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import openai
 
-from agents_app.engine.providers import errors, shared_client
+from agents_app.engine.providers import errors, request_fields, sent_back, shared_client
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.providers.openai_stream import ChatChunks
 from agents_app.engine.spec import Message, ModelSpec
 from agents_app.engine.tls import ssl_context
 from agents_app.exceptions import ModelError
+
+logger = logging.getLogger(__name__)
 
 
 def prepare() -> None:
@@ -31,6 +34,8 @@ class OpenAIModel(shared_client.SharedModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        self._origin = sent_back.origin(spec.kind, spec.base_url)
+        self._refused: dict[str, frozenset[str]] = {}  # fields of the request, by model
         self._official = httpx2.URL(spec.base_url).host == "api.openai.com"
         self._client = openai.AsyncOpenAI(
             base_url=spec.base_url,
@@ -44,30 +49,57 @@ class OpenAIModel(shared_client.SharedModel):
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
         """See `Model.stream`."""
-        chunks = ChatChunks()
+        chunks = ChatChunks(self._origin)
         async with contextlib.AsyncExitStack() as stack:
             with (
                 errors.without_secrets(self._secrets),
                 errors.translated_errors(openai, openai.OpenAIError, _status_error),
             ):
-                response = await self._open(stack, self._arguments(request))
+                response = await self._send(stack, request)
                 shared_client.require_stream(response.headers.get("content-type", ""))
-                async for data in shared_client.reads(response.http_response):
+                watch = stack.enter_context(shared_client.Watch(response.http_response))
+                async for data in watch.reads():
+                    watch.reads_so_far += 1
                     if parts := chunks.feed(data):
+                        watch.parts_so_far += 1
                         yield parts
+                        if chunks.error:
+                            raise chunks.error
+                        if chunks.has_end and not chunks.done:
+                            watch.end_soon()
                     if chunks.done:
                         return
                 if parts := chunks.end():
                     yield parts
+                    if chunks.error:
+                        raise chunks.error
 
-    def _arguments(self, request: ModelRequest) -> dict[str, Any]:
+    async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> Any:
+        """Send the request, again without what this model's server does not know, and remember that."""
+        refused = self._refused.get(request.model, frozenset())
+        while True:
+            arguments = self._arguments(request, refused)
+            try:
+                response = await self._open(stack, arguments)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                field = request_fields.refused_field(errors.body_of(error.response, error.body), arguments)
+                if field is None or field in refused:
+                    raise
+                logger.info("A model's server refuses the field %s; asking again without it", field)
+                refused |= {field}
+            else:
+                self._refused[request.model] = refused
+                return response
+
+    def _arguments(self, request: ModelRequest, refused: frozenset[str]) -> dict[str, Any]:
         parameters = request.parameters
         arguments: dict[str, Any] = {
             "model": request.model,
-            "messages": _wire_messages(request),
+            "messages": _wire_messages(request, "" if request_fields.SENT_BACK in refused else self._origin),
             "stream": True,
-            "stream_options": {"include_usage": True},
         }
+        if "stream_options" not in refused:
+            arguments["stream_options"] = {"include_usage": True}
         if request.tools:
             arguments["tools"] = [
                 {
@@ -81,8 +113,7 @@ class OpenAIModel(shared_client.SharedModel):
         if parameters.top_p is not None:
             arguments["top_p"] = parameters.top_p
         if parameters.max_tokens is not None:
-            # OpenAI's newer models reject max_tokens; most other servers know only that.
-            arguments["max_completion_tokens" if self._official else "max_tokens"] = parameters.max_tokens
+            arguments[request_fields.limit_name(refused, is_official=self._official)] = parameters.max_tokens
         if parameters.reasoning_effort:
             arguments["reasoning_effort"] = parameters.reasoning_effort
         if parameters.stop:
@@ -92,34 +123,34 @@ class OpenAIModel(shared_client.SharedModel):
         return arguments
 
 
-def _wire_messages(request: ModelRequest) -> list[dict[str, Any]]:
+def _wire_messages(request: ModelRequest, origin: str) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     if request.system_prompt:
         messages.append({"role": "system", "content": request.system_prompt})
-    messages.extend(_wire_message(message) for message in request.messages)
+    messages.extend(_wire_message(message, origin) for message in request.messages if _says_something(message))
     return messages
 
 
-def _wire_message(message: Message) -> dict[str, Any]:
+def _says_something(message: Message) -> bool:
+    """Whether it is no empty message of the assistant, which servers reject."""
+    return message.role != "assistant" or bool(message.tool_calls or message.content.strip())
+
+
+def _wire_message(message: Message, origin: str) -> dict[str, Any]:
+    """Return the message with the fields that this server attached to it."""
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+    is_own = bool(message.origin) and message.origin == origin
+    fields = message.fields if is_own else {}
     if message.tool_calls:
         calls = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            (call.fields if is_own else {})
+            | {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
-        return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return {"role": message.role, "content": message.content}
+        return fields | {"role": "assistant", "content": message.content or None, "tool_calls": calls}
+    return fields | {"role": message.role, "content": message.content}
 
 
 def _status_error(error: openai.APIStatusError) -> ModelError:
-    status, message = error.status_code, errors.reason(error.body)
-    body = error.body if isinstance(error.body, dict) else {}
-    code = str(body.get("code") or body.get("type") or "")
-    if status in (401, 403):
-        return errors.key_refused()
-    if "context" in code or (status in (400, 413, 422) and "context" in message.lower()):
-        return errors.too_long(message)
-    if code != "insufficient_quota" and (status in errors.RETRYABLE or status >= 500):
-        return errors.unavailable(status, message, error.response.headers)
-    return errors.refused(status, message)
+    return errors.of_response(error.response, error.body)

@@ -1,223 +1,254 @@
-"""Decode the bytes of a model's stream into parts. Pure: no I/O."""
+"""Decode the bytes of a chat completion's stream into parts. Pure: no I/O."""
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
 import orjson
 
-from agents_app.engine.providers.base import EndPart, Part, ReasoningPart, TextPart, ToolCallPart, UsagePart, tokens
-from agents_app.exceptions import ModelError, ModelUnavailable
+from agents_app.engine.events import UNKNOWN_END
+from agents_app.engine.providers import failures
+from agents_app.engine.providers.base import (
+    EndPart,
+    Part,
+    ReasoningPart,
+    ToolCallPart,
+    UsagePart,
+    tokens,
+)
+from agents_app.engine.providers.call_pieces import CallPieces
+from agents_app.engine.providers.event_stream import EventStream
+from agents_app.engine.providers.halves import Halves
+from agents_app.engine.providers.sent_back import FIELDS, REASONING, SentBack
+from agents_app.engine.providers.thinking_tags import ThinkingTags
+from agents_app.exceptions import ModelError
+from agents_app.foreign_text import clean
 
-_OPEN, _CLOSE = "<think>", "</think>"
-_MAX_LINE = 4 * 1024 * 1024
-_MAX_BLANK = 4096  # characters of white space before a tag
-_FINISH_REASONS = {"function_call": "tool_calls", "eos": "stop", "max_tokens": "length"}
-
-
-class SSELines:
-    """Extracts the `data:` payloads of a server-sent event stream, however its bytes are split.
-
-    OpenAI-compatible servers put one JSON text on one line, so lines need not be joined.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the payloads that `data` completes.
-
-        Raises:
-            ModelUnavailable: the data is not an event stream.
-        """
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > _MAX_LINE:
-            raise ModelUnavailable("The model's stream has a line that does not end.", code="model_bad_stream")
-        for line in lines:
-            yield from _payload(line)
-
-    def end(self) -> Iterator[bytes]:
-        """Yield the payload of an unterminated last line."""
-        line, self._rest = self._rest, b""
-        yield from _payload(line)
-
-
-def _payload(line: bytes) -> Iterator[bytes]:
-    if line.startswith(b"data:"):
-        yield line[5:].strip()
-    elif line.startswith(b"{"):  # a server that does not stream, or only sends an error
-        yield line
-    elif line.strip() and not line.startswith((b":", b"event:", b"id:", b"retry:")):
-        raise ModelUnavailable("The model's server sent something that is not a stream.", code="model_bad_stream")
-
-
-class ThinkTags:
-    """Splits an answer that begins with `<think>…</think>` into reasoning and text, even if a tag is split."""
-
-    # start → opened (skip newlines after the tag) → thinking → closed (skip newlines) → text
-    def __init__(self) -> None:
-        self._state = "start"
-        self._held = ""
-
-    def feed(self, text: str) -> list[Part]:
-        """Return the parts that `text` completes, the same however the answer is split."""
-        if self._state == "text":
-            return [TextPart(text)]
-        self._held += text
-        if self._state == "start":
-            self._begin()
-        parts: list[Part] = []
-        if self._state in ("opened", "thinking"):
-            parts += self._think()
-        if self._state == "closed":
-            self._held = self._held.lstrip("\n")
-            if self._held:
-                self._state = "text"
-        if self._state == "text":
-            parts += self.end()
-        return parts
-
-    def _begin(self) -> None:
-        begin = self._held.lstrip()
-        if begin.startswith(_OPEN):
-            self._state, self._held = "opened", begin[len(_OPEN) :]
-        elif not _OPEN.startswith(begin) or len(self._held) > _MAX_BLANK:
-            self._state = "text"
-
-    def _think(self) -> list[Part]:
-        if self._state == "opened":
-            self._held = self._held.lstrip("\n")
-            if self._held:
-                self._state = "thinking"
-        thought, closed, rest = self._held.partition(_CLOSE)
-        if closed:
-            self._state, self._held = "closed", rest
-        else:
-            keep = len(self._held) - _partial_tag_length(self._held)
-            thought, self._held = self._held[:keep], self._held[keep:]
-        return [ReasoningPart(thought)] if thought else []
-
-    def end(self) -> list[Part]:
-        """Return the text that was held back for a tag."""
-        held, self._held = self._held, ""
-        if not held:
-            return []
-        return [ReasoningPart(held) if self._state == "thinking" else TextPart(held)]
-
-
-def _partial_tag_length(text: str) -> int:
-    """Return how many characters at the end of `text` may begin a closing tag."""
-    for length in range(min(len(_CLOSE) - 1, len(text)), 0, -1):
-        if _CLOSE.startswith(text[-length:]):
-            return length
-    return 0
+_FINISH_REASONS = {
+    "function_call": "tool_calls",
+    "eos": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "repetition_truncation": "length",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "sensitive": "content_filter",
+    "abort": UNKNOWN_END,
+    "cancelled": UNKNOWN_END,
+}
+_MAX_DEPTH = 4  # of thoughts in parts of parts
+_FAILED = {"error", "insufficient_system_resource", "network_error"}
 
 
 class ChatChunks:
-    """Decodes the stream of `POST /chat/completions`.
+    """Decodes the stream of `POST /chat/completions`. `origin`: the server that gets its own fields back.
 
     Source: https://platform.openai.com/docs/api-reference/chat-streaming, and the variants of other servers:
-    `reasoning_content` (DeepSeek, vLLM), `reasoning` (Ollama, OpenRouter), `<think>` tags, calls without an index.
+    `reasoning_content` (DeepSeek, vLLM), `reasoning` (Ollama, OpenRouter), thoughts in tags or parts (Mistral). What
+    has an unexpected type is left out. After `error` is set there is no more to read.
     """
 
-    def __init__(self) -> None:
-        self._lines = SSELines()
-        self._tags = ThinkTags()
-        self._calls: list[str] = []
+    def __init__(self, origin: str = "") -> None:
+        self._events = EventStream()
+        self._tags = ThinkingTags()
+        self._calls = CallPieces()
+        self._sent_back = SentBack(origin)
+        self._halves = Halves()
+        self.has_end = False
         self.done = False
+        self.error: ModelError | None = None
 
     def feed(self, data: bytes) -> list[Part]:
         """Return the parts in `data`.
 
         Raises:
-            ModelUnavailable: invalid JSON, or an error object that allows a retry.
+            ModelUnavailable: no event stream, invalid JSON, or an error object that allows a retry.
             ModelError: any other error object.
         """
-        return self._read(self._lines.feed(data))
+        return self._read(self._events.feed(data))
 
     def end(self) -> list[Part]:
-        """Return the parts of an unterminated last line. Raises as `feed` does."""
-        return self._read(self._lines.end())
+        """Return the parts of what no blank line ended. Raises as `feed` does."""
+        return self._read(self._events.end())
 
-    def _read(self, payloads: Iterator[bytes]) -> list[Part]:
+    def _read(self, events: list[bytes]) -> list[Part]:
+        if self.error:
+            raise self.error
         parts: list[Part] = []
-        for payload in payloads:
-            if payload == b"[DONE]":
-                self.done = True
-            elif payload:
-                self._chunk(payload, parts)
+        try:
+            for data in events:
+                if data == b"[DONE]":
+                    self._finish(parts)
+                    break
+                self._chunk(data, parts)
+        except ModelError as error:
+            if not parts:
+                raise
+            self.error = error  # after the parts before it, which is the same however the stream is cut
         return parts
 
-    def _chunk(self, payload: bytes, parts: list[Part]) -> None:
+    def _chunk(self, data: bytes, parts: list[Part]) -> None:
+        if type(data) is not bytes:
+            raise failures.in_stream(bytes(data).decode(errors="replace"))
         try:
-            chunk = orjson.loads(payload)
-            if error := chunk.get("error"):
-                raise error_in_stream(error)
-            if choices := chunk.get("choices"):
-                self._choice(choices[0], parts)
-            if usage := chunk.get("usage"):
-                parts.append(_usage(usage))
-        except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-            raise ModelUnavailable("The model's stream has an invalid chunk.", code="model_bad_stream") from error
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            chunk = self._halves.loads(data)
+        if type(chunk) is not dict:
+            if isinstance(chunk, list) and failures.is_failure(chunk):
+                raise failures.in_stream(chunk)
+            return
+        if chunk.get("error"):
+            raise failures.in_stream(chunk)
+        choices = chunk.get("choices")
+        if choices:
+            choice = choices[0] if isinstance(choices, list) else None
+            if isinstance(choice, dict):
+                self._choice(choice, parts)
+        elif choices is None and failures.is_failure(chunk):
+            raise failures.in_stream(chunk)
+        if usage := chunk.get("usage"):
+            parts.extend(_usage(usage))
 
     def _choice(self, choice: dict[str, Any], parts: list[Part]) -> None:
-        delta = choice.get("delta") or choice.get("message") or {}
-        if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-            parts.append(ReasoningPart(_text(thought)))
-        if text := delta.get("content"):
-            parts.extend(self._tags.feed(_text(text)))
-        if calls := delta.get("tool_calls"):
-            parts.extend(self._tags.end())
-            parts.extend(self._call(call) for call in calls)
-        if reason := choice.get("finish_reason"):
-            if reason == "error":
-                raise error_in_stream(choice.get("error") or {})
-            parts.extend(self._tags.end())
-            parts.append(EndPart(_FINISH_REASONS.get(reason, reason)))
+        delta = choice.get("delta") or choice.get("message")
+        if type(delta) is dict:
+            self._delta(delta, parts)
+        reason = choice.get("finish_reason")
+        if type(reason) is str and reason:
+            self._end(reason, choice, parts)
+        elif "message" in choice and type(delta) is dict:  # a whole answer
+            self._end("tool_calls" if self._calls else "stop", choice, parts)
 
-    def _call(self, call: dict[str, Any]) -> ToolCallPart:
-        function = call.get("function") or {}
-        identity = call.get("id") or ""
-        position = call.get("index")
-        if position is None and identity and identity in self._calls:  # repeated with every piece
-            position = self._calls.index(identity)
-        elif position is None or not 0 <= position <= len(self._calls):
-            position = len(self._calls) if identity or function.get("name") else max(len(self._calls) - 1, 0)
-        elif position < len(self._calls) and identity and identity != self._calls[position]:
-            position = len(self._calls)  # some servers number every call 0
-        if position == len(self._calls):
-            self._calls.append(identity)
-        arguments = function.get("arguments") or ""
-        if not isinstance(arguments, str):  # Ollama's older versions send an object
-            arguments = orjson.dumps(arguments).decode()
-        return ToolCallPart(position, _text(identity), _text(function.get("name") or ""), _text(arguments))
+    def _delta(self, delta: dict[str, Any], parts: list[Part]) -> None:
+        content = delta.get("content")
+        if len(delta) > 1 or content is None:
+            self._thought(delta, parts)
+        if content:
+            self._text(content, parts)
+        if len(delta) > 1 or content is None:
+            if refusal := delta.get("refusal"):
+                self._text(refusal, parts)
+            if calls := delta.get("tool_calls"):
+                parts.extend(self._tags.end())
+                for call in calls if isinstance(calls, list) else [calls]:
+                    self._call(call, parts)
+            if not FIELDS.isdisjoint(delta):
+                self._sent_back.on_message(delta)
+
+    def _thought(self, delta: dict[str, Any], parts: list[Part]) -> None:
+        thought = ""
+        for name in REASONING:
+            value = delta.get(name)
+            if value is None:
+                continue
+            text = self._clean(value, "thought", parts)
+            self._sent_back.reasoning.setdefault(name, []).append(text)
+            thought = thought or text
+        if not thought and (details := delta.get("reasoning_details")):
+            thought = self._clean(_text_of_details(details), "thought", parts)
+        if thought:
+            parts.append(ReasoningPart(thought))
+
+    def _text(self, content: Any, parts: list[Part]) -> None:
+        if type(content) is not str:
+            content, thought = _split_parts(content)
+            if thought := self._clean(thought, "thought", parts):
+                parts.append(ReasoningPart(thought))
+        if text := self._clean(content, "text", parts):
+            parts.extend(self._tags.feed(text))
+
+    def _call(self, call: Any, parts: list[Part]) -> None:
+        if not isinstance(call, dict):
+            return
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        name = function.get("name")
+        name = clean(name) if isinstance(name, str) else ""
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):  # Ollama's older versions send an object
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        arguments = arguments if isinstance(arguments, str) else ""
+        part = self._calls.add(call.get("index"), call.get("id"), name, arguments)
+        part.arguments = self._clean(part.arguments, part.position, parts)
+        self._sent_back.on_call(part.position, call)
+        parts.append(part)
+
+    def _clean(self, value: Any, channel: Any, parts: list[Part]) -> str:
+        """Return a piece of a text for databases: whole characters, and no NUL."""
+        if type(value) is not str:
+            return ""
+        if self._halves.is_needed:
+            if value and self._halves.channel not in (None, channel):
+                self._end_half(parts)
+            return self._halves.join(value, channel)
+        return value.replace("\x00", "") if "\x00" in value else value
+
+    def _end_half(self, parts: list[Part]) -> None:
+        """Put U+FFFD in the place of half of a character whose other half did not come."""
+        channel, self._halves.channel = self._halves.channel, None
+        if channel == "text":
+            parts.extend(self._tags.feed("\ufffd"))
+        elif channel == "thought":
+            parts.append(ReasoningPart("\ufffd"))
+        elif channel is not None:
+            parts.append(ToolCallPart(channel, "", "", "\ufffd"))
+
+    def _end(self, reason: str, choice: dict[str, Any], parts: list[Part]) -> None:
+        reason = reason.lower()
+        if reason in _FAILED:
+            raise failures.in_stream(choice.get("error") or {})
+        self._end_half(parts)
+        parts.extend(self._tags.end())
+        if fields := self._sent_back.part(has_calls=bool(self._calls)):
+            parts.append(fields)
+        parts.append(EndPart(_FINISH_REASONS.get(reason, reason)))
+        self.has_end = True
+
+    def _finish(self, parts: list[Part]) -> None:
+        self.done = True
+        if not self.has_end:
+            self._end(UNKNOWN_END, {}, parts)
 
 
-def _text(value: Any) -> str:
-    """Return text without NUL, which databases reject; also from a list of parts, as Mistral sends it."""
-    if isinstance(value, list):
-        value = "".join(part.get("text") or "" for part in value)
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value.replace("\x00", "") if "\x00" in value else value
+def _split_parts(content: Any, depth: int = 0) -> tuple[str, str]:
+    """Return the text and the thoughts of a content that is a part or a list of parts, as Mistral sends it."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            if part.get("type") in ("thinking", "reasoning"):
+                inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+                if isinstance(inner, str):
+                    thoughts.append(inner)
+                elif depth < _MAX_DEPTH:
+                    thoughts.extend(_split_parts(inner, depth + 1))
+            elif isinstance(text := part.get("text") or part.get("refusal"), str):
+                texts.append(text)
+    return "".join(texts), "".join(thoughts)
 
 
-def error_in_stream(error: Any) -> ModelError:
-    """Return the exception for an error object in place of a chunk."""
-    detail = error if isinstance(error, dict) else {"message": str(error)}
-    message = str(detail.get("message") or "no reason stated")
-    code = str(detail.get("code") or detail.get("type") or "")
-    permanent = (code.startswith("4") and code not in ("408", "409", "429")) or "invalid_request" in code
-    kind = ModelError if permanent else ModelUnavailable
-    return kind(f"The model's server ended the stream with an error: {message}")
+def _text_of_details(details: Any) -> str:
+    """Return what OpenRouter's `reasoning_details` show of the thoughts."""
+    if not isinstance(details, list):
+        return ""
+    texts = [detail.get("text") or detail.get("summary") for detail in details if isinstance(detail, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
-def _usage(usage: dict[str, Any]) -> UsagePart:
-    details = usage.get("completion_tokens_details") or {}
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    return UsagePart(
-        input_tokens=tokens(usage.get("prompt_tokens")),
-        output_tokens=tokens(usage.get("completion_tokens")),
-        reasoning_tokens=tokens(details.get("reasoning_tokens")),
-        cached_tokens=tokens(prompt_details.get("cached_tokens")),
-    )
+def _usage(usage: Any) -> list[UsagePart]:
+    if not isinstance(usage, dict):
+        return []
+    details, prompt_details = usage.get("completion_tokens_details"), usage.get("prompt_tokens_details")
+    return [
+        UsagePart(
+            input_tokens=tokens(usage.get("prompt_tokens")),
+            output_tokens=tokens(usage.get("completion_tokens")),
+            reasoning_tokens=tokens(details.get("reasoning_tokens")) if isinstance(details, dict) else 0,
+            cached_tokens=tokens(prompt_details.get("cached_tokens")) if isinstance(prompt_details, dict) else 0,
+        )
+    ]

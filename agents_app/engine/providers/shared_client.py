@@ -17,6 +17,11 @@ from agents_app.per_loop import per_loop
 
 TIMEOUT = httpx2.Timeout(connect=10.0, read=180.0, write=30.0, pool=30.0)
 LIMITS = httpx2.Limits(max_connections=4000, max_keepalive_connections=200, keepalive_expiry=30.0)
+# Seconds of a response without any byte, and without a part of the answer: heartbeats are life, but not for ever.
+MAX_QUIET = 180.0
+MAX_WITHOUT_PARTS = 600.0
+CHECK_INTERVAL = 5.0
+GRACE = 2.0  # seconds for the usage after the end of the answer
 # Building a request blocks the event loop for 1.6 ms: more than a few at once would stall all other streams.
 MAX_STARTS = 8
 
@@ -34,12 +39,61 @@ def require_stream(content_type: str) -> None:
         )
 
 
-def reads(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Iterate over reads of the socket: by aiohttp's own reader if possible, at two thirds of the cost."""
-    reader = getattr(getattr(getattr(response, "stream", None), "_stream", None), "_aiohttp_response", None)
-    if reader is not None and not response.headers.get("content-encoding"):
-        return reader.content.iter_any()
-    return response.aiter_bytes()
+class Watch:
+    """Watches over the reads of a response, which heartbeats, or a broken encoding, can keep open for ever.
+
+    Count each read, and each one that had parts. The reads end by a `TimeoutError`, and soon after `end_soon`.
+    """
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        reader = getattr(getattr(getattr(response, "stream", None), "_stream", None), "_aiohttp_response", None)
+        self._content: aiohttp.StreamReader | None = None
+        if reader is not None and not response.headers.get("content-encoding"):
+            self._content = reader.content
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_ending = False
+        self.reads_so_far = self.parts_so_far = 0
+        self._last = (0, 0)
+        self._quiet = self._without_parts = 0.0
+
+    def reads(self) -> AsyncIterator[bytes]:
+        """Iterate over reads of the socket: by aiohttp's own reader if possible, at two thirds of the cost."""
+        return self._content.iter_any() if self._content is not None else self._response.aiter_bytes()
+
+    def end_soon(self) -> None:
+        """Wait a little for the usage, which may follow the end of an answer, and no longer."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._set_timer(GRACE, self._end)
+
+    def __enter__(self) -> Self:
+        self._set_timer(CHECK_INTERVAL, self._check)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _set_timer(self, delay: float, callback: Callable[[], None]) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, callback)
+
+    def _check(self) -> None:
+        reads, parts = self._last
+        self._quiet = 0.0 if self.reads_so_far > reads else self._quiet + CHECK_INTERVAL
+        self._without_parts = 0.0 if self.parts_so_far > parts else self._without_parts + CHECK_INTERVAL
+        self._last = (self.reads_so_far, self.parts_so_far)
+        if self._quiet >= MAX_QUIET or self._without_parts >= MAX_WITHOUT_PARTS:
+            self._end()
+        else:
+            self._set_timer(CHECK_INTERVAL, self._check)
+
+    def _end(self) -> None:
+        if self._content is not None:
+            self._content.set_exception(TimeoutError())
 
 
 def http_client(kind: type[httpx2.AsyncClient]) -> httpx2.AsyncClient:

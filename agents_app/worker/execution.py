@@ -95,7 +95,7 @@ class Execution:
             await self._end_unwritable()
 
     async def _end_unwritable(self) -> None:
-        """End a run that could not be written, though the database works, for the third time: with no word of its data."""
+        """End a run that could not be written three times, though the database works: with no word of its data."""
         if self.run.attempt < MOST_UNWRITABLE:
             return
         self._log = self._log.renewed()

@@ -186,7 +186,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "agents_app.server.middleware.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "agents_app.server.static_files.StaticFilesMiddleware",
     "chat_app.pages.request_rate.RequestRateMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

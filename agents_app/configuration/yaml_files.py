@@ -9,6 +9,11 @@ import yaml
 from agents_app.configuration.located import ConfigurationError, Located, Problem
 
 _LARGEST_FILE = 4 * 1024 * 1024  # bytes
+_DEEPEST = 50  # levels: the parser's own recursion ends the process, or takes half a minute to notice
+_MOST_VALUES = 100_000  # an alias counts as all that it stands for: nine lines can stand for a billion values
+_LONGEST_PLAIN = 100  # characters of a number, date and so on: 1:59:59:… is a number whose cost grows with its square
+_STRING = "tag:yaml.org,2002:str"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 
 def documents_of(file: Path) -> list[Located]:
@@ -18,10 +23,7 @@ def documents_of(file: Path) -> list[Located]:
         ConfigurationError: the file cannot be read, or is not YAML with mappings.
     """
     try:
-        if file.stat().st_size > _LARGEST_FILE:
-            raise ConfigurationError([Problem(str(file), 0, "The file is larger than 4 MiB.")])
-        text = file.read_text(encoding="utf-8")
-        documents = [_plain(node) for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+        documents = _documents(_text_of(file))
     except OSError as error:
         raise ConfigurationError([Problem(str(file), 0, f"Cannot read the file: {error.strerror}.")]) from None
     except UnicodeDecodeError:
@@ -29,7 +31,7 @@ def documents_of(file: Path) -> list[Located]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigurationError([Problem(str(file), line, f"This is not YAML: {error.problem}.")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ConfigurationError([Problem(str(file), 0, f"This is not YAML: {error}.")]) from None
     for document in documents:
         if not isinstance(document, Located):
@@ -39,33 +41,82 @@ def documents_of(file: Path) -> list[Located]:
     return documents
 
 
-def _plain(node: yaml.Node) -> Any:
-    """Return the node's value; mappings keep their lines. The recursion limit rejects an alias that contains itself."""
-    if isinstance(node, yaml.MappingNode):
+def _text_of(file: Path) -> str:
+    """Return the text of a file: never of a device or a pipe, which have no end."""
+    if file.exists() and not file.is_file():
+        raise ConfigurationError([Problem(str(file), 0, "This is not a file.")])
+    with file.open("rb") as source:
+        content = source.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise ConfigurationError([Problem(str(file), 0, "The file is larger than 4 MiB.")])
+    return content.decode()
+
+
+def _documents(text: str) -> list[Any]:
+    _check_depth(text)
+    reader = _Reader()
+    return [reader.value(node) for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _error(f"it is nested more than {_DEEPEST} levels deep", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _error(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+class _Reader:
+    """Returns the values of nodes, within limits; mappings keep their lines."""
+
+    def __init__(self) -> None:
+        self._count = self._depth = 0
+        self._constructor = yaml.constructor.SafeConstructor()
+
+    def value(self, node: yaml.Node) -> Any:
+        self._count += 1
+        if self._count > _MOST_VALUES:
+            raise _error(f"it has more than {_MOST_VALUES:,} values, with what its aliases stand for", node)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _error("an alias contains itself, or nests too deep", node)
+        result = (
+            self._mapping(node) if isinstance(node, yaml.MappingNode) else [self.value(each) for each in node.value]
+        )
+        self._depth -= 1
+        return result
+
+    def _mapping(self, node: yaml.MappingNode) -> Located:
         result = Located()
         result.line = node.start_mark.line + 1
         result.lines = {}
         for key, value in node.value:
-            name = str(_scalar(key))
+            name = str(self._scalar(key))
             if name in result:
-                mark = key.start_mark
-                raise yaml.MarkedYAMLError(problem=f"{name!r} is there twice", problem_mark=mark)
-            result[name] = _plain(value)
+                raise _error(f"{name!r} is there twice", key)
+            result[name] = self.value(value)
             result.lines[name] = key.start_mark.line + 1
         return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(value) for value in node.value]
-    return _scalar(node)
 
-
-def _scalar(node: yaml.Node) -> Any:
-    if not isinstance(node, yaml.ScalarNode):
-        raise yaml.MarkedYAMLError(problem="a key must be a string", problem_mark=node.start_mark)
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node)
-    finally:
-        loader.dispose()
+    def _scalar(self, node: yaml.Node) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            raise _error("a key must be a string", node)
+        if node.tag != _STRING and len(node.value) > _LONGEST_PLAIN:
+            raise _error(f"{node.value[:20]}… is no number and no date: write text in quotes", node)
+        try:
+            return self._constructor.construct_object(node)
+        except (ValueError, LookupError, AttributeError, TypeError):  # whatever the value of a wrong tag leads to
+            kind = node.tag.rpartition(":")[2]
+            raise _error(f"{node.value[:60]!r} is not what its tag {kind!r} says", node) from None
 
 
 def named_entries(content: Any, line: int) -> Iterator[tuple[str | None, Any, int]]:

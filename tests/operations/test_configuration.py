@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -144,11 +145,27 @@ def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wron
     assert not Agent.objects.exists() and not Provider.objects.exists()
 
 
+# Each line stands for nine times the one before.
+BOMB = "x0: &x0 [a, b, c, d, e, f, g, h, i]\n" + "".join(
+    f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 20)
+)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe"])
+def test_what_is_no_file_is_not_read(tmp_path, path):
+    if path == "pipe":
+        path = str(tmp_path / "pipe.yaml")
+        os.mkfifo(path)
+    with pytest.raises(CommandError, match="This is not a file"):
+        call_command("load_config", path)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("agents: [", "1", "not YAML"),
+        ("agents: [", "2", "not YAML"),
         ("- agents", "1", "mapping"),
         ("agents:\n  a: {role: x}\n  a: {role: y}", "3", "is there twice"),
         ("agents: {a: {role: x}}\n---\nagents: {a: {role: y}}", "3", "is already in"),
@@ -156,6 +173,23 @@ def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wron
         ("agents: {a: {role: '${NOT_SET_ANYWHERE}'}}", "1", "NOT_SET_ANYWHERE"),
         ("agents: 5", "1", "mapping"),
         ("? [a]\n: b", "1", "a key must be a string"),
+        (BOMB, "1", "more than 100,000 values"),
+        ("agents: &a [*a]", "1", "contains itself"),
+        ("agents: " + "[" * 5000, "1", "more than 50 levels"),
+        ("agents: {a: {timeout: 1" + ":59" * 300_000 + "}}", "1", "no number"),
+        ("agents: {a: {timeout: !!int ten}}", "1", "not what its tag 'int' says"),
+        ("agents: {a: {enabled: !!bool maybe}}", "1", "not what its tag 'bool' says"),
+        ("agents: {a: {role: 2001-99-99}}", "1", "not what its tag 'timestamp' says"),
+        ("agents: {a: {role: !!timestamp x}}", "1", "not what its tag 'timestamp' says"),
+        ("agents: {a: {<<: {b: 1}}}", "1", "merge"),
+        ("agents: {a: {temperature: .nan}}", "1", "temperature"),
+        ("agents: {a: {temperature: .inf}}", "1", "temperature"),
+        ("agents: {a: {timeout: 99999999999999999999999}}", "1", "timeout"),
+        ("agents: {a: {role: 2001-01-01, timeout: 2001-01-01}}", "1", "timeout"),
+        ('agents: {a: {role: "\\0"}}', "1", "role"),
+        ('agents: {"\\0": {role: b}}', "1", "name"),
+        ("providers: {p: {base_url: 'http://x/v1', headers: {a: .nan}}}", "1", "headers"),
+        ("mcp_servers: {s: {command: x, timeout: 1e999}}", "1", "timeout"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_line(load, text, place, words):

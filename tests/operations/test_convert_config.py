@@ -155,7 +155,7 @@ def test_a_model_with_a_key_or_address_becomes_a_provider(convert):
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("agents: [", 1, "This is not YAML"),
+        ("agents: [", 2, "This is not YAML"),
         ("- agents", 1, "mapping"),
         ("agents: 5", 1, "Each of 'agents' must be a mapping with a name."),
         ("agents:\n  - helper", 1, "Each of 'agents' must be a mapping with a name."),

@@ -149,6 +149,7 @@ class Message:
 
     `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `fields`: what its server
     attached to it. `origin` names the only provider and model, or server, that get them and the calls' fields.
+    `encoded`: the message as JSON, by API and origin: a message of an earlier run is in the request of each later one.
     """
 
     role: Literal["user", "assistant", "tool"]
@@ -159,6 +160,7 @@ class Message:
     blocks: tuple[dict[str, Any], ...] = ()
     origin: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 def replay_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
+import httpx2
 import orjson
+from anthropic.types import RawMessageStreamEvent
 
-from agents_app.engine.providers import anthropic_request, errors, failures, shared_client
+from agents_app.engine.providers import anthropic_request, errors, failures, request_body, shared_client
 from agents_app.engine.providers.anthropic_stream import MessageEvents
-from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
+from agents_app.engine.providers.anthropic_thinking import EXTRA_HEADERS, Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import ModelError
@@ -31,6 +33,8 @@ _RETRY_INTERVAL = 30.0  # seconds after a failure
 class AnthropicModel(shared_client.SharedModel):
     """A server of models, and the connections to it."""
 
+    _path = "/v1/messages"
+    _stream_class = anthropic.AsyncStream[RawMessageStreamEvent]
     _connection_error = anthropic.APIConnectionError
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -44,7 +48,6 @@ class AnthropicModel(shared_client.SharedModel):
             open_telemetry=False,
             http_client=shared_client.http_client(anthropic.DefaultAioHttpClient),
         )
-        self._create = self._client.messages.with_streaming_response.create
         self._describing = asyncio.Lock()
         self._abilities: dict[str, tuple[Abilities, float]] = {}  # and until when they are valid
 
@@ -58,7 +61,7 @@ class AnthropicModel(shared_client.SharedModel):
             ):
                 response = await self._send(stack, request)
                 shared_client.require_stream(response.headers.get("content-type", ""))
-                watch = stack.enter_context(shared_client.Watch(response.http_response))
+                watch = stack.enter_context(shared_client.Watch(response))
                 async for data in watch.reads():
                     watch.reads_so_far += 1
                     if parts := events.feed(data):
@@ -75,10 +78,10 @@ class AnthropicModel(shared_client.SharedModel):
                     if events.error:
                         raise events.error
 
-    async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> Any:
+    async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> httpx2.Response:
         able = await self._model_abilities(request.model)
         try:
-            return await self._open(stack, anthropic_request.arguments(request, able))
+            return await self._open_turn(stack, request, able, thoughts=True)
         except anthropic.BadRequestError as error:
             message = failures.parse(errors.body_of(error.response, error.body)).reason
             if "thinking" not in message or not anthropic_request.has_thoughts(request):
@@ -86,10 +89,14 @@ class AnthropicModel(shared_client.SharedModel):
             # Thoughts are signed together with all that precedes them, and some of that changed: a tool, the prompt, or
             # the part of the history that fits. The API recommends to continue without them.
             logger.info("A model rejects its earlier thoughts; retrying without them: %s", message)
-            return await self._open(
-                stack,
-                anthropic_request.arguments(request, able, thoughts=False),
-            )
+            return await self._open_turn(stack, request, able, thoughts=False)
+
+    async def _open_turn(
+        self, stack: contextlib.AsyncExitStack, request: ModelRequest, able: Abilities, *, thoughts: bool
+    ) -> httpx2.Response:
+        arguments = anthropic_request.arguments(request, able, thoughts=thoughts)
+        headers = arguments.pop(EXTRA_HEADERS, {})
+        return await self._open(stack, request_body.encode(arguments), headers)
 
     async def _model_abilities(self, model: str) -> Abilities:
         """Return the model's abilities. Its server is asked once, and again after a failure."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from agents_app.engine.spec import Parameters
 
+EXTRA_HEADERS = "extra_headers"  # of the arguments: not part of the body
 OLD_VERSION = "2023-06-01"  # of the API: every server knows it, and it is the last with temperature and top_p
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _BUDGETS = {"low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768}  # for models without efforts
@@ -53,7 +54,7 @@ def _supported(choices: dict[str, Any]) -> frozenset[str]:
 
 
 def thinking_arguments(parameters: Parameters, able: Abilities) -> dict[str, Any]:
-    """Return a request's thinking, effort, sampling and length as arguments for the SDK."""
+    """Return a request's thinking, effort, sampling and length, and headers that these need as `EXTRA_HEADERS`."""
     thinking = _thinking(parameters, able)
     arguments: dict[str, Any] = {"max_tokens": min(_most_tokens(parameters, thinking), able.max_tokens)}
     if thinking:
@@ -61,8 +62,8 @@ def thinking_arguments(parameters: Parameters, able: Abilities) -> dict[str, Any
     if effort := _effort(parameters, able, thinking):
         arguments["output_config"] = {"effort": effort}
     if sampling := _sampling(parameters, able, thinking):
-        arguments["extra_body"] = sampling  # the SDK no longer has arguments for these
-        arguments["extra_headers"] = {"anthropic-version": OLD_VERSION}
+        arguments |= sampling
+        arguments[EXTRA_HEADERS] = {"anthropic-version": OLD_VERSION}
     return arguments
 
 

@@ -5,14 +5,16 @@ because the SDK's own decoding costs four times as much for each token (DESIGN, 
 """
 
 import contextlib
+import functools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
 import openai
+from openai.types.chat import ChatCompletionChunk
 
-from agents_app.engine.providers import errors, request_fields, sent_back, shared_client
+from agents_app.engine.providers import errors, request_body, request_fields, sent_back, shared_client
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.providers.openai_stream import ChatChunks
 from agents_app.engine.spec import Message, ModelSpec
@@ -30,6 +32,8 @@ def prepare() -> None:
 class OpenAIModel(shared_client.SharedModel):
     """A server of models, and the connections to it."""
 
+    _path = "/chat/completions"
+    _stream_class = openai.AsyncStream[ChatCompletionChunk]
     _connection_error = openai.APIConnectionError
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -45,7 +49,6 @@ class OpenAIModel(shared_client.SharedModel):
             timeout=shared_client.TIMEOUT,
             http_client=shared_client.http_client(openai.DefaultAioHttpClient),
         )
-        self._create = self._client.chat.completions.with_streaming_response.create
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
         """See `Model.stream`."""
@@ -57,7 +60,7 @@ class OpenAIModel(shared_client.SharedModel):
             ):
                 response = await self._send(stack, request)
                 shared_client.require_stream(response.headers.get("content-type", ""))
-                watch = stack.enter_context(shared_client.Watch(response.http_response))
+                watch = stack.enter_context(shared_client.Watch(response))
                 async for data in watch.reads():
                     watch.reads_so_far += 1
                     if parts := chunks.feed(data):
@@ -74,15 +77,18 @@ class OpenAIModel(shared_client.SharedModel):
                     if chunks.error:
                         raise chunks.error
 
-    async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> Any:
+    async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> httpx2.Response:
         """Send the request, again without what this model's server does not know, and remember that."""
         refused = self._refused.get(request.model, frozenset())
         while True:
             arguments = self._arguments(request, refused)
+            origin = "" if request_fields.SENT_BACK in refused else self._origin
             try:
-                response = await self._open(stack, arguments)
+                response = await self._open(stack, request_body.with_messages(arguments, _encoded(request, origin)))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                field = request_fields.refused_field(errors.body_of(error.response, error.body), arguments)
+                messages = [_wire_message(message, origin) for message in request.messages]
+                body = errors.body_of(error.response, error.body)
+                field = request_fields.refused_field(body, arguments | {"messages": messages})
                 if field is None or field in refused:
                     raise
                 logger.info("A model's server refuses the field %s; asking again without it", field)
@@ -95,7 +101,6 @@ class OpenAIModel(shared_client.SharedModel):
         parameters = request.parameters
         arguments: dict[str, Any] = {
             "model": request.model,
-            "messages": _wire_messages(request, "" if request_fields.SENT_BACK in refused else self._origin),
             "stream": True,
         }
         if "stream_options" not in refused:
@@ -123,12 +128,13 @@ class OpenAIModel(shared_client.SharedModel):
         return arguments
 
 
-def _wire_messages(request: ModelRequest, origin: str) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
+def _encoded(request: ModelRequest, origin: str) -> Iterator[bytes]:
     if request.system_prompt:
-        messages.append({"role": "system", "content": request.system_prompt})
-    messages.extend(_wire_message(message, origin) for message in request.messages if _says_something(message))
-    return messages
+        yield request_body.encode({"role": "system", "content": request.system_prompt})
+    wire_message = functools.partial(_wire_message, origin=origin)
+    for message in request.messages:
+        if _says_something(message):
+            yield request_body.encoded(message, f"openai {origin if message.origin == origin else ''}", wire_message)
 
 
 def _says_something(message: Message) -> bool:

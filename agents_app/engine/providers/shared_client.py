@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import aiohttp
@@ -24,6 +25,7 @@ CHECK_INTERVAL = 5.0
 GRACE = 2.0  # seconds for the usage after the end of the answer
 # Building a request blocks the event loop for 1.6 ms: more than a few at once would stall all other streams.
 MAX_STARTS = 8
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 def require_stream(content_type: str) -> None:
@@ -122,7 +124,8 @@ class SharedModel:
 
     _shared: ClassVar[Callable[[], dict[tuple[Any, ...], Any]]]  # of this event loop; each kind has its own
     _client: Any
-    _create: Callable[..., Any]  # makes a request and returns a context manager of its response
+    _path: ClassVar[str]  # below the server's address
+    _stream_class: ClassVar[Any]  # the SDK's
     _connection_error: ClassVar[type[Exception]]
 
     def __init_subclass__(cls) -> None:
@@ -150,13 +153,31 @@ class SharedModel:
         for model in models:
             await model._client.close()
 
-    async def _open(self, stack: contextlib.AsyncExitStack, arguments: dict[str, Any]) -> Any:
+    async def _open(
+        self, stack: contextlib.AsyncExitStack, body: bytes, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> httpx2.Response:
         """Send a request and return its response, which stays open until the stack is closed."""
         async with self._starts:
             try:
-                return await stack.enter_async_context(self._create(**arguments))
+                return await stack.enter_async_context(self._post(body, headers))
             except self._connection_error as error:
                 if not errors.was_disconnected(error):
                     raise
                 # Most likely the server just closed an idle connection: not worth a visible retry.
-                return await stack.enter_async_context(self._create(**arguments))
+                return await stack.enter_async_context(self._post(body, headers))
+
+    @contextlib.asynccontextmanager
+    async def _post(self, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+        """Send a body that is encoded already, by the SDK's address, authentication, connections and typed errors."""
+        stream = await self._client.post(
+            self._path,
+            cast_to=object,
+            content=body,
+            options={"headers": {"Content-Type": "application/json", **headers}},
+            stream=True,
+            stream_cls=self._stream_class,
+        )
+        try:
+            yield stream.response
+        finally:
+            await stream.close()

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.exceptions import AuthenticationExpired, RunFailed
 from agents_app.models import Agent, Run, Session
 
@@ -31,13 +32,16 @@ _DENIAL = """CASE
     ELSE 'agent_not_found' END"""
 
 
+_ACTIVE_USER = Prepared(lambda: get_user_model().objects.filter(pk=Parameter("pk"), is_active=True))
+
+
 def active_user(user_id: int) -> Any:
     """Return the user as of now.
 
     Raises:
         AuthenticationExpired: the user was deactivated or deleted.
     """
-    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    user = _ACTIVE_USER.first(pk=user_id)
     if user is None:
         raise AuthenticationExpired("Your account is not active any more.")
     return user

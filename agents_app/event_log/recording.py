@@ -3,19 +3,14 @@
 import datetime
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from django.db import connection, transaction
 
 from agents_app import live
+from agents_app.database.prepared import parameter_value
 from agents_app.event_log.reading import frame_text
 from agents_app.event_log.vocabulary import EventData, encode
 from agents_app.live import Frame
-
-
-def uuid_value(value: uuid.UUID) -> Any:
-    """Return a UUID as a parameter of raw SQL."""
-    return value if connection.features.has_native_uuid_field else value.hex
 
 
 def advance(session_id: str, count: int) -> int:
@@ -31,8 +26,8 @@ def advance(session_id: str, count: int) -> int:
 def record(session_id: str, run_id: uuid.UUID, events: Sequence[EventData]) -> range:
     """Append events in the caller's transaction, and publish them once it is committed. Return their numbers."""
     at = live.now()
-    run = uuid_value(run_id)
-    created_at = connection.ops.adapt_datetimefield_value(datetime.datetime.fromtimestamp(at, datetime.UTC))
+    run = parameter_value(run_id)
+    created_at = parameter_value(datetime.datetime.fromtimestamp(at, datetime.UTC))
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         before = advance(session_id, len(events))
         frames = []

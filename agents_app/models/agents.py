@@ -1,6 +1,7 @@
 """Agents, and the providers of their models."""
 
 import os
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -61,7 +62,10 @@ def make_default(row: "Provider | Agent") -> None:
 class ProviderQuerySet(models.QuerySet["Provider"]):
     def default(self) -> "Provider | None":
         """Return the provider of agents that name none: the one marked as default, else the oldest."""
-        return self.order_by("-is_default", "id").first()
+        return self.in_order_of_default().first()
+
+    def in_order_of_default(self) -> "ProviderQuerySet":
+        return self.order_by("-is_default", "id")
 
 
 class Provider(SecretsOfAnAddress, models.Model):
@@ -141,7 +145,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         """Return the agents that `user` may see and talk to; all for an administrator."""
         if user.is_superuser:
             return self
-        granted = models.Q(allowed_users=user) | models.Q(allowed_groups__user=user)
+        granted = models.Q(allowed_users=user.pk) | models.Q(allowed_groups__user=user.pk)
         restricted = Agent.objects.filter(granted, access=Agent.Access.RESTRICTED)
         return self.filter(models.Q(access=Agent.Access.PUBLIC) | models.Q(pk__in=restricted.values("pk")))
 
@@ -150,7 +154,10 @@ class AgentQuerySet(models.QuerySet["Agent"]):
 
     def default(self) -> "Agent | None":
         """Return the agent of messages that name none: the one marked as default, else the oldest enabled one."""
-        return self.enabled().order_by("-is_default", "id").first()
+        return self.enabled().in_order_of_default().first()
+
+    def in_order_of_default(self) -> "AgentQuerySet":
+        return self.order_by("-is_default", "id")
 
 
 class Agent(models.Model):
@@ -275,8 +282,8 @@ class Agent(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def spec(self, provider: Provider | None) -> AgentSpec:
-        """Return what the engine needs to run this agent with a model of `provider`."""
+    def spec(self, provider: Provider | None, servers: Iterable[McpServer]) -> AgentSpec:
+        """Return what the engine needs to run this agent with a model of `provider` and the tools of `servers`."""
         return AgentSpec(
             name=self.name,
             system_prompt=self.system_prompt,
@@ -296,7 +303,7 @@ class Agent(models.Model):
                 thinking_budget=self.thinking_budget,
             ),
             builtin_tools=tuple(self.builtin_tools),
-            servers=tuple(server.spec() for server in self.mcp_servers.all() if server.enabled),
+            servers=tuple(server.spec() for server in servers if server.enabled),
             allowed_tools=tuple(self.allowed_tools),
             denied_tools=tuple(self.denied_tools),
             approval_required=tuple(self.approval_required),

@@ -8,6 +8,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.models.agents import Provider
 
 
@@ -21,12 +22,7 @@ def _dollars(help_text: str, **options: Any) -> models.DecimalField:
     )
 
 
-class PriceQuerySet(models.QuerySet["Price"]):
-    def of(self, provider: Provider, model: str) -> "Price | None":
-        """Return the best match: this provider before any provider, this model before a pattern."""
-        of_provider = self.filter(Q(provider=provider) | Q(provider=None))
-        ranked = sorted(of_provider, key=lambda price: price.rank(model))  # type: ignore[misc]
-        return next((price for price in ranked if fnmatchcase(model, price.model)), None)
+_OF_PROVIDER = Prepared(lambda: Price.objects.filter(Q(provider=Parameter("provider")) | Q(provider=None)))
 
 
 class Price(models.Model):
@@ -48,8 +44,6 @@ class Price(models.Model):
     output = _dollars("of output, thinking included.")
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = PriceQuerySet.as_manager()
-
     class Meta:
         ordering: ClassVar = ["model", "provider"]
         constraints: ClassVar = [
@@ -64,6 +58,12 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}: {self.input:f} / {self.output:f}"
+
+    @staticmethod
+    def of(provider: Provider, model: str) -> "Price | None":
+        """Return the best match: this provider before any provider, this model before a pattern."""
+        ranked = sorted(_OF_PROVIDER.all(provider=provider.pk), key=lambda price: price.rank(model))
+        return next((price for price in ranked if fnmatchcase(model, price.model)), None)
 
     def rank(self, model: str) -> tuple[bool, bool, int]:
         """Return the sort key of the match: smaller is better."""

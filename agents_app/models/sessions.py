@@ -20,7 +20,7 @@ SESSION_ID_RULE = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : - and ne
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user) -> "SessionQuerySet":
         """Return the sessions that `user` may read and use: their own; all for an administrator."""
-        return self if user.is_superuser else self.filter(owner=user)
+        return self if user.is_superuser else self.filter(owner=user.pk)
 
     def named(self, *names: str) -> "SessionQuerySet":
         """Return the sessions of these names or ids, whoever owns them."""

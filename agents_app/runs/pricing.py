@@ -64,7 +64,7 @@ def tariff(provider: Provider | None, model: str) -> Tariff:
     fixed = None
     if provider.kind == Provider.Kind.LOCAL:
         fixed = FREE
-    if price := Price.objects.of(provider, model):
+    if price := Price.of(provider, model):
         cached = price.input if price.cached_input is None else price.cached_input
         fixed = Rates(price.input, cached, price.output)
     return Tariff(provider.kind, provider.base_url, model, fixed)

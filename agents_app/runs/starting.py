@@ -4,15 +4,19 @@ import datetime
 import re
 import secrets
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.access import limits
 from agents_app.database.errors import storage_errors
+from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.models.agents import AgentQuerySet
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
@@ -22,6 +26,32 @@ from agents_app.runs.queueing import enqueue_next
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
 MOST_INTERRUPTED = 50  # runs that one message stops, in the transaction that starts its own
+
+
+_OWN = Prepared(
+    lambda: Session.objects.select_for_update(of=("self",)).filter(owner=Parameter("user"), name=Parameter("name"))
+)
+_BY_ID = Prepared(lambda: Session.objects.select_for_update(of=("self",)).filter(pk=Parameter("pk")))
+_SAME_MESSAGE = Prepared(
+    lambda: Run.objects.filter(session=Parameter("session"), message_id=Parameter("message_id")).order_by()
+)
+_TOUCH = "UPDATE agents_app_session SET run_count = %s, agent_id = %s, title = %s, updated_at = %s WHERE id = %s"
+
+
+class _Agents:
+    """The enabled agents that users of a kind may use."""
+
+    def __init__(self, users: Any) -> None:
+        def agents() -> AgentQuerySet:
+            return Agent.objects.visible_to(users).enabled()
+
+        self.named = Prepared(lambda: agents().filter(name=Parameter("name")))
+        self.of_id = Prepared(lambda: agents().filter(pk=Parameter("pk")))
+        self.default = Prepared(lambda: agents().in_order_of_default()[:1])
+
+
+_ALL = _Agents(SimpleNamespace(is_superuser=True))
+_VISIBLE = _Agents(SimpleNamespace(is_superuser=False, pk=Parameter("user")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +106,8 @@ def start(
     _check_ids(message_id, session_id)
     with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
-        if message_id and (existing := session.runs.filter(message_id=message_id).first()):
+        if message_id and (existing := _SAME_MESSAGE.first(session=session.pk, message_id=message_id)):
+            existing.session = session
             return Started(existing, created=False)
         agent = _agent(agent_name, session, user)
         limits.admit(user, trigger)
@@ -121,17 +152,20 @@ def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_ne
     Raises:
         SessionNotFound: `session_id` is the id of somebody else's.
     """
-    if not is_new and (session := Session.objects.resolve(user, session_id)):
-        return _lock(user, session.pk)
+    if not is_new:
+        if own := _OWN.first(user=user.pk, name=session_id):
+            return own
+        if Session.objects.resolve(user, session_id):
+            return _lock(user, session_id)
     created = Session(pk=new_id or make_session_id(), owner=user, name=session_id)
-    Session.objects.bulk_create([created], ignore_conflicts=True)
-    own = Session.objects.select_for_update(of=("self",)).filter(owner=user, name=session_id)
-    session = own.first()
-    if session is None:
-        raise SessionNotFound("There is no such session.")
-    if session.pk == created.pk and not is_new:
-        event_log.announce(session)
-    return session
+    if not insert(created, ignore_conflicts=True):
+        own = _OWN.first(user=user.pk, name=session_id)
+        if own is None:
+            raise SessionNotFound("There is no such session.")
+        return own
+    if not is_new:
+        event_log.announce(created)
+    return created
 
 
 def _lock(user: Any, session_id: str) -> Session:
@@ -140,26 +174,26 @@ def _lock(user: Any, session_id: str) -> Session:
     Raises:
         SessionNotFound: there is none that the user may use.
     """
-    session = Session.objects.visible_to(user).select_for_update(of=("self",)).filter(pk=session_id).first()
-    if session is None:
+    session = _BY_ID.first(pk=session_id)
+    if session is None or not session.is_visible_to(user):
         raise SessionNotFound("There is no such session.")
     return session
 
 
 def _agent(name: str | None, session: Session, user: Any) -> Agent:
-    agents = Agent.objects.visible_to(user).enabled()
+    agents = _ALL if user.is_superuser else _VISIBLE
     if name:
-        agent = agents.filter(name=name).first()
+        agent = agents.named.first(user=user.pk, name=name)
         if agent is None:
             raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
         return agent
     if session.run_count:  # somebody has answered in it; another agent may be of another provider
-        if session.agent_id is not None and (agent := agents.filter(pk=session.agent_id).first()):
+        if session.agent_id is not None and (agent := agents.of_id.first(user=user.pk, pk=session.agent_id)):
             return agent
         raise AgentNotFound(
             "This session's agent was deleted or disabled, or you may not use it any more: name another one."
         )
-    if agent := agents.default():
+    if agent := agents.default.first(user=user.pk):
         return agent
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
 
@@ -188,9 +222,11 @@ def _create(session: Session, agent: Agent, **fields: Any) -> Run:
     session.run_count += 1
     session.agent = agent
     session.title = session.title or " ".join(fields["prompt"].split())[:80]
-    session.save(update_fields=["run_count", "agent", "title", "updated_at"])
+    with connection.cursor() as cursor:
+        updated_at = parameter_value(timezone.now())
+        cursor.execute(_TOUCH, [session.run_count, agent.pk, session.title, updated_at, session.pk])
     ids = context.current()
-    return Run.objects.create(
+    run = Run(
         session=session,
         number=session.run_count,
         agent=agent,
@@ -199,3 +235,5 @@ def _create(session: Session, agent: Agent, **fields: Any) -> Run:
         traceparent=ids.traceparent,
         **fields,
     )
+    insert(run)
+    return run

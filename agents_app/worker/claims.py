@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.access import rights
+from agents_app.database.prepared import Parameter, Prepared, parameter_value
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
-from agents_app.event_log.recording import uuid_value
 from agents_app.event_log.vocabulary import EventType
 from agents_app.exceptions import RunFailed
-from agents_app.models import Agent, Event, Provider, Run
+from agents_app.models import Agent, Event, McpServer, Provider, Run
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.runs import FIRST_IN_SESSION
 from agents_app.runs import pricing
@@ -79,6 +79,12 @@ _LOCK_SESSIONS = """
 SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
 ORDER BY id FOR UPDATE
 """
+_SET_FIRST = "UPDATE agents_app_run SET first_seq = %s WHERE id = %s"
+_CLAIMED = Prepared(
+    lambda: rights.with_rights(Run.objects.filter(pk=Parameter("pk"))).select_related("session", "agent__provider")
+)
+_SERVERS = Prepared(lambda: McpServer.objects.filter(agents=Parameter("agent")))
+_DEFAULT_PROVIDER = Prepared(lambda: Provider.objects.in_order_of_default()[:1])
 
 
 def claim(
@@ -91,7 +97,7 @@ def claim(
     `busy`: the runs that this worker executes: it must not take over its own run, however late the lease.
     """
     now = timezone.now()
-    parameters = {"worker": worker, "now": _sql(now), "until": _sql(now + LEASE), "limit": limit}
+    parameters = {"worker": worker, "now": parameter_value(now), "until": parameter_value(now + LEASE), "limit": limit}
     others = _condition("AND run.id NOT IN", "busy", busy, parameters) if busy else ""
     others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
     with transaction.atomic():
@@ -104,33 +110,25 @@ def claim(
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
-        rows = (
-            rights.with_rights(Run.objects.filter(pk__in=ids))
-            .select_related("session", "agent__provider")
-            .prefetch_related("agent__mcp_servers")
-        )
+        rows = [row for pk in ids for row in _CLAIMED.all(pk=pk)]
         ours = sorted(rows, key=lambda run: (run.created_at, run.number))
         for run in ours:
             if run.first_seq is None:
                 _begin(run)
-    default = Provider.objects.default()
+    default = _DEFAULT_PROVIDER.first()
     return [_prepare(run, default) for run in ours]
 
 
 def _condition(keywords: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
-    named = {f"{name}{i}": uuid_value(pk) for i, pk in enumerate(ids)}
+    named = {f"{name}{i}": parameter_value(pk) for i, pk in enumerate(ids)}
     parameters.update(named)
     return f" {keywords} ({', '.join(f'%({key})s' for key in named)})"
 
 
 def _begin(run: Run) -> None:
     run.first_seq = event_log.record(run.session_id, run.pk, [start_data(run)])[0]
-    Run.objects.filter(pk=run.pk).update(first_seq=run.first_seq)
-
-
-def _sql(moment: datetime.datetime) -> Any:
-    """Return a moment as the ORM writes it."""
-    return connection.ops.adapt_datetimefield_value(moment)
+    with connection.cursor() as cursor:
+        cursor.execute(_SET_FIRST, [run.first_seq, parameter_value(run.pk)])
 
 
 def _prepare(run: Run, default: Provider | None) -> Claim:
@@ -146,7 +144,7 @@ def _prepare(run: Run, default: Provider | None) -> Claim:
 def _read(run: Run, default: Provider | None) -> Claim:
     agent: Agent | None = run.agent
     provider = (agent and agent.provider) or default
-    spec = agent.spec(provider) if agent else None
+    spec = agent.spec(provider, _SERVERS.all(agent=agent.pk)) if agent else None
     if spec:
         spec = _with_overrides(spec, run.overrides)
     rebuilt = conversation(run, spec.model.context_tokens) if spec else conversation(run)

@@ -5,6 +5,7 @@ belongs to the connection's transaction, not to a block of code: a block inside 
 turn while it holds SQLite's lock, which the thread whose turn it is waits for.
 """
 
+import functools
 import threading
 from typing import Any
 
@@ -14,12 +15,28 @@ from django.db.backends.sqlite3 import base
 _one_writer = threading.Lock()
 
 
+class Cursor(base.SQLiteCursorWrapper):
+    """Rewrites each statement's placeholders once, not at each use."""
+
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        return _converted(query, tuple(param_names) if param_names else None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _converted(query: str, param_names: tuple[str, ...] | None) -> str:
+    convert: Any = base.SQLiteCursorWrapper.convert_query
+    return convert(None, query, param_names=param_names)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Transactions are IMMEDIATE here: each takes SQLite's lock when it begins, so it waits for its turn before."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._has_turn = False
+
+    def create_cursor(self, name: str | None = None) -> Cursor:
+        return self.connection.cursor(factory=Cursor)
 
     def _start_transaction_under_autocommit(self) -> None:
         """Begin a transaction.

@@ -1,0 +1,153 @@
+"""The session's earlier runs, as messages. A run that has ended never changes, so its messages are kept in memory."""
+
+import functools
+import operator
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from agents_app.database.prepared import Parameter, Prepared
+from agents_app.engine.spec import Conversation, Message, replay_answer
+from agents_app.models import Run, Step
+from agents_app.worker.replay import earlier_messages, replay
+
+_MOST_RUNS = 200
+_MOST_KEPT = 32 * 2**20  # characters, in all runs: twice that in bytes, with what providers encode of them
+_CHARACTERS_PER_MESSAGE = 500  # what a message costs beside its text
+_AT_ONCE = 20  # rows read by one statement
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """What a later run needs of one that has ended. `size`: its characters, as far as they count for the window."""
+
+    number: int
+    follows: int
+    size: int
+    messages: tuple[Message, ...]
+
+
+class _Kept:
+    """The runs that were used last, up to a number of characters."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[uuid.UUID, EarlierRun] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, pk: uuid.UUID) -> EarlierRun | None:
+        with self._lock:
+            run = self._runs.get(pk)
+            if run is not None:
+                self._runs.move_to_end(pk)
+            return run
+
+    def add(self, pk: uuid.UUID, run: EarlierRun) -> None:
+        with self._lock:
+            if pk in self._runs:
+                return
+            self._runs[pk] = run
+            self._size += _weight(run)
+            while self._size > _MOST_KEPT:
+                _, oldest = self._runs.popitem(last=False)
+                self._size -= _weight(oldest)
+
+
+def _weight(run: EarlierRun) -> int:
+    return sum(len(m.content) + _CHARACTERS_PER_MESSAGE for m in run.messages)
+
+
+_kept = _Kept()
+
+_ENDED = """
+SELECT id FROM agents_app_run WHERE session_id = %s AND number < %s AND status NOT IN ('queued', 'running', 'waiting')
+ORDER BY number DESC LIMIT %s
+"""
+_PLACES = [f"run{i}" for i in range(_AT_ONCE)]
+
+
+def _among(field: str) -> Q:
+    return functools.reduce(operator.or_, (Q((field, Parameter(place))) for place in _PLACES))
+
+
+def _tool_rounds() -> QuerySet[Step]:
+    rounds_or_own = Q(kind__in=[Step.Kind.TOOL_USE, Step.Kind.TOOL_RESULT]) | Q(provider_data__has_key="origin")
+    return Step.objects.filter(_among("run"), rounds_or_own).order_by("run", "index")
+
+
+_RUNS = Prepared(lambda: Run.objects.filter(_among("pk")))
+_TOOL_ROUNDS = Prepared(_tool_rounds)
+
+
+def history(run: Run, *, room: int) -> list[Message]:
+    """Return the earlier runs that this one continues as messages, oldest first, as many as fit into `room` characters.
+
+    Tool rounds are those of completed runs.
+    """
+    recent: list[EarlierRun] = []
+    follows = followed(run)
+    for earlier in _newest_first(run):
+        if earlier.number > follows:
+            continue
+        recent.append(earlier)
+        follows = earlier.follows
+        room -= earlier.size
+        if room < 0:
+            break
+    return [message for earlier in reversed(recent) for message in earlier.messages]
+
+
+def followed(run: Run) -> int:
+    """Return the number of the run that this run continues: the one before it, unless its caller named another."""
+    return run.overrides.follows or run.number - 1
+
+
+def _newest_first(run: Run) -> Iterator[EarlierRun]:
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED, [run.session_id, run.number, _MOST_RUNS])
+        ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
+    for start in range(0, len(ids), _AT_ONCE):
+        chunk = ids[start : start + _AT_ONCE]
+        earlier = {pk: kept for pk in chunk if (kept := _kept.get(pk))}
+        if missing := [pk for pk in chunk if pk not in earlier]:
+            earlier |= _read(missing)
+        yield from (earlier[pk] for pk in chunk if pk in earlier)  # one may have been deleted a moment ago
+
+
+def _read(ids: list[uuid.UUID]) -> dict[uuid.UUID, EarlierRun]:
+    places = dict(zip(_PLACES, ids + ids[:1] * (_AT_ONCE - len(ids)), strict=True))
+    runs = _RUNS.all(**places)
+    rounds: dict[uuid.UUID, list[Step]] = {}
+    for step in _TOOL_ROUNDS.all(**places):
+        rounds.setdefault(step.run_id, []).append(step)
+    result = {}
+    for run in runs:
+        completed = run.status == Run.Status.COMPLETED
+        result[run.pk] = _earlier_run(run, rounds.get(run.pk, []) if completed else [])
+        _kept.add(run.pk, result[run.pk])
+    return result
+
+
+def _earlier_run(run: Run, rounds: Sequence[Step]) -> EarlierRun:
+    replayed = Conversation(history=[], prompt="")
+    replay(replayed, rounds)
+    before = earlier_messages(run)
+    return EarlierRun(
+        number=run.number,
+        follows=followed(run),
+        size=len(run.prompt) + len(run.result) + sum(len(message.content) for message in before),
+        messages=(*before, Message("user", run.prompt), *replayed.turns, _answer(run, rounds)),
+    )
+
+
+def _answer(run: Run, steps: Sequence[Step]) -> Message:
+    """Return the answer of a run, which is never empty: servers reject that."""
+    if not run.result.strip():
+        return Message("assistant", f"[No answer: {run.status}.]")
+    own = next((step for step in reversed(steps) if step.kind == Step.Kind.FINAL_ANSWER), None)
+    return replay_answer(run.result, own.provider_data if own else {})

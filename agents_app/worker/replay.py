@@ -1,0 +1,51 @@
+"""Turn stored rows back into messages of the conversation."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, replay_call, replay_turn
+from agents_app.models import Run, Step
+
+
+def replay(
+    rebuilt: Conversation, steps: Sequence[Step], decisions: Mapping[int, Decision] = MappingProxyType({})
+) -> None:
+    """Add the tool rounds of a run. A round counts only if all of its calls were written."""
+    uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
+    for step in steps:
+        if step.kind == Step.Kind.TOOL_USE and "text" in step.provider_data:
+            rebuilt.turns.append(_assistant_turn(step, uses))
+            rebuilt.iteration = step.iteration
+        elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
+            result = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
+            rebuilt.turns.append(result)
+        elif step.kind == Step.Kind.TOOL_RESULT:
+            use = uses[step.iteration, step.tool_call_id]
+            call = ToolCall(use.tool_call_id, use.tool_name, use.content)
+            started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
+            cut = use.provider_data.get("cut", "")
+            rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision, cut))
+
+
+def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:
+    calls = [_tool_call(use) for use in uses.values() if use.iteration == first.iteration]
+    return replay_turn(first.provider_data, calls)
+
+
+def _tool_call(use: Step) -> ToolCall:
+    return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content, use.provider_data)
+
+
+def earlier_messages(run: Run) -> list[Message]:
+    """Return the conversation before the prompt as its caller sent it."""
+    return [
+        Message(
+            message["role"],
+            message["content"],
+            tool_calls=tuple(
+                replay_call(c["id"], c["name"], {}, c["arguments"]) for c in message.get("tool_calls", ())
+            ),
+            tool_call_id=message.get("tool_call_id", ""),
+        )
+        for message in run.overrides.messages
+    ]

@@ -292,6 +292,7 @@ def test_each_kind_of_content_finds_its_place(tmp_path):
         "[link file:///c, see]",
         "[image image/png, not readable: invalid base64]",
         '{"type": "hologram", "beam": 1}',
+        "no part at all",
     ]
     kept = [(a.kind, a.media_type, a.data, a.name) for a in result.attachments]
     assert kept == [

@@ -286,7 +286,12 @@ class Connection:
     async def _list_tools(self, session: Session) -> tuple[Tool, ...]:
         changes = self._tool_changes
         # In a thread: a server may list a thousand tools, with a quarter of a megabyte each.
-        tools, problem = await asyncio.to_thread(self._sort_tools, await session.list_tools())
+        listed, cut = await session.list_tools()
+        tools, problem = await asyncio.to_thread(self._sort_tools, listed)
+        if cut:
+            problem = (
+                f"The list of tools of the MCP server {self._spec.name!r} is not complete: {cut}. {problem}".rstrip()
+            )
         self.left_out = redact(problem, self._spec)
         if problem:
             logger.warning("%s", self.left_out)

@@ -10,6 +10,8 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.jsonrpc_dispatcher import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
 
+from agents_app.engine.mcp import handshake
+
 RequestId = types.RequestId
 
 
@@ -51,7 +53,9 @@ class Inbox:
         if isinstance(message, types.JSONRPCError) and message.id is None:
             message.id = self._requests.only_one()
         if isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id is not None:
-            self._requests.answered(message.id)
+            method = self._requests.answered(message.id)
+            if isinstance(message, types.JSONRPCResponse) and method in ("initialize", "server/discover"):
+                message.result = handshake.conform(message.result)
 
     async def aclose(self) -> None:
         self._on_end()

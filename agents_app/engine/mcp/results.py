@@ -9,6 +9,7 @@ from agents_app.engine.spec import JSON
 from agents_app.engine.toolset import Attachment, ToolResult
 
 LARGEST_RESULT = 16 * 1024 * 1024  # bytes
+_FRAME = ("isError", "_meta", "resultType", "ttlMs", "cacheScope")  # fields beside what a tool returned
 
 
 def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
@@ -16,9 +17,10 @@ def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
 
     The model gets the first `max_characters` of the text; all of it is kept as an attachment.
     """
-    content = raw.get("content")
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    parts = _parts(raw.get("content"))
     structured = raw.get("structuredContent")
+    if structured is None and "content" not in raw:
+        structured = {name: value for name, value in raw.items() if name not in _FRAME} or None
     as_json = "" if structured is None else json.dumps(structured, ensure_ascii=False)
     size = sum(map(_size, parts)) + len(as_json)
     if size > LARGEST_RESULT:
@@ -38,6 +40,18 @@ def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
         rest = len(text) - max_characters
         text = f"{text[:max_characters]}\n[{rest:,} more characters left out; the whole text is kept as an attachment]"
     return ToolResult(text, is_error=raw.get("isError") is True, attachments=tuple(attachments))
+
+
+def _parts(content: Any) -> list[JSON]:
+    """Return the parts of a content, which may be the only part, and a part that may be plain text."""
+    parts = content if isinstance(content, list) else [content]
+    return [_part(part) for part in parts if part is not None]
+
+
+def _part(part: Any) -> JSON:
+    if isinstance(part, dict):
+        return part
+    return {"type": "text", "text": part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)}
 
 
 def _text(part: JSON, attachments: list[Attachment]) -> str:

@@ -13,6 +13,7 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from pydantic import ValidationError
 
+from agents_app.engine.mcp import tool_pages
 from agents_app.engine.mcp.message_streams import Inbox, Outbox, Requests
 from agents_app.engine.mcp.transports.base import (
     BROKEN,
@@ -28,8 +29,6 @@ from agents_app.engine.mcp.transports.stdio import StdioTransport
 from agents_app.engine.mcp.transports.streamable_http import HttpTransport
 from agents_app.engine.spec import JSON, ServerSpec
 
-MAX_TOOLS = 1000
-_MAX_PAGES = 100
 _PING_TIMEOUT = 5.0
 _MAX_ERROR_LENGTH = 2000  # characters
 _CLIENT = types.Implementation(name="AInTandem Agent MCP Scheduler", version="1")
@@ -107,36 +106,16 @@ class Session:
                 raise
             await self._client.discover()
 
-    async def list_tools(self) -> list[JSON]:
-        """Return the tools as the server describes them, at most `MAX_TOOLS`.
+    async def list_tools(self) -> tuple[list[JSON], str]:
+        """Return the tools as the server describes them, and why some may be missing, as the end of a sentence.
 
         Raises:
             ConnectFailed: the server does not list them.
         """
         try:
-            return await self._list_pages()
+            return await tool_pages.read(lambda params: self._request("tools/list", params))
         except MCPError as error:
             raise await _connect_failed(error, self._transport) from None
-        except ValidationError:
-            raise ConnectFailed("its list of tools breaks the rules of the protocol") from None
-
-    async def _list_pages(self) -> list[JSON]:
-        listed: list[JSON] = []
-        cursor = None
-        for _ in range(_MAX_PAGES):
-            params = types.PaginatedRequestParams(cursor=cursor) if cursor else None
-            try:
-                page = await self._request(types.ListToolsRequest(params=params))
-            except MCPError as error:
-                if error.code == types.METHOD_NOT_FOUND and not listed:
-                    return []  # a server of prompts and resources
-                raise
-            tools = page.get("tools")
-            listed += [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
-            cursor = page.get("nextCursor")
-            if not cursor or len(listed) >= MAX_TOOLS:
-                break
-        return listed[:MAX_TOOLS]
 
     async def call(self, tool: str, arguments: JSON, show: Callable[[str], None], request_id: int) -> JSON:
         """Call a tool and return its result as the server sent it. Cancelling this notifies the server.
@@ -150,9 +129,9 @@ class Session:
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             show(_progress_line(progress, total, message))
 
-        request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
+        params = {"name": tool, "arguments": arguments}
         try:
-            return await self._request(request, request_id, on_progress)
+            return await self._request("tools/call", params, request_id, on_progress)
         except asyncio.CancelledError:
             self._requests.cancelled.add(request_id)
             raise
@@ -165,7 +144,7 @@ class Session:
         """Return what is wrong with a call whose answer may mean that the session is lost: ask for something else."""
         try:
             async with asyncio.timeout(_PING_TIMEOUT):
-                await self._request(types.PingRequest())
+                await self._request("ping")
         except MCPError as ping:
             if ping.code in (SESSION_LOST, SESSION_DOUBTFUL):
                 return NotDelivered("it has forgotten the session", session_lost=True)
@@ -200,7 +179,7 @@ class Session:
             return True
         try:
             async with asyncio.timeout(_PING_TIMEOUT):
-                await self._request(types.PingRequest())
+                await self._request("ping")
         except MCPError as error:
             return error.code in (BROKEN, NOT_DELIVERED, SESSION_LOST) or _is_end(error.code, error.message)
         except TimeoutError:
@@ -208,13 +187,17 @@ class Session:
         return False
 
     async def _request(
-        self, request: types.Request[Any, Any], request_id: int | None = None, progress: ProgressFnT | None = None
+        self,
+        method: str,
+        params: JSON | None = None,
+        request_id: int | None = None,
+        progress: ProgressFnT | None = None,
     ) -> JSON:
         """Return the result as the server sent it.
 
         The SDK's own method rejects a whole list for one odd tool, and a result for a field that we do not need.
         """
-        payload = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+        payload: JSON = {"method": method} | ({"params": params} if params else {})
         options: Any = {"request_id": request_id or self.next_id()}
         self._client._stamp(payload, options)  # what the version of the protocol asks for
         if progress is not None:
@@ -252,8 +235,10 @@ async def open_session(
                 await session.negotiate()
             except MCPError as error:
                 raise await _connect_failed(error, transport) from None
-            except (RuntimeError, ValidationError):
+            except RuntimeError:
                 raise ConnectFailed("it speaks no protocol version that this client knows") from None
+            except ValidationError:
+                raise ConnectFailed("its first answer breaks the rules of the protocol") from None
             yield session
 
 

@@ -25,7 +25,7 @@ _CHUNK = 256 * 1024
 _PARSE_IN_THREAD = 512 * 1024  # bytes from which parsing a message would block the event loop for too long
 _LAST_OUTPUT_TIMEOUT = 0.5  # seconds to read what a process wrote before it ended
 _KEEP = 256  # bytes of both ends of a line that is too long
-_ID = re.compile(rb'"id"\s*:\s*(\d+)')
+_ID = re.compile(rb'"id"\s*:\s*"?(\d+)')
 
 
 class StdioTransport:

@@ -1,6 +1,7 @@
 """The ASGI application of /mcp: authenticate as every other address does, and speak the HTTP of MCP."""
 
 import asyncio
+import codecs
 import importlib
 from collections.abc import Awaitable, Callable
 from io import BytesIO
@@ -16,7 +17,7 @@ from agents_app.api.error_responses import error_response, of_domain_error, too_
 from agents_app.api.security import add_headers, reject
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, RateLimited
-from agents_app.mcp_server import cancellation, requests
+from agents_app.mcp_server import cancellation, media_types, requests
 from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import McpRequest
 from agents_app.mcp_server.resumption import ResumePoint
@@ -64,6 +65,7 @@ class Application:
         except RateLimited as error:
             await _send(_error(error), http_request, send)
             return
+        request.takes_events = media_types.accepted(http_request.headers.get("Accept", "")) != "application/json"
         with place:
             await sdk.respond(scope, body, receive, send, request, headers)
 
@@ -126,6 +128,11 @@ async def _respond_without_sdk(http_request: ASGIRequest, request: McpRequest, b
         return HttpResponse(status=204)  # nothing is kept of a session
     if http_request.method != "POST":
         return _not_allowed(METHODS)
+    if not media_types.is_json(http_request.headers.get("Content-Type", "")):
+        return error_response(415, "Send JSON: set Content-Type to application/json.", "unsupported_media_type")
+    if not media_types.accepted(http_request.headers.get("Accept", "")):
+        text = "Accept application/json, or text/event-stream too to hear about the progress of a call."
+        return error_response(406, text, "not_acceptable")
     if request.session and (request_id := cancellation.cancelled_request(body)) is not None:
         await cancellation.cancel_request(request, request_id)
         return HttpResponse(status=202)
@@ -150,7 +157,7 @@ async def _read(receive: Receive) -> bytes | None:
         if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return None
         if not message.get("more_body"):
-            return b"".join(parts)
+            return b"".join(parts).removeprefix(codecs.BOM_UTF8)
 
 
 async def _send(response: HttpResponse, request: ASGIRequest, send: Send) -> None:

@@ -115,10 +115,13 @@ def _request(context: ServerRequestContext) -> McpRequest:
 
 
 class _Manager:
-    """The SDK's manager of one event loop. Its task group must be entered and left by one task."""
+    """The SDK's manager of one event loop. Its task group must be entered and left by one task.
 
-    def __init__(self) -> None:
-        self._manager = StreamableHTTPSessionManager(make_server(), stateless=True)
+    `json`: it answers with JSON instead of events.
+    """
+
+    def __init__(self, *, json: bool = False) -> None:
+        self._manager = StreamableHTTPSessionManager(make_server(), stateless=True, json_response=json)
         self._is_ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -140,14 +143,21 @@ class _Manager:
             await self._stop.wait()
 
 
+def _make_json_manager() -> _Manager:
+    return _Manager(json=True)
+
+
 _manager = per_loop(_Manager)
+_json_manager = per_loop(_make_json_manager)
 
 
 async def handle(scope: dict[str, Any], receive: Any, send: Any, request: McpRequest) -> None:
     """Answer one request whose caller was admitted."""
-    await _manager().handle({**scope, _SCOPE_KEY: request}, receive, send)
+    manager = _manager() if request.takes_events else _json_manager()
+    await manager.handle({**scope, _SCOPE_KEY: request}, receive, send)
 
 
 async def close() -> None:
     """End open requests; clients come back to another instance."""
-    await _manager().close()
+    for manager in (_manager(), _json_manager()):
+        await manager.close()

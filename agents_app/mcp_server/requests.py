@@ -39,13 +39,15 @@ class McpRequest:
     """One request.
 
     `session` is the client's MCP session, or empty. `revision` is that of the protocol. `resume_point` is set if the
-    request continues an earlier call. `is_disconnected` says that the client has closed the connection.
+    request continues an earlier call. `takes_events`: the client accepts a stream of events. `is_disconnected`: the
+    client has closed the connection.
     """
 
     caller: Caller
     session: str = ""
     revision: str = ""
     resume_point: ResumePoint | None = None
+    takes_events: bool = True
     is_disconnected: bool = False
     _random_key: str = field(default_factory=lambda: secrets.token_hex(_RANDOM_KEY_SIZE))
 

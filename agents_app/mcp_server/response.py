@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from agents_app.mcp_server import protocol
+from agents_app.mcp_server import media_types, protocol
 from agents_app.mcp_server.protocol import close
 from agents_app.mcp_server.requests import McpRequest, new_session
 from agents_app.mcp_server.resumption import ResumePoint
@@ -33,7 +33,8 @@ async def respond(
         body = _repeated_call(point)
         scope = scope | {"method": "POST", "headers": _as_post(scope["headers"])}
     else:
-        point = _resume_point_of_call(body, request)
+        point = _resume_point_of_call(body, request) if request.takes_events else None
+        scope = scope | {"headers": media_types.as_expected(scope["headers"])}
     first = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_body_first() -> Message:

@@ -5,7 +5,10 @@ The bridge keeps nothing: runs continue on the server when it ends.
 
 import asyncio
 import contextlib
+import io
+import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -35,10 +38,40 @@ async def bridge(url: str, token: str) -> None:
     """
     async with _connected(url, token) as client:
         server = _make_server(client, calls := _Calls())
-        async with stdio_server() as (incoming, outgoing), anyio.create_task_group() as group:
+        async with stdio_server(_input()) as (incoming, outgoing), anyio.create_task_group() as group:
             incoming_sender, incoming_copy = anyio.create_memory_object_stream[SessionMessage | Exception]()
             group.start_soon(_forward, incoming, incoming_sender, calls)
             await server.run(incoming_copy, outgoing, server.create_initialization_options())
+
+
+def _input() -> "anyio.AsyncFile[str]":
+    """Return stdin, without the byte-order mark that programs on Windows may begin with."""
+    return anyio.wrap_file(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace"))
+
+
+class _Rejections(httpx2.AsyncHTTPTransport):
+    """Hands the SDK the server's own reason for a request that it rejects: the SDK knows none but those of MCP."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if request.method != "POST" or not response.is_client_error or response.status_code == 401:
+            return response
+        reason = _reason(await response.aread())
+        await response.aclose()
+        if reason is None:
+            return httpx2.Response(response.status_code, headers=response.headers, content=response.content)
+        error = {"code": types.INVALID_REQUEST, "message": reason}
+        return httpx2.Response(response.status_code, json={"jsonrpc": "2.0", "id": None, "error": error})
+
+
+def _reason(body: bytes) -> str | None:
+    """Return the message of an error of this product; None if it is another one's."""
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    is_ours = isinstance(error, dict) and "type" in error and isinstance(error.get("message"), str)
+    return error["message"] if is_ours else None
 
 
 class _Calls:
@@ -78,7 +111,7 @@ async def _forward(incoming: Any, outgoing: Any, calls: _Calls) -> None:
 async def _connected(url: str, token: str) -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx2.Timeout(_CONNECT_TIMEOUT, read=_SILENCE)
-    async with httpx2.AsyncClient(headers=headers, timeout=timeout) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=timeout, transport=_Rejections()) as http:
         await _check(http, url)
         async with Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
             yield client
@@ -106,7 +139,7 @@ def _make_server(client: Client, calls: _Calls) -> Server:
             progress = context.session.report_progress
             return await calls.make(client.call_tool(params.name, params.arguments, progress_callback=progress))
         except (MCPError, httpx2.HTTPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-            if isinstance(error, MCPError) and error.code == types.INVALID_PARAMS:
+            if isinstance(error, MCPError) and error.code in (types.INVALID_PARAMS, types.INVALID_REQUEST):
                 raise
             text = f"The connection was lost: {error or type(error).__name__}. The run continues: call get_run."
             return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)

@@ -289,6 +289,64 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+LISTED = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (None, "application/json"),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("Application/JSON;q=0.9, text/html", "application/json"),
+        ("application/*;q=0.1", "application/json"),
+        ("application/json, text/event-stream;q=0", "application/json"),
+        ("TEXT/EVENT-STREAM, application/json", "text/event-stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("text/html", None),
+        ("application/json;q=0", None),
+    ],
+)
+def test_any_accept_that_takes_json_is_answered(product, speak, accept, media_type):
+    raw = speak(product)
+    raw.headers.pop("Accept")
+    answer = raw.send("POST", LISTED, **({} if accept is None else {"Accept": accept}))
+    text = answer.read().decode()
+    assert answer.status == (200 if media_type else 406), text
+    assert answer.headers["Content-Type"].startswith(media_type or "application/json")
+    assert ('"run_agent"' if media_type else "Accept application/json") in text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        (None, LISTED, 200),
+        ("APPLICATION/JSON; Charset=UTF-8", LISTED, 200),
+        ("application/json-rpc", LISTED, 200),
+        ("application/json", b"\xef\xbb\xbf" + LISTED, 200),
+        ("text/plain", LISTED, 415),
+        ("application/x-www-form-urlencoded", LISTED, 415),
+        ("application/json", b" " * 1_100_000, 413),
+    ],
+)
+def test_json_is_taken_however_it_is_called(product, speak, content_type, body, status):
+    raw = speak(product)
+    raw.headers.pop("Content-Type")
+    answer = raw.send("POST", body, **({"Content_Type": content_type} if content_type else {}))
+    text = answer.read().decode()
+    assert answer.status == status, text
+    assert {200: '"run_agent"', 415: "set Content-Type", 413: "larger than"}[status] in text
+
+
+def test_a_call_is_answered_in_json(product, speak, agent):
+    who = agent([{"text": "Hello."}])
+    raw = speak(product)
+    raw.headers["Accept"] = "application/json"
+    answer = raw.call(3, message="hi", agent_name=who)
+    assert json.loads(answer.read())["result"]["content"][0]["text"] == "Hello."
+
+
 @pytest.mark.parametrize("version", ["2025-11-25", MODERN, "2099-01-01", "rubbish"])
 def test_what_is_no_protocol_is_refused_and_the_server_lives(product, speak, version):
     raw = speak(product)
@@ -387,6 +445,8 @@ def test_a_desktop_client_asks_over_stdio(product, agent, model, name):
             assert "Calls calculate." in progress.lines
             with pytest.raises(MCPError, match="no tool"):
                 await connected.call_tool(f"{name}-tool", {})
+            with pytest.raises(MCPError, match="request body is larger"):
+                await connected.call_tool("run_agent", {"message": "x" * 1_100_000, "agent_name": who})
             model.script(who, [[{"wait": f"{name}-never"}]])
             call = asyncio.create_task(connected.call_tool("run_agent", names))
             await asyncio.to_thread(model.wait_for_request, who, count=3)
@@ -409,6 +469,7 @@ def test_the_bridge_ends_when_stdin_closes_and_says_what_it_lacks(product, agent
         product.command("mcp"), cwd=ROOT, env=product.environment | {"AINTANDEM_URL": product.url},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as bridge:  # fmt: skip
+        bridge.stdin.write("\ufeff")  # as programs on Windows begin
         for output in (
             {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about},
             {"jsonrpc": "2.0", "method": "notifications/initialized"},

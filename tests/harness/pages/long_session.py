@@ -1,4 +1,4 @@
-"""A session of 5,000 steps."""
+"""A session of many steps."""
 
 import urllib.request
 
@@ -6,12 +6,18 @@ from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.product import Product
 
 AGENT = "long-session"
-ITEMS = 10 * (1 + 2 * 250) + 1  # of each turn a thought, and calls with their results; and the answer
+CALLS = 250  # of each of ten turns: 5,000 steps
 
 
-def make_long_session(product: Product, model: FakeModel) -> str:
+def items(calls: int = CALLS) -> int:
+    """How many items the page shows: of each turn a thought, and calls with their results; and the answer."""
+    return 10 * (1 + 2 * calls) + 1
+
+
+def make_long_session(product: Product, model: FakeModel, calls_per_turn: int = CALLS) -> str:
     """The session's id, once it is there."""
-    calls = [{"tool_call": {"name": "calculate", "arguments": {"expression": f"{n} + 1"}}} for n in range(250)]
+    expressions = [f"{n} + 1" for n in range(calls_per_turn)]
+    calls = [{"tool_call": {"name": "calculate", "arguments": {"expression": each}}} for each in expressions]
     turns = [[{"text": f"Turn {turn}: let me calculate."}, *calls] for turn in range(10)]
     model.script(AGENT, [*turns, [{"text": "All **calculated**."}]])
     product.add_agent(AGENT, model.base_url, max_iterations=100, timeout=3600, builtin_tools=["calculate"])

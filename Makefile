@@ -4,7 +4,8 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install install-dev run test test-fast test-fresh lint benchmark docs constraints clean
 
-# A file's tests share servers and browsers, so a file stays in one process. (pytest-xdist's `loadgroup` does
+# A file's tests share servers and browsers, so a file stays in one process, and so do all files that share the
+# cluster: see `FileScheduling` in tests/conftest.py. (pytest-xdist's `loadgroup` does
 # nothing with pytest 9.2: it names groups in a field that pytest does not read any more.)
 PYTEST := .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 

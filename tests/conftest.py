@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.test import override_settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.harness import zygote
 from tests.harness.chat import Chat
@@ -42,13 +43,34 @@ def pytest_configure() -> None:
         database["TEST"]["TEMPLATE"] = database["NAME"]  # whose tables are there: see `database_command`
 
 
+CLUSTERS_OF_THEIR_OWN = ("test_infrastructure.py", "test_operations.py", "test_sign_in.py", "test_watching_over.py")
+
+
+def uses_the_cluster(path: Path) -> bool:
+    """Whether the tests of a file share the cluster of `cluster/conftest.py`."""
+    return path.parent.name == "cluster" and path.name not in CLUSTERS_OF_THEIR_OWN
+
+
+class FileScheduling(LoadFileScheduling):
+    """A file's tests stay in one process, and those of all files that share the cluster in one: each would start it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "cluster" if uses_the_cluster(Path(file)) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling | None:
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: a file stays in one process, and the last one should not be waited for alone."""
     weights: Counter[Path] = Counter()
     for item in items:
         if item.get_closest_marker("slow"):
             weights[item.path] += 8 if item.path.parent.name == "cluster" else 1
-    items.sort(key=lambda item: -weights[item.path])
+    items.sort(key=lambda item: (not uses_the_cluster(item.path), -weights[item.path]))
 
 
 @pytest.fixture(scope="session")

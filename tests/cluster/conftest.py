@@ -1,4 +1,4 @@
-"""One cluster for all tests of a test process, and watchers that outlive whatever is done to it."""
+"""One cluster for the tests of this folder, and watchers that outlive whatever is done to it."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +9,7 @@ from tests.harness.wait import until
 from tests.harness.watchers import RATE, Crowd, FaultyCluster, unfinished
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # idle, it takes a twentieth of a processor
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyCluster]:
     """2 web, 2 workers, and what they need. Who stops a process starts it again."""
     with FaultyCluster(tmp_path_factory.mktemp("cluster")) as running:

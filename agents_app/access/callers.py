@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 
 from agents_app.access import rights, sessions, start_token
+from agents_app.database.prepared import Prepared
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
 from agents_app.network import is_loopback
@@ -121,14 +122,16 @@ def _local(address: str | None) -> Caller | None:
     return Caller(local_administrator()) if not address or is_loopback(address) else None
 
 
+_ADMINISTRATOR = Prepared(lambda: get_user_model().objects.filter(is_superuser=True, is_active=True).order_by("pk")[:1])
+
+
 def local_administrator():
     """Return the first active superuser: the caller of everything in the open mode.
 
     Raises:
         AgentError: there is none yet.
     """
-    administrators = get_user_model().objects.filter(is_superuser=True, is_active=True)
-    administrator = administrators.order_by("pk").first()
+    administrator = _ADMINISTRATOR.first()
     if administrator is None:
         raise AgentError(
             "There is no administrator yet: run `manage.py serve`, or `manage.py createsuperuser`.",

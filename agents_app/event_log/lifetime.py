@@ -7,6 +7,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models.signals import post_delete
 
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.event_log import following
 from agents_app.event_log.reading import name_key
 from agents_app.live import Frame, end_soon, hub, publish_soon
@@ -42,8 +43,12 @@ async def _id_of(owner_id: int, name: str) -> str | None:
         await asyncio.sleep(following.RETRY_INTERVAL)
 
 
+_OWN = Prepared(lambda: Session.objects.filter(owner=Parameter("owner"), name=Parameter("name")))
+
+
 def _read_id(owner_id: int, name: str) -> str | None:
-    return Session.objects.filter(owner=owner_id, name=name).values_list("pk", flat=True).first()
+    session = _OWN.first(owner=owner_id, name=name)
+    return session.pk if session else None
 
 
 def end_watching(sender: Any, instance: Session, **_: Any) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
@@ -314,3 +316,24 @@ class Agent(models.Model):
                 max_total_tokens=self.max_total_tokens,
             ),
         )
+
+
+class EnabledAgents:
+    """The enabled agents that users of a kind may use. Each query set takes `user`, the id."""
+
+    def __init__(self, users: Any) -> None:
+        def agents() -> AgentQuerySet:
+            return Agent.objects.visible_to(users).enabled()
+
+        self.named = Prepared(lambda: agents().filter(name=Parameter("name")))
+        self.of_id = Prepared(lambda: agents().filter(pk=Parameter("pk")))
+        self.default = Prepared(lambda: agents().in_order_of_default()[:1])
+
+
+_OF_ADMINISTRATORS = EnabledAgents(SimpleNamespace(is_superuser=True))
+_OF_USERS = EnabledAgents(SimpleNamespace(is_superuser=False, pk=Parameter("user")))
+
+
+def enabled_agents(user: Any) -> EnabledAgents:
+    """Return the enabled agents that `user` may use."""
+    return _OF_ADMINISTRATORS if user.is_superuser else _OF_USERS

@@ -1,6 +1,7 @@
 """Columns that are encrypted at rest, with a key derived from SECRET_KEY."""
 
 import base64
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -15,7 +16,11 @@ from django.db.models.functions import Cast
 
 def _fernet() -> MultiFernet:
     """Return the ciphers: the first key encrypts; SECRET_KEY_FALLBACKS still decrypt, so that keys can be rotated."""
-    keys = [str(settings.SECRET_KEY), *map(str, settings.SECRET_KEY_FALLBACKS)]
+    return _ciphers(str(settings.SECRET_KEY), *map(str, settings.SECRET_KEY_FALLBACKS))
+
+
+@functools.lru_cache(maxsize=4)
+def _ciphers(*keys: str) -> MultiFernet:
     digests = (hashlib.sha256(b"agents_app.secrets:" + key.encode()).digest() for key in keys)
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 

@@ -10,6 +10,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.models.agents import Agent
 
 # Not '.' and '..': clients treat these as folders, so that no address could name the session.
@@ -26,6 +27,19 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """Return the sessions of these names or ids, whoever owns them."""
         return self.filter(Q(pk__in=names) | Q(name__in=names))
 
+
+_NAMED = Prepared(
+    lambda: (
+        Session.objects.select_related("agent")
+        .filter(Q(owner=Parameter("user"), name=Parameter("session_id")) | Q(pk=Parameter("session_id")))
+        .order_by()[:2]
+    )
+)
+
+
+class SessionManager(models.Manager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
+    """Finds sessions by what clients call them."""
+
     def resolve(self, user, session_id: str) -> "Session | None":
         """Return the session that `user` means by a `session_id`: the own one of that name, else the one of that id.
 
@@ -33,7 +47,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """
         if not re.match(SESSION_ID, session_id):
             return None
-        rows = list(self.filter(Q(owner=user, name=session_id) | Q(pk=session_id)).order_by()[:2])
+        rows = _NAMED.all(user=user.pk, session_id=session_id)
         own = (row for row in rows if row.owner_id == user.pk and row.name == session_id)
         return next(own, rows[0] if rows else None)
 
@@ -81,7 +95,7 @@ class Session(models.Model):
 
     _COUNTERS: ClassVar = {"last_seq", "pruned_seq", "run_count"}
 
-    objects = SessionQuerySet.as_manager()
+    objects = SessionManager()
 
     class Meta:
         ordering: ClassVar = ["-created_at", "id"]

@@ -4,7 +4,6 @@ import datetime
 import re
 import secrets
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Literal
 
 from django.db import connection, transaction
@@ -16,7 +15,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
-from agents_app.models.agents import AgentQuerySet
+from agents_app.models.agents import enabled_agents
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
@@ -36,22 +35,6 @@ _SAME_MESSAGE = Prepared(
     lambda: Run.objects.filter(session=Parameter("session"), message_id=Parameter("message_id")).order_by()
 )
 _TOUCH = "UPDATE agents_app_session SET run_count = %s, agent_id = %s, title = %s, updated_at = %s WHERE id = %s"
-
-
-class _Agents:
-    """The enabled agents that users of a kind may use."""
-
-    def __init__(self, users: Any) -> None:
-        def agents() -> AgentQuerySet:
-            return Agent.objects.visible_to(users).enabled()
-
-        self.named = Prepared(lambda: agents().filter(name=Parameter("name")))
-        self.of_id = Prepared(lambda: agents().filter(pk=Parameter("pk")))
-        self.default = Prepared(lambda: agents().in_order_of_default()[:1])
-
-
-_ALL = _Agents(SimpleNamespace(is_superuser=True))
-_VISIBLE = _Agents(SimpleNamespace(is_superuser=False, pk=Parameter("user")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +164,7 @@ def _lock(user: Any, session_id: str) -> Session:
 
 
 def _agent(name: str | None, session: Session, user: Any) -> Agent:
-    agents = _ALL if user.is_superuser else _VISIBLE
+    agents = enabled_agents(user)
     if name:
         agent = agents.named.first(user=user.pk, name=name)
         if agent is None:

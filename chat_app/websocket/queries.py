@@ -16,9 +16,11 @@ from agents_app import runs
 from agents_app.access import callers, counters
 from agents_app.access.callers import Caller
 from agents_app.database.errors import storage_errors
+from agents_app.database.prepared import Parameter, Prepared
 from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import InvalidMessage, StorageUnavailable
-from agents_app.models import Agent, Run, Session
+from agents_app.models import Run, Session
+from agents_app.models.agents import enabled_agents
 from agents_app.runs import approvals
 from chat_app.websocket.client_frames import Approve
 from chat_app.websocket.server_frames import UnfinishedRun
@@ -26,6 +28,8 @@ from chat_app.websocket.server_frames import UnfinishedRun
 T = TypeVar("T")
 
 database = DatabaseThreads("chat", 2)
+
+_UNFINISHED = Prepared(lambda: Run.objects.unfinished().filter(session=Parameter("session")).order_by("number"))
 LONGEST_HOLD = 0.05  # seconds after which a query gives its thread back, where it could take long: others wait for it
 
 
@@ -54,13 +58,13 @@ def session_state(caller: Caller, session_id: str, agent_name: str | None) -> Se
     """
     try:
         user = caller.user_of_now()
-        session = Session.objects.select_related("agent").resolve(user, session_id)
+        session = Session.objects.resolve(user, session_id)
         if session and not session.is_visible_to(user):
             return None
         agent = session.agent if session else None
         if agent is None and agent_name is None:
-            agent = Agent.objects.visible_to(user).default()
-        unfinished = session.runs.unfinished().order_by("number") if session else ()
+            agent = enabled_agents(user).default.first(user=user.pk)
+        unfinished = _UNFINISHED.all(session=session.pk) if session else ()
         return SessionState(
             id=session.pk if session else None,
             session_id=session.address_for(user) if session else session_id,

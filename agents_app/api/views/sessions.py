@@ -20,9 +20,9 @@ from agents_app.exceptions import InUse
 from agents_app.models import Run, Session
 
 
-def _get(sessions: Any, request: Request, session_id: str) -> Session:
+def _get(request: Request, session_id: str) -> Session:
     """Return the session by the caller's own name for it, or by its id."""
-    if session := sessions.find(request.user, session_id):
+    if session := Session.objects.find(request.user, session_id):
         return session
     raise Http404
 
@@ -47,7 +47,7 @@ class SessionViewSet(
         return Session.objects.visible_to(self.request.user).select_related("agent")
 
     def get_object(self) -> Session:
-        return _get(self.get_queryset(), self.request, self.kwargs["pk"])
+        return _get(self.request, self.kwargs["pk"])
 
     @transaction.atomic
     def perform_destroy(self, session: Session) -> None:
@@ -71,5 +71,5 @@ class SessionRunsView(JSONView, ListAPIView):
     ordering_fields = ("number", "-number")
 
     def get_queryset(self) -> QuerySet[Run]:
-        session = _get(Session.objects, self.request, self.kwargs["pk"])
+        session = _get(self.request, self.kwargs["pk"])
         return super().get_queryset().filter(session=session).select_related("session")

@@ -36,7 +36,10 @@ def decoded(pieces: list[bytes]) -> list[Part]:
 
 def joined(parts: list[Part]) -> list[tuple[str, str]]:
     """Kind and text of the parts, neighbours of one kind together."""
-    return [(kind.__name__, "".join(part.text for part in group)) for kind, group in itertools.groupby(parts, key=type)]
+    return [
+        (kind.__name__, "".join(getattr(part, "text", "") for part in group))
+        for kind, group in itertools.groupby(parts, key=type)
+    ]
 
 
 deltas = st.one_of(

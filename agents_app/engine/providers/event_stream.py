@@ -40,7 +40,8 @@ class EventStream:
         Raises:
             ModelUnavailable: this is no event stream, or a line, event or body is too long.
         """
-        if self._is_between_events and _is_one_event(data):
+        is_usual = self._is_between_events and data.endswith(b"}\n\n") and data.startswith(b"data: {")
+        if is_usual and data.count(b"\n") == 2 and b"\r" not in data:  # nearly every read is one event
             return [data[6:-2]]
         if not self._has_begun:
             data = self._begin(data)
@@ -141,12 +142,6 @@ class EventStream:
         self._size += size + 1
         if self._size > _MAX_SIZE:
             raise _bad_stream("The model's stream has an event that does not end.")
-
-
-def _is_one_event(data: bytes) -> bool:
-    """Whether a read is one event and nothing else, as nearly all are."""
-    is_usual = data.startswith(b"data: {") and data.endswith(b"}\n\n")
-    return is_usual and data.count(b"\n") == 2 and b"\r" not in data
 
 
 def _is_json(data: bytes) -> bool:

@@ -18,7 +18,7 @@ from agents_app.engine.providers.base import (
 from agents_app.engine.providers.call_pieces import CallPieces
 from agents_app.engine.providers.event_stream import EventStream
 from agents_app.engine.providers.halves import Halves
-from agents_app.engine.providers.sent_back import FIELDS, REASONING, SentBack
+from agents_app.engine.providers.sent_back import SentBack
 from agents_app.engine.providers.thinking_tags import ThinkingTags
 from agents_app.exceptions import ModelError
 from agents_app.foreign_text import clean
@@ -38,6 +38,7 @@ _FINISH_REASONS = {
     "abort": UNKNOWN_END,
     "cancelled": UNKNOWN_END,
 }
+_USUAL = {"role", "content", "reasoning_content", "tool_calls"}  # fields of a delta
 _MAX_DEPTH = 4  # of thoughts in parts of parts
 _FAILED = {"error", "insufficient_system_resource", "network_error"}
 
@@ -55,6 +56,7 @@ class ChatChunks:
         self._tags = ThinkingTags()
         self._calls = CallPieces()
         self._sent_back = SentBack(origin)
+        self._reasoning = self._sent_back.reasoning
         self._halves = Halves()
         self.has_end = False
         self.done = False
@@ -124,41 +126,51 @@ class ChatChunks:
 
     def _delta(self, delta: dict[str, Any], parts: list[Part]) -> None:
         content = delta.get("content")
-        if len(delta) > 1 or content is None:
-            self._thought(delta, parts)
+        if content is None or len(delta) > 1:  # most have a content and nothing else
+            self._fields(delta, parts)
         if content:
             self._text(content, parts)
-        if len(delta) > 1 or content is None:
-            if refusal := delta.get("refusal"):
-                self._text(refusal, parts)
-            if calls := delta.get("tool_calls"):
-                parts.extend(self._tags.end())
-                for call in calls if isinstance(calls, list) else [calls]:
-                    self._call(call, parts)
-            if not FIELDS.isdisjoint(delta):
-                self._sent_back.on_message(delta)
+        if calls := delta.get("tool_calls"):
+            parts.extend(self._tags.end())
+            for call in calls if isinstance(calls, list) else [calls]:
+                self._call(call, parts)
 
-    def _thought(self, delta: dict[str, Any], parts: list[Part]) -> None:
-        thought = ""
-        for name in REASONING:
-            value = delta.get(name)
-            if value is None:
-                continue
-            text = self._clean(value, "thought", parts)
-            self._sent_back.reasoning.setdefault(name, []).append(text)
-            thought = thought or text
-        if not thought and (details := delta.get("reasoning_details")):
-            thought = self._clean(_text_of_details(details), "thought", parts)
-        if thought:
-            parts.append(ReasoningPart(thought))
+    def _fields(self, delta: dict[str, Any], parts: list[Part]) -> None:
+        """Read the fields that only some servers send."""
+        thought = delta.get("reasoning_content")
+        if thought is not None:
+            self._thought("reasoning_content", thought, parts)
+            if len(delta) == 1:
+                return
+        if delta.keys() <= _USUAL:
+            return
+        if (same := delta.get("reasoning")) is not None:  # some send a thought under both names
+            self._thought("reasoning", same, [] if thought else parts)
+        thought = thought or same or _text_of_details(delta.get("reasoning_details"))
+        if thought and not same and not delta.get("reasoning_content"):
+            parts.append(ReasoningPart(self._clean(thought, "thought", parts)))
+        if refusal := delta.get("refusal"):
+            self._text(refusal, parts)
+        self._sent_back.on_message(delta)
+
+    def _thought(self, name: str, text: Any, parts: list[Part]) -> None:
+        if self._halves.is_needed or type(text) is not str or "\x00" in text:
+            text = self._clean(text, "thought", parts)
+        if (pieces := self._reasoning.get(name)) is None:
+            pieces = self._reasoning[name] = []
+        if text:
+            pieces.append(text)
+            parts.append(ReasoningPart(text))
 
     def _text(self, content: Any, parts: list[Part]) -> None:
         if type(content) is not str:
             content, thought = _split_parts(content)
             if thought := self._clean(thought, "thought", parts):
                 parts.append(ReasoningPart(thought))
-        if text := self._clean(content, "text", parts):
-            parts.extend(self._tags.feed(text))
+        if self._halves.is_needed or "\x00" in content:
+            content = self._clean(content, "text", parts)
+        if content:
+            parts.extend(self._tags.feed(content))
 
     def _call(self, call: Any, parts: list[Part]) -> None:
         if not isinstance(call, dict):

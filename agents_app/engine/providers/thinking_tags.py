@@ -1,5 +1,7 @@
 """Tell thoughts in tags from the answer. Pure: no I/O."""
 
+import re
+
 from agents_app.engine.providers.base import Part, ReasoningPart, TextPart, ThoughtEndPart
 
 _TAGS = {
@@ -11,6 +13,7 @@ _TAGS = {
     "[THINK]": "[/THINK]",
 }
 _LONE = [close for close in _TAGS.values() if close[0] in "<◁"]  # those of models whose prompt has the opening tag
+_LONE_TAG = re.compile("|".join(map(re.escape, _LONE)))
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", ":", ")")
 _MAX_BLANK = 4096  # characters of white space before a tag
 
@@ -33,7 +36,11 @@ class ThinkingTags:
 
     def feed(self, text: str) -> list[Part]:
         """Return the parts that `text` completes, the same however the answer is split."""
-        if self._state == "text" and not self._held and "<" not in text and "◁" not in text:
+        if (
+            self._state == "text"
+            and not self._held
+            and (("<" not in text and "◁" not in text) or not _may_have_tag(text))
+        ):
             self._code.pieces.append(text)
             return [TextPart(text)]
         if self._state == "plain":
@@ -87,19 +94,18 @@ class ThinkingTags:
         """Look for a closing tag that is not in code, nor in the middle of a sentence that is about it."""
         text = ""
         while True:
-            places = [(place, close) for close in _LONE if (place := self._held.find(close)) >= 0]
-            if not places:
+            found = _LONE_TAG.search(self._held)
+            if found is None:
                 keep = len(self._held) - _partial_tag_length(self._held, _LONE)
                 break
-            place, close = min(places)
-            rest = self._held[place + len(close) :]
+            place, rest = found.start(), self._held[found.end() :]
             if not rest.strip(" \t") and len(rest) < _MAX_BLANK:
                 keep = place  # what follows decides
                 break
             text += self._take_text(place)
             if self._code.may_end_thought(rest.lstrip(" \t").startswith("\n")):
                 return [*_texts(text), *self._end_thought(rest)]
-            text += self._take_text(len(close))
+            text += self._take_text(found.end() - place)
         text += self._take_text(keep)
         return _texts(text)
 
@@ -162,10 +168,13 @@ class _Code:
         self._line, self._ticks = "", 0
 
 
+def _may_have_tag(text: str) -> bool:
+    """Whether a closing tag, or its beginning, may be in the text."""
+    return ("<" in text and ("</" in text or text[-1] == "<")) or "◁" in text
+
+
 def _partial_tag_length(text: str, tags: list[str]) -> int:
     """Return how many characters at the end of `text` may begin one of the tags."""
-    longest = max(map(len, tags)) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(tag.startswith(text[-length:]) for tag in tags):
-            return length
-    return 0
+    place = max(text.rfind(first) for first in {tag[0] for tag in tags})
+    end = text[place:] if place >= 0 else ""
+    return len(end) if end and any(tag.startswith(end) for tag in tags) else 0

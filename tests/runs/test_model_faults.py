@@ -430,3 +430,55 @@ def test_a_run_stops_at_its_limit_of_characters(agent, open_chat, product, name)
     chat = open_chat(name)
     chat.ask("hi", agent_name=who)
     assert "more than 1,048,576 characters in one turn" in assert_failed(product, chat, "max_characters")
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+         {"max_tokens": None, "max_completion_tokens": 77}),
+        ("stream_options is not supported", {"stream_options": None}),
+        ([{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}],
+         {"stream_options": None}),
+    ],
+)  # fmt: skip
+def test_a_field_that_a_server_does_not_know_is_left_out_from_then_on(agent, open_chat, model, name, reason, changes):
+    refusal = {"status": 400, "body": {"detail": reason}}
+    who = agent([{"only_first": 1, "do": [refusal]}, {"text": "ok"}], parameters={"max_tokens": 77})
+    chat = open_chat(name, after=0)
+    for prompt in ("one", "two"):
+        assert chat.ask(prompt, agent_name=who)["data"]["status"] == "completed"
+    assert not chat.fold.of_type("retry")
+    first, *later = [request["fields"] for request in model.requests(name)]
+    assert len(later) == 2
+    assert first["max_tokens"] == 77
+    for fields in later:
+        assert fields == {key: value for key, value in (first | changes).items() if value is not None}
+
+
+def test_a_field_with_a_bad_value_is_the_users_to_know(agent, open_chat, model, product, name):
+    reason = "max_tokens is too large: 77. This model supports at most 7 completion tokens."
+    who = agent([status(400, reason)], parameters={"max_tokens": 77})
+    chat = open_chat(name, after=0)
+    chat.ask("one", agent_name=who)
+    assert reason in assert_failed(product, chat, "model_refused")
+    assert len(model.requests(name)) == 1
+
+
+def test_thoughts_that_a_server_does_not_take_back_are_left_out(agent, open_chat, model, name):
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
+    refusal = status(400, "Unrecognized field: messages[1].reasoning_content")
+    turns = [{"reasoning": "hm"}, call], [{"only_first": 1, "do": [refusal]}, {"text": "ok"}]
+    chat = open_chat(name, after=0)
+    assert chat.ask("one", agent_name=agent(*turns, builtin_tools=["calculate"]))["data"]["status"] == "completed"
+    refused, taken = [request["messages"][1] for request in model.requests(name)[1:]]
+    assert (refused["reasoning_content"], "reasoning_content" in taken) == ("hm", False)
+
+
+def test_a_wait_that_the_body_asks_for_is_waited(agent, open_chat, model, name):
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.7s"}]
+    refusal = {"status": 429, "body": [{"error": {"code": 429, "message": "Quota", "details": details}}]}
+    who = agent([{"only_first": 1, "do": [refusal | {"body": json.dumps(refusal["body"])}]}, {"text": "ok"}])
+    chat = open_chat(name)
+    assert chat.ask("hi", agent_name=who)["data"]["status"] == "completed"
+    assert chat.fold.of_type("retry")[0]["data"]["delay_ms"] == 700

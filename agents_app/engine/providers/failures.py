@@ -45,7 +45,7 @@ _PERMANENT = re.compile(
 )
 _WAIT = re.compile(
     r"\b(?:try again|retry|wait)\b[^.\d]{0,20}(\d+(?:\.\d+)?)\s*"
-    r"(ms|milliseconds?|m|min|minutes?|h|hours?|s|sec|seconds?)?\b",
+    r"(ms|milliseconds?|m|min|minutes?|h|hours?|s|sec|seconds?)?(?![a-z])",
     re.I,
 )
 _UNITS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0}

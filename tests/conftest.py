@@ -1,5 +1,6 @@
 """The cast: a real server, a scripted model, and clients of its socket."""
 
+import gc
 import os
 import sys
 import uuid
@@ -25,6 +26,9 @@ from tests.harness.product import Product, copy_migrated_database
 # Containers often set it. Here a thousand processes start: each would compile every module again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# As in the product: imported modules stay, and to search them for garbage takes a tenth of the time.
+gc.set_threshold(50_000, 20, 50)
 
 # A machine that is busy with other tests is no reason to fail: these limits are for people who wait.
 hypothesis.settings.register_profile(

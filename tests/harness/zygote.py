@@ -236,12 +236,14 @@ class Request(NamedTuple):
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for pytest, which closes our socket
+    gc.disable()  # what is imported stays
     for library in LIBRARIES:
         importlib.import_module(library)
     assert "twisted.internet.reactor" not in sys.modules
     assert threading.active_count() == 1
     gc.collect()
     gc.freeze()
+    gc.enable()
     request = _serve(control)
     if request is not None:
         _run(request)

@@ -55,6 +55,16 @@ class Overrides:
         values = ((each.name, getattr(self, each.name)) for each in dataclasses.fields(self))
         return {name: list(value) if name == "messages" else value for name, value in values if value} or None
 
+    def is_sound(self) -> bool:
+        """Whether each option is of its type, also what was read from a file."""
+        texts = all(
+            isinstance(each, dict) and isinstance(each.get("role"), str) and isinstance(each.get("content"), str)
+            for each in self.messages
+        )
+        numbers = isinstance(self.follows, int | None) and isinstance(self.timeout, int | float | None)
+        objects = isinstance(self.parameters, dict) and isinstance(self.response, dict)
+        return texts and numbers and objects and isinstance(self.instructions, str)
+
     @classmethod
     def from_json(cls, value: dict[str, Any] | None) -> "Overrides":
         """Read what `as_json` returned."""
@@ -80,9 +90,12 @@ class OverridesField(models.JSONField):
         if isinstance(value, Overrides):
             return value
         try:
-            return Overrides.from_json(value)
-        except TypeError:
-            raise ValidationError("it is not an object of options that a run can have.") from None
+            overrides = Overrides.from_json(value)
+        except (TypeError, AttributeError):
+            overrides = None
+        if overrides is None or not overrides.is_sound():
+            raise ValidationError("it is not an object of options that a run can have.")
+        return overrides
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         super().validate(value.as_json() if isinstance(value, Overrides) else value, model_instance)

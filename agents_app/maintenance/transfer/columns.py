@@ -1,6 +1,7 @@
 """Convert rows to JSON objects and back: every column that has a meaning in another deployment."""
 
 import base64
+import datetime
 import decimal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from django.db import models
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 
 FORMAT, VERSION = "aintandem-sessions", 1
+_MOST_TOKENS = 2**53  # of a run: JavaScript's largest exact number
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,34 @@ def _value(field: models.Field, raw: Any) -> Any:
         if value not in field.empty_values:
             field.validate(value, None)
             field.run_validators(value)
+        if isinstance(value, datetime.datetime):
+            value = _moment(value)
+        if type(field) is models.JSONField and value is not None:
+            _check_json(field, value)
     except ValidationError as error:
         raise ValidationError(f"{field.name!r}: {' '.join(error.messages)}") from None
     except (TypeError, ValueError, OverflowError):
         raise ValidationError(f"{field.name!r} cannot be {str(raw)[:60]!r}.") from None
     return value
+
+
+def _check_json(field: models.Field, value: Any) -> None:
+    """Check the shape of a JSON column, which every reader of the row relies on, and sums in SQL."""
+    if field.get_default() == []:
+        if not (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+            raise ValidationError("it must be a list of objects.")
+        return
+    if not isinstance(value, dict):
+        raise ValidationError("it must be an object.")
+    if field.name == "usage" and not all(type(each) is int and 0 <= each <= _MOST_TOKENS for each in value.values()):
+        raise ValidationError("its values must be numbers of tokens.")
+
+
+def _moment(value: datetime.datetime) -> datetime.datetime:
+    """Return the moment in UTC, where the first and last of other time zones do not exist."""
+    if value.tzinfo is None:
+        raise ValidationError("it has no time zone.")
+    return value.astimezone(datetime.UTC)
 
 
 def _has_nul(value: Any) -> bool:

@@ -29,6 +29,7 @@ class ParsedSession:
     owner: str | None
     agent: str | None
     runs: dict[uuid.UUID, Run] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)  # of the runs
     parents: dict[uuid.UUID, uuid.UUID] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
@@ -122,9 +123,10 @@ def _add_run(to: ParsedSession, body: dict[str, Any]) -> None:
     run = from_dict("run", body, session_id=to.session.pk, settled=True)
     if not run.is_finished:
         raise ValidationError(f"The run is {run.status}: only runs that have ended can be imported.")
-    if run.pk in to.runs or run.number in {other.number for other in to.runs.values()}:
+    if run.pk in to.runs or run.number in to.numbers:
         raise ValidationError("The session has two runs of this id or number.")
     to.runs[run.pk] = run
+    to.numbers.add(run.number)
     if parent is not None:
         to.parents[run.pk] = _run_id(parent)
 

@@ -48,8 +48,12 @@ def test_a_ticket_is_the_person_who_asked_for_it(people, model, name):
     chat.close()
     _, session = people["ann"].request("GET", f"/v1/sessions/{name}")
     url = people["ann"].product.socket_url(session["id"])
-    assert close_code(url, {}, protocols(ticket_of(people["bob"]))) == 4404
-    assert close_code(url, {}, protocols(ticket_of(people["ann"]))) is None
+    boss = people["boss"]
+    limited = boss.request("POST", "/v1/tokens", {"name": "robot", "scope": "run"})[1]["token"]
+    for person in (people["bob"], Person(boss.product, "boss", limited)):  # a ticket has the rights of its token
+        assert close_code(url, {}, protocols(ticket_of(person))) == 4404
+    for person in (people["ann"], boss):
+        assert close_code(url, {}, protocols(ticket_of(person))) is None
 
 
 def test_nobody_gets_one_without_signing_in(people):

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 from django.http import StreamingHttpResponse
 
+from agents_app import exact_json
 from agents_app.access.open_connections import Place
 from agents_app.api.errors import exception_handler
 from agents_app.api.serializers.mcp_servers import OutcomeSerializer
@@ -64,4 +64,4 @@ async def _next(events: "asyncio.Queue[bytes | None]") -> bytes | None:
 
 
 def _event(kind: str, data: Any) -> bytes:
-    return event(orjson.dumps(data), name=kind)
+    return event(exact_json.dumps(data), name=kind)

@@ -1,12 +1,9 @@
 """Read the arguments that a model writes for a call."""
 
 import json
-import re
 from typing import Any
 
-import orjson
-
-_LONG_NUMBER = re.compile(r"\d{19}")  # may be over 64 bits, which orjson makes a float of
+from agents_app import exact_json
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
@@ -14,8 +11,8 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     if not text.strip():
         return {}
     try:
-        value = json.loads(text) if _LONG_NUMBER.search(text) else orjson.loads(text)
-    except (ValueError, RecursionError):
+        value = exact_json.loads(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -7,6 +7,7 @@ from tests.harness.crashable import Crashable
 from tests.harness.pages.chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
+LONG = 9_007_199_254_740_993  # a number in JavaScript cannot be it
 CAREFUL = {"builtin_tools": ["note"], "approval_required": ["note"]}
 
 
@@ -19,7 +20,7 @@ def product(tmp_path_factory):
 @pytest.fixture
 def asked(agent, open_page, product, name) -> Page:
     """A page on which an agent wants to write a line down."""
-    call = {"tool_call": {"name": "note", "arguments": {"line": name}}}
+    call = {"tool_call": {"name": "note", "arguments": {"line": name, "number": LONG}}}
     who = agent([{"text": "I shall write that down."}, call], [{"text": "Written."}], **CAREFUL)
     page = open_page()
     page.goto(f"{product.url}/chat/")
@@ -37,6 +38,7 @@ def approval(page: Page):
 def test_asked_reloaded_restarted_and_approved(asked, product, name):
     expect(approval(asked).locator(".label")).to_have_text("May note be called?")
     expect(text_of(asked, "tool_use")).to_contain_text(name)
+    expect(approval(asked)).to_contain_text(str(LONG))
     asked.reload()
     expect_connected(asked)
     expect(approval(asked)).to_have_attribute("data-status", "pending")

@@ -15,7 +15,7 @@ from tests.harness.paths import ROOT
 ROWS: list[tuple[str, list[str]]] = [
     (
         "Words and errors that everything shares.",
-        ["exceptions", "clock", "background", "network", "notifier", "per_loop", "foreign_text"],
+        ["exceptions", "clock", "background", "network", "notifier", "per_loop", "foreign_text", "exact_json"],
     ),
     ("Watching, and when something is due: pure.", ["observability", "schedules"]),
     ("Threads, errors and locks of the database.", ["database"]),

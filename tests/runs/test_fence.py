@@ -17,7 +17,7 @@ from agents_app.engine.events import Delta
 from agents_app.engine.spec import Usage
 from agents_app.event_log import LogWriter, transaction
 from agents_app.event_log.vocabulary import ReasoningStep, Warning
-from agents_app.exceptions import Fenced, StorageUnavailable
+from agents_app.exceptions import Fenced, RunFailed, StorageUnavailable
 from agents_app.models import Agent, Event, Provider, Run, Session, Step
 from agents_app.runs.frames import complete_data
 from agents_app.worker import claims
@@ -422,6 +422,57 @@ def test_after_a_part_that_could_not_be_written_nothing_is(start, monkeypatch):
     assert told(run) == []
     assert not run.steps.exists()
     assert not Event.objects.filter(run_id=run.pk, type="warning").exists()
+
+
+def test_a_run_whose_data_the_database_refuses_ends_with_its_third_attempt(start, monkeypatch):
+    run = start()
+    for attempt in (1, 2, 3):
+        (claim,) = claims.claim("one", 1)
+        assert claim.run.attempt == attempt
+        left = refusing(monkeypatch, DataError("not in this encoding"))
+
+        async def execute(claim=claim):
+            database = DatabaseThreads("test", 1)
+            async with writer() as one:
+                log = one.open(run.pk, run.session_id, claim.run.fence)
+                await Execution(claim, log, database, None).task
+            await database.close()
+
+        # Fails before it asks a model: its end is what is refused.
+        claim.denial = RunFailed("a\ud83d\x00b", code="denied")
+        asyncio.run(execute())
+        assert not left
+        run.refresh_from_db()
+        assert run.is_finished == (attempt == 3)
+        expire(run)
+    assert (run.status, run.error_code) == ("failed", "unwritable")
+    assert run.error == "The server could not save what the run produced."
+
+
+def test_foreign_text_is_cleaned_where_a_run_is_written(start):
+    run = start()
+    (claim,) = claims.claim("one", 1)
+    odd = "a\ud83d\ude00\ud83d\x00b"
+
+    async def write():
+        async with writer() as one:
+            log = one.open(run.pk, run.session_id, claim.run.fence)
+            log.delta(Delta(7, "final_answer", 1, 0, odd))
+            log.add(Warning(message=odd, code="odd"))
+            row = step(run, content=odd)
+            row.tool_name, row.arguments, row.provider_data = odd, {odd: [odd]}, {"x": odd}
+            log.step(row)
+            await log.commit(error=odd)
+
+    asyncio.run(write())
+    clean = "a😀\ufffdb"
+    run.refresh_from_db()
+    (row,) = run.steps.all()
+    assert (run.error, row.content, row.tool_name, row.arguments, row.provider_data) == (
+        clean, clean, clean, {clean: [clean]}, {"x": clean},
+    )  # fmt: skip
+    assert json.loads(Event.objects.get(run_id=run.pk, type="warning").data)["message"].replace("\x00", "") == clean
+    assert told(run)[0][1].replace("\x00", "") == clean
 
 
 def test_a_transaction_that_the_database_ended_is_written_again(start, monkeypatch):

@@ -9,6 +9,7 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
+from agents_app import exact_json
 from agents_app.maintenance.transfer.columns import FORMAT, VERSION, to_dict, to_json
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 
@@ -88,6 +89,6 @@ def _lines(session_id: str) -> Iterator[dict[str, Any]]:
 def _write(out: IO[bytes], lines: Iterable[dict[str, Any]]) -> int:
     count = 0
     for line in lines:
-        out.write(orjson.dumps(line, default=to_json, option=orjson.OPT_APPEND_NEWLINE))
+        out.write(exact_json.dumps(line, default=to_json) + b"\n")
         count += 1
     return count

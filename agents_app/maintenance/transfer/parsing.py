@@ -1,13 +1,14 @@
 """Parse lines of JSON into sessions. Each session is checked as a whole before it is returned."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import orjson
 from django.core.exceptions import ValidationError
 
+from agents_app import exact_json
 from agents_app.maintenance.transfer.columns import FORMAT, KINDS, VERSION, from_dict
 from agents_app.models import Approval, Artifact, Event, Run, Session, Step
 
@@ -89,8 +90,8 @@ def parse(file: IO[bytes]) -> Iterator[ParsedSession]:
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(file, 1):
         try:
-            yield number, orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            yield number, exact_json.loads(line)
+        except json.JSONDecodeError as error:
             raise InvalidFile(number, f"This is not JSON: {error}.") from None
 
 
@@ -154,7 +155,7 @@ def _add_event(to: ParsedSession, body: dict[str, Any]) -> None:
     data = body.pop("data", None)
     if not isinstance(data, dict):
         raise ValidationError("'data' must be an object.")
-    event = from_dict("event", body, session_id=to.session.pk, data=orjson.dumps(data).decode())
+    event = from_dict("event", body, session_id=to.session.pk, data=exact_json.dumps(data).decode())
     before = to.events[-1].seq if to.events else to.session.pruned_seq
     # The rule for every reader of a log: see docs/protocol.md.
     if not event.first <= before + 1 <= event.seq or event.first > event.seq:

@@ -1,5 +1,7 @@
 // One WebSocket that comes back: with backoff and jitter, and not where coming back is of no use.
 
+import { exact } from "./json.js";
+
 const HOPELESS = new Set([4400, 4401, 4403, 4404]);
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 15_000;
@@ -44,7 +46,7 @@ export class Connection {
     const socket = new WebSocket(this.address());
     this.#socket = socket;
     this.#expectFrame(PATIENCE);
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(exact(data));
     socket.onclose = ({ code }) => socket === this.#socket && this.#closed(code);
   }
 

@@ -2,6 +2,7 @@
 
 import { api, get } from "../shared/api.js";
 import { link, setText } from "../shared/dom.js";
+import { exact } from "../chat/json.js";
 import { Run } from "../chat/fold.js";
 import { Rendering } from "../chat/rendering.js";
 import { Replay } from "../chat/replay.js";
@@ -56,7 +57,7 @@ export class RunView {
     const events = new EventSource(`/v1/runs/${encodeURIComponent(this.id)}/events`);
     for (const type of FRAMES) {
       // A lost connection is an `error` event too, one without data.
-      events.addEventListener(type, ({ data }) => data && this.#take(JSON.parse(data), events));
+      events.addEventListener(type, ({ data }) => data && this.#take(exact(data), events));
     }
     events.addEventListener("error", () => {
       if (this.row.finished_at && !this.#frames.length) {

@@ -4,7 +4,7 @@
 
 For each number of sessions: each sends its next message as soon as its last answer has ended, except that all send
 their first at once. CPU is that of the server's processes, without the model and the client, which share the cores.
-PROFILE=FILE has py-spy (to be installed by hand) write the stacks of the server, or of one worker.
+PROFILE=FILE has py-spy (to be installed by hand) write the stacks of the server, or of PROFILED in a cluster.
 """
 
 import argparse
@@ -83,7 +83,9 @@ def starts(b: Bench, at_once: int, runs: int) -> dict[str, Any]:
 
 
 def _pid(b: Bench) -> int:
-    return b.product.pid("worker-1") if isinstance(b, cluster.ClusterBench) else b.product.pid
+    if isinstance(b, cluster.ClusterBench):
+        return b.product.pid(os.environ.get("PROFILED", "worker-1"))
+    return b.product.pid
 
 
 def main() -> None:

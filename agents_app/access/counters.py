@@ -78,7 +78,10 @@ def _redis_errors() -> type[Exception]:
 
 
 def _add(cache: BaseCache, key: str, number: int, seconds: int) -> int:
-    cache.add(key, 0, timeout=2 * seconds)
+    try:
+        return cache.incr(key, number)  # first: of 100 counts in a window, 99 find the counter there
+    except ValueError:
+        cache.add(key, 0, timeout=2 * seconds)
     try:
         return cache.incr(key, number)
     except ValueError:  # it was evicted in between: the cache is full, or was flushed

@@ -30,23 +30,31 @@ async def _client(bases: list[str], number: int, until: float, names: dict[str, 
     visit = 0
     while time.time() < until:
         visit += 1
-        session = f"soak-{number}-{visit}" if dice.random() < 0.7 else f"soak-shared-{dice.randrange(10)}"
+        is_shared = dice.random() < 0.3
+        session = f"soak-shared-{dice.randrange(10)}" if is_shared else f"soak-{number}-{visit}"
         watcher = await Watcher().open(f"{dice.choice(bases)}/ws/chat/{session}?after=0")
-        watcher.socket.send("chat", message="go", agent_name=AGENT)  # type: ignore[union-attr]
+        # Rejected where somebody else's run is in progress: else a shared session's queue grows without end.
+        if_busy = "reject" if is_shared else "enqueue"
+        watcher.socket.send("chat", message="go", agent_name=AGENT, if_busy=if_busy)  # type: ignore[union-attr]
         for _ in range(dice.randrange(1, 4)):
             await asyncio.sleep(dice.uniform(0.2, 3))
             watcher.socket.close()  # type: ignore[union-attr]
             await watcher.open(f"{dice.choice(bases)}/ws/chat/{session}?after={watcher.cursor}")
             names["connections"] += 1
         if dice.random() < 0.9:
-            await asyncio.wait_for(watcher.done.wait(), 60)
-            names["finished"] += 1
+            try:
+                await asyncio.wait_for(watcher.done.wait(), 10 if is_shared else 60)
+                names["finished"] += 1
+            except TimeoutError:
+                if not is_shared:
+                    raise
+                names["rejected"] += 1  # and the other run had ended before this watcher came
         watcher.socket.close()  # type: ignore[union-attr]
         names["gaps"] += watcher.gaps
 
 
 async def _clients(bases: list[str], count: int, seconds: float) -> dict[str, int]:
-    names = {"connections": 0, "finished": 0, "gaps": 0}
+    names = {"connections": 0, "finished": 0, "rejected": 0, "gaps": 0}
     until = time.time() + seconds
     await asyncio.gather(*(_client(bases, number, until, names) for number in range(count)))
     return names

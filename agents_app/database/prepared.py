@@ -75,18 +75,23 @@ class Prepared(Generic[M]):
         return self._compiled
 
 
+class _Query(NamedTuple):
+    """What Django needs of a query to execute it."""
+
+    compiler: Any
+
+    def get_compiler(self, **_: Any) -> Any:
+        return self.compiler
+
+
 class _QuerySet:
-    """What Django needs of a query set to make objects of rows. It is its own query."""
+    """What Django needs of a query set to make objects of rows."""
 
     db = DEFAULT_DB_ALIAS
     _known_related_objects: ClassVar[dict[Any, Any]] = {}
 
     def __init__(self, compiler: Any) -> None:
-        self.query = self
-        self._compiler = compiler
-
-    def get_compiler(self, **_: Any) -> Any:
-        return self._compiler
+        self.query = _Query(compiler)
 
 
 def insert(row: Model, *, ignore_conflicts: bool = False) -> bool:

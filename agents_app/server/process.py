@@ -1,7 +1,6 @@
 """What a serving process holds, from its start to its end."""
 
 import asyncio
-import gc
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -16,7 +15,7 @@ from agents_app.integrations import mcp_servers
 from agents_app.live import processes
 from agents_app.observability import tracing
 from agents_app.queue import run_queue
-from agents_app.server import descriptors
+from agents_app.server import descriptors, garbage
 from agents_app.worker.worker import Worker
 
 
@@ -48,6 +47,7 @@ class Process:
                 processes.announce("web")
             self.is_started = True
         spawn(asyncio.to_thread(_warm_up), name="warm up")
+        spawn(garbage.collect_when_idle(), name="garbage")
 
     async def stop(self) -> None:
         """Stop taking work, write everything down, and end the processes that this one has started."""
@@ -78,6 +78,4 @@ def _warm_up() -> None:
     _ = get_resolver().url_patterns
     if settings.EMBEDDED:
         prepare()
-    # What is loaded now lives as long as the process: garbage collection need not look at it again.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    garbage.leave_out_what_stays()

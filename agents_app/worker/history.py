@@ -17,7 +17,7 @@ from agents_app.models import Run, Step
 from agents_app.worker.replay import earlier_messages, replay
 
 _MOST_RUNS = 200
-_MOST_KEPT = 32 * 2**20  # characters, in all runs: twice that in bytes, with what providers encode of them
+_MOST_KEPT = 8 * 2**20  # characters, in all runs: twice that in bytes, with what providers encode of them
 _CHARACTERS_PER_MESSAGE = 500  # what a message costs beside its text
 _AT_ONCE = 20  # rows read by one statement
 

@@ -39,11 +39,10 @@ class Command(BaseCommand):
     async def _work(self, concurrency: int) -> None:
         from agents_app import live
         from agents_app.background import spawn
-        from agents_app.engine.preparation import prepare
         from agents_app.live import processes
         from agents_app.observability import tracing
         from agents_app.queue import postgres
-        from agents_app.server import prometheus
+        from agents_app.server import garbage, prometheus
         from agents_app.worker.worker import Worker
 
         stopping = asyncio.Event()
@@ -59,7 +58,8 @@ class Command(BaseCommand):
             raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
-        spawn(asyncio.to_thread(prepare), name="warm up")
+        spawn(asyncio.to_thread(_warm_up), name="warm up")
+        spawn(garbage.collect_when_idle(), name="garbage")
         await postgres.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
         await worker.stop()
         await asyncio.to_thread(tracing.stop)
@@ -74,3 +74,12 @@ def _stop_or_force(stopping: asyncio.Event) -> None:
     if stopping.is_set():
         os._exit(1)
     stopping.set()
+
+
+def _warm_up() -> None:
+    """Import what the first run needs."""
+    from agents_app.engine.preparation import prepare
+    from agents_app.server import garbage
+
+    prepare()
+    garbage.leave_out_what_stays()

@@ -48,6 +48,7 @@ class Socket(WebSocketProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         self.factory.server_class.open_connections.remove(self.transport)
         super().connectionLost(reason)
+        self.is_closed.result = None  # itself: nothing but a search for reference cycles would free it
 
     def onFrameBegin(self) -> None:
         """Close if there are too many frames that autobahn itself deals with, which no rate of messages counts."""
@@ -144,7 +145,10 @@ class Request(WebRequest):
         if not self._is_rejected:
             # A client could have any path served as another one, past the rules of a proxy about paths.
             self.requestHeaders.removeHeader(b"daphne-root-path")
-            return super().process()
+            result = super().process()
+            if isinstance(self.channel.transport.protocol, Socket):  # the channel will not hear of its end
+                self.channel.requests.remove(self)
+            return result
         self.channel.transport.loseConnection()
         return None
 

@@ -225,6 +225,8 @@ if EMBEDDED:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;",
     }
 else:
+    from agents_app.database.postgres_connections import Connection  # not where psycopg is not needed
+
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
@@ -232,7 +234,13 @@ else:
         # `manage.py migrate` and `import` lift this: they may compute for longer between two statements.
         "options": f"-c lock_timeout={DATABASE_TIMEOUT * 1000:.0f} -c idle_in_transaction_session_timeout=5000",
         # With a longer timeout, a pool that lost its database retries ever more slowly.
-        "pool": {"min_size": 0, "max_size": 20, "timeout": 3, "reconnect_timeout": 2},
+        "pool": {
+            "min_size": 0,
+            "max_size": 20,
+            "timeout": 3,
+            "reconnect_timeout": 2,
+            "connection_class": Connection,
+        },
     }
     INSTALLED_APPS.insert(INSTALLED_APPS.index("agents_app"), "procrastinate.contrib.django")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -23,6 +23,7 @@ from procrastinate.worker import Worker as JobWorker
 from psycopg_pool import AsyncConnectionPool
 
 from agents_app.background import spawn
+from agents_app.database.postgres_connections import AsyncConnection
 from agents_app.database.threads import DatabaseThreads
 from agents_app.models.runs import FIRST_IN_SESSION
 from agents_app.queue.protocols import Receiver
@@ -123,7 +124,7 @@ class _Pool(AsyncConnectionPool):
     """With the usual timeouts, a pool that lost its database tries again ever more slowly."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, timeout=5, reconnect_timeout=2)
+        super().__init__(**options, connection_class=AsyncConnection, timeout=5, reconnect_timeout=2)
 
     async def open(self, wait: bool = False, timeout: float = 2) -> None:  # noqa: ASYNC109 — as its parent's
         await super().open(wait, timeout)

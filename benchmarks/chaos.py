@@ -3,6 +3,7 @@
 python -m benchmarks.chaos [chaos] [--minutes 10] [--sessions 50] [--seed 1]
 python -m benchmarks.chaos redis [--streams 200]       Redis stopped for 30 s and flushed
 python -m benchmarks.chaos rolling [--sockets 200] [--runs 50]   all processes restarted, one after the other
+python -m benchmarks.chaos postgres [--restarts 100] [--seed 1]  PostgreSQL restarted in the fast mode, under load
 """
 
 import argparse
@@ -76,15 +77,37 @@ def rolling(cluster: FaultyCluster, model: FakeModel, sockets: int, runs: int) -
         tell("without a socket", [absence for watcher in crowd.watchers for absence in watcher.absences])
 
 
+def postgres(cluster: FaultyCluster, model: FakeModel, restarts: int, seed: int) -> None:
+    """PostgreSQL restarted in the fast mode under load, each time seconds after a process was killed or restarted."""
+    dice, pauses = random.Random(seed), []
+    with Crowd() as crowd:
+        stream(crowd, cluster, model, 20, 20, restarts * 8)
+        for _ in range(restarts):
+            process = dice.choice([*cluster.webs, *cluster.workers])
+            if dice.random() < 0.5:
+                process.kill()
+            else:
+                process.stop()
+            process.spawn()
+            time.sleep(dice.uniform(0.5, 3))
+            began = time.monotonic()
+            cluster.postgres.restart("fast")
+            pauses.append(time.monotonic() - began)
+            if pauses[-1] > 10:
+                print(f"  {time.strftime('%X')} a restart took {pauses[-1]:.1f} s", flush=True)
+        tell("a restart of PostgreSQL", pauses)
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["chaos", "redis", "rolling"], default="chaos")
+    parser.add_argument("what", nargs="?", choices=["chaos", "redis", "rolling", "postgres"], default="chaos")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--sockets", type=int, default=200)
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--restarts", type=int, default=100)
     return parser
 
 
@@ -97,6 +120,8 @@ def main() -> None:
                 redis(cluster, model, options.streams)
             case "rolling":
                 rolling(cluster, model, options.sockets, options.runs)
+            case "postgres":
+                postgres(cluster, model, options.restarts, options.seed)
             case _:
                 how = {"seed": options.seed, "seconds": options.minutes * 60, "sessions": options.sessions}
                 chaos.play(cluster, model, **how, postgres_restarts=2)

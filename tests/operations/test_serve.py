@@ -28,7 +28,7 @@ from tests.harness.crashable import back_again, check_whole
 from tests.harness.daemon import free_port
 from tests.harness.paths import ROOT
 from tests.harness.people import shell
-from tests.harness.product import Product
+from tests.harness.product import Product, copy_migrated_database
 from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
@@ -291,7 +291,9 @@ def test_a_worker_whose_leases_ran_out_goes_on_with_its_runs(product, agent, mod
 
 
 def serve(folder, *arguments, **environment):
-    """Start it where it must refuse; its exit status and what it says."""
+    """Start it where it must refuse; its exit status and what it says. It need not migrate before it does."""
+    folder.mkdir(exist_ok=True)
+    copy_migrated_database(folder / "db.sqlite3")
     variables = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
     variables |= {"VAR_DIR": str(folder), "PORT": str(free_port())}
     done = zygote.run([sys.executable, "manage.py", "serve", *arguments], env=variables | environment)

@@ -79,7 +79,14 @@ def starts(b: Bench, at_once: int, runs: int) -> dict[str, Any]:
         "runs_s": round(at_once * each / result["seconds"]),
         "first_at_once_ms": percentiles(result["firsts"]),
         "first_later_ms": percentiles(result["later"]),
+        **(_by_length(result["later"]) if at_once == 1 else {}),
     }
+
+
+def _by_length(later: list[float]) -> dict[str, Any]:
+    """Return the first tenth and the last tenth of one session's runs."""
+    tenth = max(len(later) // 10, 1)
+    return {"short_session_ms": percentiles(later[:tenth]), "long_session_ms": percentiles(later[-tenth:])}
 
 
 def _pid(b: Bench) -> int:

@@ -297,7 +297,7 @@ SECURE_HSTS_SECONDS = HSTS_SECONDS
 # We cannot promise that other subdomains are served over HTTPS only.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
-SESSION_ENGINE = "agents_app.access.sessions"
+SESSION_ENGINE = "agents_app.access.browser_sessions"
 # Browsers send the cookies of 127.0.0.1 to all its ports: of two such servers neither overwrites the other's.
 SESSION_COOKIE_NAME = "sessionid" if AUTH_REQUIRED and not OPEN_TOKEN_REQUIRED else f"sessionid_{PORT}"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

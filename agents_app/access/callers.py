@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.http import HttpRequest
 
-from agents_app.access import rights, sessions, start_token
+from agents_app.access import browser_sessions, rights, start_token
 from agents_app.database.prepared import Prepared
 from agents_app.exceptions import AgentError
 from agents_app.models import ApiToken, Ticket
@@ -61,13 +61,13 @@ def of_request(request: HttpRequest) -> Caller | None:
         return None
     if not request.user.is_authenticated:
         return None
-    return Caller(request.user, session_hash=sessions.hash_key(request.session.session_key))
+    return Caller(request.user, session_hash=browser_sessions.hash_key(request.session.session_key))
 
 
 def of_drf_request(request: Any) -> Caller:
     """Return the caller that DRF has authenticated."""
     token = request.auth
-    return Caller(request.user, token, None if token else sessions.hash_key(request.session.session_key))
+    return Caller(request.user, token, None if token else browser_sessions.hash_key(request.session.session_key))
 
 
 def of_socket(
@@ -80,7 +80,7 @@ def of_socket(
         return of_authorization(authorization)
     if ticket:
         return _of_ticket(ticket)
-    return _of_session(sessions.hash_key(session_key)) if session_key else None
+    return _of_session(browser_sessions.hash_key(session_key)) if session_key else None
 
 
 def of_authorization(header: str) -> Caller | None:
@@ -103,7 +103,7 @@ def _of_token(user: Any, token: ApiToken | None) -> Caller:
 
 def _of_session(session_hash: str) -> Caller | None:
     """Return the user of a browser's session. Django's `get_user` could change its key, which a socket cannot send."""
-    user = sessions.users_of([session_hash]).get(session_hash)
+    user = browser_sessions.users_of([session_hash]).get(session_hash)
     return Caller(user, session_hash=session_hash) if user else None
 
 

@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error
 from django.db.models.signals import post_delete, post_save
 
-from agents_app.access import rights, sessions
+from agents_app.access import browser_sessions, rights
 from agents_app.access.callers import Caller
 from agents_app.access.rights import Watcher
 from agents_app.background import spawn
@@ -132,7 +132,7 @@ def _without_access(callers: Iterable[Caller]) -> set[Caller]:
     tokens = {caller.token.pk for caller in callers if caller.token}
     users = {caller.user.pk for caller in callers}
     valid = set(ApiToken.objects.valid().filter(pk__in=tokens).values_list("pk", flat=True)) if tokens else set()
-    signed_in = sessions.users_of({caller.session_hash for caller in callers if caller.session_hash})
+    signed_in = browser_sessions.users_of({caller.session_hash for caller in callers if caller.session_hash})
     active = set(get_user_model().objects.filter(pk__in=users, is_active=True).values_list("pk", flat=True))
 
     def has_access(caller: Caller) -> bool:

@@ -13,7 +13,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from agents_app.access import counters, security_log, sessions, sign_out, start_token
+from agents_app.access import browser_sessions, counters, security_log, sign_out, start_token
 from agents_app.access.callers import local_administrator
 from agents_app.access.origins import address_of, network_of
 from agents_app.access.security_log import QUARTER
@@ -76,7 +76,7 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
         security_log.record_failure("sign_in_failed")
         return start_link_expired(request)
     auth.login(request, local_administrator(), backend="django.contrib.auth.backends.ModelBackend")
-    sessions.end_with_process(request.session)
+    browser_sessions.end_with_process(request.session)
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as PlainStore
 from django.contrib.sessions.models import Session
 
-from agents_app.access import revocation, sessions, sign_out
+from agents_app.access import browser_sessions, revocation, sign_out
 from agents_app.access.callers import Caller, of_socket
 from agents_app.models import ApiToken, Ticket
 from tests.harness.chat import Chat
@@ -121,7 +121,7 @@ def ann(db, settings):
 def test_signing_out_everywhere_ends_the_users_own_sessions_only(client, admin_client, ann, with_tokens):
     client.force_login(ann)
     robot, _ = ApiToken.objects.create(ann, name="robot")
-    ticket = Ticket.objects.issue(ann, None, sessions.hash_key(client.session.session_key))
+    ticket = Ticket.objects.issue(ann, None, browser_sessions.hash_key(client.session.session_key))
     sign_out.everywhere(ann, by="ann", with_tokens=with_tokens)
     assert client.get("/v1/sessions").status_code == 401
     assert admin_client.get("/v1/sessions").status_code == 200
@@ -154,7 +154,7 @@ def test_a_check_asks_for_all_sessions_at_once(client, ann, django_assert_max_nu
     for number in range(20):
         browser = type(client)()
         browser.force_login(ann)
-        session_hash = sessions.hash_key(browser.session.session_key)
+        session_hash = browser_sessions.hash_key(browser.session.session_key)
         watches.add((Caller(ann, session_hash=session_hash), f"s{number}"))
     with django_assert_max_num_queries(5):
         assert revocation._ended(watches) == {}
@@ -164,11 +164,11 @@ def test_a_check_asks_for_all_sessions_at_once(client, ann, django_assert_max_nu
 
 
 def test_a_session_of_nobody_and_a_forged_one_are_no_users(ann):
-    nobody = sessions.SessionStore()
+    nobody = browser_sessions.SessionStore()
     nobody["x"] = 1
     nobody.save()
     forged = PlainStore()
     forged["_auth_user_id"], forged["_auth_user_hash"] = str(ann.pk), "guessed"
     forged.save()
-    hashes = [sessions.hash_key(nobody.session_key), forged.session_key, "unknown"]
-    assert sessions.users_of(hashes) == {}
+    hashes = [browser_sessions.hash_key(nobody.session_key), forged.session_key, "unknown"]
+    assert browser_sessions.users_of(hashes) == {}

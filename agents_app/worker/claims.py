@@ -15,6 +15,7 @@ from django.utils import timezone
 from agents_app import event_log
 from agents_app.access import rights
 from agents_app.database.prepared import Parameter, Prepared, parameter_value
+from agents_app.engine import providers
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
 from agents_app.event_log.vocabulary import EventType
@@ -148,6 +149,8 @@ def _read(run: Run, default: Provider | None) -> Claim:
     if spec:
         spec = _with_overrides(spec, run.overrides)
     rebuilt = conversation(run, spec.model.context_tokens) if spec else conversation(run)
+    if spec:
+        providers.encode_history(spec.model, rebuilt.history)
     tariff = pricing.tariff(provider, spec.model.model) if spec else None
     prepared = Claim(run, spec, rebuilt, tariff=tariff, denial=rights.denial(run))
     if run.attempt > 1:

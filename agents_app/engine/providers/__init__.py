@@ -3,12 +3,13 @@
 import asyncio
 import importlib
 import sys
+from collections.abc import Iterable
 
 from agents_app.engine.providers.base import Model, ModelRequest
-from agents_app.engine.spec import ModelSpec
+from agents_app.engine.spec import Message, ModelSpec
 from agents_app.exceptions import RunFailed
 
-__all__ = ["Model", "ModelRequest", "close_models", "open_model", "prepare"]
+__all__ = ["Model", "ModelRequest", "close_models", "encode_history", "open_model", "prepare"]
 
 _OPENAI = "agents_app.engine.providers.openai"
 _ANTHROPIC = "agents_app.engine.providers.anthropic"
@@ -58,6 +59,14 @@ async def close_models() -> None:
         from agents_app.engine.providers.anthropic import AnthropicModel
 
         await AnthropicModel.close_all()
+
+
+def encode_history(spec: ModelSpec, history: Iterable[Message]) -> None:
+    """Encode messages for a model, once each. Call it in a thread: the event loop has only to join them then."""
+    if spec.kind == "openai" and _OPENAI in sys.modules:
+        from agents_app.engine.providers import openai
+
+        openai.encode_messages(spec, history)
 
 
 def prepare() -> None:

@@ -7,7 +7,7 @@ because the SDK's own decoding costs four times as much for each token (DESIGN, 
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import httpx2
@@ -128,13 +128,24 @@ class OpenAIModel(shared_client.SharedModel):
         return arguments
 
 
+def encode_messages(spec: ModelSpec, messages: Iterable[Message]) -> None:
+    """Encode messages for a server, before a request needs them."""
+    origin = sent_back.origin(spec.kind, spec.base_url)
+    for message in messages:
+        _encoded_message(message, origin)
+
+
 def _encoded(request: ModelRequest, origin: str) -> Iterator[bytes]:
     if request.system_prompt:
         yield request_body.encode({"role": "system", "content": request.system_prompt})
-    wire_message = functools.partial(_wire_message, origin=origin)
     for message in request.messages:
         if _says_something(message):
-            yield request_body.encoded(message, f"openai {origin if message.origin == origin else ''}", wire_message)
+            yield _encoded_message(message, origin)
+
+
+def _encoded_message(message: Message, origin: str) -> bytes:
+    api = f"openai {origin if message.origin == origin else ''}"
+    return request_body.encoded(message, api, functools.partial(_wire_message, origin=origin))
 
 
 def _says_something(message: Message) -> bool:

@@ -160,6 +160,12 @@ class Run(models.Model):
                 condition=Q(status__in=["queued", "running", "waiting"]),
                 name="run_unfinished",
             ),
+            # The next run of a session, however many have ended: see FIRST_IN_SESSION.
+            models.Index(
+                fields=["session", "number"],
+                condition=Q(status__in=["queued", "running", "waiting"]),
+                name="run_unfinished_of_session",
+            ),
             models.Index(fields=["-created_at"], name="run_newest"),
             # In addition to the one above, which SQLite uses only if the condition is written word for word.
             models.Index(fields=["status", "-created_at"], name="run_by_status"),

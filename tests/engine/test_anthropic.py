@@ -494,3 +494,34 @@ def test_the_sdk_is_not_loaded_where_nobody_uses_it():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.lower()) is False
+
+
+# Turns that end early or odd
+
+
+@pytest.mark.parametrize("arguments", ["", '{"expression": "2+'], ids=["no arguments", "half of them"])
+def test_a_call_that_may_be_cut_is_not_made(ask, claude, name, arguments):
+    cut = {"tool_call": {"name": "calculate", "arguments": arguments}}
+    chat = ask([call("1+1"), cut, {"finish": "max_tokens"}], [{"text": "I see."}], **CALCULATOR)
+    told = results(claude.requests(name)[-1])
+    assert next(result["content"] for result in told) == "2"
+    assert told[1]["content"].startswith("This call was not made: ")
+    assert [frame["data"]["code"] for frame in chat.fold.of_type("warning")] == ["calls_cut_off"]
+
+
+def test_a_turn_without_an_answer_is_tried_once_more(ask, claude, name):
+    chat = ask([{"finish": "end_turn"}], status="failed")
+    assert failure(chat)[0] == "no_answer"
+    assert len(claude.requests(name)) == 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        'event: error\ndata: {"type": "error", "error": {"type": "invalid_request_error", "message": "a\\ud83db"}}\n\n',
+        'data: {"error": {"message": "a\\ud83db", "code": 400}}\n\n',
+    ],
+    ids=["event", "no event"],
+)
+def test_an_error_in_the_stream_is_said_in_whole_characters(ask, raw):
+    assert failure(ask([{"text": "Ye"}, {"raw": raw}], status="failed"))[1].endswith("a\ufffdb.")

@@ -1,8 +1,16 @@
 """A model's turn that ends early or odd: what is executed, shown, and told to the model."""
 
+import asyncio
 import json
 
 import pytest
+from django.utils import timezone
+
+from agents_app.engine.loop import CUT_CALL, Turns
+from agents_app.engine.spec import AgentSpec, ModelSpec
+from agents_app.engine.toolset import Tool, Toolset
+from agents_app.models import Run, Session, Step
+from agents_app.worker.conversation import conversation
 
 NO_ARGUMENTS = {"tool_call": {"name": "current_time", "arguments": "", "fragments": 1}}
 WHOLE = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
@@ -47,6 +55,40 @@ def test_a_call_that_may_be_cut_is_not_made(agent, open_chat, model, name, reaso
 def test_a_call_without_arguments_is_made_if_the_turn_ended_whole(agent, open_chat, name):
     chat = chat_of(agent, open_chat, name, [NO_ARGUMENTS], [{"text": "It is late."}])
     assert [is_error for _, is_error in results(chat)] == [False]
+
+
+def test_a_call_without_required_arguments_is_not_made(agent, open_chat, name):
+    call = {"tool_call": {"name": "calculate", "arguments": "", "fragments": 1}}
+    ((reason, is_error),) = results(chat_of(agent, open_chat, name, [call], [{"text": "Sorry."}]))
+    assert is_error
+    assert "'expression' is a required property" in reason
+
+
+@pytest.mark.django_db
+def test_a_cut_call_is_not_made_after_a_restart_either(admin_user):
+    """Although its tool may be called again, and its arguments look like none."""
+    session = Session.objects.create(name="s", owner=admin_user)
+    run = Run.objects.create(session=session, number=1, prompt="go", attempt=2, trigger="api")
+    for index, kind, status, data in (
+        (0, "tool_use", "finished", {"text": "", "cut": "length"}),
+        (1, "tool_result", "started", {}),
+    ):
+        Step.objects.create(
+            run=run, index=index, iteration=1, kind=kind, status=status, tool_call_id="a", tool_name="reset_all",
+            provider_data=data, started_at=timezone.now(),
+        )  # fmt: skip
+
+    async def reset_all(arguments, call):
+        raise AssertionError("it was called")
+
+    async def first_step():
+        tool = Tool("reset_all", "Resets.", {"type": "object"}, reset_all, idempotent=True)
+        spec = AgentSpec("a", "", ModelSpec("openai", "", "", (), "m", 8192))
+        return await anext(Turns(spec, rebuilt, None, Toolset([tool])).events())
+
+    rebuilt = conversation(run)
+    step = asyncio.run(first_step())
+    assert (step.content, step.is_error) == (CUT_CALL["length"], True)
 
 
 def test_a_refusal_is_the_answer(agent, open_chat, name):

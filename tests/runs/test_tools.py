@@ -171,7 +171,10 @@ def test_a_tool_that_does_not_exist_is_an_error_that_the_model_can_mend(ask, mod
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", reminded), "strict servers refuse any other name in a history"
 
 
-@pytest.mark.parametrize("arguments", ["{not json", "[1, 2]", '"text"', "7", "null", '{"expression": '])
+@pytest.mark.parametrize(
+    "arguments",
+    ["{not json", '{"expression": "1"}{"expression": "2"}', "[1, 2]", '"text"', "7", "null", '{"expression": '],
+)
 def test_arguments_that_are_no_object_are_an_error_that_the_model_can_mend(ask, model, name, arguments):
     chat = ask([{"tool_call": {"name": "calculate", "arguments": arguments}}], [{"text": "sorry"}])
     use, result, _ = steps(chat)

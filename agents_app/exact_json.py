@@ -27,9 +27,10 @@ def loads(data: bytes | str) -> Any:
         raise json.JSONDecodeError("a number is too long", "", 0) from None
 
 
-def dumps(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+def dumps(value: Any, default: Callable[[Any], Any] | None = None, *, sort_keys: bool = False) -> bytes:
     """Return the JSON of a value."""
     try:
-        return orjson.dumps(value, default=default)
+        return orjson.dumps(value, default=default, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except orjson.JSONEncodeError:
-        return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+        return text.encode()

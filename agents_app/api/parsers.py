@@ -1,12 +1,13 @@
 """Parse request bodies."""
 
+import json
 from typing import Any
 
-import orjson
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+from agents_app import exact_json
 from agents_app.api.errors import TooLarge
 
 
@@ -21,8 +22,8 @@ class JSONBody(BaseParser):
     def parse(self, stream, media_type=None, parser_context=None) -> Any:
         body = read_body(stream)
         try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            return exact_json.loads(body)
+        except json.JSONDecodeError as error:
             raise ParseError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
 
 

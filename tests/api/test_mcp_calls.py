@@ -104,6 +104,10 @@ def test_a_tool_is_called(simple):
     assert answer["duration_ms"] >= 0
 
 
+def test_long_integers_reach_a_tool_as_they_are(simple):
+    assert simple.call("add", a=2**70, b=1)[1]["content"] == str(2**70 + 1)
+
+
 def test_an_environment_reaches_the_server_and_ours_does_not(simple):
     assert simple.call("environment", name="API_KEY")[1]["content"] == "sk-very-secret"
     assert simple.call("environment", name="VAR_DIR")[1]["content"] == "unset"

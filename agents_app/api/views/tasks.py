@@ -4,7 +4,6 @@ import datetime
 import hashlib
 from typing import Any
 
-import orjson
 from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -14,7 +13,7 @@ from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import clock, scheduler
+from agents_app import clock, exact_json, scheduler
 from agents_app.access import limits
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
@@ -75,7 +74,7 @@ class TaskViewSet(CrudViewSet):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Create a task. The same Idempotency-Key returns the same task."""
         key = idempotency.key_hash(request, ".tasks")
-        fingerprint = hashlib.sha256(orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        fingerprint = hashlib.sha256(exact_json.dumps(request.data, sort_keys=True)).hexdigest()
         task = self.get_queryset().filter(creation_key=key).first() if key else None
         if task is not None and task.creation_mark != fingerprint:
             raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")

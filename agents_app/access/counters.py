@@ -1,5 +1,6 @@
 """Count what callers do, for limits: in Redis for all instances together, else in this process."""
 
+import functools
 import logging
 import time
 from typing import Any
@@ -60,15 +61,21 @@ class _Counters:
         key = f"{action.replace(' ', '-')}:{who}:{int(clock.now().timestamp() // seconds)}"
         if time.monotonic() >= self.redis_retry_at:
             try:
-                return _add(caches["default"], key, number, seconds)
+                return _add(_cache("default"), key, number, seconds)
             except _redis_errors() as error:
                 metrics.REDIS_ERRORS.labels("count").inc()
                 logger.warning("Redis does not count, so this process counts alone: %s", type(error).__name__)
                 self.redis_retry_at = time.monotonic() + _REDIS_PAUSE
-        return _add(caches["local"], key, number, seconds)
+        return _add(_cache("local"), key, number, seconds)
 
 
 _counters = _Counters()
+
+
+@functools.cache
+def _cache(alias: str) -> BaseCache:
+    """Return a cache for the whole process. Django's own are one per context: each count made a connection to Redis."""
+    return caches.create_connection(alias)
 
 
 def _redis_errors() -> type[Exception]:

@@ -1,5 +1,6 @@
 """Limits: who goes over one gets a 429 that says when to come back, and nothing is made of the request."""
 
+import contextvars
 import json
 import re
 import time
@@ -494,7 +495,7 @@ def test_while_redis_is_away_this_process_counts_alone(monkeypatch):
     def away(*_: object, **__: object) -> None:
         raise RedisAway("gone")
 
-    monkeypatch.setattr(caches["default"], "add", away)
+    monkeypatch.setattr(counters._cache("default"), "incr", away)
     monkeypatch.setattr(counters._counters, "redis_retry_at", 0.0)
     for _ in range(3):
         counters.take("things", "me", limit=3)
@@ -511,3 +512,14 @@ def test_counting_what_waits_does_not_read_what_has_ended(admin_user):
         cursor.execute(f"EXPLAIN QUERY PLAN {admission._QUEUED}", [admin_user.pk])
         plan = [row[-1] for row in cursor.fetchall()]
     assert plan[0].endswith(("USING INDEX run_unfinished", "USING INDEX run_by_status (status=?)")), plan
+
+
+def test_counting_uses_one_client_in_all_contexts(monkeypatch):
+    """Django's caches are one per context: each count of a socket had its own, with a new connection to Redis."""
+    made: list[str] = []
+    create = caches.create_connection
+    monkeypatch.setattr(caches, "create_connection", lambda alias: made.append(alias) or create(alias))
+    counters._cache.cache_clear()
+    for _ in range(3):
+        contextvars.Context().run(counters.take, "things", "her", limit=10)
+    assert made == ["default"]

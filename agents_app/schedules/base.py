@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+# Moments of schedules: every zone can show them, and what is computed from them has a date too.
+EARLIEST, LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1900, 9900))
+
 
 class Note(StrEnum):
     """Why a moment is where it is."""

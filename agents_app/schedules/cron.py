@@ -14,12 +14,13 @@ and with `*/9 3 * * *` in Pacific/Chatham cronsim never returns.
 """
 
 import datetime
+import itertools
 import zoneinfo
 from collections.abc import Iterator
 
 from cronsim import CronSim, CronSimError
 
-from agents_app.schedules.base import BadSchedule, Due, Note
+from agents_app.schedules.base import LATEST, BadSchedule, Due, Note
 from agents_app.schedules.zones import next_change, offset_at, wall_time
 
 _ALIASES = {
@@ -58,7 +59,8 @@ class Cron:
 
     def after(self, moment: datetime.datetime) -> Iterator[Due]:
         moment = moment.astimezone(datetime.UTC)
-        return self._clock_times(moment) if _follows_clock(self.line) else self._daily_times(moment)
+        times = self._clock_times(moment) if _follows_clock(self.line) else self._daily_times(moment)
+        return itertools.takewhile(lambda due: due.at < LATEST, times)
 
     def _daily_times(self, moment: datetime.datetime) -> Iterator[Due]:
         for at in CronSim(self.line, moment.astimezone(self.zone)):

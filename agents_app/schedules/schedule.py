@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agents_app.schedules.base import BadSchedule, Due, Schedule
+from agents_app.schedules.base import EARLIEST, LATEST, BadSchedule, Due, Schedule
 from agents_app.schedules.cron import Cron
 from agents_app.schedules.zones import read_zone, wall_time
 
@@ -61,11 +61,14 @@ def read_moment(text: str, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
     """Parse a date and time in ISO 8601; without an offset, it is in `zone`.
 
     Raises:
-        BadSchedule: not a date and time, or one that the zone's clocks never show.
+        BadSchedule: not a date and time, too far away, or one that the zone's clocks never show.
     """
     example = "Use a date and time such as '2027-03-01T09:00:00+01:00', or '2027-03-01T09:00:00' in the task's zone."
     try:
         moment = datetime.datetime.fromisoformat(text)
+        if not EARLIEST.year <= moment.year < LATEST.year:
+            years = f"{EARLIEST.year} to {LATEST.year - 1}"
+            raise BadSchedule("schedule_value", f"{text!r} is out of range: use a year from {years}.")
         if moment.tzinfo is None and len(text) > len("2027-03-01"):
             return _of_zone(moment, zone)
         if moment.tzinfo is not None:
@@ -107,6 +110,6 @@ class Interval:
 
     def after(self, moment: datetime.datetime) -> Iterator[Due]:
         at = self.anchor + max(1, (moment - self.anchor) // self.step + 1) * self.step
-        while True:
+        while at < LATEST:
             yield Due(at)
             at += self.step

@@ -301,6 +301,37 @@ def test_a_wrong_question_to_the_simulation_is_named(client, query):
     assert get(client, f"/v1/tasks/{task['id']}/simulate?{query}", status=400)["error"]["param"] == query.split("=")[0]
 
 
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", "9900-01-01T00:00:00Z",
+               "0001-01-01T00:00:00Z", "1899-12-31T23:59:59"]
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"])
+def test_a_moment_that_is_too_far_away_is_refused(client, moment, zone):
+    schedule = {"schedule_type": "once", "schedule_value": moment, "timezone": zone}
+    for path, body in (("/v1/tasks", wanted(**schedule)), ("/v1/tasks/simulate", schedule)):
+        response = client.post(path, body, content_type=JSON)
+        assert response.status_code == 400, response.content
+        assert "is out of range: use a year from 1900 to 9899" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("interval", "1"),
+        ("interval", "316224000"),
+        ("cron", "0 0 29 2 *"),
+        ("cron", "* * 1 1 *"),
+        ("once", "9899-12-31T23:59Z"),
+    ],
+)
+@pytest.mark.parametrize("since", ["", "9899-12-31T23:59:00Z", "9899-12-31T00:00:00-12:00"])
+def test_a_preview_ends_before_the_last_year(client, kind, value, since):
+    zone = {"timezone": "Pacific/Kiritimati"}
+    task = create(client, schedule_type=kind, schedule_value=value, **zone)
+    answer = get(client, f"/v1/tasks/{task['id']}/simulate?count=1000&duration=2592000&from={since}")
+    assert all(row["scheduled_for"] < "9900" for row in answer["data"])
+
+
 def test_a_schedule_can_be_tried_before_it_is_saved(client):
     names = {"schedule_type": "cron", "schedule_value": "0 0 29 2 *", "count": 2}
     answer = client.post("/v1/tasks/simulate", names, content_type=JSON).json()

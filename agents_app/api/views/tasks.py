@@ -13,7 +13,7 @@ from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import clock, exact_json, scheduler
+from agents_app import clock, exact_json, scheduler, schedules
 from agents_app.access import limits
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet, JSONView
@@ -159,6 +159,8 @@ def _moment(request: Request, name: str) -> datetime.datetime | None:
         return None
     try:
         moment = datetime.datetime.fromisoformat(text)
+        if not schedules.EARLIEST.year <= moment.year < schedules.LATEST.year:
+            raise ValueError
         return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except (ValueError, OverflowError):
         text = f"'{name}' must be a time such as 2026-12-01T09:00:00Z (write '+' as %2B in a URL)."

@@ -47,6 +47,18 @@ def test_arrow_up_takes_up_the_last_message_in_an_empty_field_only(agent, chat):
     expect(page.locator(".said")).to_have_text(["First", "First, changed"])
 
 
+def test_the_enter_that_ends_a_composition_sends_nothing(agent, chat):
+    page = chat(agent([{"text": "Yes."}]))
+    page.fill("#message", "日本")
+    for of_composition in ({"isComposing": True}, {"keyCode": 229}):
+        page.dispatch_event("#message", "keydown", {"key": "Enter", "bubbles": True, "cancelable": True} | of_composition)
+    page.press("#message", "End")
+    page.keyboard.type("語")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".said")).to_have_text(["日本語"])
+
+
 def test_a_message_is_asked_again(agent, chat, model):
     who = agent([{"text": "Yes."}])
     page = chat(who)

@@ -1,6 +1,7 @@
 // Where messages are written: Enter sends, Shift+Enter breaks the line, ArrowUp takes up the last message again.
 
 import { countCodePoints } from "./fold.js";
+import { isComposing } from "../shared/dom.js";
 import { gettext, number } from "../shared/words.js";
 
 const LONGEST_MESSAGE = 100_000;
@@ -46,7 +47,7 @@ export class Composer {
   }
 
   #pressed(event) {
-    if (event.isComposing) {
+    if (isComposing(event)) {
       return;
     }
     if (event.key === "Enter" && !event.shiftKey) {

@@ -1,7 +1,7 @@
 // The sessions at the side: search, open, rename, delete.
 
 import { api, get, nextPage } from "../shared/api.js";
-import { element, link, signButton } from "../shared/dom.js";
+import { element, isComposing, link, signButton } from "../shared/dom.js";
 import { gettext } from "../shared/words.js";
 
 const TYPING = 200;
@@ -125,6 +125,9 @@ export class Sessions {
     };
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
+      if (isComposing(event)) {
+        return;
+      }
       if (event.key === "Enter" || event.key === "Escape") {
         event.preventDefault();
         done(event.key === "Enter");

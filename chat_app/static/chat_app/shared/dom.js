@@ -47,3 +47,8 @@ export function setText(node, text) {
 export function elementsById() {
   return Object.fromEntries([...document.querySelectorAll("[id]")].map((node) => [node.id, node]));
 }
+
+/** Whether a key is part of an input method's composition. Safari ends it before the Enter that does, whose code is 229. */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}

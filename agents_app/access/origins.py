@@ -1,13 +1,18 @@
 """Which hosts and origins may use this server, over HTTP or WebSocket."""
 
 import ipaddress
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+logger = logging.getLogger(__name__)
+
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_MOST_ADVISED, _LONGEST_LOGGED = 20, 200  # origins of one process; characters
+_advised: set[str] = set()
 
 
 def client_address(address: str, forwarded_for: Sequence[str]) -> str:
@@ -60,19 +65,39 @@ def origin_allowed(origin: str | None, host: str) -> bool:
     """Whether a page of `origin` may use this server. None is not a browser, and allowed; "null" is not allowed."""
     if origin is None:
         return True
-    origin = origin.lower()
-    return origin in _origins_of(host.lower()) or is_cors_origin(origin)
+    if _normalized(origin) in _origins_of(host.lower()) or is_cors_origin(origin):
+        return True
+    _advise(origin[:_LONGEST_LOGGED], host[:_LONGEST_LOGGED])
+    return False
 
 
 def is_cors_origin(origin: str) -> bool:
     """Whether CORS_ALLOWED_ORIGINS has this origin of another site."""
-    return origin.lower() in {allowed.lower().rstrip("/") for allowed in settings.CORS_ALLOWED_ORIGINS}
+    return bool(origin) and _normalized(origin) in map(_normalized, settings.CORS_ALLOWED_ORIGINS)
+
+
+def _normalized(origin: str) -> str:
+    """Return an origin as browsers write it: without the scheme's default port."""
+    origin = origin.lower().rstrip("/")
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], "") or "\0")
+
+
+def _advise(origin: str, host: str) -> None:
+    """Log once per origin which setting helps: a proxy that replaces Host makes our own pages foreign."""
+    if origin in _advised or len(_advised) >= _MOST_ADVISED:
+        return
+    _advised.add(origin)
+    logger.warning(
+        "Requests from pages of %r are rejected: their header Host is %r. If that is this server behind a proxy, let "
+        "the proxy pass Host on (nginx: proxy_set_header Host $http_host). If it is another site that may use this "
+        "server, add it to CORS_ALLOWED_ORIGINS.",
+        origin,
+        host,
+    )
 
 
 def _origins_of(host: str) -> set[str]:
     """Return the origins of this host's pages. Browsers leave the scheme's default port out of an Origin."""
     if not host:
         return set()
-    return {f"{scheme}://{host.removesuffix(port)}" for scheme, port in _DEFAULT_PORTS.items()} | {
-        f"{scheme}://{host}" for scheme in _DEFAULT_PORTS
-    }
+    return {_normalized(f"{scheme}://{host}") for scheme in _DEFAULT_PORTS}

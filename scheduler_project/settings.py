@@ -3,6 +3,7 @@
 import datetime
 import logging
 import os
+import re
 from pathlib import Path
 
 import dj_database_url
@@ -38,6 +39,22 @@ def _secret_key(var_dir: Path) -> str:
     return path.read_text()
 
 
+def _list(name: str, default: list[str] | None = None) -> list[str]:
+    """Return the parts of a list, which may have blanks after its commas."""
+    return [part.strip() for part in env.list(name, default or []) if part.strip()]
+
+
+def _origins(name: str) -> list[str]:
+    """Return origins as browsers send them: without the default port of their scheme."""
+    return [re.sub(r"^(http(?=://.*:80$)|https(?=://.*:443$))(://.*):\d+$", r"\1\2", origin) for origin in _list(name)]
+
+
+def _hosts(name: str, default: list[str]) -> list[str]:
+    """Return hosts without ports: Django compares names alone."""
+    return [re.sub(r"(?<=[^:]):\d+$", "", host) if host.count(":") == 1 or "]:" in host else host
+            for host in _list(name, default)]  # fmt: skip
+
+
 def _proxy_header(text: str) -> tuple[str, str] | None:
     """Convert `X-Forwarded-Proto` or `X-Forwarded-Proto:https` to the form of Django."""
     name, _, value = text.partition(":")
@@ -54,15 +71,15 @@ try:
     DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", 20)
     SECRET_KEY = env.str("SECRET_KEY", "")
-    SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
-    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
-    CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ALLOWED_ORIGINS", [])
+    SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
+    ALLOWED_HOSTS = _hosts("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    CSRF_TRUSTED_ORIGINS = _origins("CSRF_TRUSTED_ORIGINS")
+    CORS_ALLOWED_ORIGINS = _origins("CORS_ALLOWED_ORIGINS")
     SECURE_PROXY_SSL_HEADER = _proxy_header(env.str("SECURE_PROXY_SSL_HEADER", ""))
     HTTPS = env.bool("HTTPS", SECURE_PROXY_SSL_HEADER is not None)
     HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
     TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
-    OPEN_TO: list[str] = env.list("OPEN_TO", [])  # who needs no sign-in behind TRUSTED_PROXIES: addresses, networks
+    OPEN_TO = _list("OPEN_TO")  # who needs no sign-in behind TRUSTED_PROXIES: addresses, networks
     # Settings that make sense only if others than this machine's own programs come.
     SETTINGS_FOR_OTHERS = [
         name

@@ -3,6 +3,7 @@
 Nothing here needs DRF, whose import takes a tenth of the start: `agents_app.api.errors` is for its views.
 """
 
+import re
 from typing import Any, NamedTuple
 
 from django.core.exceptions import RequestDataTooBig
@@ -103,7 +104,19 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(404, f"Not found: {request.path[:200]}.", "not_found")
+    text = f"Not found: {request.path[:200]}. {_correct_path(request.path)}".rstrip()
+    return error_response(404, text, "not_found")
+
+
+def _correct_path(path: str) -> str:
+    """Return a sentence about the endpoint that a client with another base URL means; empty if there is none."""
+    names = re.findall(r"(?:^|/)(chat/completions|completions|responses|models|mcp)(?=/|$)", re.sub("/+", "/", path))
+    if not names:
+        return ""
+    if names[-1] == "mcp":
+        return "The MCP server is at /mcp."
+    name = names[-1].replace("completions", "chat/completions").replace("chat/chat/", "chat/")
+    return f"Use /v1/{name}: the base URL of a client of the OpenAI API ends in /v1."
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

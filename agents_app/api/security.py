@@ -1,5 +1,6 @@
 """Reject foreign hosts and origins; add the headers that every response has."""
 
+import re
 from io import BytesIO
 
 from django.conf import settings
@@ -39,9 +40,14 @@ def reject(request: HttpRequest) -> HttpResponse | None:
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         return HttpResponse(status=204)  # a preflight of another site: `add_headers` says which origins are allowed
     if request.path_info.startswith("/v1/"):
-        request.path_info = request.path_info.removesuffix("/")
-        request.path = request.path.removesuffix("/")
+        # Only below /v1/: another path must not become one for which a proxy in front of us has rules.
+        request.path_info, request.path = map(_normalized, (request.path_info, request.path))
     return _reject_long_body(request)
+
+
+def _normalized(path: str) -> str:
+    """Return the path without what clients add that join addresses carelessly: `//`, and `/` at the end."""
+    return re.sub(r"/{2,}", "/", path).removesuffix("/")
 
 
 def _reject_long_body(request: HttpRequest) -> HttpResponse | None:

@@ -37,7 +37,8 @@ def fit(
 ) -> list[Message]:
     """Return the newest messages of the history that fit beside the prompt, this run's turns and the answer.
 
-    They begin with a user's message, because many models' templates require it.
+    If older ones are left out, they begin with a user's message, because many models' templates require it. A client's
+    own history begins as the client wrote it.
     `shrink`: the share of the context to use, after a server rejected the first try as too long.
     """
     required = [Message("user", conversation.prompt), *conversation.turns]
@@ -49,6 +50,7 @@ def fit(
         if room < 0:
             break
         recent.append(message)
-    while recent and recent[-1].role != "user":
+    is_cut = len(recent) < len(conversation.history)
+    while is_cut and recent and recent[-1].role != "user":
         recent.pop()
     return [*reversed(recent), *required]

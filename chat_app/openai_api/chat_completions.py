@@ -26,7 +26,7 @@ from chat_app.openai_api.listening import RunFollower, incomplete_reason
 from chat_app.openai_api.requests import ChatCompletionRequest
 from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, TextStream
-from chat_app.openai_api.validation import parse, refuse
+from chat_app.openai_api.validation import MISSING, parse, refuse
 
 DONE = sse.event(b"[DONE]")
 _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
@@ -51,6 +51,8 @@ completions = endpoint(post=create)
 
 def _start(request: Request) -> tuple[ChatCompletionRequest, Run, bool, Place]:
     user = caller(request)
+    if isinstance(request.data, dict) and "input" in request.data and not request.data.get("messages"):
+        refuse("messages", "is missing: a request with 'input' belongs to /v1/responses.", MISSING)
     body = parse(ChatCompletionRequest, request.data)
     run_request = _run_request(request, body)
     place = open_connections.take(user)

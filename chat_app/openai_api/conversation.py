@@ -22,6 +22,7 @@ from chat_app.openai_api.requests import (
 from chat_app.openai_api.validation import INVALID, MISSING, TOO_LONG, refuse
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_THOUGHT_PARTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")  # left out
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Conversation:
             self.instructions += [text] if text.strip() else []
             return
         self._require_results(path)
+        if role == "assistant" and not text.strip():
+            return  # an answer that was stopped before its first word: models' servers refuse it
         self._last = path
         self.messages.append({"role": role, "content": text})
 
@@ -121,7 +124,8 @@ def text_of(content: Content, path: str) -> str:
     """Return the text of a content: itself, or that of its parts."""
     if isinstance(content, str):
         return content
-    return "\n".join(_text_of_part(part, f"{path}[{position}]") for position, part in enumerate(content))
+    parts = [(f"{path}[{position}]", part) for position, part in enumerate(content)]
+    return "\n".join(_text_of_part(part, place) for place, part in parts if part.type not in _THOUGHT_PARTS)
 
 
 def _text_of_part(part: ContentPart, path: str) -> str:

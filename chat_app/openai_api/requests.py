@@ -68,7 +68,14 @@ def _role_of(value: Any) -> Any:
 _NO_NUL = AfterValidator(_without_nul)
 Text = Annotated[str, _NO_NUL]
 _Id = Annotated[str, Field(min_length=1, max_length=128), _NO_NUL]
-_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _absent_if_unlimited(value: Any) -> Any:
+    """Some clients write "no limit" as -1."""
+    return None if isinstance(value, int) and value == -1 else value
+
+
+_Limit = Annotated[Annotated[int, Field(ge=1, le=2**31 - 1)] | None, BeforeValidator(_absent_if_unlimited)]
 _Effort = Annotated[
     str,
     one_of(EFFORTS),
@@ -238,8 +245,8 @@ class ChatCompletionRequest(AgentRequest):
         Field(min_length=1, description="Text only, as strings or parts. The last message is the user's."),
     ]
     metadata: ChatMetadata | None = None
-    max_tokens: _Count | None = None
-    max_completion_tokens: _Count | None = None
+    max_tokens: _Limit = None
+    max_completion_tokens: _Limit = None
     n: Annotated[Literal[1], BeforeValidator(_require_one_answer)] | None = None
     reasoning_effort: _Effort | None = None
     response_format: Annotated[
@@ -364,7 +371,7 @@ class ResponseRequest(AgentRequest):
         ]
         | None
     ) = None
-    max_output_tokens: _Count | None = None
+    max_output_tokens: _Limit = None
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
     background: bool | None = None

@@ -28,7 +28,7 @@ from chat_app.openai_api.response_events import ResponseEvents
 from chat_app.openai_api.response_object import response, run_of
 from chat_app.openai_api.sequence_number import SequenceNumber
 from chat_app.openai_api.starting import RunRequest
-from chat_app.openai_api.validation import WRONG_TYPE, parse, refuse
+from chat_app.openai_api.validation import MISSING, WRONG_TYPE, parse, refuse
 
 _CANCEL_TIMEOUT = 2.0  # seconds that a cancel waits for the run to end
 _LARGEST_NUMBER = 2**62
@@ -84,6 +84,8 @@ cancelling = endpoint(post=cancel)
 
 def _start(request: Request) -> tuple[ResponseRequest, Run, bool, Place]:
     user = caller(request)
+    if isinstance(request.data, dict) and "messages" in request.data and not request.data.get("input"):
+        refuse("input", "is missing: a request with 'messages' belongs to /v1/chat/completions.", MISSING)
     body = parse(ResponseRequest, request.data)
     run_request = _run_request(request, body, user)
     place = open_connections.take(user)

@@ -71,6 +71,31 @@ def test_behind_https_cookies_and_browsers_are_told_so(tmp_path):
     assert said == "True True 31536000 True ('HTTP_X_FORWARDED_PROTO', 'https')"
 
 
+def test_lists_may_have_blanks_and_ports_that_browsers_leave_out(tmp_path):
+    script = (
+        "from django.conf import settings as s; print(s.ALLOWED_HOSTS, s.CSRF_TRUSTED_ORIGINS, s.CORS_ALLOWED_ORIGINS)"
+    )
+    lists = {
+        "ALLOWED_HOSTS": "a.example, b.example:443 ,[::1],[::1]:8000,",
+        "CSRF_TRUSTED_ORIGINS": "https://a.example:443, http://b.example:80, https://c.example:80",
+        "CORS_ALLOWED_ORIGINS": " https://*.example:443,http://d.example:8443",
+    }
+    said = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION | lists).stdout.strip()
+    assert said == (
+        "['a.example', 'b.example', '[::1]', '[::1]'] "
+        "['https://a.example', 'http://b.example', 'https://c.example:80'] "
+        "['https://*.example', 'http://d.example:8443']"
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("allowed", ["https://app.example:443", "https://app.example/", "HTTPS://App.Example"])
+@pytest.mark.parametrize("origin", ["https://app.example", "https://app.example:443"])
+def test_a_default_port_makes_no_other_origin(client, admin_user, settings, allowed, origin):
+    settings.CORS_ALLOWED_ORIGINS = [allowed]
+    assert client.get("/v1/info", headers={"Origin": origin}).headers["Access-Control-Allow-Origin"] == origin
+
+
 # Headers
 
 

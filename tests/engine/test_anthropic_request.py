@@ -39,7 +39,7 @@ def rounds(draw):
 
 @st.composite
 def conversations(draw):
-    messages = []
+    messages = draw(st.sampled_from([[], [Message("assistant", "A greeting.")]]))[:]
     for _ in range(draw(st.integers(0, 3))):
         messages.append(Message("user", "A question."))
         for each in draw(st.lists(rounds(), max_size=2)):

@@ -28,6 +28,9 @@ def test_unknown_fields_are_accepted_and_null_is_the_same_as_nothing(model, body
         (ChatCompletionRequest, [], "'body' must be an object."),
         (ChatCompletionRequest, CHAT | {"model": ""}, "'model' must not be empty."),
         (ChatCompletionRequest, CHAT | {"top_p": 1.5}, "'top_p' must be 1 or less."),
+        (ChatCompletionRequest, CHAT | {"max_tokens": 0}, "'max_tokens' must be 1 or more."),
+        (ChatCompletionRequest, CHAT | {"max_tokens": -2}, "'max_tokens' must be 1 or more."),
+        (ChatCompletionRequest, CHAT | {"max_tokens": True}, "'max_tokens' must be a whole number."),
         (ChatCompletionRequest, CHAT | {"max_tokens": 2**40}, "'max_tokens' must be 2,147,483,647 or less."),
         (ChatCompletionRequest, CHAT | {"messages": [None]}, "'messages[0]' must be an object."),
         (ResponseRequest, RESPONSE | {"metadata": {"k" * 65: "v"}}, "'metadata' is longer than 64 characters."),
@@ -43,6 +46,18 @@ def test_a_rejection_is_one_sentence_about_one_field(model, body, message):
         parse(model, body)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [
+        (ChatCompletionRequest, CHAT, "max_tokens"),
+        (ChatCompletionRequest, CHAT, "max_completion_tokens"),
+        (ResponseRequest, RESPONSE, "max_output_tokens"),
+    ],
+)
+def test_a_limit_of_minus_one_is_none(model, body, field):
+    assert parse(model, body | {field: -1}) == parse(model, body)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def test_the_enter_that_ends_a_composition_sends_nothing(agent, chat):
     page = chat(agent([{"text": "Yes."}]))
     page.fill("#message", "日本")
     for of_composition in ({"isComposing": True}, {"keyCode": 229}):
-        page.dispatch_event("#message", "keydown", {"key": "Enter", "bubbles": True, "cancelable": True} | of_composition)
+        page.dispatch_event(
+            "#message", "keydown", {"key": "Enter", "bubbles": True, "cancelable": True} | of_composition
+        )
     page.press("#message", "End")
     page.keyboard.type("語")
     page.keyboard.press("Enter")

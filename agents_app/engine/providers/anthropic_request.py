@@ -19,6 +19,7 @@ from agents_app.exceptions import RunFailed
 BASE_URL = "https://api.anthropic.com"
 _CACHE = {"type": "ephemeral"}
 _MAX_ID = 64
+_OPENING = "(The assistant begins.)"
 _UNUSABLE_IN_SCHEMAS = {"oneOf", "anyOf", "allOf"}  # at the top; the loop checks arguments against the whole schema
 
 
@@ -103,6 +104,8 @@ def _turns(request: ModelRequest, thoughts: bool) -> list[dict[str, Any]]:
             names = [_call_id(call.id, call_ids) for call in message.tool_calls]
             _add(turns, "assistant", _assistant_content(message, names, with_blocks=id(message) in with_blocks))
             _add(turns, "user", _results(message, names, request.messages[position + 1 :]))
+    if turns and turns[0]["role"] == "assistant":  # of a client whose history begins with a greeting
+        turns.insert(0, {"role": "user", "content": _texts(_OPENING)})
     if request.tools or len(turns) > 1:  # the next request begins with all of these
         turns[-1]["content"][-1] = turns[-1]["content"][-1] | {"cache_control": _CACHE}
     return turns

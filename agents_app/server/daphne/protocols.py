@@ -145,12 +145,24 @@ class Request(WebRequest):
         if not self._is_rejected:
             # A client could have any path served as another one, past the rules of a proxy about paths.
             self.requestHeaders.removeHeader(b"daphne-root-path")
+            self._use_path_of_absolute_form()
             result = super().process()
             if isinstance(self.channel.transport.protocol, Socket):  # the channel will not hear of its end
                 self.channel.requests.remove(self)
             return result
         self.channel.transport.loseConnection()
         return None
+
+    def _use_path_of_absolute_form(self) -> None:
+        """Take the host out of a target such as `http://host/path`: RFC 9112 wants it to replace the header Host."""
+        uri: bytes = self.uri  # type: ignore[has-type]
+        scheme, separator, rest = uri.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            return
+        host, slash, target = rest.partition(b"/")
+        self.requestHeaders.setRawHeaders(b"host", [host.rpartition(b"@")[2]])
+        self.uri = slash + target if slash else b"/"
+        self.path = self.uri.partition(b"?")[0]
 
     def _reject(self) -> None:
         self._is_rejected = True

@@ -106,7 +106,7 @@ def _error(
     failure: Failure, status: int | None, text: str, retry_after: float | None = None, *, is_response: bool = False
 ) -> ModelError:
     if status in (401, 403) or (status is None and failure.says(_KEY)):
-        return ModelError(f"The model's server refused the API key{_because(failure)}", code="model_key_refused")
+        return ModelError(_refused_key(failure, status), code="model_key_refused")
     if status != 429 and (status == 413 or _TOO_LONG.search(f"{failure.codes} {failure.reason}")):
         text = f"The conversation is too long for the model: {failure.reason}"
         return ModelError(text, code="context_length_exceeded")
@@ -127,10 +127,10 @@ def _is_permanent(failure: Failure, status: int | None) -> bool:
     return failure.says(_PERMANENT) and not failure.says(_RATE)
 
 
-def _because(failure: Failure) -> str:
-    """Return the reason without the key, of which servers repeat a part."""
-    words = ["***" if "*" in word or "…" in word else word for word in failure.reason.split()]
-    return "." if failure.reason == NO_REASON else f": {' '.join(words)}"
+def _refused_key(failure: Failure, status: int | None) -> str:
+    """Return a sentence without the reason of a 401: servers repeat the key in it, whole, masked or changed."""
+    text = "The model's server refused the API key"
+    return f"{text}: {failure.reason}" if status == 403 and failure.reason != NO_REASON else f"{text}."
 
 
 def _layers(value: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ from agents_app.admin.base import (
     with_secrets,
 )
 from agents_app.models import Agent, Provider, Run
+from agents_app.models.agent_versions import one_version
 from agents_app.models.agents import ADMINISTRATORS_FIELDS
 from agents_app.models.env_variables import MASK, masked
 from agents_app.models.validation import validate_headers
@@ -128,6 +129,11 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with one_version(by=request.user):
+            super().save_model(request, obj, form, change)
+            form.save_m2m()  # here, so that both changes are one version; once more does nothing
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out what only administrators see."""

@@ -17,6 +17,7 @@ from agents_app.api.serializers.tasks import TaskSerializer
 from agents_app.configuration.parsing import KINDS, ConfigurationError, Item, Problem
 from agents_app.database.errors import storage_errors
 from agents_app.models import Agent, McpServer, Provider, Run, ScheduledTask
+from agents_app.models.agent_versions import LONGEST_NOTE, one_version
 
 SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
     "providers": ProviderSerializer,
@@ -107,7 +108,8 @@ def _write(item: Item, outcome: Outcome, problems: list[Problem]) -> None:
         return
     before = _values(item.kind, existing.pk, context) if existing else {}
     point = transaction.savepoint()
-    row = serializer.save(**({"owner": local_administrator()} if item.kind == "tasks" and existing is None else {}))
+    with one_version(note=f"Loaded from {item.file}"[:LONGEST_NOTE]):
+        row = serializer.save(**({"owner": local_administrator()} if item.kind == "tasks" and existing is None else {}))
     after = _values(item.kind, row.pk, context)
     changed = tuple(
         (name, before.get(name), value)

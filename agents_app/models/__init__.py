@@ -1,5 +1,6 @@
 """The rows, one file per noun."""
 
+from agents_app.models.agent_versions import AgentVersion
 from agents_app.models.agents import Agent, Provider
 from agents_app.models.approvals import Approval
 from agents_app.models.chores import Chore
@@ -17,6 +18,7 @@ from agents_app.models.workers import WorkerProcess
 
 __all__ = [
     "Agent",
+    "AgentVersion",
     "ApiToken",
     "Approval",
     "Artifact",

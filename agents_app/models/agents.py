@@ -1,7 +1,6 @@
 """Agents, and the providers of their models."""
 
 import os
-from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from django.db import models, transaction
 
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
-from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters
+from agents_app.models.agent_versions import AgentVersion, agent_changed
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.stored_secrets import SecretsOfAnAddress
@@ -268,6 +267,9 @@ class Agent(models.Model):
     )
     enabled = models.BooleanField(default=True, help_text="A disabled agent accepts no new runs.")
     is_default = models.BooleanField(default=False, help_text="Answer messages that name no agent.")
+    current_version = models.ForeignKey(
+        AgentVersion, null=True, editable=False, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -284,46 +286,22 @@ class Agent(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def spec(self, provider: Provider | None, servers: Iterable[McpServer]) -> AgentSpec:
-        """Return what the engine needs to run this agent with a model of `provider` and the tools of `servers`."""
-        return AgentSpec(
-            name=self.name,
-            system_prompt=self.system_prompt,
-            model=ModelSpec(
-                kind=provider.kind if provider else "",
-                base_url=provider.base_url if provider else "",
-                api_key=provider.secret() if provider else "",
-                headers=tuple(sorted(provider.headers.items())) if provider else (),
-                model=self.model or (provider.default_model if provider else ""),
-                context_tokens=provider.context_tokens if provider else 8192,
-            ),
-            parameters=Parameters(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                max_tokens=self.max_tokens,
-                reasoning_effort=self.reasoning_effort,
-                thinking_budget=self.thinking_budget,
-            ),
-            builtin_tools=tuple(self.builtin_tools),
-            servers=tuple(server.spec() for server in servers if server.enabled),
-            allowed_tools=tuple(self.allowed_tools),
-            denied_tools=tuple(self.denied_tools),
-            approval_required=tuple(self.approval_required),
-            limits=Limits(
-                max_iterations=self.max_iterations,
-                timeout=self.timeout,
-                approval_timeout=self.approval_timeout,
-                max_total_tokens=self.max_total_tokens,
-            ),
-        )
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save the agent, and its version if it really changed."""
+        with transaction.atomic():
+            super().save(*args, **options)
+            agent_changed(self)
 
 
 class EnabledAgents:
-    """The enabled agents that users of a kind may use. Each query set takes `user`, the id."""
+    """The enabled agents that users of a kind may use. Each query set takes `user`, the id.
+
+    They read what a start needs of an agent; the rest is in its version.
+    """
 
     def __init__(self, users: Any) -> None:
         def agents() -> AgentQuerySet:
-            return Agent.objects.visible_to(users).enabled()
+            return Agent.objects.visible_to(users).enabled().only("id", "name", "current_version")
 
         self.named = Prepared(lambda: agents().filter(name=Parameter("name")))
         self.of_id = Prepared(lambda: agents().filter(pk=Parameter("pk")))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
+from agents_app.models.agent_versions import AgentVersion
 from agents_app.models.agents import Agent
 from agents_app.models.overrides import Overrides, OverridesField
 from agents_app.models.sessions import Session
@@ -59,6 +60,15 @@ class Run(models.Model):
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
     number = models.BigIntegerField(help_text="Place in the session: 1, 2, 3 …. Runs are executed in this order.")
     agent = models.ForeignKey(Agent, null=True, on_delete=models.SET_NULL, related_name="runs")
+    agent_version = models.ForeignKey(
+        AgentVersion,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="runs",
+        db_index=False,  # one more index to write for each run: its runs are found by the agent's
+        help_text="Version of the agent when the run was accepted, which it keeps.",
+    )
     agent_name = models.CharField(max_length=64, help_text="Name of the agent when the run was accepted.")
     trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.API)
     parent = models.ForeignKey(

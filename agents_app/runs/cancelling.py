@@ -11,6 +11,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.engine.spec import Usage
 from agents_app.event_log import EventData
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
+from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.steps import usage_of
 from agents_app.observability import metrics
 from agents_app.queue import run_queue
@@ -77,8 +78,10 @@ def _price(run: Run, usage: Usage) -> dict[str, Any]:
     """Return the cost and the model as columns of the run."""
     if not usage.requests or run.agent is None:
         return {"cost": None if usage.requests else Decimal(0)}
-    provider = run.agent.provider or Provider.objects.default()
-    model = run.agent.model or (provider.default_model if provider else "")
+    version = definition(run.agent_version_id or current_id(run.agent))
+    chosen = version.provider
+    provider = Provider.objects.filter(pk=chosen.id).first() if chosen else Provider.objects.default()
+    model = version.model_name(provider)
     return {"model": model, "cost": pricing.tariff(provider, model).cost(usage.as_dict())}
 
 

@@ -3,6 +3,7 @@
 import datetime
 import re
 import secrets
+import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.agents import enabled_agents
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
@@ -93,11 +95,13 @@ def start(
             existing.session = session
             return Started(existing, created=False)
         agent = _agent(agent_name, session, user)
+        version_id = current_id(agent)
         limits.admit(user, trigger)
         _settle_busy(session, if_busy, by=user.get_username())
         run = _create(
             session,
             agent,
+            agent_version_id=version_id,
             prompt=message,
             enable_reasoning=enable_reasoning,
             message_id=message_id or None,
@@ -106,7 +110,7 @@ def start(
             task=due.task if due else None,
             scheduled_for=due.at if due else None,
             retry=due.retry if due else 0,
-            overrides=_allowed(overrides, agent, user),
+            overrides=_allowed(overrides, version_id, user),
         )
         enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
@@ -181,11 +185,12 @@ def _agent(name: str | None, session: Session, user: Any) -> Agent:
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
 
 
-def _allowed(overrides: Overrides, agent: Agent, user: Any) -> Overrides:
-    """Return the options, within the agent's own limits unless the user is an administrator."""
+def _allowed(overrides: Overrides, version_id: uuid.UUID, user: Any) -> Overrides:
+    """Return the options, within the limits of the agent's version unless the user is an administrator."""
     if user.is_superuser or overrides == NO_OVERRIDES:
         return overrides
-    return overrides.within(timeout=agent.timeout, max_tokens=agent.max_tokens)
+    version = definition(version_id)
+    return overrides.within(timeout=version.limits.timeout, max_tokens=version.parameters.max_tokens)
 
 
 def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:

@@ -1,6 +1,5 @@
 """Claim runs, keep them, and give them back. Each is a conditional UPDATE on the run's row."""
 
-import dataclasses
 import datetime
 import logging
 import uuid
@@ -20,13 +19,13 @@ from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.event_log.batch import Segment
 from agents_app.event_log.vocabulary import EventType
 from agents_app.exceptions import RunFailed
-from agents_app.models import Agent, Event, McpServer, Provider, Run
-from agents_app.models.overrides import NO_OVERRIDES, Overrides
+from agents_app.models import Agent, Event, Run
 from agents_app.models.runs import FIRST_IN_SESSION
 from agents_app.runs import pricing
 from agents_app.runs.frames import start_data
 from agents_app.runs.pricing import Tariff
 from agents_app.worker.conversation import conversation
+from agents_app.worker.specs import Integrations, RunSpec, run_spec
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +80,9 @@ SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app
 ORDER BY id FOR UPDATE
 """
 _SET_FIRST = "UPDATE agents_app_run SET first_seq = %s WHERE id = %s"
-_CLAIMED = Prepared(
-    lambda: rights.with_rights(Run.objects.filter(pk=Parameter("pk"))).select_related("session", "agent__provider")
-)
-_SERVERS = Prepared(lambda: McpServer.objects.filter(agents=Parameter("agent")))
-_DEFAULT_PROVIDER = Prepared(lambda: Provider.objects.in_order_of_default()[:1])
+# Of the agent, only the columns without which the rights could not be read: the rest is in the run's version.
+_NOT_READ = [f"agent__{field.name}" for field in Agent._meta.concrete_fields if field.name not in ("id", "name")]
+_CLAIMED = Prepared(lambda: rights.with_rights(Run.objects.filter(pk=Parameter("pk"))).defer(*_NOT_READ))
 
 
 def claim(
@@ -116,8 +113,8 @@ def claim(
         for run in ours:
             if run.first_seq is None:
                 _begin(run)
-    default = _DEFAULT_PROVIDER.first()
-    return [_prepare(run, default) for run in ours]
+    integrations = Integrations()
+    return [_prepare(run, integrations) for run in ours]
 
 
 def _condition(keywords: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
@@ -132,9 +129,9 @@ def _begin(run: Run) -> None:
         cursor.execute(_SET_FIRST, [run.first_seq, parameter_value(run.pk)])
 
 
-def _prepare(run: Run, default: Provider | None) -> Claim:
+def _prepare(run: Run, integrations: Integrations) -> Claim:
     try:
-        return _read(run, default)
+        return _read(run, integrations)
     except DatabaseError:
         raise
     except Exception:  # one unreadable run must not keep the others from being claimed, again and again
@@ -142,36 +139,21 @@ def _prepare(run: Run, default: Provider | None) -> Claim:
         return Claim(run, None, Conversation(history=[], prompt=run.prompt), is_broken=True)
 
 
-def _read(run: Run, default: Provider | None) -> Claim:
-    agent: Agent | None = run.agent
-    provider = (agent and agent.provider) or default
-    spec = agent.spec(provider, _SERVERS.all(agent=agent.pk)) if agent else None
-    if spec:
-        spec = _with_overrides(spec, run.overrides)
-    rebuilt = conversation(run, spec.model.context_tokens) if spec else conversation(run)
-    if spec:
-        providers.encode_history(spec.model, rebuilt.history)
-    tariff = pricing.tariff(provider, spec.model.model) if spec else None
-    prepared = Claim(run, spec, rebuilt, tariff=tariff, denial=rights.denial(run))
+def _read(run: Run, integrations: Integrations) -> Claim:
+    read: RunSpec | None = None
+    denial = rights.denial(run)
+    try:
+        read = run_spec(run, integrations)
+    except RunFailed as error:
+        denial = denial or error
+    rebuilt = conversation(run, read.spec.model.context_tokens) if read else conversation(run)
+    if read:
+        providers.encode_history(read.spec.model, rebuilt.history)
+    tariff = pricing.tariff(read.provider, read.spec.model.model) if read else None
+    prepared = Claim(run, read and read.spec, rebuilt, tariff=tariff, denial=denial)
     if run.attempt > 1:
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared
-
-
-def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
-    if overrides == NO_OVERRIDES:
-        return spec
-    prompt = "\n\n".join(filter(None, [spec.system_prompt, overrides.instructions]))
-    parameters = dict(overrides.parameters)
-    if "stop" in parameters:
-        parameters["stop"] = tuple(parameters["stop"])
-    limits = dataclasses.replace(spec.limits, timeout=overrides.timeout) if overrides.timeout else spec.limits
-    return dataclasses.replace(
-        spec,
-        system_prompt=prompt,
-        parameters=dataclasses.replace(spec.parameters, **parameters),
-        limits=limits,
-    )
 
 
 def _left_behind(run: Run, next_index: int) -> tuple[list[int], list[Segment]]:

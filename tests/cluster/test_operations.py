@@ -240,5 +240,6 @@ def test_a_database_of_the_first_release_is_upgraded_backed_up_and_restored(clus
         statement = "SELECT result, (SELECT count(*) FROM agents_app_event), (SELECT count(*) FROM agents_app_step)"
         assert connection.execute(f"{statement} FROM agents_app_run").fetchall() == [("It is 42.", 5, 3)]
         assert connection.execute("SELECT to_regclass('agents_app_of_tomorrow')").fetchone() == (None,)
+        assert connection.execute("SELECT number FROM agents_app_agentversion").fetchall() == [(1,)]
         newest = "SELECT max(name) FROM django_migrations WHERE app = 'agents_app'"
         assert [connection.execute(newest).fetchone()] == cluster.query(newest)

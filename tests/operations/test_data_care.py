@@ -93,6 +93,9 @@ def test_a_database_of_the_first_release_is_upgraded_and_serves(tmp_path):
         steps = product.request("GET", f"/v1/runs/{run['id']}/steps?ordering=index")[1]["data"]
         assert [step["content"] for step in steps][1:] == ["42", "It is 42."]
         assert product.request("GET", "/v1/agents/helper")[1]["builtin_tools"] == ["calculate"]
+        with contextlib.closing(sqlite3.connect(product.var_dir / "db.sqlite3")) as database:
+            versions = database.execute("SELECT number, spec ->> 'builtin_tools' FROM agents_app_agentversion")
+            assert versions.fetchall() == [(1, '["calculate"]')]
         assert product.request("GET", "/readyz")[0] == 200
 
 

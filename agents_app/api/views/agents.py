@@ -18,6 +18,7 @@ from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Agent, McpServer
+from agents_app.models.agent_versions import one_version
 from agents_app.models.agents import AgentQuerySet
 
 
@@ -37,6 +38,14 @@ class AgentViewSet(CrudViewSet):
 
     def get_queryset(self) -> Any:
         return cast(AgentQuerySet, super().get_queryset()).visible_to(self.request.user)
+
+    def perform_create(self, serializer: Any) -> None:
+        with one_version(by=self.request.user):
+            super().perform_create(serializer)
+
+    def perform_update(self, serializer: Any) -> None:
+        with one_version(by=self.request.user):
+            super().perform_update(serializer)
 
     @transaction.atomic
     def perform_destroy(self, agent: Agent) -> None:

@@ -1,0 +1,236 @@
+"""Versions of agents: what a run needs of its agent, and never changes."""
+
+import contextlib
+import functools
+import uuid
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.signals import m2m_changed
+
+from agents_app.database.prepared import Parameter, Prepared
+from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters, ServerSpec
+
+# The columns of an agent that a version holds, beside `provider` and `mcp_servers`. Who may use the agent is not among
+# them, nor are keys, addresses and headers of providers and servers: those change under runs that wait.
+COLUMNS = (
+    "role", "description", "system_prompt", "model", "temperature", "top_p", "max_tokens", "reasoning_effort",
+    "thinking_budget", "builtin_tools", "allowed_tools", "denied_tools", "approval_required", "approval_timeout",
+    "max_iterations", "timeout", "max_total_tokens",
+)  # fmt: skip
+LONGEST_NOTE = 200
+
+
+class AgentVersion(models.Model):
+    """An agent as it was from one change to the next. Never changed.
+
+    `spec`: the columns above; `provider` and `mcp_servers` as objects of `id` and `name`.
+    """
+
+    # Never used again, not even after a rollback or in a restored database: processes keep specs by it.
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    agent = models.ForeignKey(
+        "agents_app.Agent", null=True, on_delete=models.SET_NULL, related_name="versions", help_text="Empty if deleted."
+    )
+    number = models.PositiveIntegerField(help_text="1, 2, 3 … for each agent.")
+    spec = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Empty if a program or a file changed the agent.",
+    )
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True, help_text="Reason of the change.")
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["agent", "number"], name="agent_version_number"),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+
+# Write versions
+
+
+_changes: ContextVar[dict[int, Any] | None] = ContextVar("changes of agents", default=None)
+
+
+@contextlib.contextmanager
+def one_version(*, by: Any = None, note: str = "") -> Iterator[None]:
+    """Write one version of each agent that changes in the block, in the same transaction: a form saves it twice."""
+    changed: dict[int, Any] = {}
+    with transaction.atomic():
+        token = _changes.set(changed)
+        try:
+            yield
+        finally:
+            _changes.reset(token)
+        for agent in changed.values():
+            record(agent, by=by, note=note)
+
+
+def agent_changed(agent: Any) -> None:
+    """Write the agent's version: now, or at the end of the block of `one_version`."""
+    changes = _changes.get()
+    if changes is None:
+        record(agent)
+    else:
+        changes[agent.pk] = agent
+
+
+def record(agent: Any, *, by: Any = None, note: str = "") -> AgentVersion:
+    """Return the agent's version as of now; write it if the last one is another."""
+    agents = type(agent)._base_manager
+    with transaction.atomic():
+        row = agents.select_for_update().get(pk=agent.pk)
+        spec = _spec(row)
+        newest = AgentVersion.objects.filter(agent=row).order_by("-number").first()
+        if newest is None or _identity(newest.spec) != _identity(spec):
+            number = newest.number + 1 if newest else 1
+            newest = AgentVersion.objects.create(agent=row, number=number, spec=spec, created_by=by, note=note)
+        if row.current_version_id != newest.pk:
+            agents.filter(pk=row.pk).update(current_version=newest)
+    agent.current_version = newest
+    return newest
+
+
+def _spec(agent: Any) -> dict[str, Any]:
+    servers = agent.mcp_servers.order_by("name").values("id", "name")
+    return {
+        **{name: getattr(agent, name) for name in COLUMNS},
+        "provider": {"id": agent.provider.pk, "name": agent.provider.name} if agent.provider else None,
+        "mcp_servers": list(servers),
+    }
+
+
+def _identity(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes a spec another one. A provider or server with a new name is the same."""
+    provider = spec["provider"] and spec["provider"]["id"]
+    return spec | {"provider": provider, "mcp_servers": {server["id"] for server in spec["mcp_servers"]}}
+
+
+def watch_servers(through: Any) -> None:
+    """Write a version also if somebody adds or removes an MCP server of an agent by hand. `through`: their table."""
+    m2m_changed.connect(_servers_changed, sender=through, dispatch_uid="versions")
+
+
+def _servers_changed(instance: Any, action: str, reverse: bool, pk_set: Any, model: Any, **_: Any) -> None:
+    if action in ("post_add", "post_remove", "post_clear"):
+        for agent in model.objects.filter(pk__in=pk_set or ()) if reverse else [instance]:
+            agent_changed(agent)
+
+
+# Read versions
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A provider or an MCP server, and its name when the version was written."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The spec of a version as values."""
+
+    number: int
+    system_prompt: str
+    provider: Reference | None
+    model: str
+    parameters: Parameters
+    builtin_tools: tuple[str, ...]
+    servers: tuple[Reference, ...]
+    allowed_tools: tuple[str, ...]
+    denied_tools: tuple[str, ...]
+    approval_required: tuple[str, ...]
+    limits: Limits
+
+    def model_name(self, provider: Any) -> str:
+        return self.model or (provider.default_model if provider else "")
+
+    def agent_spec(self, name: str, provider: Any, servers: Iterable[ServerSpec]) -> AgentSpec:
+        """Return what the engine needs to run this version with a model of `provider` and the tools of `servers`."""
+        return AgentSpec(
+            name=name,
+            system_prompt=self.system_prompt,
+            model=ModelSpec(
+                kind=provider.kind if provider else "",
+                base_url=provider.base_url if provider else "",
+                api_key=provider.secret() if provider else "",
+                headers=tuple(sorted(provider.headers.items())) if provider else (),
+                model=self.model_name(provider),
+                context_tokens=provider.context_tokens if provider else 8192,
+            ),
+            parameters=self.parameters,
+            builtin_tools=self.builtin_tools,
+            servers=tuple(servers),
+            allowed_tools=self.allowed_tools,
+            denied_tools=self.denied_tools,
+            approval_required=self.approval_required,
+            limits=self.limits,
+        )
+
+
+_OF_ID = Prepared(lambda: AgentVersion.objects.filter(pk=Parameter("pk")).only("number", "spec").order_by())
+_OF_NUMBER = Prepared(
+    lambda: AgentVersion.objects.filter(agent=Parameter("agent"), number=Parameter("number")).only("id").order_by()
+)
+
+
+def current_id(agent: Any) -> uuid.UUID:
+    """Return the id of the agent's present version; write it if some code wrote the agent without one."""
+    return agent.current_version_id or record(agent).pk
+
+
+def id_of(agent: Any, number: int) -> uuid.UUID | None:
+    """Return the id of the agent's version of that number; None if there is none."""
+    version = _OF_NUMBER.first(agent=agent.pk, number=number)
+    return version.pk if version else None
+
+
+@functools.lru_cache(maxsize=256)
+def definition(version_id: uuid.UUID) -> Definition:
+    """Return the spec of a version, which this process keeps.
+
+    Raises:
+        AgentVersion.DoesNotExist: there is none of that id.
+    """
+    version = _OF_ID.first(pk=version_id)
+    if version is None:
+        raise AgentVersion.DoesNotExist(f"There is no version {version_id}.")
+    spec = version.spec
+    return Definition(
+        number=version.number,
+        system_prompt=spec["system_prompt"],
+        provider=Reference(**spec["provider"]) if spec["provider"] else None,
+        model=spec["model"],
+        parameters=Parameters(
+            temperature=spec["temperature"],
+            top_p=spec["top_p"],
+            max_tokens=spec["max_tokens"],
+            reasoning_effort=spec["reasoning_effort"],
+            thinking_budget=spec["thinking_budget"],
+        ),
+        builtin_tools=tuple(spec["builtin_tools"]),
+        servers=tuple(Reference(**server) for server in spec["mcp_servers"]),
+        allowed_tools=tuple(spec["allowed_tools"]),
+        denied_tools=tuple(spec["denied_tools"]),
+        approval_required=tuple(spec["approval_required"]),
+        limits=Limits(
+            max_iterations=spec["max_iterations"],
+            timeout=spec["timeout"],
+            approval_timeout=spec["approval_timeout"],
+            max_total_tokens=spec["max_total_tokens"],
+        ),
+    )

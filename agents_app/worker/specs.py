@@ -1,0 +1,86 @@
+"""What the engine needs of a claimed run's agent: its version, with the present keys and addresses."""
+
+import dataclasses
+from typing import NamedTuple
+
+from agents_app.database.prepared import Parameter, Prepared
+from agents_app.engine.spec import AgentSpec, ServerSpec
+from agents_app.exceptions import RunFailed
+from agents_app.models import McpServer, Provider, Run
+from agents_app.models.agent_versions import Reference, current_id, definition
+from agents_app.models.overrides import NO_OVERRIDES, Overrides
+
+_PROVIDER = Prepared(lambda: Provider.objects.filter(pk=Parameter("pk")).order_by())
+_DEFAULT_PROVIDER = Prepared(lambda: Provider.objects.in_order_of_default()[:1])
+_SERVER = Prepared(lambda: McpServer.objects.filter(pk=Parameter("pk")).order_by())
+
+
+class RunSpec(NamedTuple):
+    """The agent of a run, and the provider of its model."""
+
+    spec: AgentSpec
+    provider: Provider | None
+
+
+class Integrations:
+    """The providers and MCP servers of the runs of one claim, each read once. They change while runs wait."""
+
+    def __init__(self) -> None:
+        self._providers: dict[int | None, Provider | None] = {}
+        self._servers: dict[int, McpServer | None] = {}
+
+    def provider(self, reference: Reference | None) -> Provider | None:
+        """Return that provider, or the default one.
+
+        Raises:
+            RunFailed: it was deleted.
+        """
+        pk = reference.id if reference else None
+        if pk not in self._providers:
+            self._providers[pk] = _PROVIDER.first(pk=pk) if pk else _DEFAULT_PROVIDER.first()
+        provider = self._providers[pk]
+        if reference and provider is None:  # another one must not get the conversation
+            text = f"The provider {reference.name!r} of this version of the agent was deleted."
+            raise RunFailed(text, code="provider_not_found")
+        return provider
+
+    def server(self, reference: Reference) -> ServerSpec | None:
+        """Return that server; None if it is disabled. One that was deleted costs its tools, not the run."""
+        if reference.id not in self._servers:
+            self._servers[reference.id] = _SERVER.first(pk=reference.id)
+        server = self._servers[reference.id]
+        if server is None:
+            problem = f"The MCP server {reference.name!r} was deleted."
+            return ServerSpec(reference.name, McpServer.Transport.STDIO, problem=problem)
+        return server.spec() if server.enabled else None
+
+
+def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
+    """Return the agent of the run, as it was when the run was accepted; None if the agent was deleted.
+
+    Raises:
+        RunFailed: the provider of its model was deleted.
+    """
+    if run.agent is None:
+        return None
+    version = definition(run.agent_version_id or current_id(run.agent))
+    provider = integrations.provider(version.provider)
+    servers = filter(None, map(integrations.server, version.servers))
+    spec = version.agent_spec(run.agent_name, provider, servers)
+    return RunSpec(_with_overrides(spec, run.overrides), provider)
+
+
+def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
+    if overrides == NO_OVERRIDES:
+        return spec
+    prompt = "\n\n".join(filter(None, [spec.system_prompt, overrides.instructions]))
+    parameters = dict(overrides.parameters)
+    if "stop" in parameters:
+        parameters["stop"] = tuple(parameters["stop"])
+    limits = dataclasses.replace(spec.limits, timeout=overrides.timeout) if overrides.timeout else spec.limits
+    return dataclasses.replace(
+        spec,
+        system_prompt=prompt,
+        parameters=dataclasses.replace(spec.parameters, **parameters),
+        limits=limits,
+    )

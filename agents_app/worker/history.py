@@ -19,7 +19,8 @@ from agents_app.worker.replay import earlier_messages, replay
 _MOST_RUNS = 200
 _MOST_KEPT = 8 * 2**20  # characters, in all runs: twice that in bytes, with what providers encode of them
 _CHARACTERS_PER_MESSAGE = 500  # what a message costs beside its text
-_AT_ONCE = 20  # rows read by one statement
+_MOST_OF_ONE = _MOST_KEPT // 16
+_AT_ONCE = 16  # rows read by one statement at most: as many as were read before, because few may fill the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,11 @@ class _Kept:
 
     def add(self, pk: uuid.UUID, run: EarlierRun) -> None:
         with self._lock:
-            if pk in self._runs:
+            weight = _weight(run)
+            if pk in self._runs or weight > _MOST_OF_ONE:
                 return
             self._runs[pk] = run
-            self._size += _weight(run)
+            self._size += weight
             while self._size > _MOST_KEPT:
                 _, oldest = self._runs.popitem(last=False)
                 self._size -= _weight(oldest)
@@ -111,12 +113,16 @@ def _newest_first(run: Run) -> Iterator[EarlierRun]:
     with connection.cursor() as cursor:
         cursor.execute(_ENDED, [run.session_id, run.number, _MOST_RUNS])
         ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
-    for start in range(0, len(ids), _AT_ONCE):
-        chunk = ids[start : start + _AT_ONCE]
-        earlier = {pk: kept for pk in chunk if (kept := _kept.get(pk))}
-        if missing := [pk for pk in chunk if pk not in earlier]:
-            earlier |= _read(missing)
-        yield from (earlier[pk] for pk in chunk if pk in earlier)  # one may have been deleted a moment ago
+    earlier = {pk: kept for pk in ids if (kept := _kept.get(pk))}
+    missing = [pk for pk in ids if pk not in earlier]
+    count = 1
+    for pk in ids:
+        if missing and pk == missing[0]:
+            earlier |= _read(missing[:count])
+            missing = missing[count:]
+            count = min(2 * count, _AT_ONCE)
+        if pk in earlier:  # it may have been deleted a moment ago
+            yield earlier.pop(pk)
 
 
 def _read(ids: list[uuid.UUID]) -> dict[uuid.UUID, EarlierRun]:

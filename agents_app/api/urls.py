@@ -3,6 +3,7 @@
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from agents_app.api.views.agent_versions import ActivateVersionView, AgentVersionsView, AgentVersionView
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.info import InfoView, RootView, SchemaView
 from agents_app.api.views.mcp_servers import McpServerViewSet
@@ -36,6 +37,9 @@ urlpatterns = [
     path("v1/ws-tickets", TicketView.as_view(), name="ws-tickets"),
     path("v1/info", InfoView.as_view(), name="info"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
+    path("v1/agents/<str:name>/versions", AgentVersionsView.as_view(), name="agent-versions"),
+    path("v1/agents/<str:name>/versions/<int:number>", AgentVersionView.as_view(), name="agent-version"),
+    path("v1/agents/<str:name>/versions/<int:number>/activate", ActivateVersionView.as_view(), name="activate-version"),
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),
     path("v1/runs/<uuid:pk>/approvals", RunApprovalsView.as_view(), name="run-approvals"),
     path("v1/runs/<uuid:pk>/artifacts/<uuid:artifact>", ArtifactView.as_view(), name="run-artifact"),

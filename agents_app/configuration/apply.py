@@ -28,7 +28,7 @@ SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
 ROWS: dict[str, Any] = {"providers": Provider, "mcp_servers": McpServer, "agents": Agent, "tasks": ScheduledTask}
 _LOADING = 0x41494E56  # of PostgreSQL's advisory locks
 NOT_CONFIGURATION = {
-    "id", "created_at", "updated_at", "has_api_key", "checked_at", "check_ok", "check_message", "tool_names",
+    "id", "version", "created_at", "updated_at", "has_api_key", "checked_at", "check_ok", "check_message", "tool_names",
     "next_run_at", "last_run_at", "last_status", "last_result", "last_error",
     "total_runs", "successful_runs", "failed_runs", "skipped_runs",
 }  # fmt: skip

@@ -35,7 +35,10 @@ _LIST_AGENTS: dict[str, Any] = {
 }
 _RUN_AGENT: dict[str, Any] = {
     "message": {"type": "string", "description": "The message for the agent, which does not see this conversation."},
-    "agent_name": {"type": "string", "description": "Name of an agent: see list_agents. Default: the default agent."},
+    "agent_name": {
+        "type": "string",
+        "description": "Name of an agent, see list_agents, or name@3 for a version of it. Default: the default agent.",
+    },
     "session_id": {
         "type": "string",
         "description": "Session of a conversation to continue, or a name for a new one. Default: a new one.",

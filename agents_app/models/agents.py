@@ -12,7 +12,8 @@ from django.db import models, transaction
 
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
-from agents_app.models.agent_versions import AgentVersion, agent_changed
+from agents_app.exceptions import Conflict
+from agents_app.models.agent_versions import COLUMNS, AgentVersion, agent_changed, one_version
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.stored_secrets import SecretsOfAnAddress
@@ -292,6 +293,27 @@ class Agent(models.Model):
             super().save(*args, **options)
             agent_changed(self)
 
+    def activate(self, version: AgentVersion, *, by: Any, note: str = "") -> None:
+        """Take over the spec of an earlier version, as a new version. If it is the present spec, do nothing.
+
+        Raises:
+            Conflict: a provider or an MCP server of the version was deleted.
+        """
+        spec = version.spec
+        with one_version(by=by, note=note or f"Version {version.number} again"):
+            self.refresh_from_db(from_queryset=Agent.objects.select_for_update())
+            ids = [server["id"] for server in spec["mcp_servers"]]
+            servers = McpServer.objects.filter(pk__in=ids)
+            provider = Provider.objects.filter(pk=spec["provider"]["id"]).first() if spec["provider"] else None
+            if len(servers) < len(ids) or (spec["provider"] and provider is None):
+                text = f"Version {version.number} cannot be used again: its provider or an MCP server was deleted."
+                raise Conflict(text)
+            for name in COLUMNS:
+                setattr(self, name, spec[name])
+            self.provider = provider
+            self.save()
+            self.mcp_servers.set(servers)
+
 
 class EnabledAgents:
     """The enabled agents that users of a kind may use. Each query set takes `user`, the id.
@@ -301,7 +323,7 @@ class EnabledAgents:
 
     def __init__(self, users: Any) -> None:
         def agents() -> AgentQuerySet:
-            return Agent.objects.visible_to(users).enabled().only("id", "name", "current_version")
+            return Agent.objects.visible_to(users).enabled().only("id", "name", "created_at", "current_version")
 
         self.named = Prepared(lambda: agents().filter(name=Parameter("name")))
         self.of_id = Prepared(lambda: agents().filter(pk=Parameter("pk")))

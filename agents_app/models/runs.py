@@ -24,6 +24,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Return the runs of the sessions that `user` may see."""
         return self if user.is_superuser else self.filter(session__owner=user)
 
+    def to_answer(self) -> "RunQuerySet":
+        """Read what the API answers of a run beside its row."""
+        return self.select_related("session", "agent_version").defer("agent_version__spec")
+
     def unfinished(self) -> "RunQuerySet":
         return self.filter(status__in=Run.UNFINISHED)
 

@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from agents_app import clock, schedules
+from agents_app.models.agent_versions import AgentVersion
 from agents_app.models.agents import Agent
 from agents_app.models.encryption import EncryptedTextField
 from agents_app.models.runs import Run
@@ -115,6 +116,15 @@ class ScheduledTask(models.Model):
     name = models.CharField(max_length=200, help_text="Name for people.")
     description = models.TextField(blank=True, help_text="Purpose of the task.")
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="tasks", help_text="Agent that does it.")
+    agent_version = models.ForeignKey(
+        AgentVersion,
+        null=True,
+        editable=False,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Version of the agent that does it. Empty for the one that is current when a run starts.",
+    )
     task_prompt = models.TextField(
         validators=[MaxLengthValidator(LONGEST_PROMPT)],
         help_text="Prompt for the agent each time.",
@@ -230,8 +240,16 @@ class ScheduledTask(models.Model):
             super().save(*args, **kwargs)
             task_changes.notify_on_commit()
 
+    @property
+    def agent_name(self) -> str:
+        """The name of the agent, with the version that the task is pinned to."""
+        version = self.agent_version if self.agent_version_id else None
+        return f"{self.agent.name}@{version.number}" if version else self.agent.name
+
     def clean(self) -> None:
         self.schedule_value = self.schedule_value.strip()
+        if self.agent_version and self.agent_version.agent_id != self.agent_id:
+            self.agent_version = None
         if self.session == self.SessionMode.NEW:
             self.kept_session = None
         if self.webhook_url and not self.webhook_secret:

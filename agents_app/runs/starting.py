@@ -16,6 +16,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.models.agent_names import NamedAgent, find_enabled
 from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.agents import enabled_agents
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
@@ -79,8 +80,8 @@ def start(
 
     `session_id`: a session as the user names it, which is created if there is none; if it is left out, too.
     `existing_session`: instead, the id of one that must exist. `new_session_id`: the id of the one that is created.
-    `due`: the task that starts it, and the moment. `overrides` reach no further than the agent's own limits, unless
-    the user is an administrator.
+    `agent_name`: `name`, or `name@3` for a version of it. `due`: the task that starts it, and the moment. `overrides`
+    reach no further than the agent's own limits, unless the user is an administrator.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -94,8 +95,8 @@ def start(
         if message_id and (existing := _SAME_MESSAGE.first(session=session.pk, message_id=message_id)):
             existing.session = session
             return Started(existing, created=False)
-        agent = _agent(agent_name, session, user)
-        version_id = current_id(agent)
+        agent, version_id = _agent(agent_name, session, user)
+        version_id = version_id or current_id(agent)
         limits.admit(user, trigger)
         _settle_busy(session, if_busy, by=user.get_username())
         run = _create(
@@ -167,21 +168,18 @@ def _lock(user: Any, session_id: str) -> Session:
     return session
 
 
-def _agent(name: str | None, session: Session, user: Any) -> Agent:
-    agents = enabled_agents(user)
+def _agent(name: str | None, session: Session, user: Any) -> NamedAgent:
     if name:
-        agent = agents.named.first(user=user.pk, name=name)
-        if agent is None:
-            raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
-        return agent
+        return find_enabled(user, name)
+    agents = enabled_agents(user)
     if session.run_count:  # somebody has answered in it; another agent may be of another provider
         if session.agent_id is not None and (agent := agents.of_id.first(user=user.pk, pk=session.agent_id)):
-            return agent
+            return NamedAgent(agent, None)
         raise AgentNotFound(
             "This session's agent was deleted or disabled, or you may not use it any more: name another one."
         )
     if agent := agents.default.first(user=user.pk):
-        return agent
+        return NamedAgent(agent, None)
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
 
 

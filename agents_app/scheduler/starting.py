@@ -65,7 +65,7 @@ def _start_run(due: runs.Due, **options: Any) -> runs.Started:
     return runs.start(
         user=task.owner,
         message=task.task_prompt,
-        agent_name=task.agent.name,
+        agent_name=task.agent_name,
         due=due,
         overrides=Overrides(timeout=task.timeout),
         **options,

@@ -12,7 +12,7 @@ from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.spec import AgentSpec
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult
 from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
-from agents_app.models import Agent, Run
+from agents_app.models import Agent, Run, agent_names
 
 RunChild = Callable[[uuid.UUID], Awaitable[None]]
 DEEPEST = 5  # levels of agents that ask agents
@@ -36,7 +36,7 @@ def make_tool(spec: AgentSpec, run: Run, run_child: RunChild) -> Tool:
         parameters={
             "type": "object",
             "properties": {
-                "agent": {"type": "string", "description": "The agent's name."},
+                "agent": {"type": "string", "description": "The agent's name, or name@3 for a version of it."},
                 "message": {"type": "string", "description": "Everything that it needs to know."},
             },
             "required": ["agent", "message"],
@@ -54,8 +54,8 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
         ToolError: there is no such agent, or it waits for this answer itself.
     """
     chain = _chain(run)
-    if agent_name in chain:
-        raise ToolError(f"{agent_name!r} is waiting for this answer itself: {' → '.join(reversed(chain))}.")
+    if (name := agent_names.parse(agent_name).name) in chain:
+        raise ToolError(f"{name!r} is waiting for this answer itself: {' → '.join(reversed(chain))}.")
     if len(chain) >= DEEPEST:
         raise ToolError(f"Agents may ask agents {DEEPEST} levels deep, which is the limit. Answer with what you have.")
     if not run.children.filter(message_id=call_id).exists() and _family_size(run) >= MOST_RUNS_OF_ONE_MESSAGE:

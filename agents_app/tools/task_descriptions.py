@@ -19,7 +19,10 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "type": "string",
         "description": "The schedule's time zone, an IANA name such as 'Europe/Berlin'. Default: UTC.",
     },
-    "agent_name": {"type": "string", "description": "The agent that does it. Default: you."},
+    "agent_name": {
+        "type": "string",
+        "description": "The agent that does it, or name@3: always that version. Default: you.",
+    },
     "description": {"type": "string", "description": "The purpose of the task."},
     "report_here": {
         "type": "boolean",
@@ -52,7 +55,8 @@ _FIELDS_FOR_AGENTS = _FIELDS | {
 _FIELDS_FOR_PROGRAMS = {name: field for name, field in _FIELDS.items() if name != "report_here"} | {
     "agent_name": {
         "type": "string",
-        "description": "The agent that does it: see list_agents. Default: the server's default agent.",
+        "description": "The agent that does it, see list_agents, or name@3: always that version. Default: the server's "
+        "default agent.",
     }
 }
 

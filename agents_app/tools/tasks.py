@@ -15,8 +15,9 @@ from agents_app import clock, runs, scheduler, schedules
 from agents_app.access import limits, rights
 from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.toolset import Call, Tool, ToolError
-from agents_app.exceptions import AgentError, AuthenticationExpired, StorageUnavailable
-from agents_app.models import Agent, Run, ScheduledTask
+from agents_app.exceptions import AgentError, AgentNotFound, AuthenticationExpired, StorageUnavailable
+from agents_app.models import Agent, AgentVersion, Run, ScheduledTask
+from agents_app.models.agent_names import NamedAgent, find_enabled
 from agents_app.models.runs import RunQuerySet
 from agents_app.models.tasks import ScheduledTaskQuerySet
 from agents_app.tools.task_descriptions import FOR_AGENTS, FOR_PROGRAMS, Description
@@ -121,7 +122,8 @@ def _save(task: ScheduledTask, fields: dict[str, Any], request: Request) -> Any:
     """Change the task. If anything is wrong, the error lists all of it."""
     fields = dict(fields)
     if (agent_name := fields.pop("agent_name", None)) is not None:
-        task.agent = _agent(request, agent_name)
+        task.agent, version_id = _agent(request, agent_name)
+        task.agent_version = AgentVersion.objects.get(pk=version_id) if version_id else None
     if (here := fields.pop("report_here", None)) is not None:
         task.session = ScheduledTask.SessionMode.KEPT if here else ScheduledTask.SessionMode.NEW
         task.kept_session = request.run.session if here and request.run else None
@@ -138,13 +140,13 @@ def _save(task: ScheduledTask, fields: dict[str, Any], request: Request) -> Any:
     return _describe(task)
 
 
-def _agent(request: Request, name: str) -> Agent:
-    agents = Agent.objects.visible_to(request.user).enabled()
-    agent = agents.filter(name=name).first()
-    if agent is None:
+def _agent(request: Request, name: str) -> NamedAgent:
+    try:
+        return find_enabled(request.user, name)
+    except AgentNotFound as error:
+        agents = Agent.objects.visible_to(request.user).enabled()
         existing = ", ".join(agents.values_list("name", flat=True)[:_LISTED])
-        raise ToolError(f"There is no enabled agent {name[:100]!r}. There are: {existing}.")
-    return agent
+        raise ToolError(f"{error} There are: {existing}.") from None
 
 
 def _list_tasks(request: Request) -> Any:
@@ -205,7 +207,7 @@ def _describe(task: ScheduledTask) -> dict[str, Any]:
     return {
         "id": str(task.pk),
         "name": task.name,
-        "agent_name": task.agent.name,
+        "agent_name": task.agent_name,
         "task_prompt": task.task_prompt,
         "schedule": f"{task.schedule_type} {task.schedule_value}",
         "timezone": task.timezone,

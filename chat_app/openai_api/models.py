@@ -6,8 +6,8 @@ from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
 from agents_app.database.errors import storage_errors
-from agents_app.exceptions import AgentNotFound
 from agents_app.models import Agent
+from agents_app.models.agent_names import find_enabled
 from chat_app.openai_api.endpoint import caller, database, endpoint
 
 _OWNER = "aintandem"
@@ -30,19 +30,16 @@ model = endpoint(get=one)
 def _all(request: Request) -> list[dict[str, Any]]:
     user = caller(request)
     with storage_errors():
-        return [_model(agent) for agent in Agent.objects.visible_to(user).enabled().order_by("name")]
+        return [_model(agent, agent.name) for agent in Agent.objects.visible_to(user).enabled().order_by("name")]
 
 
 def _one(request: Request, name: str) -> dict[str, Any]:
     user = caller(request)
     with storage_errors():
-        agents = Agent.objects.visible_to(user).enabled()
-        agent = agents.filter(name=name).first() if "\x00" not in name else None
-    if agent is None:
-        raise AgentNotFound(f"There is no enabled agent {name[:100]!r}.")
-    return _model(agent)
+        agent = find_enabled(user, name).agent
+        return _model(agent, name)
 
 
-def _model(agent: Agent) -> dict[str, Any]:
+def _model(agent: Agent, name: str) -> dict[str, Any]:
     created = int(agent.created_at.timestamp())
-    return {"id": agent.name, "object": "model", "created": created, "owned_by": _OWNER}
+    return {"id": name, "object": "model", "created": created, "owned_by": _OWNER}

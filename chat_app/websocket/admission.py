@@ -11,6 +11,7 @@ from agents_app.access import open_connections, origins
 from agents_app.access.callers import Caller
 from agents_app.access.open_connections import Place
 from agents_app.exceptions import InvalidMessage, RateLimited
+from agents_app.models import agent_names
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 from agents_app.observability import metrics
 from chat_app.websocket import queries
@@ -113,7 +114,7 @@ class Handshake:
             InvalidMessage: that is not the name of an agent.
         """
         text = self._query.get("agent_name", [""])[0]
-        if len(text) > 64 or "\x00" in text:
+        if len(text) > agent_names.LONGEST or "\x00" in text:
             raise InvalidMessage("'agent_name' is not the name of an agent.", param="agent_name")
         return text or None
 

@@ -9,6 +9,7 @@ import orjson
 from msgspec import Meta
 
 from agents_app.exceptions import InvalidMessage
+from agents_app.models import agent_names
 from agents_app.runs import LONGEST_MESSAGE, LONGEST_MESSAGE_ID
 from agents_app.runs.approvals import LONGEST_REASON
 from chat_app.websocket.json_schema import Schema, schema_of
@@ -24,7 +25,7 @@ class Chat(Payload, frozen=True):
     """Start a run. `runs.validate_message` checks the message."""
 
     message: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_MESSAGE})]
-    agent_name: Annotated[str, Meta(max_length=64)] | None = None
+    agent_name: Annotated[str, Meta(max_length=agent_names.LONGEST)] | None = None
     enable_reasoning: bool = True
     message_id: Annotated[str, Meta(max_length=LONGEST_MESSAGE_ID)] | None = None
     if_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"

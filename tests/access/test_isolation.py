@@ -31,6 +31,8 @@ MATRIX = [
     ("get", r"/|/v1/(info|schema|schema/frames)", OK, OK, OK, OK, OK),
     ("get", r"/v1/(agents|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
+    ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
+    ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 403, 401, OK),
     ("post", r"/v1/agents", 403, 403, 403, 401, OK),
     ("put|patch|delete", r"/v1/agents/{}", 403, 403, 403, 401, OK),
     ("post", r"/v1/(agents/{}/runs|chat/completions|responses)", OK, OK, 404, 401, OK),
@@ -65,6 +67,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/agents/{name}"): {"name": "{}", "description": "changed"},
     ("patch", "/v1/agents/{name}"): {"description": "changed"},
     ("post", "/v1/agents/{name}/runs"): {"message": "hi"},
+    ("post", "/v1/agents/{name}/versions/{number}/activate"): {},
     ("post", "/v1/broadcast"): {"message": "hi"},
     ("post", "/v1/chat/completions"): {"model": "{}", "messages": [{"role": "user", "content": "hi"}]},
     ("post", "/v1/responses"): {"model": "{}", "input": "hi"},
@@ -128,7 +131,7 @@ def things(everybody, model) -> dict[str, Belongings]:
     made = belongings(ann, boss, model, *names, secret=SECRET, **grant)
     for path, body in (("/v1/providers", PROVIDER), ("/v1/mcp-servers", SERVER)):
         assert boss.request("POST", path, body)[0] == 201
-    of_all = {"providers": "isolated", "mcp-servers": "isolated", "tool": "any"}
+    of_all = {"providers": "isolated", "mcp-servers": "isolated", "tool": "any", "number": "1"}
     return {
         role: Belongings(each.ids | of_all, each.secret)
         for role, each in zip(("kept", "owner", "administrator"), made, strict=True)

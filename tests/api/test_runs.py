@@ -61,6 +61,7 @@ def test_a_run_is_answered_as_the_contract_says(client, agent):
         "id": accepted["run_id"],
         "session_id": "a:b.c-d_e",
         "agent_name": "helper",
+        "agent_version": 1,
         "task_id": None,
         "scheduled_for": None,
         "trigger": "api",

@@ -764,6 +764,20 @@ def test_models_are_the_enabled_agents(client, agent, product):
     assert caught.value.code == "model_not_found"
 
 
+def test_a_version_of_an_agent_is_a_model(client, agent, open_chat, product, model, name):
+    who = agent([{"text": "ok"}], system_prompt="first")
+    product.request("PATCH", f"/v1/agents/{who}", {"system_prompt": "second"})
+    assert client.models.retrieve(f"{who}@1").id == f"{who}@1"
+    for named in (f"{who}@1", who):
+        client.chat.completions.create(model=named, messages=HELLO)
+    assert open_chat(name).ask("hi", agent_name=f"{who}@1")["data"]["status"] == "completed"
+    assert [request["messages"][0]["content"] for request in model.requests(who)] == ["first", "second", "first"]
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model=f"{who}@9", messages=HELLO)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    assert f"The agent '{who}' has no version 9." in str(caught.value)
+
+
 # What we say of ourselves
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from rest_framework import serializers
 
 from agents_app.api.permissions import is_administrator
-from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WithDefault
+from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WholeNumber, WithDefault
 from agents_app.models import Agent, McpServer, Provider
 from agents_app.models.agents import ADMINISTRATORS_FIELDS, validate_builtin_tools
 
@@ -118,6 +118,12 @@ class AgentSerializer(WithDefault):
         get_user_model().objects, "username", help_text=f"Users of a restricted agent. {_VISIBLE}"
     )
     allowed_groups = NamesField(Group.objects, "name", help_text=f"Groups of a restricted agent. {_VISIBLE}")
+    version = WholeNumber(
+        source="current_version.number",
+        required=False,
+        allow_null=True,
+        help_text="Its present version. In a PUT or PATCH the one that you read: a 409 if there is a newer one.",
+    )
 
     class Meta:
         model = Agent
@@ -143,12 +149,17 @@ class AgentSerializer(WithDefault):
             "allowed_groups",
             "enabled",
             "is_default",
+            "version",
             "created_at",
             "updated_at",
         )
         extra_kwargs: ClassVar = {
             "system_prompt": {"help_text": f"Instructions for the model before the conversation. {_VISIBLE}"}
         }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        self.expected_version = attrs.pop("current_version", {}).get("number")
+        return super().validate(attrs)
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
         data = super().to_representation(agent)

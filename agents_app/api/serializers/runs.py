@@ -64,6 +64,11 @@ class RunSerializer(serializers.ModelSerializer):
     session_id = serializers.SerializerMethodField(
         help_text="How you address its session: by its name if it is yours, else by its id."
     )
+    agent_version = serializers.IntegerField(
+        source="agent_version.number",
+        allow_null=True,
+        help_text="The version of the agent, which the run keeps; null if it is older than versions.",
+    )
     task_id = serializers.UUIDField(allow_null=True, help_text="The task that started it.")
     result = serializers.SerializerMethodField(help_text="The answer; null until there is one.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null if it did not.")
@@ -82,6 +87,7 @@ class RunSerializer(serializers.ModelSerializer):
             "id",
             "session_id",
             "agent_name",
+            "agent_version",
             "task_id",
             "scheduled_for",
             "trigger",

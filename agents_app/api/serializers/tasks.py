@@ -9,27 +9,30 @@ from rest_framework import serializers
 
 from agents_app.access import limits
 from agents_app.api.serializers.fields import Strict, StrictModel, Text, WholeNumber
-from agents_app.exceptions import InvalidRequest
-from agents_app.models import Agent, Delivery, Run, ScheduledTask, Session, Skip
+from agents_app.exceptions import AgentNotFound, InvalidRequest
+from agents_app.models import AgentVersion, Delivery, Run, ScheduledTask, Session, Skip
+from agents_app.models.agent_names import find_enabled
 from agents_app.models.tasks import validate_webhook_secret
 from agents_app.schedules import LONGEST_VALUE
 
 
-class AgentNameField(serializers.SlugRelatedField):
-    """An agent that the user may use, by name."""
+@extend_schema_field(OpenApiTypes.STR)
+class AgentNameField(serializers.Field):
+    """An agent that the user may use, by name, or a version of it: `name@3`."""
 
-    default_error_messages: ClassVar = {
-        "does_not_exist": "There is no enabled agent {value!r}.",
-        "invalid": "Use the name of an agent.",
-    }
+    default_error_messages: ClassVar = {"invalid": "Use the name of an agent."}
 
-    def get_queryset(self) -> Any:
-        return Agent.objects.visible_to(self.context["request"].user).enabled()
-
-    def to_internal_value(self, data: Any) -> Agent:
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data[:100])
+        try:
+            agent, version_id = find_enabled(self.context["request"].user, data[:100])
+        except AgentNotFound as error:
+            raise serializers.ValidationError(str(error), code="does_not_exist") from None
+        return {"agent": agent, "agent_version": AgentVersion.objects.get(pk=version_id) if version_id else None}
+
+    def to_representation(self, task: ScheduledTask) -> str:
+        return task.agent_name
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -64,7 +67,7 @@ class ScheduleValueField(Text):
 class TaskSerializer(StrictModel):
     """A prompt for an agent and its schedule."""
 
-    agent_name = AgentNameField(source="agent", slug_field="name", help_text="The agent that runs it.")
+    agent_name = AgentNameField(source="*", help_text="The agent that runs it, or `name@3`: always that version.")
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )

@@ -74,7 +74,7 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
     ordering_fields = NEWEST_FIRST
 
     def get_queryset(self) -> Any:
-        return Run.objects.visible_to(self.request.user).select_related("session")
+        return Run.objects.visible_to(self.request.user).to_answer()
 
     def filter_queryset(self, queryset: Any) -> Any:
         return filter_runs(queryset, self.request) if self.action == "list" else queryset

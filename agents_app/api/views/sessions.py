@@ -66,10 +66,10 @@ class SessionViewSet(
 class SessionRunsView(JSONView, ListAPIView):
     """List the runs of a session, oldest first."""
 
-    queryset = Run.objects.all()
+    queryset = Run.objects.all().to_answer()
     serializer_class = RunSerializer
     ordering_fields = ("number", "-number")
 
     def get_queryset(self) -> QuerySet[Run]:
         session = _get(self.request, self.kwargs["pk"])
-        return super().get_queryset().filter(session=session).select_related("session")
+        return super().get_queryset().filter(session=session)

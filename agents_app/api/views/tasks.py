@@ -36,6 +36,9 @@ LARGEST_COUNT = 1000
 _FLAGS = {"true": True, "false": False}
 
 
+_NOT_READ = ("webhook_secret", "agent_version__spec")
+
+
 class TaskViewSet(CrudViewSet):
     """Tasks: a prompt for an agent and its schedule."""
 
@@ -47,7 +50,7 @@ class TaskViewSet(CrudViewSet):
 
     def get_queryset(self) -> Any:
         tasks = ScheduledTask.objects.visible_to(self.request.user)
-        return tasks.select_related("agent", "kept_session").defer("webhook_secret").with_results()
+        return tasks.select_related("agent", "agent_version", "kept_session").defer(*_NOT_READ).with_results()
 
     def filter_queryset(self, queryset: Any) -> Any:
         if self.action != "list":
@@ -191,7 +194,7 @@ class _OfTaskView(JSONView, ListAPIView):
 class TaskRunsView(_OfTaskView):
     """List the runs of a task."""
 
-    queryset = Run.objects.select_related("session")
+    queryset = Run.objects.all().to_answer()
     serializer_class = RunSerializer
     ordering_fields = ("-created_at", "created_at")
 

@@ -52,6 +52,9 @@ export class TaskForm {
   async #fillAgents(current) {
     const agents = await getAll("/v1/agents");
     const names = agents.filter((agent) => agent.enabled || agent.name === current).map(({ name }) => name);
+    if (current && !names.includes(current)) {
+      names.unshift(current); // a version of an agent
+    }
     this.form.elements.agent_name.replaceChildren(...names.map((name) => new Option(name, name)));
   }
 

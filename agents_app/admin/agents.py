@@ -6,8 +6,9 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.urls import path
 
-from agents_app.admin import usage
+from agents_app.admin import agent_versions, usage
 from agents_app.admin.base import (
     AdministratorsWrite,
     JSONForm,
@@ -101,6 +102,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
     """Agents with their recent usage, summed once for the whole list."""
 
     form = JSONForm
+    change_form_template = "agents_app/admin/agent.html"
     filter_horizontal = ("mcp_servers",)
     autocomplete_fields = ("provider", "allowed_users", "allowed_groups")
     list_display = ("name", "provider", "model", "enabled", "is_default", "runs", "success", "tokens", "cost")
@@ -129,6 +131,10 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(agent_versions.versions)
+        return [path("<int:pk>/versions", view, name="agents_app_agent_versions"), *super().get_urls()]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         with one_version(by=request.user):

@@ -121,11 +121,11 @@ def latencies(agent: str = "") -> Latencies:
         if status == Run.Status.COMPLETED and started_at and finished_at:
             waited.append((started_at - created_at).total_seconds())
             took.append((finished_at - started_at).total_seconds())
-    return Latencies(len(took), _percentiles(waited), _percentiles(took))
+    return Latencies(len(took), percentiles(waited), percentiles(took))
 
 
-def _percentiles(values: list[float]) -> dict[int, float]:
-    """By nearest rank."""
+def percentiles(values: list[float]) -> dict[int, float]:
+    """Return the percentiles by nearest rank."""
     ranked = sorted(values)
     return {p: ranked[max(0, -(-p * len(ranked) // 100) - 1)] for p in PERCENTILES} if ranked else {}
 

@@ -16,6 +16,7 @@ from agents_app.network import is_loopback, is_loopback_origin, is_network
 os.umask(0o077)  # no other user of this machine reads what the server writes; daphne and uvicorn start here
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
+LONGEST_MESSAGE, LARGEST_BODY = 1_000_000, 16 * 1024 * 1024  # that the settings allow: a frame is parsed on the loop
 SHORTEST_KEY = 32  # characters of SECRET_KEY, from which the key of stored secrets is made by one hash
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -53,6 +54,11 @@ def _hosts(name: str, default: list[str]) -> list[str]:
     """Return hosts without ports: Django compares names alone."""
     return [re.sub(r"(?<=[^:]):\d+$", "", host) if host.count(":") == 1 or "]:" in host else host
             for host in _list(name, default)]  # fmt: skip
+
+
+def _body_of(characters: int) -> int:
+    """Return the bytes that a body with a message may need: 6 a character, as JSON's escapes have, and 64 KiB more."""
+    return 6 * characters + 64 * 1024
 
 
 def _proxy_header(text: str) -> tuple[str, str] | None:
@@ -111,6 +117,9 @@ try:
     REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
     REQUESTS_PER_MINUTE_PER_ADDRESS = env.int("REQUESTS_PER_MINUTE_PER_ADDRESS", 12_000 if AUTH_REQUIRED else 0)
     LOGIN_FAILURES = env.int("LOGIN_FAILURES", 10)
+    MAX_MESSAGE_CHARACTERS = env.int("MAX_MESSAGE_CHARACTERS", 100_000)
+    _SMALLEST_BODY = _body_of(MAX_MESSAGE_CHARACTERS)
+    MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", max(1024 * 1024, _SMALLEST_BODY))  # of a frame of a socket too
     REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60)  # seconds
     REQUEST_HEAD_TIMEOUT = env.int("REQUEST_HEAD_TIMEOUT", 15)  # seconds
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
@@ -176,6 +185,15 @@ if SECRET_KEY and len(SECRET_KEY) < SHORTEST_KEY:
     )
 if WORKER_CONCURRENCY < 1:
     raise ImproperlyConfigured("WORKER_CONCURRENCY must be 1 or more: it is the number of runs at a time.")
+if not 1 <= MAX_MESSAGE_CHARACTERS <= LONGEST_MESSAGE:
+    raise ImproperlyConfigured(
+        f"MAX_MESSAGE_CHARACTERS must be 1 to {LONGEST_MESSAGE:,}, not {MAX_MESSAGE_CHARACTERS:,}."
+    )
+if not _SMALLEST_BODY <= MAX_BODY_BYTES <= LARGEST_BODY:
+    raise ImproperlyConfigured(
+        f"MAX_BODY_BYTES must be {_SMALLEST_BODY:,} to {LARGEST_BODY:,}, not {MAX_BODY_BYTES:,}: a message of "
+        f"{MAX_MESSAGE_CHARACTERS:,} characters (MAX_MESSAGE_CHARACTERS) must fit in."
+    )
 if LOG_FORMAT not in ("text", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be 'text' or 'json', not {LOG_FORMAT!r}.")
 
@@ -307,7 +325,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = HSTS_SECONDS

@@ -4,8 +4,9 @@ Nothing here needs DRF, whose import takes a tenth of the start: `agents_app.api
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -20,6 +21,7 @@ from agents_app.exceptions import (
     StorageUnavailable,
 )
 
+TOO_LARGE = "request_too_large"
 RETRY_AFTER = 1  # seconds, if the database is unavailable for a moment
 
 _TYPES = {
@@ -40,15 +42,6 @@ _DOMAIN_STATUS: dict[type[AgentError], int] = {
     StorageUnavailable: 503,
     ServerUnavailable: 503,
 }
-
-
-class _Error(NamedTuple):
-    status: int
-    message: str
-    code: str
-
-
-TOO_LARGE = _Error(413, "The request body is larger than 1 MiB.", "request_too_large")
 
 
 def error_body(
@@ -78,7 +71,11 @@ def error_response(status: int, message: str, code: str, *, param: str | None = 
 
 def too_large() -> JsonResponse:
     """Return the response to a body that is larger than the limit."""
-    return error_response(*TOO_LARGE)
+    return error_response(413, f"The request body is {too_large_text()}.", TOO_LARGE)
+
+
+def too_large_text() -> str:
+    return f"larger than {settings.MAX_BODY_BYTES:,} bytes, the server's limit (MAX_BODY_BYTES)"
 
 
 def of_domain_error(error: AgentError) -> tuple[int, dict[str, Any], dict[str, str]]:

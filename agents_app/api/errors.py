@@ -11,7 +11,7 @@ from django.http import Http404
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from agents_app.api.error_responses import RETRY_AFTER, TOO_LARGE, error_body, of_domain_error
+from agents_app.api.error_responses import RETRY_AFTER, TOO_LARGE, error_body, of_domain_error, too_large_text
 from agents_app.database.threads import UNAVAILABLE
 from agents_app.exceptions import AgentError, Conflict, StorageUnavailable
 from agents_app.observability import metrics
@@ -30,9 +30,11 @@ _SENTENCES = {
 class TooLarge(drf.APIException):
     """The body is larger than the limit."""
 
-    status_code = TOO_LARGE.status
-    default_detail = TOO_LARGE.message
-    default_code = TOO_LARGE.code
+    status_code = 413
+    default_code = TOO_LARGE
+
+    def __init__(self) -> None:
+        super().__init__(f"The request body is {too_large_text()}.")
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:

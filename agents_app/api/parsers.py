@@ -12,7 +12,7 @@ from agents_app.api.errors import TooLarge
 
 
 class JSONBody(BaseParser):
-    """JSON in UTF-8, at most DATA_UPLOAD_MAX_MEMORY_SIZE.
+    """JSON in UTF-8, at most MAX_BODY_BYTES.
 
     orjson is strict: no NaN, no lone surrogates, and nesting that is too deep is an error instead of a crash.
     """
@@ -33,7 +33,7 @@ def read_body(stream) -> bytes:
     Raises:
         TooLarge: the body is longer.
     """
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit = settings.MAX_BODY_BYTES
     body = stream.read(limit + 1)
     if len(body) > limit:
         raise TooLarge()

@@ -14,7 +14,7 @@ _DESCRIPTIONS = {
     403: "Not permitted for this user, or the Origin is not allowed.",
     404: "Not found, or not visible to this user.",
     409: "It is in use or conflicts with another object.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is larger than MAX_BODY_BYTES of the server: `limits.body_bytes` of `/v1/info`.",
     415: "The body is not JSON.",
     429: "A rate limit or quota is exceeded.",
     503: "The server is temporarily unavailable.",

@@ -52,7 +52,7 @@ def _normalized(path: str) -> str:
 
 def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
     """Reject a body that is too long. Set the length of a chunked one: without it, DRF takes the body for empty."""
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit = settings.MAX_BODY_BYTES
     length = request.META.get("CONTENT_LENGTH") or ""
     size = int(length) if length.isdecimal() else 0
     if not length and "Transfer-Encoding" in request.headers:

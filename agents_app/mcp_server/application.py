@@ -154,7 +154,7 @@ async def _read(receive: Receive) -> bytes | None:
             return b""
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if size > settings.MAX_BODY_BYTES:
             return None
         if not message.get("more_body"):
             return b"".join(parts).removeprefix(codecs.BOM_UTF8)

@@ -250,6 +250,10 @@ class ScheduledTask(models.Model):
         self.schedule_value = self.schedule_value.strip()
         if self.agent_version and self.agent_version.agent_id != self.agent_id:
             self.agent_version = None
+        if len(self.task_prompt) > settings.MAX_MESSAGE_CHARACTERS:
+            limit = f"{settings.MAX_MESSAGE_CHARACTERS:,}"
+            text = f"It is longer than {limit} characters, the server's limit (MAX_MESSAGE_CHARACTERS)."
+            raise ValidationError({"task_prompt": text})
         if self.session == self.SessionMode.NEW:
             self.kept_session = None
         if self.webhook_url and not self.webhook_secret:

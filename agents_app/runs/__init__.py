@@ -1,12 +1,11 @@
 """Runs, from the request to the end: start, cancel, approve and price them."""
 
 from agents_app.runs.cancelling import cancel, cancel_children, close_approvals
-from agents_app.runs.messages import LONGEST_MESSAGE, LONGEST_MESSAGE_ID, validate_message
+from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
 from agents_app.runs.queueing import enqueue_next
 from agents_app.runs.starting import Due, Started, start
 
 __all__ = [
-    "LONGEST_MESSAGE",
     "LONGEST_MESSAGE_ID",
     "Due",
     "Started",

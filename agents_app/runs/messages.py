@@ -1,8 +1,9 @@
 """The rule for messages. Every endpoint that takes one applies this rule and no other."""
 
+from django.conf import settings
+
 from agents_app.exceptions import InvalidRequest
 
-LONGEST_MESSAGE = 100_000
 LONGEST_MESSAGE_ID = 128
 TOO_LONG = "message_too_long"
 
@@ -15,8 +16,19 @@ def validate_message(message: str, *, param: str = "message") -> str:
     """
     if not message.strip():
         raise InvalidRequest(f"'{param}' must not be empty.", param=param)
-    if len(message) > LONGEST_MESSAGE:
-        raise InvalidRequest(f"'{param}' is longer than {LONGEST_MESSAGE:,} characters.", param=param, code=TOO_LONG)
+    if is_too_long(message):
+        raise InvalidRequest(f"'{param}' {too_long()}", param=param, code=TOO_LONG)
     if "\x00" in message:
         raise InvalidRequest(f"'{param}' must not contain NUL characters.", param=param)
     return message
+
+
+def is_too_long(message: str) -> bool:
+    return len(message) > settings.MAX_MESSAGE_CHARACTERS
+
+
+def too_long() -> str:
+    """Return the end of the sentence about a message that is too long."""
+    return (
+        f"is longer than {settings.MAX_MESSAGE_CHARACTERS:,} characters, the server's limit (MAX_MESSAGE_CHARACTERS)."
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import orjson
+from django.conf import settings
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,9 +19,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from agents_app import runs
 from agents_app.models import Agent
-from chat_app.openai_api.validation import failure, one_of
+from agents_app.runs.messages import is_too_long, too_long
+from chat_app.openai_api.validation import TOO_LONG, failure, one_of
 
 EFFORTS = tuple(value for value, _ in Agent._meta.get_field("reasoning_effort").choices or ())
 _UNSUPPORTED = "unsupported_value"
@@ -65,8 +66,20 @@ def _role_of(value: Any) -> Any:
     return value.get("role") if isinstance(value, dict) else None
 
 
+def _as_short_as_a_message(text: str) -> str:
+    if is_too_long(text):
+        raise failure(too_long(), TOO_LONG)
+    return text
+
+
 _NO_NUL = AfterValidator(_without_nul)
 Text = Annotated[str, _NO_NUL]
+_ShortText = Annotated[
+    str,
+    AfterValidator(_as_short_as_a_message),
+    Field(json_schema_extra={"maxLength": settings.MAX_MESSAGE_CHARACTERS}),
+    _NO_NUL,
+]
 _Id = Annotated[str, Field(min_length=1, max_length=128), _NO_NUL]
 
 
@@ -354,7 +367,7 @@ class ResponseRequest(AgentRequest):
         _tagged(lambda value: "items" if isinstance(value, list) else "text"),
         Field(description="A message of the user, or items that end with one."),
     ]
-    instructions: Annotated[str, Field(max_length=runs.LONGEST_MESSAGE), _NO_NUL] | None = None
+    instructions: _ShortText | None = None
     previous_response_id: Annotated[str, Field(max_length=1024), _NO_NUL] | None = None
     conversation: (
         Annotated[

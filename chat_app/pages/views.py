@@ -28,6 +28,7 @@ def chat(request: HttpRequest) -> HttpResponse:
         "no_model": provider is None,
         "demonstration_model": uses_demonstration_model(provider),
         "examples": examples(),
+        "longest_message": settings.MAX_MESSAGE_CHARACTERS,
         "configuration_problem": config_dir.problem if _is_superuser(request.user) else "",  # it has names and values
     }
     return _page(request, "chat", **context)

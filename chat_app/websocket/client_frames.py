@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
+from django.conf import settings
 from msgspec import Meta
 
 from agents_app.exceptions import InvalidMessage
 from agents_app.models import agent_names
-from agents_app.runs import LONGEST_MESSAGE, LONGEST_MESSAGE_ID
+from agents_app.runs import LONGEST_MESSAGE_ID
 from agents_app.runs.approvals import LONGEST_REASON
 from chat_app.websocket.json_schema import Schema, schema_of
 
@@ -24,7 +25,7 @@ class Payload(msgspec.Struct, frozen=True):
 class Chat(Payload, frozen=True):
     """Start a run. `runs.validate_message` checks the message."""
 
-    message: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_MESSAGE})]
+    message: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": settings.MAX_MESSAGE_CHARACTERS})]
     agent_name: Annotated[str, Meta(max_length=agent_names.LONGEST)] | None = None
     enable_reasoning: bool = True
     message_id: Annotated[str, Meta(max_length=LONGEST_MESSAGE_ID)] | None = None

@@ -62,6 +62,23 @@ def test_a_secret_key_that_can_be_guessed_stops_the_start(tmp_path):
     assert manage(tmp_path, "check", SECRET_KEY="x" * 32).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"MAX_MESSAGE_CHARACTERS": "0"}, "MAX_MESSAGE_CHARACTERS must be 1 to 1,000,000, not 0."),
+        ({"MAX_MESSAGE_CHARACTERS": "1000001"}, "MAX_MESSAGE_CHARACTERS must be 1 to 1,000,000, not 1,000,001."),
+        ({"MAX_BODY_BYTES": "1000"}, "MAX_BODY_BYTES must be 665,536 to 16,777,216, not 1,000: a message of"),
+        ({"MAX_BODY_BYTES": "16777217"}, "MAX_BODY_BYTES must be 665,536 to 16,777,216, not 16,777,217: "),
+        ({"MAX_MESSAGE_CHARACTERS": "300000", "MAX_BODY_BYTES": "1048576"}, "MAX_BODY_BYTES must be 1,865,536 to "),
+        ({"MAX_MESSAGE_CHARACTERS": "300000"}, ""),
+    ],
+)
+def test_the_limit_of_a_body_has_room_for_the_longest_message(tmp_path, limits, words):
+    refused = manage(tmp_path, "check", **limits)
+    assert (refused.returncode, words in refused.stderr) == (1 if words else 0, True), refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_behind_https_cookies_and_browsers_are_told_so(tmp_path):
     script = (
         "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, "

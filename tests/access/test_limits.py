@@ -1,8 +1,11 @@
 """Limits: who goes over one gets a 429 that says when to come back, and nothing is made of the request."""
 
+import contextlib
 import contextvars
+import http.client
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -54,6 +57,9 @@ def tight(tmp_path_factory):
         "TOKENS_PER_USER_PER_DAY": "1000",
         "LOGIN_FAILURES": "3",
         "TRUSTED_PROXIES": "1",
+        "MAX_MESSAGE_CHARACTERS": "1000",
+        "MAX_BODY_BYTES": "80000",
+        "CORS_ALLOWED_ORIGINS": "https://app.example",
     }
     with Clocked(tmp_path_factory.mktemp("tight"), AUTH_REQUIRED="true", **limits) as product:
         yield product
@@ -234,12 +240,70 @@ def _post(browser: FormClient, address: str, name: str, password: str) -> tuple[
             return error.code, error.headers["Retry-After"]
 
 
-def test_what_is_too_large_is_refused(tight):
-    ann = invite(tight, "yan")["yan"]
-    status, answer = ann.request("POST", "/v1/tokens", {"name": "x" * 1_048_576})
-    assert (status, answer["error"]["code"]) == (413, "request_too_large")
-    status, answer = ann.request("POST", "/v1/agents/assistant/runs", {"message": "x" * 100_001})
-    assert (status, answer["error"]["param"]) == (400, "message")
+BODY_LIMIT = "The request body is larger than 80,000 bytes, the server's limit (MAX_BODY_BYTES)."
+MESSAGE_LIMIT = "is longer than 1,000 characters, the server's limit (MAX_MESSAGE_CHARACTERS)."
+
+
+@pytest.mark.parametrize("path", ["/v1/tokens", "/mcp", "/chat/"])
+@pytest.mark.parametrize("head", [{"Content-Length": "80001"}, {"Transfer-Encoding": "chunked"}])
+@pytest.mark.parametrize("origin", ["https://app.example", "https://evil.example"])
+def test_a_long_body_is_refused_in_json_that_pages_of_the_named_origins_may_read(tight, path, head, origin):
+    """Before Django hears of it."""
+    body = b"x" * 80_001 if "Content-Length" in head else [b"x" * 50_000, b"x" * 30_001]
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", tight.port, timeout=30)) as connection:
+        headers = head | {"Origin": origin, "X-Request-Id": "mine", "Content-Type": "application/json"}
+        connection.request("POST", path, body, headers, encode_chunked=True)
+        answer = connection.getresponse()
+        error = json.loads(answer.read())["error"]
+    assert (answer.status, error["code"], error["message"]) == (413, "request_too_large", BODY_LIMIT)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert (answer.headers["X-Request-Id"], answer.headers["Vary"]) == ("mine", "Origin")
+    assert answer.headers["Access-Control-Allow-Origin"] == (origin if origin == "https://app.example" else None)
+
+
+@pytest.mark.parametrize(
+    ("target", "header"),
+    [("/v1/info?q=\u00e9", "X-Odd: 1"), ("/v1/info", "X-Odd(: 1")],
+    ids=["target", "name"],
+)
+def test_what_is_no_http_is_refused_in_json_too(tight, target, header):
+    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as connection:
+        head = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{tight.port}", "Origin: https://app.example", header]
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        error = json.loads(answer.read())["error"]
+    assert (answer.status, error["code"], error["message"]) == (400, "bad_request", "The request is malformed.")
+    assert answer.headers["Access-Control-Allow-Origin"] == ("https://app.example" if target == "/v1/info" else None)
+
+
+def test_a_long_message_is_refused_by_a_sentence_that_names_the_setting(tight):
+    yan = invite(tight, "yan")["yan"]
+    limits = yan.request("GET", "/v1/info")[1]["limits"]
+    assert (limits["message_characters"], limits["body_bytes"]) == (1000, 80_000)
+    long = "x" * 1001
+    task = {"name": "t", "agent_name": "assistant", "schedule_type": "interval", "schedule_value": "3600"}
+    for path, body, param in (
+        ("/v1/agents/assistant/runs", {"message": long}, "message"),
+        ("/v1/tasks", task | {"task_prompt": long}, "task_prompt"),
+        ("/v1/chat/completions", {"model": "assistant", "messages": [{"role": "user", "content": long}]}, "messages"),
+        ("/v1/responses", {"model": "assistant", "input": long}, "input"),
+        ("/v1/responses", {"model": "assistant", "input": "hi", "instructions": long}, "instructions"),
+    ):
+        status, answer = yan.request("POST", path, body)
+        assert status == 400, answer
+        assert answer["error"]["param"].startswith(param)
+        assert MESSAGE_LIMIT in answer["error"]["message"]
+
+
+def test_a_socket_names_the_limits_too(tight):
+    yan = invite(tight, "yves")["yves"]
+    chat = yan.chat("limits")
+    chat.say("x" * 1001, agent_name="assistant")
+    assert MESSAGE_LIMIT in chat.until("error")["data"]["message"]
+    chat.socket.send("x" * 80_001)
+    assert chat.close_code() == 1009
+    assert chat.socket.close_reason == "larger than 80,000 bytes, the server's limit (MAX_BODY_BYTES)"
 
 
 # Requests of a minute

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -15,7 +16,7 @@ from agents_app.models.runs import COST_PLACES
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 
 
-@extend_schema_field({"type": "string", "maxLength": runs.LONGEST_MESSAGE})
+@extend_schema_field({"type": "string", "maxLength": settings.MAX_MESSAGE_CHARACTERS})
 class Message(Text):
     """A message that a run can start with."""
 

@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app import runs
 from agents_app.api.base import JSONView
 from agents_app.api.documents import Document
 from agents_app.api.pagination import LARGEST_LIMIT
@@ -85,8 +84,8 @@ class InfoView(PublicView):
                     "chat_completions": True,
                 },
                 "limits": {
-                    "message_characters": runs.LONGEST_MESSAGE,
-                    "body_bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+                    "message_characters": settings.MAX_MESSAGE_CHARACTERS,
+                    "body_bytes": settings.MAX_BODY_BYTES,
                     "list_items": LARGEST_LIMIT,
                     "chats_per_minute": settings.CHAT_RATE_PER_MINUTE,
                 },

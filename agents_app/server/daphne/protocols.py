@@ -11,13 +11,16 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 
+from agents_app.api import error_responses
 from agents_app.observability import metrics
+from agents_app.server.daphne import refusals
 from agents_app.server.daphne.backpressure import Writable, text_frame, unsent, write_now
 from agents_app.server.daphne.connections import Connections
 
 INPUT_QUEUE = 32  # frames of a client that may wait for the application
-MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused
+MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused, after those that may be
 _SMALL_PART = 1024  # bytes; a larger part of a message costs its sender as much as us
 _TOO_SLOW, _RESTARTING, _TOO_MANY_PARTS = 4409, 1012, 1008
 
@@ -57,6 +60,10 @@ class Socket(WebSocketProtocol):
             self.sendCloseFrame(code=_TOO_MANY_PARTS, reasonUtf8=b"too many control frames or parts of a message")
             self.dropConnection()
         super().onFrameBegin()
+
+    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
+        """Close with 1009 as autobahn does; its own reason names no setting."""
+        super()._max_message_size_exceeded(msg_size, max_msg_size, error_responses.too_large_text())
 
     def _has_too_many_parts(self) -> bool:
         now = time.monotonic()
@@ -100,19 +107,11 @@ class SocketFactory(WebSocketFactory):
     protocol = Socket
 
 
-_TOO_LARGE = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
-    b"Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-    b'{"error":{"message":"The request body is larger than 1 MiB.","type":"invalid_request_error","param":null,'
-    b'"code":"request_too_large"}}'
-)
-
-
 class Request(WebRequest):
     """An HTTP request whose body is refused if it is too long: daphne stores any length before it asks anybody.
 
     The refusal is written as soon as the length is known. What the client sends after it is dropped, up to
-    MOST_DROPPED: a connection that closes while data arrives is reset, and the client would not read the refusal.
+    MOST_DROPPED more: a connection that closes while data arrives is reset, and the client would not read the refusal.
     """
 
     _received = 0
@@ -124,21 +123,21 @@ class Request(WebRequest):
         self._parsePOSTFormSubmission = False
 
     def gotLength(self, length: int | None) -> None:
-        if length is None or length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if length is None or length <= settings.MAX_BODY_BYTES:
             super().gotLength(length)
             return
         super().gotLength(0)  # Twisted makes a file for a long body
         self._reject()
-        if length > MOST_DROPPED:
+        if length > settings.MAX_BODY_BYTES + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if not self._is_rejected and self._received > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if not self._is_rejected and self._received > settings.MAX_BODY_BYTES:
             self._reject()
         if not self._is_rejected:
             super().handleContentChunk(data)
-        elif self._received > MOST_DROPPED:
+        elif self._received > settings.MAX_BODY_BYTES + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
     def process(self) -> Any:
@@ -168,7 +167,14 @@ class Request(WebRequest):
         self._is_rejected = True
         self.content.close()  # type: ignore[has-type]
         self.content = BytesIO()
-        self.channel.transport.write(_TOO_LARGE)
+        response = refusals.with_headers(error_responses.too_large(), self.requestHeaders)
+        self.channel.transport.write(refusals.whole("413 Content Too Large", response))
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Respond to what does not reach the application in JSON: daphne would in HTML, and without CORS headers."""
+        response = refusals.with_headers(refusals.of_server(status, body), self.requestHeaders)
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": refusals.header_pairs(response)})
+        self.handle_reply({"type": "http.response.body", "body": response.content})
 
 
 class Channel(HTTPChannel):
@@ -211,6 +217,13 @@ class Channel(HTTPChannel):
         super().requestDone(request)
         if not self.persistent:  # it closes as soon as the client has read the response, which it may never do
             self.setTimeout(settings.REQUEST_TIMEOUT or None)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Respond in JSON, as to all else that does not reach Django: Twisted writes a status and nothing more."""
+        headers = self.requests[-1].requestHeaders if self.requests else Headers()
+        response = refusals.with_headers(refusals.of_server(400, "The request is malformed"), headers)
+        self.transport.write(refusals.whole("400 Bad Request", response))
+        self.loseConnection()
 
     @property
     def _connections(self) -> Connections:

@@ -66,8 +66,8 @@ class Server(DaphneServer):
             autoPingTimeout=self.ping_timeout,
             allowNullOrigin=True,
             openHandshakeTimeout=self.websocket_handshake_timeout,
-            maxMessagePayloadSize=self.websocket_max_message_size,
-            maxFramePayloadSize=self.websocket_max_frame_size,
+            maxMessagePayloadSize=settings.MAX_BODY_BYTES,
+            maxFramePayloadSize=settings.MAX_BODY_BYTES,
             closeHandshakeTimeout=CLOSE_HANDSHAKE_TIMEOUT,
             failByDrop=False,  # so that a frame that is too large is answered with 1009
         )

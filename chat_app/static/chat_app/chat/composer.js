@@ -4,8 +4,6 @@ import { countCodePoints } from "./fold.js";
 import { isComposing } from "../shared/dom.js";
 import { gettext, number } from "../shared/words.js";
 
-const LONGEST_MESSAGE = 100_000;
-
 export class Composer {
   /** `send(message)` is given what may be sent; `lastMessage()` tells what was said last. */
   constructor({ form, field, problem, send, lastMessage }) {
@@ -26,8 +24,9 @@ export class Composer {
     if (!message.trim()) {
       return;
     }
-    if (countCodePoints(message) > LONGEST_MESSAGE) {
-      const count = number(LONGEST_MESSAGE);
+    const longest = Number(this.field.dataset.longest); // the server's MAX_MESSAGE_CHARACTERS
+    if (countCodePoints(message) > longest) {
+      const count = number(longest);
       this.complain(gettext("The message is longer than {count} characters.", { count }));
       return;
     }

@@ -5,13 +5,14 @@ Nothing else in the product imports jsonschema. The server behind a tool checks 
 here is left to it.
 """
 
+import asyncio
+import contextlib
 import functools
 import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import attrs
@@ -23,8 +24,12 @@ from jsonschema.protocols import Validator
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_ERRORS = 50
-MAX_STEPS = 50_000
-MAX_SECONDS = 0.25  # of the thread's CPU time: the event loop waits for it
+MAX_STEPS = 100_000
+MAX_SECONDS = 0.25  # of the thread's CPU time
+# What the event loop does itself: a thread costs more than most checks.
+LOOP_VALUES = 1000  # of a schema, of arguments
+LOOP_STEPS = 500
+LOOP_SECONDS = 0.002
 
 _DIALECTS: dict[str, Any] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
@@ -37,6 +42,14 @@ _DEFAULT_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _DATA = ("const", "enum", "default", "examples")  # keywords whose values are no schemas
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
+_WALKS_ARGUMENTS = (
+    "items",
+    "prefixItems",
+    "additionalItems",
+    "contains",
+    "additionalProperties",
+    "propertyNames",
+)
 # They run an expression of the schema's author, or take a time that grows with the square of the arguments.
 _NOT_EVALUATED = (
     "pattern",
@@ -52,17 +65,21 @@ class UnusableSchema(Exception):
     """The schema cannot be used. The text says why, as the end of a sentence, and quotes nothing of the schema."""
 
 
-@dataclass(slots=True)
+class TakesTooLong(UnusableSchema):
+    """The check takes longer than it may."""
+
+
 class _Budget:
     """What one check may cost."""
 
-    steps: int = MAX_STEPS
-    until: float = field(default_factory=lambda: time.thread_time() + MAX_SECONDS)
+    def __init__(self, steps: int, seconds: float) -> None:
+        self._steps = steps
+        self._until = time.thread_time() + seconds
 
     def spend(self, steps: int) -> None:
-        self.steps -= steps
-        if self.steps < 0 or time.thread_time() > self.until:
-            raise UnusableSchema("checking these arguments takes too long")
+        self._steps -= steps
+        if self._steps < 0 or time.thread_time() > self._until:
+            raise TakesTooLong("checking these arguments takes too long")
 
 
 _budget: ContextVar[_Budget] = ContextVar("budget of a check")
@@ -87,14 +104,41 @@ def check_bounds(schema: dict[str, Any]) -> None:
     _check_depth(schema)
 
 
+async def afirst_error(schema: dict[str, Any], arguments: Any) -> ValidationError | None:
+    """Return what `first_error` does. The event loop waits a few milliseconds at most: all else is for a thread."""
+    if _is_small(schema) and _is_small(arguments):
+        with contextlib.suppress(TakesTooLong):
+            return _first_error(schema, arguments, _Budget(LOOP_STEPS, LOOP_SECONDS))
+    return await asyncio.to_thread(first_error, schema, arguments)
+
+
+def _is_small(value: Any) -> bool:
+    """Return whether this has few values and short texts."""
+    left, waiting = LOOP_VALUES, [value]
+    while waiting and left > 0:
+        inner = waiting.pop()
+        left -= 1
+        if isinstance(inner, str):
+            left -= len(inner) // 100
+        elif isinstance(inner, dict | list):
+            if len(inner) > left:
+                return False
+            waiting.extend(inner.values() if isinstance(inner, dict) else inner)
+    return left > 0
+
+
 def first_error(schema: dict[str, Any], arguments: Any) -> ValidationError | None:
     """Return the error that explains best why the arguments do not fit; None if they fit.
 
     Raises:
         UnusableSchema: the schema is broken, or the check takes too long.
     """
+    return _first_error(schema, arguments, _Budget(MAX_STEPS, MAX_SECONDS))
+
+
+def _first_error(schema: dict[str, Any], arguments: Any, budget: _Budget) -> ValidationError | None:
     validator = _validator(schema)
-    token = _budget.set(_Budget())
+    token = _budget.set(budget)
     try:
         return best_match(itertools.islice(validator.iter_errors(arguments), MAX_ERRORS))
     except UnusableSchema:
@@ -113,7 +157,7 @@ def _validator(schema: dict[str, Any]) -> Validator:
 @functools.cache
 def _validator_class(dialect: str) -> Any:
     base = _DIALECTS[dialect]
-    keywords = {name: _counted(function) for name, function in base.VALIDATORS.items()}
+    keywords = {name: _counted(name, function) for name, function in base.VALIDATORS.items()}
     keywords |= dict.fromkeys(_NOT_EVALUATED, _ignore)
     keywords["additionalProperties"] = _additional_properties(keywords["additionalProperties"])
     validator_class = jsonschema.validators.extend(base, validators=keywords)
@@ -132,14 +176,19 @@ def _evolve(validator: Any, **changes: Any) -> Any:
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
-def _counted(function: Any) -> Keyword:
+def _counted(name: str, function: Any) -> Keyword:
     """Wrap a keyword, so that each evaluation of it spends."""
+    walks = name in _WALKS_ARGUMENTS
 
     def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        _budget.get().spend(1 + (len(value) if isinstance(value, list | dict) else 0))
+        _budget.get().spend(1 + _length(value) + (_length(instance) if walks else 0))
         return function(validator, value, instance, schema)
 
     return keyword
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list | dict) else 0
 
 
 def _ignore(*_: object) -> None:

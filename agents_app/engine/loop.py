@@ -24,7 +24,7 @@ from agents_app.engine.events import (
 )
 from agents_app.engine.providers.base import Model, ModelRequest
 from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, ToolCall, replay_call, replay_turn
-from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, check_arguments
+from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, acheck_arguments
 from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
 from agents_app.foreign_text import clean
@@ -242,7 +242,7 @@ class Turns:
                 not_made.append((row, CUT_CALL[cut]))
             elif number > MOST_CALLS_PER_TURN:
                 not_made.append((row, TOO_MANY_CALLS))
-            elif self._must_be_approved(use):
+            elif await self._must_be_approved(use):
                 row.tool_digest = self.tools.digest_of(use.tool_name)
                 waiting.append(row)
             else:
@@ -258,13 +258,13 @@ class Turns:
         if waiting:
             yield AwaitingApproval(waiting)
 
-    def _must_be_approved(self, use: StepDone) -> bool:
+    async def _must_be_approved(self, use: StepDone) -> bool:
         """Whether a person must approve the call first. A call with invalid arguments only fails."""
         name = use.tool_name
         if use.arguments is None or not self.tools.needs_approval(name) or self._is_approved_for_run(name):
             return False
         try:
-            check_arguments(self.tools.get(name), use.arguments)
+            await acheck_arguments(self.tools.get(name), use.arguments)
         except ToolError:
             return False
         return True
@@ -369,7 +369,7 @@ class Turns:
             if use.arguments is None:
                 raise ToolError(arguments_problem(use.content))
             tool = self.tools.get(use.tool_name)
-            check_arguments(tool, use.arguments)
+            await acheck_arguments(tool, use.arguments)
             timeout = tool.timeout or TOOL_TIMEOUT
             async with asyncio.timeout(timeout):
                 result = await tool.call(use.arguments, Call(use.tool_call_id, progress, limits))

@@ -189,10 +189,27 @@ def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
     from agents_app.engine import foreign_schema  # 0.1 s, which `preparation` takes off the start
 
     try:
-        error = foreign_schema.first_error(tool.parameters, arguments)
+        _reject_mismatch(foreign_schema.first_error(tool.parameters, arguments))
     except foreign_schema.UnusableSchema as broken:
-        logger.warning("The schema of the tool %s cannot be used: %s", tool.name, broken)
-        raise ToolError(f"The schema of the tool cannot be used: {broken}.") from None
+        raise _unusable(tool, broken) from None
+
+
+async def acheck_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
+    """Check as `check_arguments` does, without holding up the event loop."""
+    from agents_app.engine import foreign_schema
+
+    try:
+        _reject_mismatch(await foreign_schema.afirst_error(tool.parameters, arguments))
+    except foreign_schema.UnusableSchema as broken:
+        raise _unusable(tool, broken) from None
+
+
+def _unusable(tool: Tool, problem: Exception) -> ToolError:
+    logger.warning("The schema of the tool %s cannot be used: %s", tool.name, problem)
+    return ToolError(f"The schema of the tool cannot be used: {problem}.")
+
+
+def _reject_mismatch(error: Any) -> None:
     if error is not None:
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         path = "".join(parts).lstrip(".")

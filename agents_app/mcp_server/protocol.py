@@ -14,7 +14,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from agents_app.background import spawn
-from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, check_arguments
+from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, acheck_arguments
 from agents_app.exceptions import AgentError, RateLimited
 from agents_app.mcp_server import tools
 from agents_app.mcp_server.requests import McpRequest
@@ -62,7 +62,7 @@ async def _call_tool(context: ServerRequestContext, params: types.CallToolReques
         raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}.")
     try:
         _check_texts(arguments)
-        check_arguments(tool, arguments)
+        await acheck_arguments(tool, arguments)
         result = await tool.call(arguments, Call(request.idempotency_key(context.request_id), lambda text: None))
     except ToolError as error:
         result = ToolResult(str(error), is_error=True)

@@ -73,12 +73,14 @@ def origin_allowed(origin: str | None, host: str) -> bool:
 
 def is_cors_origin(origin: str) -> bool:
     """Whether CORS_ALLOWED_ORIGINS has this origin of another site."""
-    return bool(origin) and _normalized(origin) in map(_normalized, settings.CORS_ALLOWED_ORIGINS)
+    return bool(origin) and _normalized(origin) in {
+        _normalized(ours.rstrip("/")) for ours in settings.CORS_ALLOWED_ORIGINS
+    }
 
 
 def _normalized(origin: str) -> str:
     """Return an origin as browsers write it: without the scheme's default port."""
-    origin = origin.lower().rstrip("/")
+    origin = origin.lower()
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], "") or "\0")
 
 

@@ -135,7 +135,7 @@ def test_a_session_looks_the_same_in_another_deployment(tmp_path, product, agent
 def without_own_fields(answer: Any) -> Any:
     """Leave out the fields that differ between deployments."""
     if isinstance(answer, dict):
-        own = ("links", "next", "agent_name", "task_id", "updated_at")
+        own = ("links", "next", "agent_name", "agent_version", "task_id", "updated_at")
         return {key: without_own_fields(value) for key, value in answer.items() if key not in own}
     return [without_own_fields(value) for value in answer] if isinstance(answer, list) else answer
 

@@ -113,7 +113,7 @@ def test_what_is_not_json_is_told_so(chat, text):
         (frame("chat", message="a\x00b"), "message"),
         (frame("chat", message="hi", agent_name=7), "agent_name"),
         (frame("chat", message="hi", agent_name=["researcher"]), "agent_name"),
-        (frame("chat", message="hi", agent_name="x" * 65), "agent_name"),
+        (frame("chat", message="hi", agent_name="x" * 75), "agent_name"),
         (frame("chat", message="hi", agent_name="a\x00b"), "agent_name"),
         (frame("chat", message="hi", enable_reasoning="yes"), "enable_reasoning"),
         (frame("chat", message="hi", enable_reasoning=1), "enable_reasoning"),
@@ -366,7 +366,7 @@ def test_a_cursor_that_is_no_number_is_named_before_the_close(product, name, aft
         assert closed.value.rcvd.code == 4400
 
 
-@pytest.mark.parametrize("query", ["agent_name=" + "x" * 65, "agent_name=a%00b"])
+@pytest.mark.parametrize("query", ["agent_name=" + "x" * 75, "agent_name=a%00b"])
 def test_an_agent_name_in_the_query_that_cannot_be_is_named_before_the_close(product, name, query):
     with connect(f"ws://127.0.0.1:{product.port}/ws/chat/{name}?{query}", open_timeout=60) as websocket:
         assert json.loads(websocket.recv(60))["data"]["field"] == "agent_name"

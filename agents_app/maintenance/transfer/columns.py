@@ -30,9 +30,12 @@ class Kind:
 
 KINDS = {
     "session": Kind(Session, frozenset({"owner", "agent"})),
-    # Owner, agent, task and worker are rows of the deployment that it comes from.
+    # Owner, agent, its version, task and worker are rows of the deployment that it comes from.
     "run": Kind(
-        Run, frozenset({"session", "agent", "task", "parent", "worker", "lease_until", "takeovers", "settled"})
+        Run,
+        frozenset(
+            {"session", "agent", "agent_version", "task", "parent", "worker", "lease_until", "takeovers", "settled"}
+        ),
     ),
     "step": Kind(Step, frozenset({"id", "run"})),
     "approval": Kind(Approval, frozenset({"id", "run"})),

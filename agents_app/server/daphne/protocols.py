@@ -170,7 +170,7 @@ class Request(WebRequest):
         response = refusals.with_headers(error_responses.too_large(), self.requestHeaders)
         self.channel.transport.write(refusals.whole("413 Content Too Large", response))
 
-    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+    def basic_error(self, status: int, _status_text: bytes, body: str) -> None:
         """Respond to what does not reach the application in JSON: daphne would in HTML, and without CORS headers."""
         response = refusals.with_headers(refusals.of_server(status, body), self.requestHeaders)
         self.handle_reply({"type": "http.response.start", "status": status, "headers": refusals.header_pairs(response)})

@@ -84,8 +84,8 @@ def test_behind_https_cookies_and_browsers_are_told_so(tmp_path):
         "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, "
         "s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.SECURE_PROXY_SSL_HEADER)"
     )
-    said = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION).stdout.strip()
-    assert said == "True True 31536000 True ('HTTP_X_FORWARDED_PROTO', 'https')"
+    output = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION).stdout.strip()
+    assert output == "True True 31536000 True ('HTTP_X_FORWARDED_PROTO', 'https')"
 
 
 def test_lists_may_have_blanks_and_ports_that_browsers_leave_out(tmp_path):
@@ -97,8 +97,8 @@ def test_lists_may_have_blanks_and_ports_that_browsers_leave_out(tmp_path):
         "CSRF_TRUSTED_ORIGINS": "https://a.example:443, http://b.example:80, https://c.example:80",
         "CORS_ALLOWED_ORIGINS": " https://*.example:443,http://d.example:8443",
     }
-    said = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION | lists).stdout.strip()
-    assert said == (
+    output = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION | lists).stdout.strip()
+    assert output == (
         "['a.example', 'b.example', '[::1]', '[::1]'] "
         "['https://a.example', 'http://b.example', 'https://c.example:80'] "
         "['https://*.example', 'http://d.example:8443']"
@@ -324,13 +324,13 @@ def test_what_no_key_opens_is_named_and_left_as_it_is(secrets, settings):
 
 
 def test_the_old_keys_come_from_the_environment(tmp_path):
-    said = manage(
+    done = manage(
         tmp_path,
         *("shell", "-v", "0", "-c", "import json; from django.conf import settings as s"),
         **PRODUCTION,
         SECRET_KEY_FALLBACKS="one,two",
     )
-    assert said.returncode == 0
+    assert done.returncode == 0
     script = "import json; from django.conf import settings as s; print(json.dumps(s.SECRET_KEY_FALLBACKS))"
-    said = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION, SECRET_KEY_FALLBACKS="one,two")
-    assert json.loads(said.stdout) == ["one", "two"]
+    done = manage(tmp_path, "shell", "-v", "0", "-c", script, **PRODUCTION, SECRET_KEY_FALLBACKS="one,two")
+    assert json.loads(done.stdout) == ["one", "two"]

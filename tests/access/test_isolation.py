@@ -118,8 +118,8 @@ def everybody(people) -> dict[str, Person]:
     cora = invite(people["ann"].product, "cora", group="colleagues")["cora"]
     boss = people["boss"]
     token = boss.request("POST", "/v1/tokens", {"name": "robot", "scope": "run"})[1]["token"]
-    known = {**people, "cora": cora, "robot": Person(boss.product, "boss", token)}
-    return {role: known[name] for role, name in ROLES.items()}
+    everybody_here = {**people, "cora": cora, "robot": Person(boss.product, "boss", token)}
+    return {role: everybody_here[name] for role, name in ROLES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +142,11 @@ def things(everybody, model) -> dict[str, Belongings]:
 def operations(everybody) -> list[tuple[str, str]]:
     """Verb and path of all that the API can do, what destroys last."""
     _, schema = everybody["administrator"].request("GET", "/v1/schema")
-    found = [(verb, path) for path, known in schema["paths"].items() for verb in known if verb in ORDER]
-    for verb, path in found:
+    operations = [(verb, path) for path, item in schema["paths"].items() for verb in item if verb in ORDER]
+    for verb, path in operations:
         if "requestBody" in schema["paths"][path][verb]:
             assert (verb, path) in BODIES, f"Say in BODIES what is sent: {verb} {path}"
-    return sorted(found, key=lambda each: (ORDER.index(each[0]), not each[1].endswith("/approve"), each[1]))
+    return sorted(operations, key=lambda each: (ORDER.index(each[0]), not each[1].endswith("/approve"), each[1]))
 
 
 def ask(person: Person, verb: str, path: str, things: Belongings, **headers: str) -> tuple[int, str]:
@@ -172,13 +172,13 @@ def test_everybody_gets_what_the_matrix_says(everybody, things, operations, role
     assert len(operations) > 60
     person = everybody[role]
     for verb, path in operations:
-        wanted = expected(verb, path)[list(ROLES).index(role)]
+        status_expected = expected(verb, path)[list(ROLES).index(role)]
         # Others try it on what must be there afterwards; who may do it gets something of their own to destroy.
         status, answer = ask(
             person, verb, path, things["kept" if verb == "get" else role if role in things else "kept"]
         )
         works = 200 <= status < 300 or (verb == "delete" and status == 409)  # it is still in use
-        assert works if wanted == OK else status == wanted, f"{verb} {path}: {status} {answer}"
+        assert works if status_expected == OK else status == status_expected, f"{verb} {path}: {status} {answer}"
         assert role in ("owner", "administrator") or SECRET not in answer, path
     kept = things["kept"].ids
     ann = everybody["owner"]
@@ -189,14 +189,14 @@ def test_everybody_gets_what_the_matrix_says(everybody, things, operations, role
 
 
 def test_every_address_has_a_row(operations):
-    known = {re.sub(r"\{\w+\}", "{}", path) for _, path in operations} | {"/v1/schema", "/v1/schema/frames"}
-    found = {address.replace("//", "/") for address in addresses(get_resolver().url_patterns)}
-    assert len(found) > 50
-    for address in found:
-        if address not in known:
+    documented = {re.sub(r"\{\w+\}", "{}", path) for _, path in operations} | {"/v1/schema", "/v1/schema/frames"}
+    served = {address.replace("//", "/") for address in addresses(get_resolver().url_patterns)}
+    assert len(served) > 50
+    for address in served:
+        if address not in documented:
             rows = [pattern for pattern in PAGES if re.fullmatch(_escaped(pattern), address)]
             assert len(rows) == 1, f"Neither in the schema nor in PAGES: {address}"
-    assert known <= found | {"/"}, known - found
+    assert documented <= served | {"/"}, documented - served
 
 
 @pytest.mark.django_db

@@ -503,9 +503,9 @@ def test_the_sdk_is_not_loaded_where_nobody_uses_it():
 def test_a_call_that_may_be_cut_is_not_made(ask, claude, name, arguments):
     cut = {"tool_call": {"name": "calculate", "arguments": arguments}}
     chat = ask([call("1+1"), cut, {"finish": "max_tokens"}], [{"text": "I see."}], **CALCULATOR)
-    told = results(claude.requests(name)[-1])
-    assert next(result["content"] for result in told) == "2"
-    assert told[1]["content"].startswith("This call was not made: ")
+    contents = results(claude.requests(name)[-1])
+    assert next(result["content"] for result in contents) == "2"
+    assert contents[1]["content"].startswith("This call was not made: ")
     assert [frame["data"]["code"] for frame in chat.fold.of_type("warning")] == ["calls_cut_off"]
 
 
@@ -523,5 +523,5 @@ def test_a_turn_without_an_answer_is_tried_once_more(ask, claude, name):
     ],
     ids=["event", "no event"],
 )
-def test_an_error_in_the_stream_is_said_in_whole_characters(ask, raw):
+def test_an_error_in_the_stream_has_whole_characters(ask, raw):
     assert failure(ask([{"text": "Ye"}, {"raw": raw}], status="failed"))[1].endswith("a\ufffdb.")

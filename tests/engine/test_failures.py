@@ -45,7 +45,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("text", ["No such thing.", TOO_LONG[0]])
-def test_the_reason_is_found_in_any_form_and_place(form, text):
+def test_the_reason_is_read_in_any_form_and_place(form, text):
     body = FORMS[form](text)
     for error in (failures.of_status(400, body), failures.of_status(400, json.dumps(body)), failures.in_stream(body)):
         assert text in str(error)
@@ -83,7 +83,7 @@ def test_other_limits_are_not_the_contexts(text):
         (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Full"}}, "model_unavailable", True),
     ],
 )
-def test_what_cannot_be_cured_is_not_asked_again(status, body, code, is_retried):
+def test_a_request_that_cannot_succeed_is_not_repeated(status, body, code, is_retried):
     error = failures.of_status(status, body)
     assert (error.code, isinstance(error, ModelUnavailable)) == (code, is_retried)
 
@@ -119,7 +119,7 @@ def test_an_error_in_the_stream_is_read_as_one_of_http(error, code, is_retried):
         ({"retry_after": float("inf")}, None),
     ],
 )
-def test_the_wait_that_a_body_asks_for_is_found(error, seconds):
+def test_the_wait_is_read_from_the_body(error, seconds):
     for failure in (failures.of_status(429, {"error": error}), failures.in_stream({"error": error | {"code": 429}})):
         assert isinstance(failure, ModelUnavailable)
         assert failure.retry_after == seconds

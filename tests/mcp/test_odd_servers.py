@@ -176,9 +176,9 @@ def test_a_list_in_pages_ends(monkeypatch, cursors, tools, problem):
 
     monkeypatch.setattr(tool_pages, "_MAX_PAGES", 4)
     with scripted_http(reply) as server:
-        listed, said = names(server.spec())
+        listed, problems = names(server.spec())
     assert len(listed) == tools
-    assert said == (problem and f"The list of tools of the MCP server 'scripted' is not complete: {problem}.")
+    assert problems == (problem and f"The list of tools of the MCP server 'scripted' is not complete: {problem}.")
 
 
 def test_a_strict_server_gets_a_number_as_text():
@@ -200,6 +200,6 @@ def test_a_list_that_takes_too_long_is_used_as_far_as_it_came(tmp_path, monkeypa
     monkeypatch.setattr(tool_pages, "_MAX_SECONDS", 0.2)
     page = message({"tools": [tool("one")], "nextCursor": "2"})
     spec = scripted_stdio(tmp_path, {f"tools/list.{n}": page if n % 2 else "-" for n in range(1, 5)})
-    listed, said = names(spec)
+    listed, problems = names(spec)
     assert listed == ["one"]
-    assert said.endswith("is not complete: it takes longer than 0.2 seconds.")
+    assert problems.endswith("is not complete: it takes longer than 0.2 seconds.")

@@ -122,9 +122,9 @@ def _merge(schema: JSON, root: JSON, depth: int) -> JSON:
         branches = list(_branches(schema.get(combination, []), root, depth))
         for branch in branches:
             for name, part in branch["properties"].items():
-                known = result["properties"].get(name, {})
-                both = {"allOf" if combination == "allOf" else "anyOf": [known, part]}
-                result["properties"][name] = both if known and part and known != part else part or known
+                existing = result["properties"].get(name, {})
+                both = {"allOf" if combination == "allOf" else "anyOf": [existing, part]}
+                result["properties"][name] = both if existing and part and existing != part else part or existing
         needed = [branch.get("required", []) for branch in branches]
         if combination == "allOf":
             required |= dict.fromkeys(name for names in needed for name in names)

@@ -94,18 +94,18 @@ class ThinkingTags:
         """Look for a closing tag that is not in code, nor in the middle of a sentence that is about it."""
         text = ""
         while True:
-            found = _LONE_TAG.search(self._held)
-            if found is None:
+            match = _LONE_TAG.search(self._held)
+            if match is None:
                 keep = len(self._held) - _partial_tag_length(self._held, _LONE)
                 break
-            place, rest = found.start(), self._held[found.end() :]
+            place, rest = match.start(), self._held[match.end() :]
             if not rest.strip(" \t") and len(rest) < _MAX_BLANK:
                 keep = place  # what follows decides
                 break
             text += self._take_text(place)
             if self._code.may_end_thought(rest.lstrip(" \t").startswith("\n")):
                 return [*_texts(text), *self._end_thought(rest)]
-            text += self._take_text(found.end() - place)
+            text += self._take_text(match.end() - place)
         text += self._take_text(keep)
         return _texts(text)
 

@@ -143,8 +143,9 @@ def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_ne
     if not is_new:
         if own := _OWN.first(user=user.pk, name=session_id):
             return own
-        if Session.objects.resolve(user, session_id):
-            return _lock(user, session_id)
+        # By its own id: if another transaction has created it since the look above, `session_id` is its name.
+        if named := Session.objects.resolve(user, session_id):
+            return _lock(user, named.pk)
     created = Session(pk=new_id or make_session_id(), owner=user, name=session_id)
     if not insert(created, ignore_conflicts=True):
         own = _OWN.first(user=user.pk, name=session_id)

@@ -17,6 +17,7 @@ os.umask(0o077)  # no other user of this machine reads what the server writes; d
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
 LONGEST_MESSAGE, LARGEST_BODY = 1_000_000, 16 * 1024 * 1024  # that the settings allow: a frame is parsed on the loop
+LARGEST_FILE = 512 * 1024 * 1024  # bytes that the settings allow: daphne spools a whole body
 SHORTEST_KEY = 32  # characters of SECRET_KEY, from which the key of stored secrets is made by one hash
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -120,6 +121,9 @@ try:
     MAX_MESSAGE_CHARACTERS = env.int("MAX_MESSAGE_CHARACTERS", 100_000)
     _SMALLEST_BODY = _body_of(MAX_MESSAGE_CHARACTERS)
     MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", max(1024 * 1024, _SMALLEST_BODY))  # of a frame of a socket too
+    FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, as file:///folder
+    FILES_MAX_BYTES = env.int("FILES_MAX_BYTES", 32 * 1024 * 1024)
+    FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", 1024**3 if AUTH_REQUIRED else 0)  # of uploads; 0 is no limit
     REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60)  # seconds
     REQUEST_HEAD_TIMEOUT = env.int("REQUEST_HEAD_TIMEOUT", 15)  # seconds
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)
@@ -194,6 +198,10 @@ if not _SMALLEST_BODY <= MAX_BODY_BYTES <= LARGEST_BODY:
         f"MAX_BODY_BYTES must be {_SMALLEST_BODY:,} to {LARGEST_BODY:,}, not {MAX_BODY_BYTES:,}: a message of "
         f"{MAX_MESSAGE_CHARACTERS:,} characters (MAX_MESSAGE_CHARACTERS) must fit in."
     )
+if FILES_URL and not re.match("file:///.", FILES_URL):
+    raise ImproperlyConfigured(f"FILES_URL must be file:///FOLDER, not {FILES_URL!r}.")
+if not 1 <= FILES_MAX_BYTES <= LARGEST_FILE:
+    raise ImproperlyConfigured(f"FILES_MAX_BYTES must be 1 to {LARGEST_FILE:,}, not {FILES_MAX_BYTES:,}.")
 if LOG_FORMAT not in ("text", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be 'text' or 'json', not {LOG_FORMAT!r}.")
 

@@ -41,7 +41,7 @@ def fit(
     own history begins as the client wrote it.
     `shrink`: the share of the context to use, after a server rejected the first try as too long.
     """
-    required = [Message("user", conversation.prompt), *conversation.turns]
+    required = [Message("user", conversation.prompt, parts=conversation.prompt_parts), *conversation.turns]
     ratio = _ratios.get((model.base_url, model.model), _DEFAULT_RATIO)
     room = (model.context_tokens - answer_tokens) * ratio * shrink - len(system_prompt) - characters(required)
     recent: list[Message] = []

@@ -144,9 +144,20 @@ def replay_call(
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """A file in a message, without its bytes. `size` is in bytes."""
+
+    file_id: str
+    media_type: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation, in no provider's format.
 
+    `parts`: the texts and files in their order, if there are files; `content` is the texts alone.
     `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `fields`: what its server
     attached to it. `origin` names the only provider and model, or server, that get them and the calls' fields.
     `encoded`: the message as JSON, by API and origin: a message of an earlier run is in the request of each later one.
@@ -157,6 +168,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     is_error: bool = False
+    parts: tuple[str | FilePart, ...] = ()
     blocks: tuple[dict[str, Any], ...] = ()
     origin: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
@@ -246,6 +258,7 @@ class Conversation:
     next_index: int = 0
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)
+    prompt_parts: tuple[str | FilePart, ...] = ()  # see Message.parts
 
 
 JSON = dict[str, Any]

@@ -5,6 +5,7 @@ from agents_app.models.agents import Agent, Provider
 from agents_app.models.approvals import Approval
 from agents_app.models.chores import Chore
 from agents_app.models.events import Event
+from agents_app.models.files import File, FileChunk, StoredBytes
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prices import Price
 from agents_app.models.runs import Run
@@ -25,6 +26,8 @@ __all__ = [
     "Chore",
     "Delivery",
     "Event",
+    "File",
+    "FileChunk",
     "McpServer",
     "Postponed",
     "Price",
@@ -34,6 +37,7 @@ __all__ = [
     "Session",
     "Skip",
     "Step",
+    "StoredBytes",
     "Ticket",
     "TokenUse",
     "WorkerProcess",

@@ -98,7 +98,8 @@ class Run(models.Model):
         help_text="Number of the retry after a failure; 0 for the first attempt.",
     )
     settled = models.BooleanField(default=False, help_text="Whether the scheduler has processed the end of the run.")
-    prompt = models.TextField()
+    prompt = models.TextField(help_text="Text of the message, without its files.")
+    parts = models.JSONField(null=True, blank=True, help_text="Texts and files of the message, if it has files.")
     enable_reasoning = models.BooleanField(default=True)
     message_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 — NULL is "none" in the unique constraint
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)

@@ -129,6 +129,7 @@ class ScheduledTask(models.Model):
         validators=[MaxLengthValidator(LONGEST_PROMPT)],
         help_text="Prompt for the agent each time.",
     )
+    parts = models.JSONField(null=True, blank=True, help_text="Texts and files of the prompt, if it has files.")
     schedule_type = models.CharField(
         max_length=16, choices=ScheduleType, default=ScheduleType.CRON, help_text="Type of the schedule."
     )

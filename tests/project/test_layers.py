@@ -22,6 +22,7 @@ ROWS: list[tuple[str, list[str]]] = [
     ("One turn of an agent. No Django.", ["engine"]),
     ("The rows, and the channel layer.", ["models", "live"]),
     ("The log, who may, and how a run reaches a worker.", ["event_log", "access", "queue"]),
+    ("Files, and the parts of messages.", ["files"]),
     ("Start, cancel, approve and price runs.", ["runs"]),
     ("Fire tasks, try integrations, keep the data.", ["scheduler", "integrations", "maintenance"]),
     ("Tools of a run that act on this server.", ["tools"]),

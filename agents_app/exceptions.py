@@ -2,7 +2,8 @@
 
 AgentError                  something a caller should be told, in one sentence
 ├── InvalidRequest          the caller sent something wrong; `param` names the field
-│   └── InvalidMessage      … in a frame of the socket
+│   ├── InvalidMessage      … in a frame of the socket
+│   └── FileTooLarge        … a file over the limits of size
 ├── NotFound                not there, or not theirs: from outside these look the same
 │   ├── AgentNotFound       unknown or disabled agent
 │   └── SessionNotFound     unknown session, or somebody else's
@@ -46,6 +47,12 @@ class InvalidMessage(InvalidRequest):
     """A frame of the socket that we cannot take."""
 
     code = "invalid_message"
+
+
+class FileTooLarge(InvalidRequest):
+    """A file is larger than the server, or than its owner's quota, allows."""
+
+    code = "file_too_large"
 
 
 class NotFound(AgentError):

@@ -121,6 +121,7 @@ try:
     MAX_MESSAGE_CHARACTERS = env.int("MAX_MESSAGE_CHARACTERS", 100_000)
     _SMALLEST_BODY = _body_of(MAX_MESSAGE_CHARACTERS)
     MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", max(1024 * 1024, _SMALLEST_BODY))  # of a frame of a socket too
+    CHAT_BODY_MAX_BYTES = env.int("CHAT_BODY_MAX_BYTES", max(20 * 1024 * 1024, MAX_BODY_BYTES))  # of OpenAI's API
     FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, as file:///folder
     FILES_MAX_BYTES = env.int("FILES_MAX_BYTES", 32 * 1024 * 1024)
     FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", 1024**3 if AUTH_REQUIRED else 0)  # of uploads; 0 is no limit
@@ -197,6 +198,11 @@ if not _SMALLEST_BODY <= MAX_BODY_BYTES <= LARGEST_BODY:
     raise ImproperlyConfigured(
         f"MAX_BODY_BYTES must be {_SMALLEST_BODY:,} to {LARGEST_BODY:,}, not {MAX_BODY_BYTES:,}: a message of "
         f"{MAX_MESSAGE_CHARACTERS:,} characters (MAX_MESSAGE_CHARACTERS) must fit in."
+    )
+if not MAX_BODY_BYTES <= CHAT_BODY_MAX_BYTES <= LARGEST_FILE:
+    raise ImproperlyConfigured(
+        f"CHAT_BODY_MAX_BYTES must be {MAX_BODY_BYTES:,} (MAX_BODY_BYTES) to {LARGEST_FILE:,}, not "
+        f"{CHAT_BODY_MAX_BYTES:,}."
     )
 if FILES_URL and not re.match("file:///.", FILES_URL):
     raise ImproperlyConfigured(f"FILES_URL must be file:///FOLDER, not {FILES_URL!r}.")

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction
 from rest_framework import viewsets
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -68,7 +69,7 @@ class Limited(APIView):
 class JSONView(Limited):
     """The first base class of every view."""
 
-    parser_classes = (JSONBody,)
+    parser_classes: tuple[type[BaseParser], ...] = (JSONBody,)
     content_negotiation_class = JSONAlways
     metadata_class = None  # OPTIONS is for browsers: the middleware answers it
     schema = Schema()

@@ -6,14 +6,15 @@ Nothing here needs DRF, whose import takes a tenth of the start: `agents_app.api
 import re
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from agents_app.api.body_limits import body_limit
 from agents_app.exceptions import (
     AgentError,
     AuthenticationExpired,
     Conflict,
+    FileTooLarge,
     InvalidRequest,
     NotFound,
     RateLimited,
@@ -34,6 +35,7 @@ _TYPES = {
     503: "overloaded_error",
 }
 _DOMAIN_STATUS: dict[type[AgentError], int] = {
+    FileTooLarge: 413,
     InvalidRequest: 400,
     AuthenticationExpired: 401,
     NotFound: 404,
@@ -69,13 +71,14 @@ def error_response(status: int, message: str, code: str, *, param: str | None = 
     return JsonResponse(error_body(status, message, code, param=param), status=status)
 
 
-def too_large() -> JsonResponse:
-    """Return the response to a body that is larger than the limit."""
-    return error_response(413, f"The request body is {too_large_text()}.", TOO_LARGE)
+def too_large(path: str = "") -> JsonResponse:
+    """Return the response to a body that is larger than the limit of the path."""
+    return error_response(413, f"The request body is {too_large_text(path)}.", TOO_LARGE)
 
 
-def too_large_text() -> str:
-    return f"larger than {settings.MAX_BODY_BYTES:,} bytes, the server's limit (MAX_BODY_BYTES)"
+def too_large_text(path: str = "") -> str:
+    limit = body_limit(path)
+    return f"larger than {limit.bytes:,} bytes, the server's limit ({limit.setting})"
 
 
 def of_domain_error(error: AgentError) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -92,7 +95,7 @@ def of_domain_error(error: AgentError) -> tuple[int, dict[str, Any], dict[str, s
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
-        return too_large()
+        return too_large(request.path)
     return error_response(400, "The request is malformed.", "bad_request")
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import Http404
@@ -33,8 +33,8 @@ class TooLarge(drf.APIException):
     status_code = 413
     default_code = TOO_LARGE
 
-    def __init__(self) -> None:
-        super().__init__(f"The request body is {too_large_text()}.")
+    def __init__(self, path: str = "") -> None:
+        super().__init__(f"The request body is {too_large_text(path)}.")
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -111,6 +111,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     Http404: lambda _: _drf_error(drf.NotFound()),
     PermissionDenied: lambda _: _drf_error(drf.PermissionDenied()),
     RequestDataTooBig: lambda _: _drf_error(TooLarge()),
+    SuspiciousOperation: lambda _: _answer(400, "The form has too many parts, or is malformed.", "invalid_request"),
     ProtectedError: _protected,
     IntegrityError: lambda _: _answer(
         409, "It conflicts with a change that was saved at the same time.", Conflict.code

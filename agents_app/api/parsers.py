@@ -3,16 +3,16 @@
 import json
 from typing import Any
 
-from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
 from agents_app import exact_json
+from agents_app.api.body_limits import body_limit
 from agents_app.api.errors import TooLarge
 
 
 class JSONBody(BaseParser):
-    """JSON in UTF-8, at most MAX_BODY_BYTES.
+    """JSON in UTF-8, at most as long as `body_limits` says.
 
     orjson is strict: no NaN, no lone surrogates, and nesting that is too deep is an error instead of a crash.
     """
@@ -20,21 +20,21 @@ class JSONBody(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream, media_type=None, parser_context=None) -> Any:
-        body = read_body(stream)
+        body = read_body(stream, parser_context["request"].path if parser_context else "")
         try:
             return exact_json.loads(body)
         except json.JSONDecodeError as error:
             raise ParseError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
 
 
-def read_body(stream) -> bytes:
-    """Return the whole body, never more than the limit.
+def read_body(stream, path: str = "") -> bytes:
+    """Return the whole body, never more than the limit of the path.
 
     Raises:
         TooLarge: the body is longer.
     """
-    limit = settings.MAX_BODY_BYTES
+    limit = body_limit(path).bytes
     body = stream.read(limit + 1)
     if len(body) > limit:
-        raise TooLarge()
+        raise TooLarge(path)
     return body

@@ -1,7 +1,7 @@
 """Reject foreign hosts and origins; add the headers that every response has."""
 
 import re
-from io import BytesIO
+from typing import IO
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from agents_app.access.origins import is_cors_origin, origin_allowed
+from agents_app.api.body_limits import body_limit
 from agents_app.api.error_responses import error_response, too_large
 from agents_app.observability import asgi, context
 
@@ -52,15 +53,15 @@ def _normalized(path: str) -> str:
 
 def _reject_long_body(request: HttpRequest) -> HttpResponse | None:
     """Reject a body that is too long. Set the length of a chunked one: without it, DRF takes the body for empty."""
-    limit = settings.MAX_BODY_BYTES
+    limit = body_limit(request.path).bytes
     length = request.META.get("CONTENT_LENGTH") or ""
     size = int(length) if length.isdecimal() else 0
     if not length and "Transfer-Encoding" in request.headers:
-        body = request.read(limit + 1)
-        size = len(body)
+        stream: IO[bytes] = request._stream  # a file, into which Django has written all
+        size = stream.seek(0, 2)
+        stream.seek(0)
         request.META["CONTENT_LENGTH"] = str(size)
-        request._stream, request._read_started = BytesIO(body), False  # type: ignore[attr-defined]
-    return too_large() if size > limit else None
+    return too_large(request.path) if size > limit else None
 
 
 def add_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:

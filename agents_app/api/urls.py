@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from agents_app.api.views.agent_versions import ActivateVersionView, AgentVersionsView, AgentVersionView
 from agents_app.api.views.agents import AgentViewSet
+from agents_app.api.views.files import FileViewSet
 from agents_app.api.views.info import InfoView, RootView, SchemaView
 from agents_app.api.views.mcp_servers import McpServerViewSet
 from agents_app.api.views.providers import ProviderViewSet
@@ -23,6 +24,7 @@ router = SimpleRouter(trailing_slash=False)
 router.register("agents", AgentViewSet, "agent")
 router.register("providers", ProviderViewSet, "provider")
 router.register("mcp-servers", McpServerViewSet, "mcp-server")
+router.register("files", FileViewSet, "file")
 router.register("sessions", SessionViewSet, "session")
 
 uuid_router = SimpleRouter(trailing_slash=False, use_regex_path=False)

@@ -15,12 +15,11 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from agents_app.database.errors import storage_errors
-from agents_app.exceptions import InvalidRequest, StorageUnavailable
+from agents_app.exceptions import FileTooLarge, InvalidRequest, StorageUnavailable
 from agents_app.files.media_types import HEAD, clean_name, media_type
 from agents_app.files.storage import storage
 from agents_app.models import File, Run, StoredBytes
 
-TOO_LARGE = "file_too_large"
 QUOTA = "file_quota_exceeded"
 
 
@@ -46,11 +45,9 @@ class _Incoming(DjangoFile):
             yield piece
 
 
-def too_large() -> InvalidRequest:
+def too_large() -> FileTooLarge:
     limit = f"{settings.FILES_MAX_BYTES:,}"
-    return InvalidRequest(
-        f"'file' is larger than {limit} bytes, the server's limit (FILES_MAX_BYTES).", param="file", code=TOO_LARGE
-    )
+    return FileTooLarge(f"'file' is larger than {limit} bytes, the server's limit (FILES_MAX_BYTES).", param="file")
 
 
 def save(
@@ -67,7 +64,8 @@ def save(
     """Save a file of `owner_id`. `is_limited`: it counts against the limits of an upload.
 
     Raises:
-        InvalidRequest: it is empty, larger than FILES_MAX_BYTES, or more than FILES_BYTES_PER_USER allows.
+        FileTooLarge: it is larger than FILES_MAX_BYTES, or more than FILES_BYTES_PER_USER allows.
+        InvalidRequest: it is empty.
         StorageUnavailable: the storage or the database refused; nothing is kept.
     """
     incoming = _Incoming(pieces, settings.FILES_MAX_BYTES if is_limited else 0)
@@ -162,7 +160,7 @@ def _check_quota(owner_id: int | None, stored: StoredBytes) -> None:
     used = StoredBytes.objects.filter(owner=owner_id).exclude(pk=stored.pk).filter(files__kind=File.Kind.UPLOAD)
     total = used.distinct().aggregate(total=Sum("size"))["total"] or 0
     if total + stored.size > limit:
-        raise InvalidRequest(
+        raise FileTooLarge(
             f"'file' does not fit: you have {total:,} of {limit:,} bytes (FILES_BYTES_PER_USER). Delete some files.",
             param="file",
             code=QUOTA,

@@ -29,7 +29,7 @@ OK = "it works"
 # somebody who has not signed in, and to an administrator.
 MATRIX = [
     ("get", r"/|/v1/(info|schema|schema/frames)", OK, OK, OK, OK, OK),
-    ("get", r"/v1/(agents|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
+    ("get", r"/v1/(agents|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
     ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
     ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 403, 401, OK),
@@ -37,9 +37,9 @@ MATRIX = [
     ("put|patch|delete", r"/v1/agents/{}", 403, 403, 403, 401, OK),
     ("post", r"/v1/(agents/{}/runs|chat/completions|responses)", OK, OK, 404, 401, OK),
     ("post", r"/v1/tasks", OK, OK, 400, 401, OK),  # "there is no agent of that name"
-    ("post", r"/v1/(tokens|ws-tickets|tasks/simulate)", OK, OK, OK, 401, OK),
+    ("post", r"/v1/(files|tokens|ws-tickets|tasks/simulate)", OK, OK, OK, 401, OK),
     ("get|delete", r"/v1/tokens/{}", OK, 404, 404, 401, 404),  # not even an administrator drives somebody else's
-    ("get|post|put|patch|delete", r"/v1/(runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
+    ("get|post|put|patch|delete", r"/v1/(files|runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
     ("get|post|put|patch|delete", r"/v1/(providers|mcp-servers)(/{}(/check)?)?", 403, 403, 403, 401, OK),
     ("get|post", r"/v1/mcp-servers/{}/tools(/{}/call)?", 403, 403, 403, 401, 503),  # ours cannot be started
     ("get|post", r"/v1/(connections|broadcast)", 403, 403, 403, 401, OK),
@@ -62,12 +62,14 @@ TASK = {"name": "n", "task_prompt": "x", "schedule_type": "interval", "schedule_
 PROVIDER = {"name": "isolated", "kind": "openai", "base_url": "http://127.0.0.1:9/v1"}
 SERVER = {"name": "isolated", "transport": "stdio", "command": "/nonexistent/program"}
 # What is sent, so that nothing but the wrong caller is at fault. {} in a text is the agent, {name} something new.
-BODIES: dict[tuple[str, str], dict[str, Any]] = {
+FORM = '--form\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhi\r\n--form--\r\n'
+BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("post", "/v1/agents"): {"name": "{name}"},
     ("put", "/v1/agents/{name}"): {"name": "{}", "description": "changed"},
     ("patch", "/v1/agents/{name}"): {"description": "changed"},
     ("post", "/v1/agents/{name}/runs"): {"message": "hi"},
     ("post", "/v1/agents/{name}/versions/{number}/activate"): {},
+    ("post", "/v1/files"): None,  # a form
     ("post", "/v1/broadcast"): {"message": "hi"},
     ("post", "/v1/chat/completions"): {"model": "{}", "messages": [{"role": "user", "content": "hi"}]},
     ("post", "/v1/responses"): {"model": "{}", "input": "hi"},
@@ -154,7 +156,10 @@ def ask(person: Person, verb: str, path: str, things: Belongings, **headers: str
     agent = things.ids["agents"]
     sent = json.dumps(BODIES.get((verb, path))).replace("{name}", f"new-by-{person.name}").replace('"{}"', f'"{agent}"')
     data = sent.encode() if (verb, path) in BODIES else None
-    headers = {"Content-Type": "application/json", **person.headers, **headers}
+    content_type = "application/json"
+    if (verb, path) == ("post", "/v1/files"):
+        content_type, data = "multipart/form-data; boundary=form", FORM.encode()
+    headers = {"Content-Type": content_type, **person.headers, **headers}
     url = person.product.url + things.address(path)
     request = urllib.request.Request(url, data, headers, method=verb.upper())
     try:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import re
 
+import httpx2
+
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.people import Person, shell
 
@@ -70,4 +72,12 @@ def _made(
         "responses": f"resp_{request['run_id'].replace('-', '')}",
         "tasks": task["id"],
         "call": request["data"]["tool_call_id"],
+        "files": _upload(owner, secret),
     }
+
+
+def _upload(owner: Person, secret: str) -> str:
+    form = {"file": (f"{secret}.txt", secret.encode())}
+    answer = httpx2.post(f"{owner.product.url}/v1/files", files=form, headers=owner.headers)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]

@@ -82,10 +82,12 @@ class InfoView(PublicView):
                     "approvals": True,
                     "tasks": True,
                     "chat_completions": True,
+                    "files": True,
                 },
                 "limits": {
                     "message_characters": settings.MAX_MESSAGE_CHARACTERS,
                     "body_bytes": settings.MAX_BODY_BYTES,
+                    "file_bytes": settings.FILES_MAX_BYTES,
                     "list_items": LARGEST_LIMIT,
                     "chats_per_minute": settings.CHAT_RATE_PER_MINUTE,
                 },

@@ -14,6 +14,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
 from agents_app.api import error_responses
+from agents_app.api.body_limits import body_limit
 from agents_app.observability import metrics
 from agents_app.server.daphne import refusals
 from agents_app.server.daphne.backpressure import Writable, text_frame, unsent, write_now
@@ -115,6 +116,7 @@ class Request(WebRequest):
     """
 
     _received = 0
+    _limit = 0  # bytes of the body
     _is_rejected = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -123,21 +125,22 @@ class Request(WebRequest):
         self._parsePOSTFormSubmission = False
 
     def gotLength(self, length: int | None) -> None:
-        if length is None or length <= settings.MAX_BODY_BYTES:
+        self._limit = body_limit(self.channel._path.decode("latin-1")).bytes
+        if length is None or length <= self._limit:
             super().gotLength(length)
             return
         super().gotLength(0)  # Twisted makes a file for a long body
         self._reject()
-        if length > settings.MAX_BODY_BYTES + MOST_DROPPED:
+        if length > self._limit + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if not self._is_rejected and self._received > settings.MAX_BODY_BYTES:
+        if not self._is_rejected and self._received > self._limit:
             self._reject()
         if not self._is_rejected:
             super().handleContentChunk(data)
-        elif self._received > settings.MAX_BODY_BYTES + MOST_DROPPED:
+        elif self._received > self._limit + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
     def process(self) -> Any:
@@ -167,7 +170,8 @@ class Request(WebRequest):
         self._is_rejected = True
         self.content.close()  # type: ignore[has-type]
         self.content = BytesIO()
-        response = refusals.with_headers(error_responses.too_large(), self.requestHeaders)
+        refusal = error_responses.too_large(self.channel._path.decode("latin-1"))
+        response = refusals.with_headers(refusal, self.requestHeaders)
         self.channel.transport.write(refusals.whole("413 Content Too Large", response))
 
     def basic_error(self, status: int, _status_text: bytes, body: str) -> None:

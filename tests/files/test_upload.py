@@ -1,0 +1,172 @@
+"""/v1/files over HTTP: what official clients do, what strangers try, and large bodies in bounded memory."""
+
+import io
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+import pytest
+
+from tests.harness.people import Person
+from tests.harness.product import Product
+from tests.harness.wait import until
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 400
+LARGEST = 32 * 1024 * 1024
+
+
+@pytest.fixture
+def ann(people: dict[str, Person]):
+    with httpx2.Client(base_url=people["ann"].product.url, headers=people["ann"].headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def bob(people: dict[str, Person]):
+    with httpx2.Client(base_url=people["bob"].product.url, headers=people["bob"].headers, timeout=60) as client:
+        yield client
+
+
+def upload(
+    client: httpx2.Client, data: bytes, name: str = "a.png", media_type: str = "image/png", **fields: str
+) -> Any:
+    return client.post("/v1/files", files={"file": (name, data, media_type)}, data=fields)
+
+
+def test_the_official_client_manages_files(people):
+    ann = people["ann"]
+    client = openai.OpenAI(base_url=f"{ann.product.url}/v1", api_key=ann.token)
+    made = client.files.create(
+        file=("Ein Bild.png", io.BytesIO(PNG)),
+        purpose="user_data",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    assert (made.filename, made.bytes, made.object, made.status) == ("Ein Bild.png", len(PNG), "file", "processed")
+    assert made.id.startswith("file-")
+    assert made.expires_at is not None
+    assert 3590 <= made.expires_at - made.created_at <= 3601
+    second = client.files.create(file=io.BytesIO(b"a,b\n1,2\n"), purpose="assistants")
+    assert client.files.retrieve(made.id).id == made.id
+    assert client.files.content(made.id).read() == PNG
+    listed = [file.id for file in client.files.list(limit=1)]  # in pages of one
+    assert listed[:2] == [second.id, made.id]
+    assert len(listed) == len(set(listed))
+    assert next(file.id for file in client.files.list(purpose="assistants")) == second.id
+    assert client.files.delete(second.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(second.id)
+
+
+def test_a_file_is_its_owners_alone(ann, bob, people):
+    file = upload(ann, PNG).json()["id"]
+    for path in (f"/v1/files/{file}", f"/v1/files/{file}/content"):
+        assert bob.get(path).status_code == 404
+        assert httpx2.get(people["ann"].product.url + path).status_code == 401
+    assert bob.delete(f"/v1/files/{file}").status_code == 404
+    assert file not in bob.get("/v1/files").text
+    assert bob.get("/v1/files", params={"after": file}).json()["error"]["param"] == "after"
+    assert ann.get(f"/v1/files/{file}/content").content == PNG
+
+
+def test_content_is_shown_only_if_it_is_harmless_and_in_ranges(ann):
+    path = f"/v1/files/{upload(ann, PNG).json()['id']}/content"
+    whole = ann.get(path)
+    assert whole.headers["content-type"] == "image/png"
+    assert whole.headers["content-disposition"].startswith("inline")
+    assert "sandbox" in whole.headers["content-security-policy"]
+    for range_, expected in {
+        "bytes=0-0": PNG[:1],
+        "bytes=10-19": PNG[10:20],
+        "bytes=-7": PNG[-7:],
+        f"bytes={len(PNG) - 5}-{len(PNG) + 50}": PNG[-5:],
+    }.items():
+        part = ann.get(path, headers={"Range": range_})
+        assert (part.status_code, part.content) == (206, expected), range_
+    assert ann.get(path, headers={"Range": f"bytes={len(PNG)}-"}).status_code == 416
+    assert ann.get(path, headers={"Range": "bytes=0-1,4-5"}).content == PNG
+    assert ann.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    assert int(ann.head(path).headers["content-length"]) == len(PNG)
+    page = upload(ann, b"<!doctype html><script>alert(1)</script>", "a.png").json()
+    assert page["media_type"] == "text/html"
+    shown = ann.get(f"/v1/files/{page['id']}/content")
+    assert shown.headers["content-type"] == "application/octet-stream"
+    assert shown.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"purpose": "nonsense"}, "purpose"),
+        ({"expires_after[anchor]": "now", "expires_after[seconds]": "3600"}, "expires_after_anchor"),
+        ({"expires_after[anchor]": "created_at", "expires_after[seconds]": "10"}, "expires_after_seconds"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_field_is_named(ann, fields, param):
+    refused = upload(ann, PNG, **fields)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+
+
+def test_a_form_without_a_file_or_an_empty_one_is_refused(ann):
+    for refused in (ann.post("/v1/files", data={"purpose": "user_data"}), upload(ann, b"")):
+        assert refused.status_code in (400, 415)
+    assert upload(ann, b"").json()["error"]["param"] == "file"
+    assert ann.post("/v1/files", json={"file": "x"}).status_code == 415
+    many = [("file", (f"{number}.txt", b"x")) for number in range(1000)]
+    assert ann.post("/v1/files", files=many).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1//files/"])
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(ann, people, path):
+    parts = urlsplit(people["ann"].product.url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {LARGEST + 70_000}\r\n"
+        connection.sendall(f"{head}Authorization: Bearer {people['ann'].token}\r\n\r\n".encode())
+        answer = connection.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 413")
+    assert "FILES_MAX_BYTES" in answer
+    assert ann.post("/v1/agents", content=b"x" * 2**21).status_code == 413  # elsewhere the limit stays
+
+
+def test_a_chunked_upload_of_many_megabytes_keeps_memory_flat(ann, people):
+    product: Product = people["ann"].product
+
+    def resident() -> int:
+        return int(Path(f"/proc/{product.pid}/statm").read_text().split()[1]) * 4096
+
+    boundary = "limit"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'.encode()
+
+    def body():
+        yield head
+        for number in range(30):
+            yield number.to_bytes(2, "big") * 2**19
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    sizes = []
+    for _ in range(3):
+        made = ann.post("/v1/files", content=body(), headers=headers)
+        assert (made.status_code, made.json()["bytes"]) == (201, 30 * 2**20)
+        with ann.stream("GET", f"/v1/files/{made.json()['id']}/content") as answer:
+            assert sum(map(len, answer.iter_bytes())) == 30 * 2**20
+        sizes.append(resident())
+    print("\nresident MB after each upload and download of 30 MiB:", [size // 2**20 for size in sizes])
+    assert sizes[-1] < sizes[0] + 20 * 2**20
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(ann, people):
+    product: Product = people["ann"].product
+    parts = urlsplit(product.url)
+    before = ann.get("/v1/files").json()["data"]
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        head = f"POST /v1/files HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 1000000\r\n"
+        head += f"Authorization: Bearer {people['ann'].token}\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"
+        connection.sendall(
+            head.encode() + b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nxx'
+        )
+    until(lambda: "POST" not in product.logged().rsplit("\n", 2)[-1])
+    assert ann.get("/v1/files").json()["data"] == before

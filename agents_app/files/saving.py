@@ -34,7 +34,7 @@ class _Incoming(DjangoFile):
         self._pieces = pieces
         self._limit = limit
 
-    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+    def chunks(self, *_: Any, **__: Any) -> Iterator[bytes]:
         for piece in self._pieces:
             self.count += len(piece)
             if 0 < self._limit < self.count:

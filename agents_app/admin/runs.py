@@ -238,6 +238,7 @@ def _again(run: Run, user: Any) -> Run:
     started = runs.start(
         user=user,
         message=run.prompt,
+        parts=run.parts,
         existing_session=run.session_id,
         agent_name=run.agent.name if run.agent else run.agent_name,
         enable_reasoning=run.enable_reasoning,

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from agents_app import runs
 from agents_app.exceptions import Conflict, InvalidRequest
+from agents_app.files.parts import are_same
 from agents_app.models import Run, agent_names
 
 LONGEST_KEY = 255
@@ -27,15 +28,16 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
         options = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} | options
     started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options)
     run = started.run
-    if key and not started.created and not _is_same(run, agent_name, options["message"]):
+    if key and not started.created and not _is_same(run, agent_name, options):
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     return run
 
 
-def _is_same(run: Run, agent_name: str, message: str) -> bool:
+def _is_same(run: Run, agent_name: str, options: dict[str, Any]) -> bool:
     name, number = agent_names.parse(agent_name)
     is_same_version = number is None or (run.agent_version and run.agent_version.number == number)
-    return (run.prompt, run.agent_name) == (message, name) and bool(is_same_version)
+    is_same_message = run.prompt == options["message"] and are_same(run.parts, options.get("parts"))
+    return is_same_message and run.agent_name == name and bool(is_same_version)
 
 
 def key_hash(request: Request, scope: str = "") -> str:

@@ -72,8 +72,19 @@ class Attachment(TypedDict):
     size: Count
 
 
+class MessagePart(TypedDict):
+    """A text of a message, or a file without its bytes."""
+
+    type: Annotated[str, _one_of(["text", "file"])]
+    text: NotRequired[str]
+    file_id: NotRequired[str]
+    media_type: NotRequired[str]
+    name: NotRequired[str]
+    size: NotRequired[Count]
+
+
 class ReasoningStart(EventData, frozen=True):
-    """A run begins."""
+    """A run begins. `parts`: the texts and files of its message in their order, if it has files."""
 
     event_type = EventType.REASONING_START
 
@@ -82,6 +93,7 @@ class ReasoningStart(EventData, frozen=True):
     enable_reasoning: bool
     message_id: str | None
     trigger: Trigger
+    parts: list[MessagePart] | UnsetType = UNSET
 
 
 class ReasoningDelta(EventData, frozen=True):

@@ -17,10 +17,14 @@ class MadeCall(TypedDict):
 
 
 class EarlierMessage(TypedDict):
-    """A message of the conversation before the prompt: of the user, the assistant or a tool."""
+    """A message of the conversation before the prompt: of the user, the assistant or a tool.
+
+    `parts`: as of `Run.parts`, if it has files.
+    """
 
     role: str
     content: str
+    parts: NotRequired[list[Any]]
     tool_calls: NotRequired[list[MadeCall]]
     tool_call_id: NotRequired[str]
 
@@ -58,7 +62,10 @@ class Overrides:
     def is_sound(self) -> bool:
         """Whether each option is of its type, also what was read from a file."""
         texts = all(
-            isinstance(each, dict) and isinstance(each.get("role"), str) and isinstance(each.get("content"), str)
+            isinstance(each, dict)
+            and isinstance(each.get("role"), str)
+            and isinstance(each.get("content"), str)
+            and isinstance(each.get("parts", []), list)
             for each in self.messages
         )
         numbers = isinstance(self.follows, int | None) and isinstance(self.timeout, int | float | None)

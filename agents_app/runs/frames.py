@@ -27,6 +27,7 @@ def start_data(run: Run) -> ReasoningStart:
         enable_reasoning=run.enable_reasoning,
         message_id=run.message_id,
         trigger=run.trigger,
+        parts=run.parts or UNSET,
     )
 
 

@@ -8,13 +8,15 @@ LONGEST_MESSAGE_ID = 128
 TOO_LONG = "message_too_long"
 
 
-def validate_message(message: str, *, param: str = "message") -> str:
+def validate_message(message: str, *, param: str = "message", has_files: bool = False) -> str:
     """Return the message if a run can start with it. `param` is what the caller calls the field.
+
+    `has_files`: files come with it, so that it needs no text.
 
     Raises:
         InvalidRequest: it is empty, too long (code `TOO_LONG`) or has a NUL character.
     """
-    if not message.strip():
+    if not message.strip() and not has_files:
         raise InvalidRequest(f"'{param}' must not be empty.", param=param)
     if is_too_long(message):
         raise InvalidRequest(f"'{param}' {too_long()}", param=param, code=TOO_LONG)

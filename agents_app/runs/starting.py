@@ -15,6 +15,7 @@ from agents_app.access import limits
 from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
+from agents_app.files.parts import StoredPart, title_of
 from agents_app.models import Agent, Run, ScheduledTask, Session
 from agents_app.models.agent_names import NamedAgent, find_enabled
 from agents_app.models.agent_versions import current_id, definition
@@ -22,9 +23,9 @@ from agents_app.models.agents import enabled_agents
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
-from agents_app.queue import run_queue
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
+from agents_app.runs.queueing import enqueue_next
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
 MOST_INTERRUPTED = 50  # runs that one message stops, in the transaction that starts its own
@@ -64,6 +65,7 @@ def start(
     *,
     user: Any,
     message: str,
+    parts: list[StoredPart] | None = None,
     session_id: str | None = None,
     existing_session: str | None = None,
     new_session_id: str | None = None,
@@ -78,6 +80,7 @@ def start(
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
+    `parts`: the texts and files of a message that has files, as `files.parts` returned them; `message` is its text.
     `session_id`: a session as the user names it, which is created if there is none; if it is left out, too.
     `existing_session`: instead, the id of one that must exist. `new_session_id`: the id of the one that is created.
     `agent_name`: `name`, or `name@3` for a version of it. `due`: the task that starts it, and the moment. `overrides`
@@ -88,7 +91,7 @@ def start(
         InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
-    validate_message(message)
+    validate_message(message, has_files=bool(parts))
     _check_ids(message_id, session_id)
     with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
@@ -104,6 +107,7 @@ def start(
             agent,
             agent_version_id=version_id,
             prompt=message,
+            parts=parts,
             enable_reasoning=enable_reasoning,
             message_id=message_id or None,
             trigger=trigger,
@@ -113,7 +117,7 @@ def start(
             retry=due.retry if due else 0,
             overrides=_allowed(overrides, version_id, user),
         )
-        run_queue.enqueue_next(session.pk)
+        enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
         return Started(run, created=True)
 
@@ -208,7 +212,7 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
 def _create(session: Session, agent: Agent, **fields: Any) -> Run:
     session.run_count += 1
     session.agent = agent
-    session.title = session.title or " ".join(fields["prompt"].split())[:80]
+    session.title = session.title or title_of(fields["prompt"], fields["parts"])
     with connection.cursor() as cursor:
         updated_at = parameter_value(timezone.now())
         cursor.execute(_TOUCH, [session.run_count, agent.pk, session.title, updated_at, session.pk])

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from agents_app import runs
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
+from agents_app.files.parts import joined
 from agents_app.models import Run, ScheduledTask, Session, Skip
 from agents_app.models.overrides import Overrides
 from agents_app.observability import metrics
@@ -62,9 +63,11 @@ def run_now(
 
 def _start_run(due: runs.Due, **options: Any) -> runs.Started:
     task = due.task
+    text, parts = joined(task.task_prompt, task.parts or [])  # the model is told of a file that was deleted meanwhile
     return runs.start(
         user=task.owner,
-        message=task.task_prompt,
+        message=text,
+        parts=parts,
         agent_name=task.agent_name,
         due=due,
         overrides=Overrides(timeout=task.timeout),

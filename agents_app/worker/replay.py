@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, replay_call, replay_turn
+from agents_app.files.parts import to_engine
 from agents_app.models import Run, Step
 
 
@@ -46,6 +47,7 @@ def earlier_messages(run: Run) -> list[Message]:
                 replay_call(c["id"], c["name"], {}, c["arguments"]) for c in message.get("tool_calls", ())
             ),
             tool_call_id=message.get("tool_call_id", ""),
+            parts=to_engine(message.get("parts")),
         )
         for message in run.overrides.messages
     ]

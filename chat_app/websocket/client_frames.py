@@ -10,12 +10,25 @@ from django.conf import settings
 from msgspec import Meta
 
 from agents_app.exceptions import InvalidMessage
+from agents_app.files.parts import MOST_PARTS
 from agents_app.models import agent_names
 from agents_app.runs import LONGEST_MESSAGE_ID
 from agents_app.runs.approvals import LONGEST_REASON
 from chat_app.websocket.json_schema import Schema, schema_of
 
 _LARGEST_SEQ = 2**63 - 1
+_CHECKED_LATER = ("message", "parts")  # for NUL characters, with the rest that is checked of them
+_TEXT = {"type": "string"}
+
+
+def _part(kind: str, field: str) -> Schema:
+    properties = {"type": {"const": kind}, field: _TEXT}
+    return {"type": "object", "properties": properties, "required": ["type", field]}
+
+
+_PARTS = Meta(
+    max_length=MOST_PARTS, extra_json_schema={"items": {"oneOf": [_part("text", "text"), _part("file", "file_id")]}}
+)
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -23,9 +36,10 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class Chat(Payload, frozen=True):
-    """Start a run. `runs.validate_message` checks the message."""
+    """Start a run. `files.parts` checks the parts, `runs.validate_message` the text; it is empty only beside files."""
 
-    message: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": settings.MAX_MESSAGE_CHARACTERS})]
+    message: Annotated[str, Meta(extra_json_schema={"maxLength": settings.MAX_MESSAGE_CHARACTERS})] = ""
+    parts: Annotated[list[Any], _PARTS] | None = None
     agent_name: Annotated[str, Meta(max_length=agent_names.LONGEST)] | None = None
     enable_reasoning: bool = True
     message_id: Annotated[str, Meta(max_length=LONGEST_MESSAGE_ID)] | None = None
@@ -104,7 +118,7 @@ def _convert(payload: dict[str, Any], model: type[Payload]) -> Payload:
     except msgspec.ValidationError as error:
         raise _invalid(model, _field_of(error)) from None
     for field in model.__struct_fields__:
-        if field != "message" and "\x00" in str(getattr(result, field)):
+        if field not in _CHECKED_LATER and "\x00" in str(getattr(result, field)):
             raise InvalidMessage(f"'{field}' must not contain NUL characters.", param=field)
     return result
 
@@ -134,6 +148,8 @@ def _requirement(schema: Schema) -> str:
             return f"a string of {least:,} to {most:,} characters"
         case "string", {"maxLength": most}:
             return f"a string of at most {most:,} characters"
+        case "array", {"maxItems": most}:
+            return f"a list of at most {most:,} parts"
         case "boolean", _:
             return "true or false"
         case "integer", {"minimum": least}:

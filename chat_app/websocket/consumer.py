@@ -232,6 +232,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 self.caller,
                 **session,
                 message=chat.message,
+                parts=chat.parts,
                 agent_name=chat.agent_name or self.agent_name,
                 enable_reasoning=chat.enable_reasoning,
                 message_id=chat.message_id,

@@ -19,6 +19,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.database.threads import DatabaseThreads
 from agents_app.exceptions import InvalidMessage, StorageUnavailable
+from agents_app.files import parts as files
 from agents_app.models import Run, Session
 from agents_app.models.agents import enabled_agents
 from agents_app.runs import approvals
@@ -77,7 +78,7 @@ def session_state(caller: Caller, session_id: str, agent_name: str | None) -> Se
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def start_run(socket_id: str, caller: Caller, **options: Any) -> str:
+def start_run(socket_id: str, caller: Caller, *, message: str, parts: list[Any] | None, **options: Any) -> str:
     """Start a run, and return the id of its session.
 
     In the open mode all callers are one user, so each socket has its own limit.
@@ -86,7 +87,8 @@ def start_run(socket_id: str, caller: Caller, **options: Any) -> str:
         counters.take("messages", socket_id, limit=settings.CHAT_RATE_PER_MINUTE)
     with storage_errors():
         user = caller.user_of_now()
-    return runs.start(user=user, trigger=Run.Trigger.CHAT, **options).run.session_id
+        text, checked = files.of_message(user, message, parts)
+    return runs.start(user=user, message=text, parts=checked, trigger=Run.Trigger.CHAT, **options).run.session_id
 
 
 def limited(socket_id: str, query: Callable[..., T], caller: Caller, *arguments: Any) -> T:

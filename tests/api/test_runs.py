@@ -67,6 +67,7 @@ def test_a_run_is_answered_as_the_contract_says(client, agent):
         "trigger": "api",
         "status": "queued",
         "prompt": "Hello",
+        "parts": None,
         "result": None,
         "error": None,
         "usage": {},

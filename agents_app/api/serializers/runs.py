@@ -6,11 +6,12 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from agents_app import runs
 from agents_app.api.serializers.fields import Choice, Flag, Strict, Text
 from agents_app.exceptions import InvalidRequest
+from agents_app.files.parts import MOST_PARTS, of_message
 from agents_app.models import Run, Step
 from agents_app.models.runs import COST_PLACES
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
@@ -22,20 +23,42 @@ class Message(Text):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_blank=True)
-        self.validators = [_validate_message]
 
 
-def _validate_message(text: str) -> None:
-    try:
-        runs.validate_message(text)
-    except InvalidRequest as error:
-        raise ValidationError(str(error), code="invalid") from None
+_PART_TYPES = {"text": "text", "file": "file_id"}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "maxItems": MOST_PARTS,
+        "items": {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "properties": {"type": {"type": "string", "enum": [kind]}, name: {"type": "string"}},
+                    "required": ["type", name],
+                }
+                for kind, name in _PART_TYPES.items()
+            ]
+        },
+    }
+)
+class Parts(serializers.Field):
+    """Texts and files of a message, as the client sent them: `files.parts` checks them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 class StartSerializer(Strict):
     """The request to start a run."""
 
-    message = Message(help_text="The message to the agent.")
+    message = Message(default="", help_text="The message to the agent. Leave out only if `parts` say it.")
+    parts = Parts(required=False, help_text="Texts and uploaded files that follow the message.")
     session_id = Text(
         required=False,
         validators=[RegexValidator(SESSION_ID, f"It {SESSION_ID_RULE}.")],
@@ -48,6 +71,14 @@ class StartSerializer(Strict):
         default="enqueue",
         help_text="What to do if the session has an unfinished run.",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        text, parts = of_message(self.context["request"].user, attrs["message"], attrs.get("parts"))
+        try:
+            runs.validate_message(text, has_files=bool(parts))
+        except InvalidRequest as error:
+            raise ValidationError({"message": [ErrorDetail(str(error), code="invalid")]}) from None
+        return attrs | {"message": text, "parts": parts}
 
 
 class AcceptedSerializer(serializers.Serializer):
@@ -71,6 +102,9 @@ class RunSerializer(serializers.ModelSerializer):
         help_text="The version of the agent, which the run keeps; null if it is older than versions.",
     )
     task_id = serializers.UUIDField(allow_null=True, help_text="The task that started it.")
+    parts = serializers.ListField(
+        child=serializers.DictField(), allow_null=True, help_text="Texts and files of the message; null without files."
+    )
     result = serializers.SerializerMethodField(help_text="The answer; null until there is one.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null if it did not.")
     usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
@@ -94,6 +128,7 @@ class RunSerializer(serializers.ModelSerializer):
             "trigger",
             "status",
             "prompt",
+            "parts",
             "result",
             "error",
             "usage",

@@ -6,13 +6,17 @@ from django.core.validators import MaxLengthValidator
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from agents_app.access import limits
 from agents_app.api.serializers.fields import Strict, StrictModel, Text, WholeNumber
+from agents_app.api.serializers.runs import Parts
 from agents_app.exceptions import AgentNotFound, InvalidRequest
+from agents_app.files.parts import checked, joined
 from agents_app.models import AgentVersion, Delivery, Run, ScheduledTask, Session, Skip
 from agents_app.models.agent_names import find_enabled
-from agents_app.models.tasks import validate_webhook_secret
+from agents_app.models.tasks import LONGEST_PROMPT, validate_webhook_secret
+from agents_app.runs.messages import is_too_long, too_long
 from agents_app.schedules import LONGEST_VALUE
 
 
@@ -68,6 +72,13 @@ class TaskSerializer(StrictModel):
     """A prompt for an agent and its schedule."""
 
     agent_name = AgentNameField(source="*", help_text="The agent that runs it, or `name@3`: always that version.")
+    task_prompt = Text(
+        default="",
+        allow_blank=True,
+        max_length=LONGEST_PROMPT,
+        help_text="Prompt for the agent each time. Leave out only if `parts` have a file.",
+    )
+    parts = Parts(required=False, allow_null=True, help_text="Texts and uploaded files that follow the prompt.")
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )
@@ -102,6 +113,7 @@ class TaskSerializer(StrictModel):
             "description",
             "agent_name",
             "task_prompt",
+            "parts",
             "schedule_type",
             "schedule_value",
             "timezone",
@@ -139,7 +151,22 @@ class TaskSerializer(StrictModel):
         if attrs.get("session") == ScheduledTask.SessionMode.NEW:
             attrs["kept_session"] = None
         self._check_schedule(attrs)
+        self._check_message(attrs)
         return attrs
+
+    def _check_message(self, attrs: dict[str, Any]) -> None:
+        """Check the parts, whose files must be the owner's."""
+        owner = self.instance.owner if self.instance else self.context["request"].user
+        if attrs.get("parts") is not None:
+            attrs["parts"] = checked(owner, attrs["parts"]) or None
+        prompt, parts = (attrs.get(name, getattr(self.instance, name, None)) for name in ("task_prompt", "parts"))
+        text, with_files = joined(prompt or "", parts or [])
+        if not text.strip() and not with_files:
+            raise serializers.ValidationError(
+                {"task_prompt": [ErrorDetail("This field may not be blank.", code="blank")]}
+            )
+        if is_too_long(text):
+            raise InvalidRequest(f"'parts' with 'task_prompt' {too_long()}", param="parts")
 
     def _check_schedule(self, attrs: dict[str, Any]) -> None:
         def value(name: str) -> Any:

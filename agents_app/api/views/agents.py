@@ -117,7 +117,7 @@ class AgentViewSet(CrudViewSet):
     @action(detail=True, methods=["post"], url_path="runs", permission_classes=(IsAuthenticated,))
     def start_run(self, request: Request, name: str) -> Response:
         """Start a run in the background. A disabled agent, like an unknown one, is a 404."""
-        body = StartSerializer(data=request.data)
+        body = StartSerializer(data=request.data, context={"request": request})
         body.is_valid(raise_exception=True)
         run = idempotency.start(request, agent_name=name, options=body.validated_data)
         return accepted_response(request, run)

@@ -78,6 +78,29 @@ def test_sigterm_of_a_worker_hands_its_runs_over(whole: FaultyCluster, crowd: Cr
     print(f"the longest pause that a watcher saw: {pauses[-1]:.2f} s")
 
 
+@pytest.mark.parametrize(
+    ("point", "dies", "is_accepted"),
+    [("job-written", "web", False), ("run-accepted", "web", True), ("start-written", "worker", True)],
+)
+def test_kill_9_at_a_point_of_a_start_or_claim(
+    whole: FaultyCluster, crowd: Crowd, model, name, point, dies, is_accepted
+):
+    model.script(name, [[{"text": "Well."}]])
+    whole.add_agent(name, model.base_url)
+    watcher = crowd.watch(whole.web_urls[0], name)
+    crowd.wait_for_all(lambda watcher: watcher.is_connected)
+    whole.crash_at(point)
+    crowd.call(watcher.send("chat", message=name, message_id="one", agent_name=name))
+    dead = whole.wait_for_crash()
+    assert dead.startswith(dies)
+    assert len(whole.query("SELECT FROM agents_app_run WHERE prompt = %s", name)) == is_accepted
+    whole.start(dead)
+    crowd.call(watcher.say(name, "one", agent_name=name))
+    end_all(crowd, whole)
+    assert [run["result"] for run in whole.runs(name)] == ["Well."]
+    assert len(model.requests(name)) == 1
+
+
 def test_cancel_from_the_other_instance(whole: FaultyCluster, model, streaming, name):
     agent = streaming(RATE * 60)
     one, other = (f"{url.replace('http', 'ws', 1)}/ws/chat/{name}?after=0" for url in whole.web_urls)

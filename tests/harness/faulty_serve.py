@@ -19,13 +19,16 @@ CRASH, EFFECTS, GRACE = "CRASH_FILE", "EFFECTS_FILE", "GRACE_FILE"
 
 # Where it can crash: the thread, how the statement that was just executed begins, and a word in it.
 STATEMENTS = {
+    "session-written": ("chat", "INSERT INTO agents_app_session", ""),
+    "run-written": ("chat", "INSERT INTO agents_app_run", ""),
+    "job-written": ("chat", "\nINSERT INTO procrastinate_jobs", ""),
     "rows-written": ("log-writer", "INSERT INTO agents_app_event", ""),
     "deltas-deleted": ("log-writer", "DELETE FROM agents_app_event", ""),
     "steps-written": ("log-writer", "INSERT INTO agents_app_step", ""),
     "end-written": ("log-writer", "UPDATE agents_app_run", "finished_at"),
     "start-written": ("claims", "INSERT INTO agents_app_event", ""),
 }
-POINTS = [*STATEMENTS, "start-committed", "published", "tool-starting", "tool-done"]
+POINTS = [*STATEMENTS, "run-accepted", "start-committed", "published", "tool-starting", "tool-done"]
 
 
 def pass_point(point: str, data: object = "") -> None:
@@ -50,6 +53,19 @@ def watch_statements() -> None:
         return result
 
     connection_created.connect(lambda connection, **_: connection.execute_wrappers.append(wrapped), weak=False)
+
+
+def watch_starts() -> None:
+    from agents_app import runs
+
+    start = runs.start
+
+    def started(**options: Any) -> Any:
+        result = start(**options)
+        pass_point("run-accepted", options)
+        return result
+
+    runs.start = started
 
 
 def watch_publishing() -> None:
@@ -144,6 +160,7 @@ def main() -> None:
     import agents_app.server.daphne.server  # noqa: F401
 
     django.setup()
+    watch_starts()
     watch_publishing()
     lend_patience()
     from django.core.management import execute_from_command_line

@@ -212,11 +212,18 @@ class FaultyCluster(Cluster):
     def __init__(self, folder: Path | None = None, **options: Any) -> None:
         super().__init__(folder, **options)
         self._connection: psycopg.Connection | None = None
-        self.effects_file = self.folder / "effects"
+        self.effects_file, self.crash_file = self.folder / "effects", self.folder / "crash"
         self.environment |= {
-            faulty_serve.CRASH: str(self.folder / "crash"),
+            faulty_serve.CRASH: str(self.crash_file),
             faulty_serve.EFFECTS: str(self.effects_file),
         }
+
+    def wait_for_crash(self) -> str:
+        """Let nobody else crash at that point; returns the name of the process that did."""
+        until(self.ended)
+        self.crash_file.unlink()
+        [name] = self.ended()
+        return name
 
     def manage(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tests.harness.faulty_serve", *arguments]
@@ -256,6 +263,7 @@ class FaultyCluster(Cluster):
     steps = Crashable.steps
     log_of = Crashable.log_of
     effects = Crashable.effects
+    crash_at = Crashable.crash_at
 
 
 def unfinished(cluster: FaultyCluster) -> list[tuple[str, ...]]:

@@ -103,7 +103,7 @@ def test_killed_between_two_turns_the_finished_tool_is_not_called_again(agent, o
 @pytest.mark.parametrize(
     ("point", "reasoning"),
     [
-        *((point, True) for point in ("start-written", "start-committed", "rows-written", "published")),
+        *((point, True) for point in ("rows-written", "published")),
         *((point, True) for point in ("deltas-deleted", "steps-written", "end-written")),
         *((point, False) for point in ("steps-written", "end-written")),
     ],
@@ -131,6 +131,31 @@ def test_killed_at_a_point_of_the_log(agent, open_chat, product, model, name, po
         assert [frame["data"]["content"] for frame in values.of_type("response")] == [FINAL]
     kinds = [step["type"] for step in product.steps(run["id"])]
     assert kinds.count("final_answer") == 1
+
+
+@pytest.mark.parametrize(
+    ("point", "is_accepted"),
+    [
+        *((point, False) for point in ("session-written", "run-written")),
+        *((point, True) for point in ("run-accepted", "start-written", "start-committed")),
+    ],
+)
+def test_killed_at_a_point_of_a_start_or_claim(agent, open_chat, product, model, name, point, is_accepted):
+    """What was accepted is there, what was not is not; the same message again is one run in either case."""
+    who = agent([{"text": FINAL}])
+    chat = open_chat(name)
+    product.crash_at(point, name)
+    chat.say(f"hi {name}", agent_name=who, message_id="the same")
+    product.wait_for_crash()
+    product.start()
+    assert product.request("GET", f"/v1/sessions/{name}")[0] == (200 if is_accepted else 404)
+    chat = back_again(chat, product, name)
+    chat.say(f"hi {name}", agent_name=who, message_id="the same")
+    chat.until("reasoning_complete")
+    check_whole(product, name, chat)
+    (run,) = product.runs(name)
+    assert (run["status"], run["result"]) == ("completed", FINAL)
+    assert len(model.requests(name)) == 1
 
 
 # Tools

@@ -181,7 +181,8 @@ class Turns:
 
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
-        answer = spec.parameters.max_tokens or min(2048, spec.model.context_tokens // 4)
+        window = spec.model.context_tokens
+        answer = min(spec.parameters.max_tokens, window // 2) if spec.parameters.max_tokens else min(2048, window // 4)
         # Without the reasons, which have commands and addresses: a user can ask the model for its prompt.
         missing = [f"Some tools of {source!r} are not available now." for source in self.tools.problems]
         prompt = "\n\n".join([spec.system_prompt, *missing]).strip()

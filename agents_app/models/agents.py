@@ -108,7 +108,8 @@ class Provider(SecretsOfAnAddress, models.Model):
     context_tokens = models.PositiveIntegerField(
         default=8192,
         validators=[MinValueValidator(512)],
-        help_text="Context window of the models, in tokens. A longer history loses its oldest messages.",
+        help_text="Context window, in tokens, of models that neither the public table nor their server's list knows. "
+        "A longer history loses its oldest messages.",
     )
     is_default = models.BooleanField(default=False, help_text="Serve the agents that name no provider.")
     created_at = models.DateTimeField(auto_now_add=True)

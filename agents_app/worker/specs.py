@@ -9,6 +9,7 @@ from agents_app.exceptions import RunFailed
 from agents_app.models import McpServer, Provider, Run
 from agents_app.models.agent_versions import Reference, current_id, definition
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
+from agents_app.runs import windows
 
 _PROVIDER = Prepared(lambda: Provider.objects.filter(pk=Parameter("pk")).order_by())
 _DEFAULT_PROVIDER = Prepared(lambda: Provider.objects.in_order_of_default()[:1])
@@ -67,6 +68,9 @@ def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
     provider = integrations.provider(version.provider)
     servers = filter(None, map(integrations.server, version.servers))
     spec = version.agent_spec(run.agent_name, provider, servers)
+    window = windows.context_tokens(provider, spec.model.model)
+    if window != spec.model.context_tokens:
+        spec = dataclasses.replace(spec, model=dataclasses.replace(spec.model, context_tokens=window))
     return RunSpec(_with_overrides(spec, run.overrides), provider)
 
 

@@ -39,6 +39,7 @@ class OpenAIModel(shared_client.SharedModel):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self._origin = sent_back.origin(spec.kind, spec.base_url)
+        self._has_list = spec.kind == "openai"
         self._refused: dict[str, frozenset[str]] = {}  # fields of the request, by model
         self._official = httpx2.URL(spec.base_url).host == "api.openai.com"
         self._client = openai.AsyncOpenAI(
@@ -59,6 +60,8 @@ class OpenAIModel(shared_client.SharedModel):
                 errors.translated_errors(openai, openai.OpenAIError, _status_error),
             ):
                 response = await self._send(stack, request)
+                if self._has_list:
+                    self._learn_window(request.model)
                 shared_client.require_stream(response.headers.get("content-type", ""))
                 watch = stack.enter_context(shared_client.Watch(response))
                 async for data in watch.reads():

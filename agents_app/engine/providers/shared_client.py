@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 import aiohttp
 import httpx2
 
-from agents_app.engine.providers import errors
+from agents_app.background import spawn
+from agents_app.engine.providers import errors, model_windows
 from agents_app.engine.spec import ModelSpec
 from agents_app.engine.tls import ssl_context
 from agents_app.engine.web import metadata_guard
@@ -22,6 +23,7 @@ LIMITS = httpx2.Limits(max_connections=4000, max_keepalive_connections=200, keep
 MAX_QUIET = 180.0
 MAX_WITHOUT_PARTS = 600.0
 CHECK_INTERVAL = 5.0
+WINDOW_INTERVAL = 3600.0  # seconds between two questions for the window of a model
 GRACE = 2.0  # seconds for the usage after the end of the answer
 # Building a request blocks the event loop for 1.6 ms: more than a few at once would stall all other streams.
 MAX_STARTS = 8
@@ -134,6 +136,8 @@ class SharedModel:
     def __init__(self, spec: ModelSpec) -> None:
         self._secrets = errors.secrets_among([spec.api_key, *dict(spec.headers).values()])
         self._starts = asyncio.Semaphore(MAX_STARTS)
+        self._base_url = spec.base_url
+        self._learned: dict[str, float] = {}  # when the server was asked for the window of a model
 
     @classmethod
     def shared(cls, spec: ModelSpec) -> Self:
@@ -152,6 +156,13 @@ class SharedModel:
         shared.clear()
         for model in models:
             await model._client.close()
+
+    def _learn_window(self, model: str) -> None:
+        """Ask the server for the window of a model, beside the request: the next run will know it."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._learned.get(model, 0.0):
+            self._learned[model] = now + WINDOW_INTERVAL
+            spawn(model_windows.learn(self._client, self._base_url, model))
 
     async def _open(
         self, stack: contextlib.AsyncExitStack, body: bytes, headers: Mapping[str, str] = _NO_HEADERS

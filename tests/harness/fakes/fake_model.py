@@ -66,6 +66,7 @@ class Script:
     """What one model says, and how often each of its turns was asked for."""
 
     turns: list[list[Action]]
+    listing: dict[str, Any] = field(default_factory=dict)  # what the list of models says of it, beside its name
     requests: Counter[int] = field(default_factory=Counter)
 
     def actions_for(self, turn: int) -> list[Action]:
@@ -607,8 +608,11 @@ async def answer(request: web.Request, record: Record, body: dict[str, Any]) -> 
 
 async def models(request: web.Request) -> web.Response:
     """List the scripts as models."""
-    names = request.app[MEMORY].scripts
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in names]
+    scripts = request.app[MEMORY].scripts
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "fake", **script.listing}
+        for name, script in scripts.items()
+    ]
     return web.json_response({"object": "list", "data": data})
 
 
@@ -616,14 +620,15 @@ async def models(request: web.Request) -> web.Response:
 
 
 async def put_script(request: web.Request) -> web.Response:
-    turns = orjson.loads(await request.read())["turns"]
+    body = orjson.loads(await request.read())
+    turns = body["turns"]
     try:
         for turn in turns:
             for action in turn:
                 check_action(action)
     except ScriptError as error:
         return web.json_response({"error": str(error)}, status=400)
-    request.app[MEMORY].scripts[request.match_info["name"]] = Script(turns)
+    request.app[MEMORY].scripts[request.match_info["name"]] = Script(turns, body.get("listing", {}))
     return web.json_response({})
 
 

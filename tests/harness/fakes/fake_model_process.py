@@ -56,9 +56,9 @@ class FakeModel:
     ) -> None:
         self.stop()
 
-    def script(self, name: str, turns: list[list[dict[str, Any]]]) -> None:
-        """Say what the model called `name` answers, turn by turn."""
-        self._ask("PUT", f"/scripts/{quote(name)}", {"turns": turns})
+    def script(self, name: str, turns: list[list[dict[str, Any]]], **listing: Any) -> None:
+        """Say what the model called `name` answers, turn by turn. `listing`: its fields in the list of models."""
+        self._ask("PUT", f"/scripts/{quote(name)}", {"turns": turns, "listing": listing})
 
     def release(self, gate: str) -> None:
         """Let everybody through who waits at the gate, now and later."""

@@ -26,9 +26,9 @@ test: install-dev  ## Check the code and run all tests, embedded and on PostgreS
 	@scripts/install-test-tools
 	@scripts/test $(PYTEST)
 
-test-fast: install-dev  ## Run the tests that take no more than a moment
+test-fast: install-dev  ## Run the tests that start no process, in about a minute
 	@scripts/install-test-tools
-	@$(PYTEST) -m 'not slow'
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-fresh:  ## Install, run and test a clone on an empty Debian, in some minutes
 	@scripts/test-fresh

@@ -1,5 +1,7 @@
 """The cast: a real server, a scripted model, and clients of its socket."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
@@ -22,6 +24,7 @@ from tests.harness.crashable import Crashable
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.people import Person, invite
 from tests.harness.product import Product, copy_migrated_database
+from tests.harness.slow_tests import mark_more_cases, mark_processes
 
 # Containers often set it. Here a thousand processes start: each would compile every module again.
 sys.dont_write_bytecode = False
@@ -68,12 +71,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduli
     return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: a file stays in one process, and the last one should not be waited for alone."""
+    """Mark what is slow. Long files first: a file stays in one process, and the last one should not be waited for."""
+    mark_processes(items)
     weights: Counter[Path] = Counter()
     for item in items:
         if item.get_closest_marker("slow"):
             weights[item.path] += 8 if item.path.parent.name == "cluster" else 1
+    mark_more_cases(items)  # which take no longer than others: they are many
     items.sort(key=lambda item: (not uses_the_cluster(item.path), -weights[item.path]))
 
 

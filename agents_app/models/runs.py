@@ -16,6 +16,9 @@ from agents_app.models.sessions import Session
 FIRST_IN_SESSION = """NOT EXISTS (
     SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
         AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))"""
+# The run that is first in a session: the one in progress, or the next one. By hand, because every run needs it twice.
+NEXT_OF_SESSION = """SELECT id, status FROM agents_app_run
+    WHERE session_id = %(session)s AND status IN ('queued', 'running', 'waiting') ORDER BY number LIMIT 1"""
 COST_PLACES = 10  # decimals of a US dollar: one token can cost a ten-millionth
 
 

@@ -9,8 +9,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connection, transaction
 
+from agents_app.models import Run
+from agents_app.models.runs import NEXT_OF_SESSION
 from agents_app.queue.protocols import Receiver
 
 
@@ -30,8 +32,12 @@ class InProcessQueue:
     def register(self, receiver: Receiver | None) -> None:
         self._registration = _Registration(receiver, asyncio.get_running_loop()) if receiver else None
 
-    def enqueue(self, run_id: uuid.UUID) -> None:
-        transaction.on_commit(lambda: self._call(lambda receiver: receiver.wake()))
+    def enqueue_next(self, session_id: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(NEXT_OF_SESSION, {"session": session_id})
+            head = cursor.fetchone()
+        if head is not None and head[1] == Run.Status.QUEUED:
+            transaction.on_commit(lambda: self._call(lambda receiver: receiver.wake()))
 
     def cancel(self, run_id: uuid.UUID) -> None:
         transaction.on_commit(lambda: self._call(lambda receiver: receiver.abort(run_id)))

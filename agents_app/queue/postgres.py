@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import procrastinate
 from django.db import connection, transaction
 from django.utils import timezone
@@ -25,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool
 from agents_app.background import spawn
 from agents_app.database.postgres_connections import AsyncConnection
 from agents_app.database.threads import DatabaseThreads
-from agents_app.models.runs import FIRST_IN_SESSION
+from agents_app.models.runs import FIRST_IN_SESSION, NEXT_OF_SESSION
 from agents_app.queue.protocols import Receiver
 
 logger = logging.getLogger(__name__)
@@ -51,14 +52,13 @@ class PostgresQueue:
     def register(self, receiver: Receiver | None) -> None:
         self.receiver = receiver
 
-    def enqueue(self, run_id: uuid.UUID) -> None:
+    def enqueue_next(self, session_id: str) -> None:
         """Write a job. A second job for the same run waits for the first, then finds nothing to do."""
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK_OWNER, {"lock": _TURN_LOCK, "run": run_id})
-            owner, _ = cursor.fetchone()
-            cursor.execute(_TURN, {"queue": QUEUE, "owner": owner})
-            (priority,) = cursor.fetchone()
-        execute_run.configure(lock=str(run_id), priority=priority).defer(run_id=str(run_id), owner=owner)
+            cursor.execute(_NEXT, {"lock": _TURN_LOCK, "session": session_id})
+            if head := cursor.fetchone():
+                run_id, owner, _ = head
+                _defer(cursor, run_id, owner)
 
     def cancel(self, run_id: uuid.UUID) -> None:
         with connection.cursor() as cursor:
@@ -181,10 +181,19 @@ def rescue() -> None:
         cursor.execute(_DELETE_STALLED, {"queue": QUEUE, "seconds": STALLED})
         if cursor.rowcount:
             logger.warning("Deleted %s jobs of dead workers", cursor.rowcount)
-        cursor.execute(_WITHOUT_JOB, {"now": timezone.now(), "before": timezone.now() - _RESCUED_AFTER})
-        for (run_id,) in cursor.fetchall():
+        now = timezone.now()
+        cursor.execute(_WITHOUT_JOB, {"now": now, "before": now - _RESCUED_AFTER})
+        for run_id, owner in cursor.fetchall():
             logger.warning("Run %s had no job; wrote one", run_id)
-            queue.enqueue(run_id)
+            cursor.execute(_LOCK, {"lock": _TURN_LOCK, "owner": owner})
+            _defer(cursor, run_id, owner)
+
+
+def _defer(cursor: Any, run_id: uuid.UUID, owner: int | None) -> None:
+    """Write a job for the run, as Procrastinate's `defer` does. Its owner's lock is held already."""
+    args = orjson.dumps({"run_id": str(run_id), "owner": owner}).decode()
+    job = {"queue": QUEUE, "task": execute_run.name, "lock": str(run_id), "args": args, "owner": owner}
+    cursor.execute(_DEFER, job)
 
 
 # Owners take turns. Workers fetch the job of the highest priority, then of the lowest id, so each owner's jobs have
@@ -197,12 +206,21 @@ SELECT COALESCE(LEAST(
     (SELECT min(priority) - 1 FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %(queue)s
         AND args -> 'owner' = to_jsonb(%(owner)s::bigint))), 0)
 """
+# By hand, because every run needs it: through Procrastinate it took a millisecond more.
+_DEFER = f"""
+INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, args)
+SELECT %(queue)s, %(task)s, ({_TURN}), %(lock)s, %(args)s::jsonb
+"""
 
-# Until the end of the transaction, which is near: jobs written at the same moment would all get the same turn.
-_LOCK_OWNER = """
-SELECT session.owner_id, pg_advisory_xact_lock(%(lock)s, mod(COALESCE(session.owner_id, 0), 2147483647)::int)
-FROM agents_app_run AS run INNER JOIN agents_app_session AS session ON session.id = run.session_id
-WHERE run.id = %(run)s
+# Until the end of the transaction, which is near: jobs written at the same moment would all get the same turn. In a
+# statement of its own: one that waits for the lock would not see the job that was written meanwhile.
+_LOCK_OWNER = "pg_advisory_xact_lock(%(lock)s, mod(COALESCE({owner}, 0), 2147483647)::int)"
+_LOCK = f"SELECT {_LOCK_OWNER.format(owner='%(owner)s::bigint')}"
+_NEXT = f"""
+SELECT head.id, session.owner_id, {_LOCK_OWNER.format(owner="session.owner_id")}
+FROM ({NEXT_OF_SESSION}) AS head
+INNER JOIN agents_app_session AS session ON session.id = %(session)s
+WHERE head.status = 'queued'
 """
 
 # Not retried, as Procrastinate would: such a job comes before the run's lease has ended, and notifies no worker.
@@ -216,7 +234,8 @@ DELETE FROM procrastinate_jobs WHERE id IN (
 
 # First in its session, queued for longer than it takes to fetch a job, or left by a dead worker; and without a job.
 _WITHOUT_JOB = f"""
-SELECT run.id FROM agents_app_run AS run
+SELECT run.id, session.owner_id FROM agents_app_run AS run
+INNER JOIN agents_app_session AS session ON session.id = run.session_id
 WHERE ((run.status = 'queued' AND run.created_at < %(before)s)
         OR (run.status = 'running' AND run.lease_until < %(now)s))
     AND {FIRST_IN_SESSION}

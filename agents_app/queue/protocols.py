@@ -25,8 +25,8 @@ class Queue(Protocol):
     def register(self, receiver: Receiver | None) -> None:
         """Deliver to this process's worker, on the running event loop; None removes it."""
 
-    def enqueue(self, run_id: uuid.UUID) -> None:
-        """Hand the run over once the caller's transaction is committed."""
+    def enqueue_next(self, session_id: str) -> None:
+        """Hand over the session's next run if none is in progress, once the caller's transaction is committed."""
 
     def cancel(self, run_id: uuid.UUID) -> None:
         """Have the run stopped once the caller's transaction is committed."""

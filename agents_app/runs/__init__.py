@@ -2,7 +2,6 @@
 
 from agents_app.runs.cancelling import cancel, cancel_children, close_approvals
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
-from agents_app.runs.queueing import enqueue_next
 from agents_app.runs.starting import Due, Started, start
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "cancel",
     "cancel_children",
     "close_approvals",
-    "enqueue_next",
     "start",
     "validate_message",
 ]

@@ -14,7 +14,7 @@ from agents_app.engine.events import StepDone
 from agents_app.event_log.vocabulary import ApprovalResolved
 from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, NotFound
 from agents_app.models import Approval, Run, Session
-from agents_app.runs.queueing import enqueue_next
+from agents_app.queue import run_queue
 
 logger = logging.getLogger(__name__)
 
@@ -148,5 +148,5 @@ def _write(
 def _continue(run: Run) -> bool:
     is_waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(status=Run.Status.QUEUED) > 0
     if is_waiting:
-        enqueue_next(run.session_id)
+        run_queue.enqueue_next(run.session_id)
     return is_waiting

@@ -17,7 +17,6 @@ from agents_app.observability import metrics
 from agents_app.queue import run_queue
 from agents_app.runs import pricing
 from agents_app.runs.frames import cancel_events, start_data
-from agents_app.runs.queueing import enqueue_next
 
 
 def cancel(run: Run, *, by: str) -> None:
@@ -32,7 +31,7 @@ def cancel(run: Run, *, by: str) -> None:
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
         if waiting.update(**request):
             end_cancelled(Run.objects.get(pk=run.pk))
-            enqueue_next(run.session_id)
+            run_queue.enqueue_next(run.session_id)
         elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**request):
             run_queue.cancel(run.pk)
         else:

@@ -23,9 +23,9 @@ from agents_app.models.agents import enabled_agents
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
+from agents_app.queue import run_queue
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
-from agents_app.runs.queueing import enqueue_next
 
 IfBusy = Literal["enqueue", "reject", "interrupt"]
 MOST_INTERRUPTED = 50  # runs that one message stops, in the transaction that starts its own
@@ -117,7 +117,7 @@ def start(
             retry=due.retry if due else 0,
             overrides=_allowed(overrides, version_id, user),
         )
-        enqueue_next(session.pk)
+        run_queue.enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
         return Started(run, created=True)
 

@@ -20,7 +20,8 @@ from agents_app.engine.loop import Turns
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.models import Run, Step
-from agents_app.runs import approvals, cancel_children, close_approvals, enqueue_next
+from agents_app.queue import run_queue
+from agents_app.runs import approvals, cancel_children, close_approvals
 from agents_app.runs.frames import approval_data, cancel_events, complete_data, step_data
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
@@ -321,7 +322,7 @@ class Execution:
         self._enqueue_next()
 
     def _enqueue_next(self) -> None:
-        enqueue_next(self.run.session_id)
+        run_queue.enqueue_next(self.run.session_id)
 
     def _partial(self) -> str:
         """Return the answer so far."""

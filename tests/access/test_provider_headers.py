@@ -45,6 +45,7 @@ def test_headers_are_written_and_never_read(client, admin_client):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 @pytest.mark.both
 def test_an_upgrade_encrypts_the_headers_that_are_there():
     before = [("agents_app", "0011_overrides_and_help_texts")]

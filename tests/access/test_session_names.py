@@ -198,6 +198,7 @@ def test_a_task_writes_into_the_session_that_its_owner_means(people, agent, name
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 @pytest.mark.both
 def test_an_upgrade_gives_ids_to_the_sessions_that_are_there(django_user_model):
     before = [("agents_app", "0016_token_scope")]

@@ -68,9 +68,9 @@ def until_cancelled(folder: Path) -> None:
     until(lambda: (folder / "cancelled").exists() or not process.exists())
 
 
-@pytest.fixture
-def simple(product: Product, name: str) -> Caller:
-    return Caller(product, name, env={"API_KEY": "sk-very-secret"})
+@pytest.fixture(scope="module")  # its process imports the SDK, which takes a second
+def simple(shared_product: Product) -> Caller:
+    return Caller(shared_product, "simple-calls", env={"API_KEY": "sk-very-secret"})
 
 
 @pytest.mark.both

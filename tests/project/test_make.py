@@ -1,5 +1,6 @@
 """The commands that a newcomer types: what `make` offers, and that it does nothing twice."""
 
+import os
 import re
 import shutil
 import stat
@@ -170,6 +171,30 @@ def test_a_machine_without_python_is_told_what_to_install(tmp_path: Path):
     refused = run(tmp_path, str(ROOT / "scripts/find-python"), path=str(tmp_path / "bin"))
     assert refused.returncode == 1
     assert "apt-get install python3" in refused.stderr
+
+
+PLAIN = '#!/bin/bash\n[[ "$2" != *--enable-optimizations* ]]\n'
+
+
+@pytest.mark.parametrize(
+    ("pythons", "chosen"),
+    [
+        ({"a/python3.11": PLAIN, "b/python3.11": PYTHON}, "b/python3.11"),
+        ({"a/python3.11": PLAIN, "b/python3.11": PLAIN}, "a/python3.11"),
+        ({"a/python3.11": PYTHON, "b/python3.11": PYTHON}, "a/python3.11"),
+        ({"a/python3.11": "#!/bin/bash\nexit 1\n", "b/python3.11": PLAIN}, "b/python3.11"),
+        ({"a/python3.11": PLAIN, "b/python3.13": PYTHON}, "a/python3.11"),
+    ],
+)
+def test_of_pythons_with_one_name_an_optimized_one_is_preferred(tmp_path: Path, pythons: dict[str, str], chosen: str):
+    for path, text in pythons.items():
+        program(tmp_path / path, text)
+    program(tmp_path / "bin/bash", f'#!/bin/sh\nexec {shutil.which("bash")} "$@"\n')
+    path = os.pathsep.join(str(tmp_path / folder) for folder in ("a", "b", "bin"))
+
+    assert run(tmp_path, str(ROOT / "scripts/find-python"), path=path).stdout == f"{tmp_path / chosen}\n"
+    named = run(tmp_path, str(ROOT / "scripts/find-python"), path=path, PYTHON=chosen)
+    assert named.stdout == f"{chosen}\n"
 
 
 def test_missing_packages_are_named_to_whoever_may_not_install_them(checkout: Path):

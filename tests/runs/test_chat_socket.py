@@ -8,6 +8,7 @@ from websockets.sync.client import connect
 from tests.harness.chat import Fold
 
 
+@pytest.mark.slow
 def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product):
     """The seed's client, verbatim: no Origin, no session made before, `websockets`."""
     with connect(f"ws://127.0.0.1:{product.port}/ws/chat/test") as websocket:

@@ -1,0 +1,47 @@
+"""How many statements a start and a claim take: on PostgreSQL each is a round trip, and CPU on both sides."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agents_app import runs
+from agents_app.models import Agent
+from agents_app.worker import claims
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+IS_POSTGRESQL = connection.vendor == "postgresql"
+
+
+@pytest.fixture
+def start(admin_user):
+    Agent.objects.create(name="helper", model="m")
+
+    def start(session_id):
+        return runs.start(user=admin_user, session_id=session_id, message="go", agent_name="helper", trigger="api").run
+
+    return start
+
+
+def test_a_start_and_a_claim_take_few_statements(start):
+    claims.claim("one", 1, only=[start("first").pk])  # which compiles them, and reads the agent's version
+    with CaptureQueriesContext(connection) as of_start:
+        run = start("second")
+    with CaptureQueriesContext(connection) as of_claim:
+        assert claims.claim("one", 1, only=[run.pk])
+    assert len(of_start) <= (11 if IS_POSTGRESQL else 10), [query["sql"] for query in of_start]
+    assert len(of_claim) <= (9 if IS_POSTGRESQL else 8), [query["sql"] for query in of_claim]
+    if IS_POSTGRESQL:
+        assert jobs([run, start("third"), start("third")]) == [("second", -1), ("third", -2), ("third", -3)]
+
+
+def jobs(rows):
+    """Return the session and the turn of each run's jobs. A second job for a run finds nothing to do."""
+    statement = """
+        SELECT session.name, job.priority FROM procrastinate_jobs AS job
+        JOIN agents_app_run AS run ON run.id::text = job.lock AND run.id::text = job.args ->> 'run_id'
+        JOIN agents_app_session AS session ON session.id = run.session_id AND to_jsonb(owner_id) = job.args -> 'owner'
+        WHERE run.id = ANY(%s) AND job.queue_name = 'runs' AND job.status = 'todo' ORDER BY job.id
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [[run.pk for run in rows]])
+        return cursor.fetchall()

@@ -88,6 +88,26 @@ def test_a_conversation_goes_on_in_the_session_that_is_named(product, agent, mod
     assert requests[-3:] == ["I am Ann.", "Hello Ann.", "Who am I?"]
 
 
+def test_versions_of_agents_are_run_by_their_numbers_and_ask_each_other(product, agent, model, name):
+    other = f"{name}-other"
+    ask = {"name": "ask_agent", "arguments": {"agent": f"{other}@1", "message": "What is it?"}}
+    who = agent([{"tool_call": ask}], [{"text": "They say 42."}], builtin_tools=["ask_agent"], system_prompt="first")
+    model.script(other, [[{"text": "It is 42."}]])
+    product.add_agent(other, model.base_url, system_prompt="first")
+    for edited in (who, other):
+        change = {"system_prompt": "second", "builtin_tools": []}
+        assert product.request("PATCH", f"/v1/agents/{edited}", change)[0] == 200
+
+    async def story():
+        async with client(product.url, token=product.token) as connected:
+            for named, text in ((f"{who}@1", "They say 42."), (f"{who}@3", f"The agent '{who}' has no version 3.")):
+                result = await connected.call_tool("run_agent", {"message": "go", "agent_name": named})
+                assert result.content[0].text == text
+
+    run(story)
+    assert [model.requests(one)[0]["messages"][0]["content"] for one in (who, other)] == ["first", "first"]
+
+
 @pytest.mark.both
 @ERAS
 def test_a_call_that_is_cancelled_stops_its_run(product, agent, model, name, era):

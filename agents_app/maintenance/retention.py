@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.batches import BatchSize
+from agents_app.maintenance import versions
 from agents_app.models import Artifact, Delivery, Run, ScheduledTask, Session, Skip, TokenUse
 
 KINDS = ("events", "artifacts", "runs", "history")
@@ -71,7 +72,7 @@ def _artifacts(rule: Rule) -> Counter[str]:
 
 
 def _runs(rule: Rule) -> Counter[str]:
-    """Delete runs with all that belongs to them, and sessions without runs.
+    """Delete runs with all that belongs to them, sessions without runs, and versions of deleted agents without runs.
 
     A run is deleted after its events, from the start of its session, so that the end of a conversation stays.
     """
@@ -88,6 +89,8 @@ def _runs(rule: Rule) -> Counter[str]:
     counts["runs"] = _delete(rows, rule, _RUNS, first=_detach_children)
     if rule.session_id is None:
         counts["sessions"] = _empty_sessions(rule)
+        if unused := versions.prune(BatchSize(_RUNS, rule.sleep)):
+            counts["versions of deleted agents"] = unused
     return counts
 
 

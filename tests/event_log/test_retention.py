@@ -14,6 +14,7 @@ from agents_app.database.batches import BatchSize
 from agents_app.maintenance import retention
 from agents_app.models import (
     Agent,
+    AgentVersion,
     Approval,
     Artifact,
     Delivery,
@@ -155,6 +156,17 @@ def test_artifacts_go_before_their_runs():
     assert prune("artifacts", "--days", "30") == "1 artifacts deleted.\n"
     assert Artifact.objects.get().run.number == 2
     assert numbers(session) == [1, 2]
+
+
+def test_versions_of_deleted_agents_go_with_their_last_run():
+    for name, ages in (("used", (40, 5)), ("old", (90, 80)), ("present", ()), ("idle", ())):
+        agent = Agent.objects.create(name=name)
+        if ages:
+            add_session(name, *ages).runs.update(agent=agent, agent_version=agent.current_version)
+    Agent.objects.exclude(name="present").delete()
+    assert "2 versions of deleted agents deleted" in prune("runs", "--days", "30")
+    assert Run.objects.get().agent_version.agent is None
+    assert sorted(str(version.agent) for version in AgentVersion.objects.all()) == ["None", "present"]
 
 
 def test_history_of_tasks_and_of_users(admin_user):

@@ -23,8 +23,8 @@ class Command(BaseCommand):
             nargs="*",
             metavar="KIND",
             help="events: what watchers replay; steps and answers stay. artifacts: files that tools returned. "
-            "runs: runs with all that belongs to them, and sessions without runs. history: skips, webhook deliveries, "
-            "expired sign-ins. Default: events.",
+            "runs: runs with all that belongs to them, sessions without runs, versions of deleted agents without runs. "
+            "history: skips, webhook deliveries, expired sign-ins. Default: events.",
         )
         parser.add_argument("--days", type=float, help="Only data older than this many days.")
         parser.add_argument("--keep", type=int, default=0, help="Keep this many newest runs of each session.")

@@ -38,13 +38,13 @@ def first(page: Page, product: Product, model: FakeModel, tries: int) -> None:
     print(f"first token painted after its frame arrived, ms: {percentiles(times)}", flush=True)
 
 
-def stream(page: Page, product: Product, model: FakeModel, rate: int, seconds: int) -> None:
-    """One answer of so many tokens a second."""
-    model.script("fast", [page_measures.prose(rate, seconds)])
-    product.add_agent("fast", model.base_url)
-    seen = page_measures.stream(page, f"{product.url}/chat/", "fast", seconds=seconds)
+def stream(page: Page, product: Product, model: FakeModel, kind: str, rate: int, seconds: int) -> None:
+    """One answer of so many tokens a second: `prose`, or `markdown` of all kinds."""
+    model.script(kind, [getattr(page_measures, kind)(rate, seconds)])
+    product.add_agent(kind, model.base_url)
+    seen = page_measures.stream(page, f"{product.url}/chat/", kind, seconds=seconds)
     print(
-        f"{rate} tokens/s for {seconds} s: {len(seen.long_tasks)} tasks over 50 ms"
+        f"{kind}, {rate} tokens/s for {seconds} s: {len(seen.long_tasks)} tasks over 50 ms"
         f" (longest {max(seen.long_tasks, default=0):.0f}); heap {seen.before.megabytes:.1f} → "
         f"{seen.after.megabytes:.1f} MB, DOM nodes {seen.before.nodes} → {seen.after.nodes}",
         flush=True,
@@ -79,7 +79,8 @@ def main() -> None:
             if "first" in names:
                 first(open_page(), product, model, options.tries)
             if "stream" in names:
-                stream(open_page(), product, model, options.rate, options.seconds)
+                for kind in ("prose", "markdown"):
+                    stream(open_page(), product, model, kind, options.rate, options.seconds)
             if "session" in names:
                 session(open_page(), product, long_session, min(5, options.tries))
 

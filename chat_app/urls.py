@@ -3,7 +3,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from chat_app.openai_api import chat_completions, models, responses
-from chat_app.pages import data, views
+from chat_app.pages import blocks, data, views
 from chat_app.pages.sign_in import SignInView, sign_in_by_link, sign_out_everywhere
 
 app_name = "chat_app"
@@ -24,6 +24,7 @@ urlpatterns = [
     path("chat/", views.chat, name="chat"),
     path("chat/sessions", data.SideSessionsView.as_view(), name="sessions"),
     path("chat/runs/<uuid:pk>/steps", data.StepsView.as_view(), name="steps"),
+    path("chat/blocks", blocks.BlocksView.as_view(), name="blocks"),
     path("tasks/", views.tasks, name="tasks"),
     path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_axe_finds_nothing_on_the_chat_page(agent, chat, color_scheme, width):
-    turns = CALCULATION, [{"text": "# Title\n\nIt is [84](https://example.com).\n\n```\nx\n```\n\n|a|\n|-|\n|b|"}]
+    code = "```python\ndef f(): return str(1) + 'a'  # c\n```"
+    parts = ["# Title", "It is [84](https://example.com).", code, "$a$", "- [x] b", "|a|\n|-|\n|b|"]
+    turns = CALCULATION, [{"text": "\n\n".join(parts)}]
     page = chat(agent(*turns, builtin_tools=["calculate"]), color_scheme=color_scheme, width=width)
     expect_accessible(page)
     say(page, "What is 12 × (3 + 4)?")

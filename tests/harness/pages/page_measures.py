@@ -100,6 +100,18 @@ def prose(rate: int, seconds: float) -> list[dict[str, Any]]:
     return [{"text": text, "chunk": 5, "delay": 1 / rate}]
 
 
+def markdown(rate: int, seconds: float) -> list[dict[str, Any]]:
+    """A model's turn: headings, prose, lists, tables and code, so many tokens a second."""
+    prose_of = "The *quick* brown fox **jumps** over the `lazy` dog again. " * 6
+    items = "".join(f"- item {number} of the list, with **bold** words\n" for number in range(12))
+    rows = "".join(f"| {number} | some *cell* | {number * number} |\n" for number in range(12))
+    code = "".join(f"    total += {number}  # a comment\n" for number in range(25))
+    parts = f"## Heading\n\n{prose_of}\n\n{items}\n| a | b | c |\n|:--|---|--:|\n{rows}\n```python\n{code}```\n\n"
+    count = int(rate * seconds)
+    text = (parts * (count * 5 // len(parts) + 1))[: count * 5]
+    return [{"text": text, "chunk": 5, "delay": 1 / rate}]
+
+
 @dataclass(frozen=True)
 class Streamed:
     """How a page took a stream."""

@@ -3,8 +3,9 @@
 import { adviceFor } from "./advice.js";
 import { copyButton } from "./copying.js";
 import { button, element, linkElsewhere, setText } from "../shared/dom.js";
-import { GrowingText } from "./growing_text.js";
 import { laidOut } from "./json.js";
+import { GrowingText } from "../markdown/growing_text.js";
+import { MarkdownText, showHTML } from "../markdown/markdown_text.js";
 import { duration, gettext, ngettext, number } from "../shared/words.js";
 
 const SHOWN_AT_ONCE = 4000; // characters of a tool's arguments or result
@@ -57,6 +58,25 @@ class StepCard {
     }
   }
 
+  /** Have the text formatted as it comes, which is of use where somebody watches; what is there already, the server renders. */
+  #chooseText() {
+    const isMarkdown = MARKDOWN.has(this.item.type) && this.item.status === "streaming";
+    if (isMarkdown && this.text instanceof GrowingText) {
+      this.#useMarkdown();
+    } else if (!MARKDOWN.has(this.item.type) && this.text instanceof MarkdownText) {
+      this.text.clear();
+      this.text.element.classList.remove("markdown");
+      this.text = new GrowingText(this.text.element);
+      this.item.unchanged = 0;
+    }
+  }
+
+  #useMarkdown() {
+    this.text.replace("");
+    this.text = new MarkdownText(this.text.element, () => this.#markRendered());
+    this.item.unchanged = 0;
+  }
+
   draw() {
     const { item } = this;
     if (this.folds !== FOLDING.has(item.type)) {
@@ -78,7 +98,29 @@ class StepCard {
   get wantsRendering() {
     const { item } = this;
     const isSaid = item.kind === "step" || item.kind === "response";
-    return !this.#isRendered && isSaid && item.status !== "streaming" && item.status !== "stopped" && item.type !== "error";
+    return !this.#isRendered && isSaid && item.status !== "streaming" && item.type !== "error" && (!this.isCutOff || MARKDOWN.has(this.item.type));
+  }
+
+  /** Whether the log has only a part of the text, which the server does not keep as a step. */
+  get isCutOff() {
+    return this.item.status === "stopped";
+  }
+
+  /** Have the server render the text block by block: it does not have the step, or it is too long for one piece. */
+  renderBlocks() {
+    if (!(this.text instanceof MarkdownText)) {
+      this.#useMarkdown();
+    }
+    this.text.finish(this.item.text);
+    this.text.renderRest();
+    this.#markRendered();
+  }
+
+  #markRendered() {
+    if (this.text instanceof MarkdownText && this.text.isRendered) {
+      this.#isRendered = true;
+      this.element.dataset.rendering = "done";
+    }
   }
 
   /** What the server has made of it. The HTML is clean: the server's sanitiser is the only one who writes it. */
@@ -87,11 +129,13 @@ class StepCard {
     this.element.dataset.rendering = "done";
     this.tokens = tokens;
     setText(this.facts, this.#facts());
-    if (html !== null && MARKDOWN.has(this.item.type)) {
-      const made = document.createElement("template");
-      made.innerHTML = html;
-      this.text.element.replaceChildren(made.content);
-      this.text.element.classList.add("markdown");
+    if (!MARKDOWN.has(this.item.type)) {
+      return;
+    }
+    if (html === null) {
+      this.renderBlocks();
+    } else {
+      showHTML(this.text.element, html);
     }
   }
 
@@ -104,8 +148,12 @@ class StepCard {
     if (isDone && (item.type === "tool_use" || item.type === "tool_result")) {
       this.#drawLaidOut(item.type === "tool_use" ? readableArguments(item) : laidOut(item.text) ?? item.text);
     } else {
+      this.#chooseText();
       this.text.grow(item.text, item.unchanged);
       item.unchanged = item.text.length;
+      if (isDone && this.text instanceof MarkdownText) {
+        this.text.finish(item.text);
+      }
     }
   }
 

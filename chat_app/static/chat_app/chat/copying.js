@@ -1,6 +1,7 @@
 // A button that copies a text.
 
-import { button, element } from "../shared/dom.js";
+import { copy } from "../shared/clipboard.js";
+import { button } from "../shared/dom.js";
 import { gettext } from "../shared/words.js";
 
 const SAID = 1500;
@@ -13,17 +14,4 @@ export function copyButton(text) {
     made.textContent = gettext("Copied");
     setTimeout(() => (made.textContent = words), SAID);
   });
-}
-
-/** To the clipboard, also where the page is not served securely and the browser keeps its own way to itself. */
-async function copy(text) {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(text);
-    return;
-  }
-  const field = element("textarea", "hidden", text);
-  document.body.append(field);
-  field.select();
-  document.execCommand("copy");
-  field.remove();
 }

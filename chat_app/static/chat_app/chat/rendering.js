@@ -1,4 +1,4 @@
-// Asks the server to render the Markdown of finished steps: of those whose list is, or will soon be, in sight.
+// Asks the server to render the Markdown of steps that have ended: of those whose list is, or will soon be, in sight.
 
 const NEARBY = "800px 0px";
 const MOST_AT_ONCE = 50;
@@ -43,6 +43,10 @@ export class Rendering {
   }
 
   #want(card) {
+    if (card.isCutOff) {
+      card.renderBlocks();
+      return;
+    }
     const cards = this.#wanted.get(card.run.id) ?? new Map();
     cards.set(card.item.kind === "response" ? "answer" : String(card.item.step), card);
     this.#wanted.set(card.run.id, cards);

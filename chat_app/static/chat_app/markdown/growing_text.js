@@ -23,6 +23,14 @@ export class GrowingText {
     }
   }
 
+  /** Show `text`, which begins as what is shown, except for its end. */
+  growTo(text) {
+    const shown = this.#nodes.at(-1)?.data ?? "";
+    const start = this.#length - shown.length;
+    const isSame = text.startsWith(shown, start);
+    this.grow(text, isSame ? this.#length : start);
+  }
+
   replace(text) {
     this.grow(text, 0);
   }

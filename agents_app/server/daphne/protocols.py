@@ -19,6 +19,7 @@ from agents_app.observability import metrics
 from agents_app.server.daphne import refusals
 from agents_app.server.daphne.backpressure import Writable, text_frame, unsent, write_now
 from agents_app.server.daphne.connections import Connections
+from agents_app.server.daphne.large_bodies import LARGE, LargeBody
 
 INPUT_QUEUE = 32  # frames of a client that may wait for the application
 MOST_DROPPED = 8 * 1024 * 1024  # bytes of a body that was refused, after those that may be
@@ -118,6 +119,7 @@ class Request(WebRequest):
     _received = 0
     _limit = 0  # bytes of the body
     _is_rejected = False
+    large_body: LargeBody | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -148,6 +150,8 @@ class Request(WebRequest):
             # A client could have any path served as another one, past the rules of a proxy about paths.
             self.requestHeaders.removeHeader(b"daphne-root-path")
             self._use_path_of_absolute_form()
+            if self._received > LARGE:
+                self.large_body, self.content = LargeBody(self.content), BytesIO()  # type: ignore[has-type]
             result = super().process()
             if isinstance(self.channel.transport.protocol, Socket):  # the channel will not hear of its end
                 self.channel.requests.remove(self)
@@ -168,7 +172,7 @@ class Request(WebRequest):
 
     def _reject(self) -> None:
         self._is_rejected = True
-        self.content.close()  # type: ignore[has-type]
+        self.content.close()
         self.content = BytesIO()
         refusal = error_responses.too_large(self.channel._path.decode("latin-1"))
         response = refusals.with_headers(refusal, self.requestHeaders)

@@ -39,7 +39,7 @@ class Server(DaphneServer):
         on_stop: Callable[[], Awaitable[None]],
         **options: Any,
     ) -> None:
-        super().__init__(_with_notice_of_reads(application), signal_handlers=False, **options)
+        super().__init__(_with_messages_as_taken(application), signal_handlers=False, **options)
         self._on_start = on_start
         self._on_ready = on_ready
         self._on_stop = on_stop
@@ -153,18 +153,25 @@ class Server(DaphneServer):
         await super().handle_reply(protocol, message)
 
 
-def _with_notice_of_reads(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Notify a socket when the application has taken one of its messages."""
+def _with_messages_as_taken(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Notify a socket when the application has taken one of its messages, and read a large body as it is taken."""
 
-    async def application_with_notice(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+    async def with_messages_as_taken(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         protocol = send.args[0]  # daphne: partial(handle_reply, protocol)
 
         async def receive_and_notify() -> Any:
             message = await receive()
-            if isinstance(protocol, Socket):
-                protocol.took_message()
+            protocol.took_message()
             return message
 
-        await application(scope, receive_and_notify, send)
+        if isinstance(protocol, Socket):
+            await application(scope, receive_and_notify, send)
+        elif body := protocol.large_body:
+            try:
+                await application(scope, body.receive_by(receive), send)
+            finally:
+                body.close()
+        else:
+            await application(scope, receive, send)
 
-    return application_with_notice
+    return with_messages_as_taken

@@ -15,13 +15,12 @@ from tests.harness.paths import ROOT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_on_the_chat_page(agent, chat, color_scheme, width):
+def test_axe_finds_nothing_on_the_chat_page(agent, chat, width):
     code = "```python\ndef f(): return str(1) + 'a'  # c\n```"
     parts = ["# Title", "It is [84](https://example.com).", code, "$a$", "- [x] b", "|a|\n|-|\n|b|"]
     turns = CALCULATION, [{"text": "\n\n".join(parts)}]
-    page = chat(agent(*turns, builtin_tools=["calculate"]), color_scheme=color_scheme, width=width)
+    page = chat(agent(*turns, builtin_tools=["calculate"]), width=width)
     expect_accessible(page)
     say(page, "What is 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
@@ -43,16 +42,15 @@ def test_axe_finds_nothing_on_runs_and_tasks(agent, product, open_page, name):
     run = product.request("POST", f"/v1/agents/{who}/runs", {"message": "Go."})[1]["run_id"]
     fields = {"schedule_type": "interval", "schedule_value": "86400", "task_prompt": "Go."}
     task = product.request("POST", "/v1/tasks", {"name": name, "agent_name": who, **fields})[1]["id"]
-    for scheme in ("light", "dark"):
-        page = open_page(color_scheme=scheme)
-        page.goto(f"{product.url}/runs/?run={run}")
-        expect(page.locator("#run-status")).to_have_text("completed")
-        expect(page.locator("#waterfall li")).to_have_count(5)
-        expect_accessible(page)
-        page.goto(f"{product.url}/tasks/?task={task}")
-        expect(page.locator("#moments time")).to_have_count(5)
-        page.locator(".more-fields summary").click()
-        expect_accessible(page)
+    page = open_page()
+    page.goto(f"{product.url}/runs/?run={run}")
+    expect(page.locator("#run-status")).to_have_text("completed")
+    expect(page.locator("#waterfall li")).to_have_count(5)
+    expect_accessible(page)
+    page.goto(f"{product.url}/tasks/?task={task}")
+    expect(page.locator("#moments time")).to_have_count(5)
+    page.locator(".more-fields summary").click()
+    expect_accessible(page)
     product.request("DELETE", f"/v1/tasks/{task}")
 
 

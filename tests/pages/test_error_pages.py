@@ -42,9 +42,8 @@ def fulfilling(body: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_pages_of_failures(product, open_page, scheme):
-    page = open_page(color_scheme=scheme, width=360)
+def test_axe_finds_nothing_on_pages_of_failures(product, open_page):
+    page = open_page(width=360)
     request = RequestFactory().get("/broken", headers={"Accept": "text/html"})
     failed = errors.server_error(request)
     forbidden = errors.permission_denied(request, PermissionError())

@@ -105,8 +105,9 @@ def test_a_moment_says_why_it_is_where_it_is():
 @pytest.fixture(scope="module")
 def zones() -> dict[tuple, zoneinfo.ZoneInfo]:
     """All zones, by how their clocks change in these ten years: many names are one zone."""
-    by_changes = {}
-    for name in sorted(schedules.zone_names()):
+    by_file = {_rules_of(name): name for name in sorted(schedules.zone_names(), reverse=True)}
+    by_changes: dict[tuple, zoneinfo.ZoneInfo] = {}
+    for name in sorted(by_file.values()):
         zone = zoneinfo.ZoneInfo(name)
         by_changes.setdefault(tuple(changes_of(zone)), zone)
     return by_changes

@@ -3,8 +3,6 @@
 import mimetypes
 import unicodedata
 
-import puremagic
-
 HEAD = 8192  # bytes from the beginning of a file that its type is read from
 UNKNOWN = "application/octet-stream"
 _LONGEST_NAME = 200  # characters
@@ -64,6 +62,8 @@ def _text_type(head: bytes, extension: str) -> str:
 
 
 def _binary_type(head: bytes) -> str:
+    import puremagic  # reads its table, which a start does not wait for
+
     try:
         matches = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):

@@ -14,6 +14,7 @@ from django.db.models.signals import m2m_changed
 
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters, ServerSpec
+from agents_app.models import prompt_variables
 
 # The columns of an agent that a version holds, beside `provider` and `mcp_servers`. Who may use the agent is not among
 # them, nor are keys, addresses and headers of providers and servers: those change under runs that wait.
@@ -146,6 +147,7 @@ class Definition:
 
     number: int
     system_prompt: str
+    variables: tuple[str, ...]
     provider: Reference | None
     model: str
     parameters: Parameters
@@ -213,6 +215,7 @@ def definition(version_id: uuid.UUID) -> Definition:
     return Definition(
         number=version.number,
         system_prompt=spec["system_prompt"],
+        variables=prompt_variables.names_in(spec["system_prompt"]),
         provider=Reference(**spec["provider"]) if spec["provider"] else None,
         model=spec["model"],
         parameters=Parameters(

@@ -16,6 +16,7 @@ from agents_app.exceptions import Conflict
 from agents_app.models.agent_versions import COLUMNS, AgentVersion, agent_changed, one_version
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
+from agents_app.models.prompt_variables import validate_prompt
 from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import (
     HEADER_VALUE,
@@ -175,7 +176,11 @@ class Agent(models.Model):
     )
     role = models.CharField(max_length=200, blank=True, help_text="Role in a few words.")
     description = models.TextField(blank=True, help_text="Description for people who choose an agent.")
-    system_prompt = models.TextField(blank=True, help_text="Instructions for the model before the conversation.")
+    system_prompt = models.TextField(
+        blank=True,
+        validators=[validate_prompt],
+        help_text="Instructions for the model before the conversation. Variables such as {{agent_name}} are filled in.",
+    )
     provider = models.ForeignKey(
         Provider,
         null=True,

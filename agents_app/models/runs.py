@@ -109,6 +109,9 @@ class Run(models.Model):
     overrides = OverridesField(
         null=True, blank=True, default=Overrides, help_text="Options of this run alone; see `Overrides`."
     )
+    variables = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Values of the prompt's variables when the run was accepted."
+    )
     result = models.TextField(blank=True)
     truncated = models.BooleanField(default=False, help_text="Whether the answer reached the model's length limit.")
     error = models.TextField(blank=True)

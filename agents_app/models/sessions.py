@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.models.agents import Agent
+from agents_app.models.metadata import validate_metadata
 
 # Not '.' and '..': clients treat these as folders, so that no address could name the session.
 SESSION_ID = r"\A(?!\.{1,2}\Z)[A-Za-z0-9_.:-]{1,128}\Z"
@@ -87,6 +88,12 @@ class Session(models.Model):
         help_text="Agent of messages that name none.",
     )
     title = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_metadata],
+        help_text="Texts that prompts of agents name as {{metadata.KEY}}.",
+    )
     last_seq = models.BigIntegerField(default=0, help_text="Number of the newest event.")
     pruned_seq = models.BigIntegerField(default=0, help_text="Number of the newest pruned event.")
     run_count = models.BigIntegerField(default=0, help_text="Number of the newest run.")

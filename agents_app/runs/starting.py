@@ -16,7 +16,7 @@ from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.files.parts import StoredPart, title_of
-from agents_app.models import Agent, Run, ScheduledTask, Session
+from agents_app.models import Agent, Run, ScheduledTask, Session, prompt_variables
 from agents_app.models.agent_names import NamedAgent, find_enabled
 from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.agents import enabled_agents
@@ -77,6 +77,7 @@ def start(
     parent: Run | None = None,
     due: Due | None = None,
     overrides: Overrides = NO_OVERRIDES,
+    metadata: dict[str, str] | None = None,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
@@ -84,7 +85,8 @@ def start(
     `session_id`: a session as the user names it, which is created if there is none; if it is left out, too.
     `existing_session`: instead, the id of one that must exist. `new_session_id`: the id of the one that is created.
     `agent_name`: `name`, or `name@3` for a version of it. `due`: the task that starts it, and the moment. `overrides`
-    reach no further than the agent's own limits, unless the user is an administrator.
+    reach no further than the agent's own limits, unless the user is an administrator. `metadata`: that of the session
+    from now on, as `validate_metadata` lets pass; None leaves it as it is.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -102,6 +104,9 @@ def start(
         version_id = version_id or current_id(agent)
         limits.admit(user, trigger)
         _settle_busy(session, if_busy, by=user.get_username())
+        if metadata is not None:
+            session.metadata = metadata
+            Session.objects.filter(pk=session.pk).update(metadata=metadata)
         run = _create(
             session,
             agent,
@@ -116,6 +121,7 @@ def start(
             scheduled_for=due.at if due else None,
             retry=due.retry if due else 0,
             overrides=_allowed(overrides, version_id, user),
+            variables=_variables(version_id, user, agent, session),
         )
         run_queue.enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
@@ -194,6 +200,11 @@ def _allowed(overrides: Overrides, version_id: uuid.UUID, user: Any) -> Override
         return overrides
     version = definition(version_id)
     return overrides.within(timeout=version.limits.timeout, max_tokens=version.parameters.max_tokens)
+
+
+def _variables(version_id: uuid.UUID, user: Any, agent: Agent, session: Session) -> dict[str, str] | None:
+    names = definition(version_id).variables
+    return prompt_variables.values(names, user=user, agent_name=agent.name, metadata=session.metadata or {})
 
 
 def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.spec import AgentSpec, ServerSpec
 from agents_app.exceptions import RunFailed
-from agents_app.models import McpServer, Provider, Run
+from agents_app.models import McpServer, Provider, Run, prompt_variables
 from agents_app.models.agent_versions import Reference, current_id, definition
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.runs import windows
@@ -68,6 +68,8 @@ def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
     provider = integrations.provider(version.provider)
     servers = filter(None, map(integrations.server, version.servers))
     spec = version.agent_spec(run.agent_name, provider, servers)
+    if run.variables:
+        spec = dataclasses.replace(spec, system_prompt=prompt_variables.fill(spec.system_prompt, run.variables))
     window = windows.context_tokens(provider, spec.model.model)
     if window != spec.model.context_tokens:
         spec = dataclasses.replace(spec, model=dataclasses.replace(spec.model, context_tokens=window))

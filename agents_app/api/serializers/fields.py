@@ -12,6 +12,7 @@ from rest_framework.settings import api_settings
 
 from agents_app.models.agents import make_default
 from agents_app.models.env_variables import MASK
+from agents_app.models.metadata import LONGEST_VALUE, validate_metadata
 from agents_app.models.validation import validate_patterns
 
 _LONGEST_NAME = 100
@@ -68,6 +69,20 @@ class Choice(serializers.ChoiceField):
         if not isinstance(data, str) or data not in self.choices:
             choices = ", ".join(repr(choice) for choice in self.choices)
             raise ValidationError(f"Must be one of: {choices}.", code="invalid_choice")
+        return data
+
+
+class Metadata(serializers.DictField):
+    """Metadata of a session. Checked as a whole: each of many wrong entries would be an error of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=Text(max_length=LONGEST_VALUE), required=False, **options)
+
+    def get_attribute(self, instance: Any) -> dict[str, str]:
+        return super().get_attribute(instance) or {}
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        validate_metadata(data)
         return data
 
 

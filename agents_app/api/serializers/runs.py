@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from agents_app import runs
-from agents_app.api.serializers.fields import Choice, Flag, Strict, Text
+from agents_app.api.serializers.fields import Choice, Flag, Metadata, Strict, Text
 from agents_app.exceptions import InvalidRequest
 from agents_app.files.parts import MOST_PARTS, of_message
 from agents_app.models import Run, Step
@@ -65,6 +65,7 @@ class StartSerializer(Strict):
         help_text="The session to continue. Leave out for a new one.",
     )
     enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and deltas, or only the answer.")
+    metadata = Metadata(help_text="The session's metadata from now on. Leave out to keep what it has.")
     message_id = Text(max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id returns the same run.")
     if_busy = Choice(
         choices=["enqueue", "reject", "interrupt"],

@@ -1,23 +1,43 @@
 """Sessions and the events of their logs as JSON."""
 
+from typing import Any
+
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import StrictModel
+from agents_app.api.serializers.fields import Metadata, StrictModel
 from agents_app.models import Session
 
 
 class SessionSerializer(StrictModel):
-    """A conversation. Only its title can be changed."""
+    """A conversation. Only its title and its metadata can be changed."""
 
     session_id = serializers.SerializerMethodField(
         help_text="How you address the session: by its name if it is yours, else by its id."
     )
     agent_name = serializers.SerializerMethodField(help_text="The agent of messages that name none.")
+    metadata = Metadata(help_text="Up to 16 strings, which prompts of agents name as {{metadata.KEY}}.")
 
     class Meta:
         model = Session
-        fields = ("id", "session_id", "title", "agent_name", "last_seq", "run_count", "created_at", "updated_at")
+        fields = (
+            "id",
+            "session_id",
+            "title",
+            "metadata",
+            "agent_name",
+            "last_seq",
+            "run_count",
+            "created_at",
+            "updated_at",
+        )
         read_only_fields = ("id", "last_seq", "run_count")
+
+    def update(self, session: Session, validated_data: dict[str, Any]) -> Session:
+        """Save what the client sent alone: a message that starts meanwhile changes the rest."""
+        for name, value in validated_data.items():
+            setattr(session, name, value)
+        session.save(update_fields=[*validated_data, "updated_at"])
+        return session
 
     def get_session_id(self, session: Session) -> str:
         return session.address_for(self.context["request"].user)

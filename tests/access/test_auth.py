@@ -125,7 +125,7 @@ def test_somebody_signs_in_and_chats_in_a_browser(people, model, name, chromium_
     with browser(chromium_url) as open_page:
         page = open_page()
         violations: list[str] = []
-        page.on("console", lambda said: "Content Security Policy" in said.text and violations.append(said.text))
+        page.on("console", lambda line: "Content Security Policy" in line.text and violations.append(line.text))
         page.goto(people["ann"].product.url + "/chat/")
         page.fill("#id_username", "ann")
         page.fill("#id_password", PASSWORD)

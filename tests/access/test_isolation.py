@@ -319,7 +319,7 @@ def test_an_agent_reaches_only_what_its_user_owns(everybody, things, model, name
 # Frames
 
 
-def said_by_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, Any], str | None]]:
+def payloads_of_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, Any], str | None]]:
     """Of every type a frame that reaches for Ann's, sent in a session of one's own, and the code of the answer."""
     return {
         "chat": ({"message": "hi", "agent_name": kept["agents"]}, "agent_not_found"),
@@ -333,10 +333,10 @@ def said_by_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, Any], 
 
 @pytest.mark.parametrize("role", ["stranger", "limited"])
 def test_frames_reach_only_into_ones_own_session(everybody, things, name, role):
-    said = said_by_a_stranger(things["kept"].ids)
-    assert said.keys() == PAYLOADS.keys()
+    frames = payloads_of_a_stranger(things["kept"].ids)
+    assert frames.keys() == PAYLOADS.keys()
     chat = everybody[role].chat(name)
-    for kind, (payload, code) in said.items():
+    for kind, (payload, code) in frames.items():
         chat.send(kind, **payload)
         if code:
             assert chat.until("error")["data"]["code"] == code, kind
@@ -352,9 +352,9 @@ def test_frames_reach_only_into_ones_own_session(everybody, things, name, role):
 def test_what_is_sent_before_the_close_arrives_does_nothing(everybody, things, role):
     """A client that does not wait for `connected`: every frame is on its way before the server has looked."""
     kept = things["kept"].ids
-    said = [{"type": kind, "payload": payload} for kind, (payload, _) in said_by_a_stranger(kept).items()]
+    frames = [{"type": kind, "payload": payload} for kind, (payload, _) in payloads_of_a_stranger(kept).items()]
     url = everybody[role].product.socket_url(kept["sessions"], after=0)
-    sent = [json.dumps(frame) for frame in said]
+    sent = [json.dumps(frame) for frame in frames]
     assert close_code(url, everybody[role].headers, sent=sent) == (4401 if role == "anonymous" else 4404)
     runs = everybody["owner"].request("GET", f"/v1/sessions/{kept['sessions']}/runs")[1]["data"]
     assert [run["status"] for run in runs] == ["waiting"]

@@ -36,8 +36,8 @@ def used(tmp_path_factory, model):
     }
     with Product(tmp_path_factory.mktemp("planted") / "var", **environment) as product:
         boss = invite(product, "boss")["boss"]
-        told = {"error": {"message": f"Incorrect API key provided: {PLANTED['provider']}", "type": "x", "code": "x"}}
-        model.script("refused", [[{"status": 401, "body": told}]])
+        refusal = {"error": {"message": f"Incorrect API key provided: {PLANTED['provider']}", "type": "x", "code": "x"}}
+        model.script("refused", [[{"status": 401, "body": refusal}]])
         provider = {"kind": "openai", "base_url": model.base_url}
         server_env = {"API_KEY": PLANTED["server's environment"]}
         spilling = {"command": sys.executable, "args": ["-c", SPILLS], "env": server_env}
@@ -82,7 +82,7 @@ def test_no_answer_of_the_api_tells_a_secret(used):
     names = {"providers": "keyed", "mcp-servers": "spilling", "agents": "refused", "models": "refused"}
     names |= {"sessions": "tooled", "tasks": boss.request("GET", "/v1/tasks")[1]["data"][0]["id"]}
     names |= {"runs": boss.request("GET", "/v1/runs")[1]["data"][0]["id"]}
-    asked = 0
+    pages = 0
     for path, verbs in schema["paths"].items():
         kind = path.split("/")[2] if path.count("/") > 1 else ""
         for verb in {"get", "post"} & verbs.keys():
@@ -90,12 +90,12 @@ def test_no_answer_of_the_api_tells_a_secret(used):
                 address = re.sub(r"\{\w+\}", names.get(kind, "x"), path)
                 body = {} if verb == "post" else None
                 assert_clean(json.dumps(boss.request(verb.upper(), address, body)), secrets, f"{verb} {address}")
-                asked += 1
+                pages += 1
     for name in ("named", "unreachable"):
         kind = "providers" if name == "named" else "mcp-servers"
         for verb, path in (("GET", ""), ("POST", "/check")):
             assert_clean(json.dumps(boss.request(verb, f"/v1/{kind}/{name}{path}")), secrets, f"{verb} {name}")
-    assert asked > 30
+    assert pages > 30
 
 
 @pytest.mark.slow

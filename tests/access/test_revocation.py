@@ -36,8 +36,9 @@ def follow_events(person: Person, path: str, began: threading.Event) -> str:
     """All that a stream of server-sent events says, up to its end. `began` is set when the model's word is there."""
     headers = person.headers | {"Accept": "text/event-stream"}
     text, until = "", time.monotonic() + PATIENCE
-    with urllib.request.urlopen(urllib.request.Request(person.product.url + path, headers=headers), timeout=60) as said:
-        for line in said:
+    request = urllib.request.Request(person.product.url + path, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        for line in response:
             text += line.decode()
             if "One" in text:
                 began.set()

@@ -12,8 +12,8 @@ from tests.harness import zygote
 from tests.harness.people import Person, shell
 
 
-def make(person: Person, **wanted) -> dict:
-    status, answer = person.request("POST", "/v1/tokens", {"name": "script", **wanted})
+def make(person: Person, **fields) -> dict:
+    status, answer = person.request("POST", "/v1/tokens", {"name": "script", **fields})
     assert status == 201, answer
     return answer
 

@@ -21,7 +21,7 @@ def cast():
     return admin_rows.make_cast()
 
 
-def asked() -> dict[str, int]:
+def query_counts() -> dict[str, int]:
     """How many queries each page asks."""
     client, names = admin_rows.client(), {}
     for name, address in admin_rows.pages():
@@ -35,9 +35,9 @@ def asked() -> dict[str, int]:
 @pytest.mark.slow
 def test_no_page_asks_more_for_many_rows_than_for_few(cast):
     admin_rows.fill(cast, runs=FEW, events=10 * FEW, days=14)
-    few = asked()
+    few = query_counts()
     admin_rows.fill(cast, runs=MANY, events=10 * MANY, days=14, first=FEW)
-    many = asked()
+    many = query_counts()
     assert max(many.values()) < MOST, many
     # A page of the list that few rows do not fill is no page: it leads to the first.
     assert {name for name in many if many[name] > few[name]} <= {"run list: page 20"}

@@ -20,7 +20,7 @@ def helper():
     return Agent.objects.create(name="helper")
 
 
-def wanted(**changes):
+def task_body(**changes):
     task = {
         "name": "Morning news",
         "agent_name": "helper",
@@ -33,7 +33,7 @@ def wanted(**changes):
 
 
 def create(client, status=201, headers=None, **changes):
-    response = client.post("/v1/tasks", wanted(**changes), content_type=JSON, headers=headers)
+    response = client.post("/v1/tasks", task_body(**changes), content_type=JSON, headers=headers)
     assert response.status_code == status, response.content
     return response.json()
 
@@ -57,10 +57,10 @@ def post(client, task, verb, status=200, headers=None):
 
 
 def test_a_task_is_answered_with_its_next_moment(client):
-    response = client.post("/v1/tasks", wanted(), content_type=JSON)
+    response = client.post("/v1/tasks", task_body(), content_type=JSON)
     task = response.json()
     assert response.headers["Location"] == f"http://testserver/v1/tasks/{task['id']}"
-    for name, value in wanted().items():
+    for name, value in task_body().items():
         assert task[name] == value
     due = datetime.datetime.fromisoformat(task["next_run_at"])
     assert due > clock.now()
@@ -142,7 +142,7 @@ def test_a_change_of_words_leaves_the_moment_alone(client):
 
 def test_put_resets_what_it_leaves_out_but_for_the_secret(client):
     task = create(client, webhook_url="https://example.com/h", webhook_secret=SECRET, max_retries=4, jitter=9)
-    body = wanted(webhook_url="https://example.com/h")
+    body = task_body(webhook_url="https://example.com/h")
     response = client.put(f"/v1/tasks/{task['id']}", body, content_type=JSON)
     assert response.status_code == 200, response.content
     assert (response.json()["max_retries"], response.json()["jitter"]) == (0, 0)
@@ -308,7 +308,7 @@ def test_a_wrong_question_to_the_simulation_is_named(client, query):
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"])
 def test_a_moment_that_is_too_far_away_is_refused(client, moment, zone):
     schedule = {"schedule_type": "once", "schedule_value": moment, "timezone": zone}
-    for path, body in (("/v1/tasks", wanted(**schedule)), ("/v1/tasks/simulate", schedule)):
+    for path, body in (("/v1/tasks", task_body(**schedule)), ("/v1/tasks/simulate", schedule)):
         response = client.post(path, body, content_type=JSON)
         assert response.status_code == 400, response.content
         assert "is out of range: use a year from 1900 to 9899" in response.content.decode()

@@ -424,18 +424,18 @@ def test_an_answer_has_the_form_of_a_schema_and_no_other_form(claude_agent, clau
     who = claude_agent([{"text": '{"answer": 42}'}])
     schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 
-    def asked(**form) -> tuple[int, dict]:
+    def complete(**form) -> tuple[int, dict]:
         messages = [{"role": "user", "content": "Hello"}]
         body = {"model": who, "messages": messages, "response_format": form}
         return product.request("POST", "/v1/chat/completions", body)
 
-    status, answer = asked(type="json_schema", json_schema={"name": "reply", "schema": schema})
+    status, answer = complete(type="json_schema", json_schema={"name": "reply", "schema": schema})
     assert (status, answer["choices"][0]["message"]["content"]) == (200, '{"answer": 42}')
     (request,) = claude.requests(name)
     output = request["fields"]["output_config"]["format"]
     assert output == {"type": "json_schema", "schema": schema | {"additionalProperties": False}}
     for form in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "any"}}):
-        status, answer = asked(**form)
+        status, answer = complete(**form)
         assert (status, answer["error"]["param"]) == (400, "response_format"), answer
     assert len(claude.requests(name)) == 1
 

@@ -123,9 +123,9 @@ def test_the_wait_is_read_from_the_body(error, seconds):
     for failure in (failures.of_status(429, {"error": error}), failures.in_stream({"error": error | {"code": 429}})):
         assert isinstance(failure, ModelUnavailable)
         assert failure.retry_after == seconds
-    asked = failures.of_status(429, {"error": error}, 1.0)
-    assert isinstance(asked, ModelUnavailable)
-    assert asked.retry_after == 1.0
+    failure = failures.of_status(429, {"error": error}, 1.0)
+    assert isinstance(failure, ModelUnavailable)
+    assert failure.retry_after == 1.0
 
 
 @pytest.mark.parametrize(

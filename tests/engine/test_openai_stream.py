@@ -224,7 +224,7 @@ def calls_of(*pieces: dict) -> list[StepDone]:
     return reader.calls
 
 
-def told(calls: list[StepDone]) -> list[tuple[str, str]]:
+def names_and_arguments(calls: list[StepDone]) -> list[tuple[str, str]]:
     return [(call.tool_name, call.content) for call in calls]
 
 
@@ -235,7 +235,7 @@ def test_fragments_of_two_calls_may_be_mixed():
         {"index": 0, "function": {"arguments": ": 1}"}},
         {"index": 1, "function": {"arguments": "}"}},
     )
-    assert told(calls) == [("f", '{"x": 1}'), ("g", "{}")]
+    assert names_and_arguments(calls) == [("f", '{"x": 1}'), ("g", "{}")]
     assert [call.tool_call_id for call in calls] == ["a", "b"]
 
 
@@ -248,7 +248,7 @@ def test_calls_without_an_index_are_told_apart_by_id_or_name():
         {"function": {"name": "i", "arguments": "{"}},
         {"function": {"arguments": "}"}},
     )
-    assert told(calls) == [("f", "{}"), ("g", '{"x":1}'), ("h", "{}"), ("i", "{}")]
+    assert names_and_arguments(calls) == [("f", "{}"), ("g", '{"x":1}'), ("h", "{}"), ("i", "{}")]
 
 
 def test_a_server_may_repeat_id_and_name_with_every_piece():
@@ -256,7 +256,7 @@ def test_a_server_may_repeat_id_and_name_with_every_piece():
         {"id": "a", "function": {"name": "f", "arguments": '{"x":'}},
         {"id": "a", "function": {"name": "f", "arguments": "1}"}},
     )
-    assert told(calls) == [("f", '{"x":1}')]
+    assert names_and_arguments(calls) == [("f", '{"x":1}')]
 
 
 @pytest.mark.parametrize("index", [-1, 7])
@@ -265,7 +265,7 @@ def test_an_index_that_cannot_be_counts_as_none(index):
         {"index": index, "id": "a", "function": {"name": "f", "arguments": '{"x":'}},
         {"index": index, "function": {"arguments": "1}"}},
     )
-    assert told(calls) == [("f", '{"x":1}')]
+    assert names_and_arguments(calls) == [("f", '{"x":1}')]
 
 
 def test_calls_that_are_all_numbered_0_are_told_apart_by_id():
@@ -273,7 +273,7 @@ def test_calls_that_are_all_numbered_0_are_told_apart_by_id():
         {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}},
         {"index": 0, "id": "b", "function": {"name": "g", "arguments": "{}"}},
     )
-    assert told(calls) == [("f", "{}"), ("g", "{}")]
+    assert names_and_arguments(calls) == [("f", "{}"), ("g", "{}")]
 
 
 def test_every_call_gets_an_id_of_its_own():

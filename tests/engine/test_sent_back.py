@@ -62,13 +62,13 @@ CASES = {
     ),
     "nothing": ([event({"tool_calls": [call(0)]})], {}, [{}]),
 }
-KNOWN = {"role", "content", "tool_calls"}
+STANDARD = {"role", "content", "tool_calls"}
 
 
 def extras(message: dict) -> tuple[dict, list[dict]]:
     """Return the fields of a message and of its calls that no API of chat completions has."""
     calls = [{k: v for k, v in each.items() if k not in ("id", "type", "function")} for each in message["tool_calls"]]
-    return {key: value for key, value in message.items() if key not in KNOWN}, calls
+    return {key: value for key, value in message.items() if key not in STANDARD}, calls
 
 
 def turns_with_calls(request: dict) -> list[dict]:

@@ -144,8 +144,8 @@ class Watcher:
 def _age(frame: Frame) -> float:
     """Seconds since the model said it, for a stamp; else since it was written."""
     stamp = frame["data"].get("content", "").split(" ")[0] if frame["type"] == "reasoning_delta" else ""
-    said_at = int(stamp) / 1e9 if stamp.isdigit() and len(stamp) == 19 else frame["timestamp"]
-    return time.time() - said_at
+    written_at = int(stamp) / 1e9 if stamp.isdigit() and len(stamp) == 19 else frame["timestamp"]
+    return time.time() - written_at
 
 
 class Crowd:

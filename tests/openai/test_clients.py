@@ -47,7 +47,7 @@ class Visit:
         self.seen: list[dict[str, Any]] = []
         self.killed = self._client(leave=self.agents["long"]) if name in OFFICIAL else None
         self.client = None if self.killed else self._client()
-        self.told: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
 
     def _client(self, **more: Any) -> Client:
         return Client(self.name, base_url=f"{self.product.url}/v1", agents=self.agents, **more)
@@ -56,9 +56,9 @@ class Visit:
         if self.killed and not self.seen:
             self.seen = self.killed.killed_after(deltas=8)
             self.client = self._client(rest={"id": self.seen[0]["id"], "after": self.seen[-1]["number"]})
-        if self.client and not self.told:
-            self.told = self.client.report()
-        return self.told
+        if self.client and not self._answers:
+            self._answers = self.client.report()
+        return self._answers
 
     def runs(self, role: str) -> list[dict[str, Any]]:
         return self.product.request("GET", f"/v1/runs?agent={self.agents[role]}")[1]["data"]

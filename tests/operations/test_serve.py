@@ -374,9 +374,9 @@ def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
         assert product.terminate() == 0
         product.log.unlink()
         product.start()
-        said = product.log.read_text()
-        assert password not in said
-        assert f"user admin, password in {product.var_dir}/admin_password" in said
+        output = product.log.read_text()
+        assert password not in output
+        assert f"user admin, password in {product.var_dir}/admin_password" in output
         assert (product.var_dir / "admin_password").read_text() == password
         assert product.terminate() == 0
         _change_password(product, "a better one 1")

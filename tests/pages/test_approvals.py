@@ -18,7 +18,7 @@ def product(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(agent, open_page, product, name) -> Page:
+def page(agent, open_page, product, name) -> Page:
     """A page on which an agent wants to write a line down."""
     call = {"tool_call": {"name": "note", "arguments": {"line": name, "number": LONG}}}
     who = agent([{"text": "I shall write that down."}, call], [{"text": "Written."}], **CAREFUL)
@@ -35,40 +35,40 @@ def approval(page: Page):
     return page.locator('.item[data-type="approval"]')
 
 
-def test_asked_reloaded_restarted_and_approved(asked, product, name):
-    expect(approval(asked).locator(".label")).to_have_text("May note be called?")
-    expect(text_of(asked, "tool_use")).to_contain_text(name)
-    expect(approval(asked)).to_contain_text(str(LONG))
-    asked.reload()
-    expect_connected(asked)
-    expect(approval(asked)).to_have_attribute("data-status", "pending")
+def test_asked_reloaded_restarted_and_approved(page, product, name):
+    expect(approval(page).locator(".label")).to_have_text("May note be called?")
+    expect(text_of(page, "tool_use")).to_contain_text(name)
+    expect(approval(page)).to_contain_text(str(LONG))
+    page.reload()
+    expect_connected(page)
+    expect(approval(page)).to_have_attribute("data-status", "pending")
     product.kill()
     product.start()
-    expect_connected(asked)
+    expect_connected(page)
     assert product.effects(name) == []
-    approval(asked).get_by_role("button", name="Approve", exact=True).click()
-    expect(runs(asked, "completed")).to_have_count(1)
-    expect(approval(asked)).to_have_attribute("data-status", "approved")
-    expect(approval(asked).get_by_role("button")).to_have_count(0)
-    expect(text_of(asked, "tool_result")).to_have_text(f"noted {name}")
+    approval(page).get_by_role("button", name="Approve", exact=True).click()
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(approval(page)).to_have_attribute("data-status", "approved")
+    expect(approval(page).get_by_role("button")).to_have_count(0)
+    expect(text_of(page, "tool_result")).to_have_text(f"noted {name}")
     assert product.effects(name) == [name]
 
 
-def test_denied_with_a_reason(asked, product, model, name):
-    approval(asked).get_by_label("Reason").fill("<b>Not</b> today.")
-    approval(asked).get_by_role("button", name="Deny").click()
-    expect(runs(asked, "completed")).to_have_count(1)
-    expect(approval(asked)).to_have_attribute("data-status", "denied")
-    expect(approval(asked).locator(".reason")).to_have_text("<b>Not</b> today.")
+def test_denied_with_a_reason(page, product, model, name):
+    approval(page).get_by_label("Reason").fill("<b>Not</b> today.")
+    approval(page).get_by_role("button", name="Deny").click()
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(approval(page)).to_have_attribute("data-status", "denied")
+    expect(approval(page).locator(".reason")).to_have_text("<b>Not</b> today.")
     assert "<b>Not</b> today." in model.requests(name)[1]["messages"][-1]["content"]
     assert product.effects(name) == []
 
 
-def test_two_tabs_agree(asked):
-    other = asked.context.new_page()
-    other.goto(asked.url)
+def test_two_tabs_agree(page):
+    other = page.context.new_page()
+    other.goto(page.url)
     expect(approval(other)).to_have_attribute("data-status", "pending")
     approval(other).get_by_role("button", name="Approve for this run").click()
-    for page in (asked, other):
-        expect(runs(page, "completed")).to_have_count(1)
-        expect(approval(page)).to_have_attribute("data-status", "approved")
+    for tab in (page, other):
+        expect(runs(tab, "completed")).to_have_count(1)
+        expect(approval(tab)).to_have_attribute("data-status", "approved")

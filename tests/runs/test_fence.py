@@ -395,7 +395,7 @@ def refusing(monkeypatch, error, times=1):
     return left
 
 
-def told(run):
+def frames_of(run):
     events = Event.objects.filter(run_id=run.pk, type="reasoning_delta").order_by("seq")
     return [(json.loads(event.data)["offset"], json.loads(event.data)["content"]) for event in events]
 
@@ -419,7 +419,7 @@ def test_after_a_part_that_could_not_be_written_nothing_is(start, monkeypatch):
                 await log.commit()
 
     asyncio.run(speak())
-    assert told(run) == []
+    assert frames_of(run) == []
     assert not run.steps.exists()
     assert not Event.objects.filter(run_id=run.pk, type="warning").exists()
 
@@ -472,7 +472,7 @@ def test_foreign_text_is_cleaned_where_a_run_is_written(start):
         clean, clean, clean, {clean: [clean]}, {"x": clean},
     )  # fmt: skip
     assert json.loads(Event.objects.get(run_id=run.pk, type="warning").data)["message"].replace("\x00", "") == clean
-    assert told(run)[0][1].replace("\x00", "") == clean
+    assert frames_of(run)[0][1].replace("\x00", "") == clean
 
 
 def test_a_transaction_that_the_database_ended_is_written_again(start, monkeypatch):
@@ -488,4 +488,4 @@ def test_a_transaction_that_the_database_ended_is_written_again(start, monkeypat
             await log.commit()
 
     asyncio.run(speak())
-    assert told(run) == [(0, "One")]
+    assert frames_of(run) == [(0, "One")]

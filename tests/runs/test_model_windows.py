@@ -16,11 +16,11 @@ def test_the_window_is_what_the_server_of_the_model_says(agent, open_chat, model
     chat = open_chat(name)
     chat.ask(LONG, agent_name=who)
 
-    def is_told_all() -> bool:
+    def gets_the_whole() -> bool:
         chat.ask("Do you remember?", agent_name=who)
         return any(message["content"] == LONG for message in model.requests(name)[-1]["messages"])
 
-    until(is_told_all)  # the server is asked beside the first request
+    until(gets_the_whole)  # the server is asked beside the first request
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def calling(tool, **arguments):
 
 
 @pytest.fixture
-def told(product, agent, open_chat, name):
+def answers_of(product, agent, open_chat, name):
     """Have an agent call tools, one after the other; what each of them answered."""
 
     def ask(*calls):
@@ -67,11 +67,11 @@ def test_every_weekday_at_nine_is_a_task_that_fires_and_reports_into_the_chat(tm
         chat.close()
 
 
-def test_an_agent_makes_changes_and_deletes_tasks(told, product, model, name):
+def test_an_agent_makes_changes_and_deletes_tasks(answers_of, product, model, name):
     doer = f"{name}-doer"
     model.script(doer, [[{"text": "Done."}]])
     product.add_agent(doer, model.base_url)
-    answers = told(
+    answers = answers_of(
         task(name, timezone="Asia/Tokyo", agent_name=doer),
         calling("list_tasks"),
         calling("update_task", task=name, schedule_type="interval", schedule_value=3600),
@@ -93,8 +93,8 @@ def test_an_agent_makes_changes_and_deletes_tasks(told, product, model, name):
     assert name not in [each["name"] for each in whole_list(product, "/v1/tasks")]
 
 
-def test_what_is_wrong_is_told_so_that_the_model_can_correct_it(told, product, name):
-    answers = told(
+def test_what_is_wrong_is_told_so_that_the_model_can_correct_it(answers_of, product, name):
+    answers = answers_of(
         task(name, schedule_value="0 9 * * FUNDAY", timezone="Berlin"),
         task(name, schedule_type="once", schedule_value="2020-01-01T00:00:00Z"),
         task(name, agent_name="nobody-there"),
@@ -140,9 +140,9 @@ def test_an_agent_looks_after_runs(product, model, agent, open_chat, name):
     until(lambda: get(product, f"/v1/runs/{run_id}")["status"] == "cancelled")
 
 
-def test_a_task_that_runs_tasks_comes_to_an_end(told, product, name):
+def test_a_task_that_runs_tasks_comes_to_an_end(answers_of, product, name):
     """Whoever is started so does the same as who started it: makes a task, and runs it."""
-    answers = told(task(name, report_here=True), calling("run_task", task=name))
+    answers = answers_of(task(name, report_here=True), calling("run_task", task=name))
     assert not any(is_error for is_error, _ in answers), answers
     until(lambda: all(run["status"] == "completed" for run in whole_list(product, f"/v1/sessions/{name}/runs")))
     first, second = whole_list(product, f"/v1/sessions/{name}/runs")

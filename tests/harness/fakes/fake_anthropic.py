@@ -41,7 +41,7 @@ ERROR_TYPES = {
     413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error",
 }  # fmt: skip
 WRONG_KEY = "sk-ant-a-wrong-key"
-SAID = web.AppKey("said", dict[str, list[Block]])
+CONTENT = web.AppKey("said", dict[str, list[Block]])
 
 
 @dataclass
@@ -215,7 +215,7 @@ class Reply:
         self.finished = True
         for block in self.content:
             if block["type"] == "tool_use":
-                self.request.app[SAID][block["id"]] = self.content
+                self.request.app[CONTENT][block["id"]] = self.content
         delta = {"stop_reason": reason, "stop_sequence": None, "stop_details": details}
         usage = {name: count for name, count in self.usage.items() if name.startswith("output")}
         await self.response.write(event("message_delta", delta=delta, usage=usage))
@@ -259,7 +259,7 @@ async def answer(request: web.Request, record: Record, body: Body) -> web.Stream
         return refusal(404, f"model: {record.model}")
     try:
         version = request.headers["anthropic-version"]
-        anthropic_rules.check(body, script.takes, request.app[SAID], version)
+        anthropic_rules.check(body, script.takes, request.app[CONTENT], version)
     except anthropic_rules.Refused as why:
         record.status = 400
         return refusal(400, str(why))
@@ -306,7 +306,7 @@ async def put_script(request: web.Request) -> web.Response:
 
 def application() -> web.Application:
     app = web.Application(client_max_size=256 * 2**20)
-    app[SAID] = {}
+    app[CONTENT] = {}
     app.router.add_post("/v1/messages", messages)
     app.router.add_get("/v1/models", list_models)
     app.router.add_get("/v1/models/{name}", describe_model)

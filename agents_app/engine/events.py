@@ -43,6 +43,8 @@ class StepDone:
     attachments: tuple[Attachment, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)  # more fields of the step's frame
     tool_digest: str = ""  # of the tool of a call that waits for approval
+    parameters: dict[str, Any] = field(default_factory=dict)  # the same tool's JSON Schema
+    is_edited: bool = False  # a person has changed the call's arguments
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import json
 import logging
 import random
 import time
@@ -41,6 +43,7 @@ CHANGED_TOOL = (
     "The call was not made: the description or the parameters of the tool changed after the call was sent for "
     "approval. If it still makes sense, call the tool again."
 )
+EDITED_CALL = "[The person who approved this call changed its arguments to {}. This is the result of that call:]"
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
@@ -245,6 +248,7 @@ class Turns:
                 not_made.append((row, TOO_MANY_CALLS))
             elif await self._must_be_approved(use):
                 row.tool_digest = self.tools.digest_of(use.tool_name)
+                row.parameters = self.tools.get(use.tool_name).parameters
                 waiting.append(row)
             else:
                 calls.append((use, row))
@@ -293,6 +297,8 @@ class Turns:
             call, decision = open_tool.use, open_tool.decision
             use = StepDone(0, "", open_tool.iteration, call.arguments, 0, 0, call.id, call.name)
             use.arguments = parse_arguments(call.arguments)
+            if decision and decision.arguments is not None:
+                use.arguments, use.is_edited = decision.arguments, True
             row = _ledger_row(open_tool.index, use)
             if open_tool.cut:
                 yield self._result(row, ToolResult(CUT_CALL[open_tool.cut], is_error=True))
@@ -351,6 +357,8 @@ class Turns:
         row.started = time.time()
         with instrumentation.tool_call(use.tool_name, use.tool_call_id, self.tools.server_of(use.tool_name)) as call:
             call.result = await self._outcome(use, row, events, call)
+        if use.is_edited:
+            call.result = _about_edited(use, call.result)
         events.put_nowait(self._result(row, call.result))
 
     async def _outcome(
@@ -410,6 +418,12 @@ def _denied(decision: Decision) -> str:
         return "This call was not made: nobody approved it in time."
     reason = f" Reason: {decision.reason}" if decision.reason else " No reason."
     return f"This call was not made: {decision.by} did not approve it.{reason}"
+
+
+def _about_edited(use: StepDone, result: ToolResult) -> ToolResult:
+    """Tell the model that a person changed its call."""
+    arguments = json.dumps(use.arguments, ensure_ascii=False)
+    return dataclasses.replace(result, content=f"{EDITED_CALL.format(arguments)}\n\n{result.content}")
 
 
 def _ledger_row(index: int, use: StepDone) -> StepDone:

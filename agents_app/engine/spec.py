@@ -219,13 +219,15 @@ class Usage:
 class Decision:
     """A person's decision on a call that needs approval. `by` is empty if nobody decided in time.
 
-    `tool_digest`: of the tool when the call was made; empty if it has none.
+    `tool_digest`: of the tool when the call was made; empty if it has none. `arguments`: those with which the person
+    replaced the model's, if any.
     """
 
     approved: bool
     reason: str = ""
     by: str = ""
     tool_digest: str = ""
+    arguments: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

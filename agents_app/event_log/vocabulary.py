@@ -140,7 +140,7 @@ class ApprovalRequired(EventData, frozen=True):
 
 
 class ApprovalResolved(EventData, frozen=True):
-    """A tool call was approved or denied."""
+    """A tool call was approved or denied. `arguments`: those with which the person replaced the model's."""
 
     event_type = EventType.APPROVAL_RESOLVED
 
@@ -149,6 +149,7 @@ class ApprovalResolved(EventData, frozen=True):
     approved: bool
     reason: str
     by: str
+    arguments: dict[str, Any] | UnsetType = UNSET
 
 
 class Warning(EventData, frozen=True):

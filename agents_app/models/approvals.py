@@ -22,7 +22,15 @@ class Approval(models.Model):
     step = models.PositiveIntegerField(help_text="Index of the step that will hold the result.")
     tool_call_id = models.CharField(max_length=128)
     tool_name = models.CharField(max_length=128)
-    arguments = models.JSONField(default=dict)
+    arguments = models.JSONField(default=dict, help_text="As the model wants to make the call.")
+    edited_arguments = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="With which the call is made instead, as the person who approved it wrote them.",
+    )
+    parameters = models.JSONField(
+        default=dict, editable=False, help_text="JSON Schema of the tool's arguments, which edited ones must match."
+    )
     tool_digest = models.CharField(
         max_length=32,
         blank=True,

@@ -2,17 +2,21 @@
 
 import datetime
 import logging
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from msgspec import UNSET
 
 from agents_app import event_log
 from agents_app.access import rights
 from agents_app.database.errors import storage_errors
 from agents_app.engine.events import StepDone
+from agents_app.engine.toolset import ToolError, check_schema
 from agents_app.event_log.vocabulary import ApprovalResolved
 from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, NotFound
+from agents_app.foreign_text import clean_json
 from agents_app.models import Approval, Run, Session
 from agents_app.queue import run_queue
 
@@ -32,6 +36,7 @@ def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> No
             tool_name=row.tool_name,
             arguments=row.arguments or {},
             tool_digest=row.tool_digest,
+            parameters=row.parameters,
             expires_at=expires_at,
         )
         for row in rows
@@ -50,13 +55,22 @@ def settle_parked(run: Run) -> None:
 
 
 def answer(
-    run: Run, *, tool_call_id: str | None, approved: bool, reason: str = "", for_run: bool = False, by: str
+    run: Run,
+    *,
+    tool_call_id: str | None,
+    approved: bool,
+    reason: str = "",
+    for_run: bool = False,
+    arguments: dict[str, Any] | None = None,
+    by: str,
 ) -> None:
     """Approve or deny a pending call, or all of the run's if none is named.
 
-    `for_run` approves the tool for the rest of the run. Once no call is pending, the run continues on any worker.
+    `for_run` approves the tool for the rest of the run. `arguments` replace those of the approved call. Once no call
+    is pending, the run continues on any worker.
 
     Raises:
+        InvalidRequest: the reason is too long, or the arguments do not fit the tool, or not a single approved call.
         NotFound: no such call is pending.
         AlreadyAnswered: somebody else answered first, or the approval expired.
         Conflict: the run's owner may not run its agent any more; the run ends.
@@ -69,10 +83,27 @@ def answer(
         pending = _pending(run, tool_call_id)
         if denial := rights.denial(rights.with_rights(Run.objects.filter(pk=run.pk)).get()):
             raise Conflict(f"{denial} The run ends.", code=denial.code)
-        if approved and for_run:
+        if arguments is not None:
+            _check_edited(pending, arguments, approved=approved)
+        edited = arguments if pending and arguments != pending[0].arguments else None
+        if approved and for_run and edited is None:
             tools = {approval.tool_name for approval in pending}
             pending = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
-        _write(run, pending, _APPROVED if approved else _DENIED, reason, by, for_run=approved and for_run)
+        status = _APPROVED if approved else _DENIED
+        _write(run, pending, status, reason, by, for_run=approved and for_run, edited=edited)
+
+
+def _check_edited(pending: list[Approval], arguments: dict[str, Any], *, approved: bool) -> None:
+    if not approved:
+        raise InvalidRequest("'arguments' are for a call that is approved.", param="arguments")
+    if len(pending) > 1:
+        raise InvalidRequest("'arguments' are for one call: name it by 'tool_call_id'.", param="arguments")
+    if clean_json(arguments) != arguments:
+        raise InvalidRequest("'arguments' have characters that cannot be stored, such as NUL.", param="arguments")
+    try:
+        check_schema(pending[0].tool_name, pending[0].parameters, arguments)
+    except ToolError as error:
+        raise InvalidRequest(f"'arguments' do not fit the tool: {error}", param="arguments") from None
 
 
 def end_denied() -> int:
@@ -125,18 +156,30 @@ def _unknown(tool_call_id: str) -> str:
 
 
 def _write(
-    run: Run, pending: list[Approval], status: Approval.Status, reason: str, by: str, *, for_run: bool = False
+    run: Run,
+    pending: list[Approval],
+    status: Approval.Status,
+    reason: str,
+    by: str,
+    *,
+    for_run: bool = False,
+    edited: dict[str, Any] | None = None,
 ) -> None:
     if not pending:
         return
     ids = [approval.pk for approval in pending]
     Approval.objects.filter(pk__in=ids).update(
-        status=status, reason=reason, by=by, for_run=for_run, answered_at=timezone.now()
+        status=status, reason=reason, by=by, for_run=for_run, edited_arguments=edited, answered_at=timezone.now()
     )
     approved = status == _APPROVED
     resolved = [
         ApprovalResolved(
-            tool_call_id=approval.tool_call_id, tool_name=approval.tool_name, approved=approved, reason=reason, by=by
+            tool_call_id=approval.tool_call_id,
+            tool_name=approval.tool_name,
+            approved=approved,
+            reason=reason,
+            by=by,
+            arguments=UNSET if edited is None else edited,
         )
         for approval in pending
     ]

@@ -1,14 +1,15 @@
 """The frames that a client may send on the socket: a model for each payload, from which parser and schema come."""
 
+import json
 import re
 import uuid
 from typing import Annotated, Any, Literal
 
 import msgspec
-import orjson
 from django.conf import settings
 from msgspec import Meta
 
+from agents_app import exact_json
 from agents_app.exceptions import InvalidMessage
 from agents_app.files.parts import MOST_PARTS
 from agents_app.models import agent_names
@@ -53,12 +54,16 @@ class Interrupt(Payload, frozen=True):
 
 
 class Approve(Payload, frozen=True):
-    """Approve or deny a tool call that waits; `for_run`: its tool, for the rest of the run."""
+    """Approve or deny a tool call that waits; `for_run`: its tool, for the rest of the run.
+
+    `arguments` replace those of the model: all of them.
+    """
 
     tool_call_id: Annotated[str, Meta(min_length=1, max_length=128)]
     approved: bool
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)] | None = None
     for_run: bool = False
+    arguments: dict[str, Any] | None = None
 
 
 class Resume(Payload, frozen=True):
@@ -94,8 +99,8 @@ def parse(text: str) -> Payload:
         InvalidMessage: the frame is invalid; `param` names the field, `code` the kind of error.
     """
     try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        content = exact_json.loads(text)
+    except json.JSONDecodeError as error:
         raise InvalidMessage(f"This is not JSON: {error}.", code="invalid_json") from None
     if not isinstance(content, dict):
         raise InvalidMessage("A message must be an object with 'type' and 'payload'.")
@@ -150,6 +155,8 @@ def _requirement(schema: Schema) -> str:
             return f"a string of at most {most:,} characters"
         case "array", {"maxItems": most}:
             return f"a list of at most {most:,} parts"
+        case "object", _:
+            return "an object"
         case "boolean", _:
             return "true or false"
         case "integer", {"minimum": least}:

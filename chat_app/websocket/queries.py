@@ -121,6 +121,7 @@ def approve(caller: Caller, session_id: str, frame: Approve) -> None:
             approved=frame.approved,
             reason=frame.reason or "",
             for_run=frame.for_run,
+            arguments=frame.arguments,
             by=user.get_username(),
         )
 

@@ -62,6 +62,57 @@ def test_an_approved_call_is_made(waiting, product, model, name):
     check_whole(product, name, chat)
 
 
+@pytest.mark.parametrize("door", ["socket", "REST"])
+def test_a_person_may_change_the_arguments_of_a_call(waiting, product, model, name, door):
+    chat, _ = waiting()
+    other = f"{name} of a person"
+    sent = {"tool_call_id": "call_1", "approved": True, "arguments": {"line": other}}
+    if door == "socket":
+        chat.send("approve", **sent)
+    else:
+        run = product.runs(name)[0]["id"]
+        assert product.request("POST", f"/v1/runs/{run}/approve", sent)[0] == 202
+    assert chat.until("approval_resolved")["data"]["arguments"] == {"line": other}
+    assert chat.until("reasoning_complete")["data"]["status"] == "completed"
+    assert product.effects(name) == [other]
+    (told,) = tool_results(model.requests(name)[1])
+    assert "changed its arguments" in told
+    assert told.endswith(f"noted {other}")
+    steps = [frame["data"] for frame in chat.fold.of_type("reasoning_step")]
+    arguments = {step["type"]: step.get("arguments") for step in steps}
+    assert (arguments["tool_use"], arguments["tool_result"]) == ({"line": name}, {"line": other})
+    _, listed = product.request("GET", f"/v1/runs/{product.runs(name)[0]['id']}/approvals")
+    assert (listed["data"][0]["arguments"], listed["data"][0]["edited_arguments"]) == ({"line": name}, {"line": other})
+    check_whole(product, name, chat)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"approved": True, "arguments": {"line": 5}},
+        {"approved": True, "arguments": {"lines": "x"}},
+        {"approved": True, "arguments": ["x"]},
+        {"approved": True, "arguments": {"line": "a\x00b"}},
+        {"approved": False, "arguments": {"line": "x"}},
+    ],
+)
+def test_changed_arguments_must_fit_the_tool(waiting, product, name, payload):
+    chat, _ = waiting()
+    chat.send("approve", tool_call_id="call_1", **payload)
+    assert chat.until("error")["data"]["field"] == "arguments"
+    status, refused = product.request("POST", f"/v1/runs/{product.runs(name)[0]['id']}/approve", payload)
+    assert (status, refused["error"]["param"]) == (400, "arguments")
+    assert is_waiting(product, name)
+
+
+def test_changed_arguments_are_of_one_call(waiting, product, name):
+    waiting([note(name, id="call_1"), note(name, id="call_2")], [{"text": FINAL}])
+    sent = {"approved": True, "arguments": {"line": "x"}}
+    status, refused = product.request("POST", f"/v1/runs/{product.runs(name)[0]['id']}/approve", sent)
+    assert (status, refused["error"]["param"]) == (400, "arguments")
+    assert "tool_call_id" in refused["error"]["message"]
+
+
 def test_a_denied_call_is_not_made_and_the_model_reads_why(waiting, product, model, name):
     chat, _ = waiting()
     chat.send("approve", tool_call_id="call_1", approved=False, reason="Not on a Monday.")

@@ -1,10 +1,24 @@
 """Approvals as JSON."""
 
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents_app.api.serializers.fields import Flag, Strict, Text
 from agents_app.models import Approval
 from agents_app.runs import approvals
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class Arguments(serializers.JSONField):
+    """The arguments of a tool: an object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("Enter an object.", code="invalid")
+        return super().to_internal_value(data)
 
 
 class ApproveSerializer(Strict):
@@ -25,6 +39,12 @@ class ApproveSerializer(Strict):
         default="",
         help_text="A reason for the model.",
     )
+    arguments = Arguments(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Arguments with which the call is made instead of the model's: all of them, of one call.",
+    )
     for_run = Flag(default=False, help_text="Do not ask about this tool again in this run.")
 
 
@@ -37,6 +57,8 @@ class ApprovalSerializer(serializers.ModelSerializer):
             "tool_call_id",
             "tool_name",
             "arguments",
+            "edited_arguments",
+            "parameters",
             "status",
             "for_run",
             "reason",

@@ -129,6 +129,15 @@ def model() -> Iterator[FakeModel]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Any]:
+    """What collects the traces of a module's servers."""
+    from tests.harness.fakes.collector import Collector  # OpenTelemetry is for those who ask for traces
+
+    with Collector() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def shared_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product | Cluster]:
     """A server for tests that leave it as they found it: embedded, or a cluster where PRODUCT says so."""

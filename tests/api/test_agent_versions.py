@@ -7,6 +7,7 @@ from agents_app import runs
 from agents_app.exceptions import AgentNotFound
 from agents_app.models import Agent, AgentVersion, McpServer, Provider, Run, ScheduledTask
 from agents_app.tools.tasks import Request, _act
+from tests.harness.responses import error_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -24,11 +25,6 @@ def helper(client):
     change = {"system_prompt": "second", "provider": None, "mcp_servers": [], "parameters": {"top_p": 0.5}}
     assert client.patch("/v1/agents/helper", change, content_type=JSON).json()["version"] == 2
     return Agent.objects.get()
-
-
-def error_of(response, status):
-    assert response.status_code == status, response.content
-    return response.json()["error"]
 
 
 def test_each_change_is_one_version_that_stays_as_it_was(client, helper, admin_user):

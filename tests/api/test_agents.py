@@ -3,6 +3,7 @@
 import pytest
 
 from agents_app.models import Agent, McpServer, Provider, Run, Session
+from tests.harness.responses import error_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -28,11 +29,6 @@ def servers():
 
 def create(client, **body):
     return client.post("/v1/agents", body, content_type=JSON)
-
-
-def error_of(response, status):
-    assert response.status_code == status, response.content
-    return response.json()["error"]
 
 
 def test_a_name_is_all_that_an_agent_needs(client):

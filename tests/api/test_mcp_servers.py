@@ -6,6 +6,7 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 
 from agents_app.api.views.mcp_servers import McpServerViewSet
 from agents_app.models import Agent, McpServer
+from tests.harness.responses import error_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user")]
 
@@ -22,11 +23,6 @@ def create(client, **body):
 
 def change(client, name, /, **body):
     return client.patch(f"/v1/mcp-servers/{name}", body, content_type=JSON)
-
-
-def error_of(response, status):
-    assert response.status_code == status, response.content
-    return response.json()["error"]
 
 
 def call_with(client, server, tool, **arguments):

@@ -15,6 +15,7 @@ from agents_app.event_log.vocabulary import Response
 from agents_app.models import Agent, Run, Session, Step
 from agents_app.runs import starting
 from agents_app.runs.frames import complete_data, start_data
+from tests.harness.responses import error_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("admin_user"), pytest.mark.both]
 
@@ -29,11 +30,6 @@ def agent():
 def start(client, *, key=None, agent="helper", **body):
     headers = {"Idempotency-Key": key} if key else {}
     return client.post(f"/v1/agents/{agent}/runs", body, content_type=JSON, headers=headers)
-
-
-def error_of(response, status):
-    assert response.status_code == status, response.content
-    return response.json()["error"]
 
 
 # Starting

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from agents_app.observability import tracing
-from tests.harness.fakes.collector import Collector
 from tests.harness.paths import ROOT
 from tests.harness.product import Product
 
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.slow
 FINAL = [{"text": "The secret answer."}, {"usage": {"prompt_tokens": 9, "completion_tokens": 3}}]
 CALL = [{"tool_call": {"name": "calculate", "arguments": {"expression": "6*7"}}}]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-
-
-@pytest.fixture(scope="module")
-def collector():
-    with Collector() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,12 @@ import pytest
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
 from tests.harness.daemon import free_port
-from tests.harness.fakes.collector import Collector
 from tests.harness.scrape import Scrape, until_scraped
 from tests.harness.wait import until
 
 pytestmark = pytest.mark.slow
 FINAL = [{"text": "Done."}]
 CALL = [{"tool_call": {"name": "calculate", "arguments": {"expression": "6*7"}}}]
-
-
-@pytest.fixture(scope="module")
-def collector():
-    with Collector() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

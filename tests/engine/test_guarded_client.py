@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from agents_app.engine.web.guarded_client import AddressRefused, check_url, guarded_client, is_allowed
 from agents_app.engine.web.resolving import FETCHES
-from tests.harness.fakes.site import Site
 from tests.harness.network import Names, Network
 
 PUBLIC, PUBLIC_TOO, PUBLIC_IPV6 = "93.184.216.34", "151.101.1.69", "2606:2800:220:1:248:1893:25c8:1946"
@@ -40,13 +39,6 @@ GLOBAL = [
     PUBLIC, PUBLIC_TOO, PUBLIC_IPV6, "8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.1", "100.63.255.255",
     "100.128.0.1", "223.255.255.254", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2001:4860:4860::8888", "2a00::1",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def site():
-    with Site() as running:
-        running.page("/", "hello", Content_Type="text/plain")
-        yield running
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from agents_app.models import Run, Session
 from agents_app.scheduler import webhooks
 from agents_app.scheduler.webhooks import Message
 from agents_app.tools.toolset import toolset
-from tests.harness.fakes.site import Site
 
 NAMES = 3 * resolving.AT_ONCE_PER_OWNER
 
@@ -34,13 +33,6 @@ def black_hole(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     yield waiting
     over.set()
-
-
-@pytest.fixture
-def site():
-    with Site() as running:
-        running.page("/", "hello", Content_Type="text/plain")
-        yield running
 
 
 def fetch(owner: int, url: str):

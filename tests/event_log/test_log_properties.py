@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents_app import event_log
-from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.events import Delta
 from agents_app.engine.spec import Usage
 from agents_app.event_log import following
@@ -20,18 +19,9 @@ from agents_app.event_log.vocabulary import Interrupted, ReasoningStep, Retry
 from agents_app.models import Event, Run, Session
 from agents_app.runs.frames import complete_data
 from tests.harness.chat import Fold
+from tests.harness.log_threads import database
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
-
-database = DatabaseThreads("test", 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_connection_stays_open(django_db_setup):
-    """PostgreSQL does not drop a database that somebody is connected to."""
-    yield
-    asyncio.run(following.readers.release())
-    asyncio.run(database.release())
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both, pytest.mark.usefixtures("log_database")]
 
 
 class HostileLayer(InMemoryChannelLayer):

@@ -11,15 +11,13 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from agents_app import event_log
-from agents_app.database.threads import DatabaseThreads
 from agents_app.event_log import following
 from agents_app.exceptions import SessionNotFound
 from agents_app.models import Session
 from agents_app.runs.starting import open_session
+from tests.harness.log_threads import database
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
-
-database = DatabaseThreads("test", 1)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both, pytest.mark.usefixtures("log_database")]
 
 
 class SilentLayer(InMemoryChannelLayer):
@@ -27,14 +25,6 @@ class SilentLayer(InMemoryChannelLayer):
 
     async def group_send(self, group: str, message: dict) -> None:
         pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_connection_stays_open(django_db_setup):
-    """PostgreSQL does not drop a database that somebody is connected to."""
-    yield
-    asyncio.run(following.readers.release())
-    asyncio.run(database.release())
 
 
 @pytest.fixture

@@ -128,3 +128,13 @@ def _check_ends(fold: Fold) -> None:
     for kind in ("reasoning_start", "reasoning_complete"):
         runs = [frame["run_id"] for frame in fold.of_type(kind)]
         assert len(runs) == len(set(runs)), f"{kind} was told twice of a run"
+
+
+def tools(*names: str) -> dict[str, list[str]]:
+    """Return the fields of an agent that has these tools."""
+    return {"builtin_tools": list(names)}
+
+
+def call(tool: str, line: object, **more: object) -> dict[str, dict[str, object]]:
+    """Return a part of a model's turn that calls a tool with a line."""
+    return {"tool_call": {"name": tool, "arguments": {"line": line}, **more}}

@@ -24,7 +24,7 @@ import pytest
 
 from tests.harness import zygote
 from tests.harness.chat import Chat
-from tests.harness.crashable import back_again, check_whole
+from tests.harness.crashable import back_again, call, check_whole, tools
 from tests.harness.daemon import free_port
 from tests.harness.paths import ROOT
 from tests.harness.people import shell
@@ -40,14 +40,6 @@ FINAL = "The end of the story."
 def product(running):
     """The server that these tests stop and start again, running."""
     return running
-
-
-def tools(*names):
-    return {"builtin_tools": list(names)}
-
-
-def call(tool, line):
-    return {"tool_call": {"name": tool, "arguments": {"line": line}}}
 
 
 def send_signal(product, number=signal.SIGTERM):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.harness.crashable import back_again, check_whole
+from tests.harness.crashable import back_again, call, check_whole, tools
 from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.wait import until
 
@@ -18,14 +18,6 @@ FINAL = "The end of the story."
 def product(running):
     """The server that dies in these tests, alive."""
     return running
-
-
-def tools(*names):
-    return {"builtin_tools": list(names)}
-
-
-def call(tool, line, **more):
-    return {"tool_call": {"name": tool, "arguments": {"line": line}, **more}}
 
 
 # In the middle of what the model says

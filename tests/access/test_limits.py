@@ -489,6 +489,7 @@ def test_stopping_many_runs_gives_the_thread_back_in_between(admin_user, monkeyp
     assert Run.objects.filter(status="queued").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.both
 def test_a_frame_stops_all_runs_of_a_session_however_many(open_chat, agent, model, name):
     agent([{"text": "a"}, {"wait": name}])

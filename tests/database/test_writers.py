@@ -1,10 +1,12 @@
 """SQLite has one writer: whoever writes waits for a turn, and nobody for somebody who waits for them."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.harness.product import Product
 
+TURNS = int(os.environ.get("WRITER_TURNS", "5"))  # of eight threads at once, four changes each
 TIMEOUT = 3  # seconds that a write waits for the others
 
 
@@ -15,7 +17,7 @@ def test_changes_and_deletions_at_once_never_find_a_locked_database(tmp_path: Pa
 
         def change_and_delete(number: int) -> list[int]:
             statuses = []
-            for turn in range(12):
+            for turn in range(TURNS):
                 task = {
                     "name": f"task {number} {turn}",
                     "agent_name": "helper",

@@ -68,6 +68,7 @@ def described(family: anthropic_rules.Family) -> Abilities:
     return abilities({"capabilities": capabilities, "max_tokens": family.max_tokens})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from(["budget", "both", "adaptive", "always"]),

@@ -221,6 +221,7 @@ def test_an_interval_never_drifts_from_its_anchor(seconds, after):
     assert moments[0] - max(after, ANCHOR) <= datetime.timedelta(seconds=seconds)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(minutes=st.integers(0, 40_000), most=st.integers(1, 50), after=anywhere())
 def test_the_newest_are_the_end_of_them_all(minutes, most, after):

@@ -171,7 +171,7 @@ class Studio:
     def approval(self, page: Page) -> None:
         page.select_option("#agent", "assistant")
         say(page, MORNING)
-        expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+        expect(page.get_by_role("button", name="Allow once", exact=True)).to_be_visible()
 
     def streaming(self, page: Page) -> None:
         page.select_option("#agent", "writer")

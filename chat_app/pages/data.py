@@ -67,10 +67,11 @@ class SideSessionSerializer(SessionSerializer):
     """A session as a line of the sidebar."""
 
     unfinished = serializers.BooleanField(help_text="Whether a run of it goes on.")
+    waiting = serializers.BooleanField(help_text="Whether a run of it waits for a person.")
 
     class Meta:
         model = Session
-        fields = (*SessionSerializer.Meta.fields, "unfinished")
+        fields = (*SessionSerializer.Meta.fields, "unfinished", "waiting")
 
 
 @extend_schema(exclude=True)
@@ -90,7 +91,10 @@ class SideSessionsView(JSONView, ListAPIView):
             Session.objects.visible_to(self.request.user)
             .select_related("agent")
             .filter(run_count__gt=0)
-            .annotate(unfinished=Exists(runs.unfinished()))
+            .annotate(
+                unfinished=Exists(runs.unfinished()),
+                waiting=Exists(runs.unfinished().filter(status=Run.Status.WAITING)),
+            )
         )
         if self.request.query_params.get("all") != "1":
             by_program = Q(trigger__in=_STARTED_BY_PROGRAMS) | Q(task__isnull=False)

@@ -96,17 +96,17 @@ def examples() -> list[dict[str, str]]:
     return [
         {
             "agent": "assistant",
-            "title": _("Ask something"),
+            "title": _("Ask a question"),
             "message": _("Explain in two sentences what an AI agent is."),
         },
         {
             "agent": "writer",
-            "title": _("Have something written"),
+            "title": _("Draft a message"),
             "message": _("Write a short, friendly note that thanks a colleague for help."),
         },
         {
             "agent": "developer",
-            "title": _("Have something programmed"),
+            "title": _("Write some code"),
             "message": _("Write a Python function that reverses the words of a sentence."),
         },
     ]

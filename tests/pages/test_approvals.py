@@ -35,10 +35,17 @@ def approval(page: Page):
     return page.locator('.item[data-type="approval"]')
 
 
+def pinned(page: Page):
+    return page.locator("#approvals")
+
+
 def test_asked_reloaded_restarted_and_approved(page, product, name):
-    expect(approval(page).locator(".label")).to_have_text("May note be called?")
+    expect(pinned(page).locator(".label")).to_have_text("Allow note to run?")
+    expect(pinned(page)).to_contain_text("expires in")
+    assert page.title() == "(1) Chat · AInTandem"
     expect(text_of(page, "tool_use")).to_contain_text(name)
-    expect(approval(page)).to_contain_text(str(LONG))
+    expect(pinned(page)).to_contain_text(str(LONG))
+    expect(pinned(page)).to_be_in_viewport()
     page.reload()
     expect_connected(page)
     expect(approval(page)).to_have_attribute("data-status", "pending")
@@ -46,17 +53,19 @@ def test_asked_reloaded_restarted_and_approved(page, product, name):
     product.start()
     expect_connected(page)
     assert product.effects(name) == []
-    approval(page).get_by_role("button", name="Approve", exact=True).click()
+    page.locator("#scroller").focus()
+    page.keyboard.press("a")
     expect(runs(page, "completed")).to_have_count(1)
+    expect(pinned(page)).to_be_hidden()
+    assert page.title() == "Chat · AInTandem"
     expect(approval(page)).to_have_attribute("data-status", "approved")
-    expect(approval(page).get_by_role("button")).to_have_count(0)
     expect(text_of(page, "tool_result")).to_have_text(f"noted {name}")
     assert product.effects(name) == [name]
 
 
 def test_denied_with_a_reason(page, product, model, name):
-    approval(page).get_by_label("Reason").fill("<b>Not</b> today.")
-    approval(page).get_by_role("button", name="Deny").click()
+    pinned(page).get_by_label("Reason").fill("<b>Not</b> today.")
+    pinned(page).get_by_role("button", name="Don't allow").click()
     expect(runs(page, "completed")).to_have_count(1)
     expect(approval(page)).to_have_attribute("data-status", "denied")
     expect(approval(page).locator(".reason")).to_have_text("<b>Not</b> today.")
@@ -68,7 +77,7 @@ def test_two_tabs_agree(page):
     other = page.context.new_page()
     other.goto(page.url)
     expect(approval(other)).to_have_attribute("data-status", "pending")
-    approval(other).get_by_role("button", name="Approve for this run").click()
+    pinned(other).get_by_role("button", name="Allow for this run").click()
     for tab in (page, other):
         expect(runs(tab, "completed")).to_have_count(1)
         expect(approval(tab)).to_have_attribute("data-status", "approved")

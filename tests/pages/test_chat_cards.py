@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.harness.fakes import own_mcp_server
-from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say
+from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, unfold
 from tests.harness.paths import ROOT
 
 pytestmark = pytest.mark.slow
-HUES = {"thought": "blue", "tool_use": "orange", "tool_result": "purple", "final_answer": "green", "error": "red"}
+HUES = {"thought": "blue", "tool_use": "orange", "final_answer": "green", "error": "red"}
 ANSWER = [{"text": "It is 84."}]
 PICTURE = (  # of two by two pixels, orange
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP438AARAwQCgAt7gX9iz9uhAAAAABJRU5ErkJggg=="
@@ -82,16 +82,22 @@ def test_steps_are_folded_when_done_and_open_on_a_key(agent, chat):
     say(page, "What is 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
 
-    for kind in ("thought", "tool_use", "tool_result"):
-        expect(card(page, kind).locator(".text")).to_be_hidden()
+    expect(page.get_by_role("button", name="Worked")).to_have_text(re.compile(r"^Worked .* m?s · 1 tool$"))
+    for kind in ("thought", "tool_use"):
+        expect(card(page, kind)).to_be_hidden()
+    unfold(page)
+    for kind in ("thought", "tool_use"):
+        expect(card(page, kind).locator(".text").first).to_be_hidden()
     expect(card(page, "final_answer").locator(".text")).to_be_visible()
-    expect(card(page, "tool_result").locator(".glimpse")).to_have_text("84")
+    expect(card(page, "tool_use").locator(".glimpse")).to_have_text("12 * (3 + 4) → 84")
+    expect(card(page, "tool_use").locator(".outcome")).to_have_text("✓")
     summary = card(page, "tool_use").locator("summary")
     summary.focus()
     page.keyboard.press("Enter")
-    expect(card(page, "tool_use").locator(".text")).to_be_visible()
+    expect(card(page, "tool_use").locator(".text").first).to_be_visible()
+    expect(card(page, "tool_result").locator(".text")).to_have_text("84")
     page.keyboard.press("Enter")
-    expect(card(page, "tool_use").locator(".text")).to_be_hidden()
+    expect(card(page, "tool_result").locator(".text")).to_be_hidden()
 
 
 def test_a_step_is_open_while_it_is_written(agent, chat, model):
@@ -108,7 +114,7 @@ def test_what_a_person_has_opened_stays_open(agent, chat, model):
     turns = CALCULATION, [{"reasoning": "Now I know."}, {"wait": "told"}, {"text": "It is 84."}]
     page = chat(agent(*turns, builtin_tools=["calculate"]))
     say(page, "What is 12 × (3 + 4)?")
-    card(page, "tool_result").locator("summary").click()
+    card(page, "tool_use").locator("summary").click()
     expect(card(page, "tool_result").locator(".text")).to_be_visible()
 
     model.release("told")
@@ -121,9 +127,10 @@ def test_a_summary_tells_turn_duration_and_tokens(agent, chat):
     page = chat(agent(*turns, builtin_tools=["calculate"]))
     say(page, "What is 12 × (3 + 4)?")
 
-    expect(card(page, "tool_use").locator(".facts")).to_have_text(re.compile(r" · 5 tokens$"))
+    unfold(page)
+    expect(card(page, "tool_use").locator(".facts")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
     expect(card(page, "final_answer").locator(".facts")).to_have_text(
-        re.compile(r"^ · turn 2 · [\d.]+ m?s · 1,234 tokens$")
+        re.compile(r"^ · step 2 · [\d.]+ m?s · 1,234 tokens$")
     )
 
 
@@ -144,11 +151,12 @@ def test_a_long_result_is_shown_in_part_until_somebody_wants_it_all(chat, agent)
     say(page, "Count.")
     expect(runs(page, "completed")).to_have_count(1)
 
+    unfold(page)
     use = card(page, "tool_use")
     use.locator("summary").click()
-    assert len(use.locator(".text").inner_text()) == 4000
-    use.get_by_role("button", name="Show all").click()
-    assert json.loads(use.locator(".text").inner_text()) == argument
+    assert len(use.locator(".text").first.inner_text()) == 4000
+    use.get_by_role("button", name="Show all").first.click()
+    assert json.loads(use.locator(".text").first.inner_text()) == argument
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +203,9 @@ def test_an_image_of_a_tool_is_shown(agent, chat, product, name, tmp_path):
     call = {"tool_call": {"name": f"{name}__image", "arguments": {"data": PICTURE}}}
     page = chat(agent([call], [{"text": "There."}], mcp_servers=[name]))
     say(page, "Paint.")
-    image = page.locator('.item[data-type="tool_result"] img')
+    expect(runs(page, "completed")).to_have_count(1)
+    unfold(page)
+    image = page.locator('.item[data-type="tool_use"] .more img')
     image.scroll_into_view_if_needed()
     expect(image).to_have_js_property("naturalWidth", 2)
-    expect(image).to_have_attribute("alt", re.compile("image/png, .* bytes"))
+    expect(image).to_have_attribute("alt", re.compile("image/png · .* B"))

@@ -67,6 +67,8 @@ def test_a_message_is_asked_again(agent, chat, model):
     say(page, "Are you sure?")
     expect(runs(page, "completed")).to_have_count(1)
     page.select_option("#agent", "assistant")
+    expect(page.get_by_role("button", name="Ask again")).to_have_css("opacity", "0")
+    page.locator(".said").hover()
     page.get_by_role("button", name="Ask again").click()
 
     expect(runs(page, "completed")).to_have_count(2)
@@ -80,13 +82,31 @@ def test_an_answer_is_copied_as_it_was_written(agent, chat, product):
     say(page, "Well?")
     expect(text_of(page, "final_answer").locator("strong")).to_have_text("84")
     page.evaluate("""() => {
-        const made = document.querySelector(".copy");
+        const made = document.querySelector(".item .copy");
         window.copied = new Promise((done) => new MutationObserver(() => made.textContent === "Copied" && done(true))
             .observe(made, { childList: true, characterData: true, subtree: true }));
     }""")
-    page.get_by_role("button", name="Copy").click()
+    page.locator(".item .copy").click()
     assert page.evaluate("copied")  # it says so for a moment only
     assert page.evaluate("navigator.clipboard.readText()") == "It is **84**."
+
+
+def test_a_message_shows_its_code_and_is_copied_as_it_was_written(agent, chat, product):
+    page = chat(agent([{"text": "Yes."}]))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=product.url)
+    message = "Is **this** right?\n```python\nx = '<b>'\n```\nOr not?"
+    page.fill("#message", message)
+    page.click("#send")
+    expect(runs(page, "completed")).to_have_count(1)
+
+    said = page.locator(".said")
+    expect(said.locator(".language")).to_have_text("python")
+    expect(said.locator("pre code")).to_have_text("x = '<b>'\n")
+    expect(said).to_contain_text("Is **this** right?")
+    said.hover()
+    page.locator(".actions").get_by_role("button", name="Copy").click()
+    expect(page.locator(".actions .copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == message
 
 
 def export(page: Page, kind: str) -> str:
@@ -106,7 +126,7 @@ def test_a_session_is_exported(agent, chat):
     written = export(page, "Markdown")
     assert "> What is\n> 12 × (3 + 4)?" in written
     assert '```json\n{\n  "expression": "12 * (3 + 4)"\n}\n```' in written
-    assert "**calculate answered**\n\n```\n84\n```" in written
+    assert "**Result of calculate**\n\n```\n84\n```" in written
     assert written.endswith("It is **84**.\n\n```\nfence\n```\n")
     payload = json.loads(export(page, "JSON"))
     (run,) = payload["runs"]

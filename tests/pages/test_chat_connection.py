@@ -49,7 +49,7 @@ def test_a_cut_network_loses_nothing_and_doubles_nothing(agent, chat_over, relay
     expect(page.locator("#connection")).to_have_attribute("data-state", "waiting")
     expect(page.locator("#connection-words")).to_contain_text("Reconnecting in")
     say(page, "And once more.")
-    expect(page.locator("#outbox")).to_contain_text("not sent yet: waiting for the connection")
+    expect(page.locator("#outbox")).to_contain_text("Offline – will be sent when you reconnect")
     model.release(name)
     relay.mend()
     page.locator("#connect-now").evaluate("(now) => now.hidden || now.click()")  # it may have come back by itself

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from chat_app.pages.languages import catalogue
 from tests.harness.pages.accessibility import expect_accessible
-from tests.harness.pages.chat_page import CALCULATION, runs, say, text_of
+from tests.harness.pages.chat_page import CALCULATION, runs, say, text_of, unfold
 from tests.harness.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -25,6 +25,7 @@ def test_axe_finds_nothing_on_the_chat_page(agent, chat, width):
     say(page, "What is 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
     expect(text_of(page, "final_answer").locator("h3")).to_be_visible()
+    unfold(page)
     for summary in page.locator("summary.label").all():
         summary.click()
     expect_accessible(page)
@@ -33,7 +34,7 @@ def test_axe_finds_nothing_on_the_chat_page(agent, chat, width):
 def test_axe_finds_nothing_where_a_person_is_asked(agent, chat):
     page = chat(agent(CALCULATION, [{"text": "84"}], builtin_tools=["calculate"], approval_required=["calculate"]))
     say(page, "What is 12 × (3 + 4)?")
-    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Allow once", exact=True)).to_be_visible()
     expect_accessible(page)
 
 
@@ -59,10 +60,10 @@ def test_the_whole_page_works_with_the_keyboard_alone(agent, chat):
     page.locator("#message").focus()
     page.keyboard.type("What is 12 × (3 + 4)?")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Allow once", exact=True)).to_be_visible()
     for _ in range(12):
         page.keyboard.press("Shift+Tab")
-        if page.evaluate("document.activeElement.className") == "approve":
+        if page.evaluate("document.activeElement.classList.contains('approve')"):
             break
     page.keyboard.press("Enter")
     expect(runs(page, "completed")).to_have_count(1)
@@ -79,9 +80,7 @@ def test_a_german_browser_is_spoken_to_in_german(agent, product, open_page):
     page.select_option("#agent", who)
     say(page, "Was ist 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
-    expect(page.locator(".item .title")).to_have_text(
-        ["Gedanke", "Ruft calculate auf", "calculate hat geantwortet", "Antwort"]
-    )
+    expect(page.locator(".item .title")).to_have_text(["Überlegung", "calculate", "Antwort"])
     expect(page.locator(".ending .now")).to_have_text(re.compile("^Fertig .* 1 Werkzeugaufruf$"))
 
 

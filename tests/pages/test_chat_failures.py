@@ -20,9 +20,9 @@ def expect_advice(page: Page, kind: str, words: str, place: str) -> None:
 def test_a_refused_key_leads_to_the_providers(agent, chat):
     page = chat(agent([{"status": 401}]))
     say(page, "Hello?")
-    expect_advice(page, "error", "Put the right API key into the provider", "provider")
+    expect_advice(page, "error", "Check the provider's API key", "provider")
     page.reload()
-    expect_advice(page, "error", "Put the right API key into the provider", "provider")
+    expect_advice(page, "error", "Check the provider's API key", "provider")
     expect(page.locator(".advice")).to_have_count(1)
 
 
@@ -73,6 +73,7 @@ def test_a_failed_message_is_asked_again_on_the_page_of_runs(agent, open_page, p
     page = open_page()
     page.goto(f"{product.url}/runs/?run={run['run_id']}")
     expect(page.locator("#run-status")).to_have_text("failed")
+    page.locator(".said").first.hover()
     page.get_by_role("button", name="Ask again").click()
     expect(page.locator("#run-status")).to_have_text("completed")
     assert run["run_id"] not in page.url

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from chat_app.pages.markdown import LONGEST_TEXT, to_html
-from tests.harness.pages.chat_page import expect_connected, runs, say, text_of
+from tests.harness.pages.chat_page import expect_connected, runs, say, text_of, unfold
 from tests.harness.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -76,10 +76,10 @@ def test_an_answer_is_shown_as_what_its_markdown_means(agent, chat):
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
 
 
-def test_an_answer_without_reasoning_is_rendered_too(agent, chat):
-    page = chat(agent([{"text": "It is **84**."}]))
-    page.uncheck("#reasoning")
-    say(page, "Well?")
+def test_an_answer_without_reasoning_is_rendered_too(agent, chat, open_chat, name):
+    page = chat(who := agent([{"text": "It is **84**."}]))
+    open_chat(name).ask("Well?", agent_name=who, enable_reasoning=False)
+    page.goto(f"{page.url.partition('?')[0]}?session={name}")
 
     expect(text_of(page, "response").locator("strong")).to_have_text("84")
 
@@ -200,6 +200,7 @@ def test_no_attack_gets_through_in_a_real_page(agent, chat, model, name):
     model.release(name)
     expect(runs(page, "completed")).to_have_count(1)
     expect(text_of(page, "final_answer").locator("p").first).to_be_visible()
+    unfold(page)
     for summary in page.locator("summary.label").all():
         summary.click()
     page.reload()
@@ -245,7 +246,7 @@ def test_no_attack_gets_through_on_the_other_pages(agent, open_page, product, na
     page.on("request", lambda request: broken.append(request.url) if "evil.test" in request.url else None)
 
     page.goto(f"{product.url}/runs/?run={run['run_id']}&task={task}")
-    page.get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_role("button", name="Allow once", exact=True).click()
     expect(page.locator("#run-status")).to_have_text("failed")
     expect(page.locator("#filter-task option:checked")).to_have_text(task_name)
     for summary in page.locator("#cards summary.label").all():

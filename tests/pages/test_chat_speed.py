@@ -29,8 +29,9 @@ def test_of_a_long_session_the_newest_steps_are_shown_first(shared_product, mode
     expect(page.locator(".item")).to_have_count(long_session.items(CALLS), timeout=120_000)
     page.locator("#scroller").evaluate("(scroller) => (scroller.scrollTop = scroller.scrollHeight)")
     expect(text_of(page, "final_answer").locator("strong")).to_be_visible(timeout=120_000)
-    order = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
+    order = page.locator("li.item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")
     assert order == sorted(order)
+    expect(page.locator("li.item:visible")).to_have_count(1)  # the answer: the work is folded
     assert 0 < seen.first_items < long_session.items(CALLS) / 5
 
 

@@ -69,7 +69,7 @@ def test_runs_of_one_chat_or_of_one_task(agent, start, runs_page, product, name)
     product.request("POST", f"/v1/tasks/{task}/run", {})
     page = runs_page(session=name)
     expect(page.locator("#runs li")).to_have_count(2)
-    page.get_by_role("button", name="Only of one chat").click()
+    page.get_by_role("button", name="This chat only").click()
     page.select_option("#filter-agent", who)
     expect(page.locator("#runs li")).to_have_count(3)
     page.select_option("#filter-task", label=name)
@@ -88,7 +88,7 @@ def test_the_waterfall_grows_while_the_run_goes_on(agent, start, runs_page, mode
     page = runs_page(run=start(who))
     expect(bars(page)).to_have_count(5)
     names = page.locator("#waterfall .name")
-    expect(names).to_have_text(["In the queue", "Thought", "Calls calculate", "calculate answered", "Answer"])
+    expect(names).to_have_text(["Queued", "Reasoning", "calculate", "Result of calculate", "Answer"])
     expect(page.locator("#run-status")).to_have_text("running")
     before = page.locator('#waterfall [data-type="final_answer"] .time').inner_text()
     expect(page.locator('#waterfall [data-type="final_answer"] .time')).not_to_have_text(before)
@@ -125,10 +125,10 @@ def test_a_bar_leads_to_its_step(agent, start, runs_page):
     expect(result.locator(".text")).to_be_hidden()
     expect(bars(page)).to_have_count(5)
     expect(page.locator("#player")).to_be_visible()  # nothing moves any more
-    page.get_by_role("button", name="calculate answered").click()
+    page.get_by_role("button", name="Result of calculate").click()
 
     expect(result.locator(".text")).to_be_visible()
-    expect(result.locator("summary")).to_be_focused()
+    expect(page.locator("#cards .item[data-type=tool_use] summary")).to_be_focused()
 
 
 def test_a_run_is_stopped_from_its_page(agent, start, runs_page, model):
@@ -144,10 +144,10 @@ def test_a_run_is_stopped_from_its_page(agent, start, runs_page, model):
 def test_an_approval_is_given_on_the_page(agent, start, runs_page):
     who = agent(CALCULATION, [{"text": "84."}], builtin_tools=["calculate"], approval_required=["calculate"])
     page = runs_page(run=start(who))
-    page.get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_role("button", name="Allow once", exact=True).click()
 
     expect(page.locator("#run-status")).to_have_text("completed")
-    expect(page.locator("#waterfall [data-type=approval] .name")).to_contain_text("approved by")
+    expect(page.locator("#waterfall [data-type=approval] .name")).to_contain_text("allowed by")
 
 
 def test_an_answer_that_was_overtaken_changes_nothing(agent, start, runs_page, product):
@@ -158,7 +158,7 @@ def test_an_answer_that_was_overtaken_changes_nothing(agent, start, runs_page, p
     expect(page.locator("#run-status")).to_have_text("waiting")
     held = []
     page.route("**/v1/runs/*", lambda route: held.append(route) if not held else route.continue_())
-    page.get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_role("button", name="Allow once", exact=True).click()
     expect(page.locator("#run-status")).to_have_text("completed")
     with page.expect_response("**/v1/runs/*"):
         held[0].fulfill(json=held[0].fetch().json() | {"status": "running", "finished_at": None})

@@ -104,7 +104,7 @@ def test_deleting_asks_first(talked, open_chat_page, product, name):
     lines(page).hover()
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog")).to_contain_text(f"{name} apples")
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Cancel").click()
 
     expect(page.get_by_role("dialog")).to_be_hidden()
     assert product.request("GET", f"/v1/sessions/{session}")[0] == 200

@@ -70,7 +70,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(sign_in, people, name):
     assert token not in page.content()
     line.get_by_role("button").click()
     expect(page.get_by_role("dialog")).to_contain_text(name)
-    page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(line).to_have_count(1)
     line.get_by_role("button").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()

@@ -22,10 +22,16 @@ def runs(page: Page, status: str) -> Locator:
 
 
 def text_of(page: Page, kind: str) -> Locator:
-    return page.locator(f'.item[data-type="{kind}"] .text')
+    part = ".arguments " if kind == "tool_use" else ""
+    return page.locator(f'.item[data-type="{kind}"] {part}.text')
+
+
+def unfold(page: Page) -> None:
+    """Show what the agent did on the way to its answer."""
+    page.get_by_role("button", name="Worked").click()
 
 
 def words(page: Page) -> str:
     """All that the conversation says, once the server has rendered what is in sight."""
-    expect(page.locator('.item[data-rendering="wanted"]')).to_have_count(0)
+    expect(page.locator('.item[data-rendering="wanted"]:visible')).to_have_count(0)
     return page.locator("#transcript").inner_text()

@@ -35,7 +35,7 @@ _OBSERVE = """(() => {
             measured.shownAt = 1;
             afterPaint(() => (measured.shownAt = performance.now()));
         }
-        measured.firstItems ||= document.querySelectorAll(".item").length;
+        measured.firstItems ||= document.querySelectorAll("li.item").length;
         if (!measured.openedAt && document.querySelector('.run[data-status="completed"]')) {
             measured.openedAt = 1;
             afterPaint(() => (measured.openedAt = performance.now()));

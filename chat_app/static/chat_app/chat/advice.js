@@ -3,25 +3,25 @@
 import { element, link } from "../shared/dom.js";
 import { gettext } from "../shared/words.js";
 
-const PROVIDERS = ["agents_app/provider/", gettext("Open the providers")];
-const AGENTS = ["agents_app/agent/", gettext("Open the agents")];
-const SERVERS = ["agents_app/mcpserver/", gettext("Open the MCP servers")];
+const PROVIDERS = ["agents_app/provider/", gettext("Open providers")];
+const AGENTS = ["agents_app/agent/", gettext("Open agents")];
+const SERVERS = ["agents_app/mcpserver/", gettext("Open MCP servers")];
 
 const ADVICE = {
   no_provider: [gettext("No model is set up yet. Add a provider and mark it as the default, then ask again."), PROVIDERS],
   no_local_model: [gettext("The model's file is missing. Set another provider as the default, then ask again."), PROVIDERS],
   local_model_broken: [gettext("The model's file cannot be used. Set another provider as the default."), PROVIDERS],
   unsupported_provider: [gettext("Choose a provider of another kind for this agent."), AGENTS],
-  model_key_refused: [gettext("Put the right API key into the provider, then ask again."), PROVIDERS],
-  model_unreachable: [gettext("Check that the model's server runs and that the provider's address is right."), PROVIDERS],
+  model_key_refused: [gettext("Check the provider's API key, then try again."), PROVIDERS],
+  model_unreachable: [gettext("Check that the model server is running and the base URL is correct."), PROVIDERS],
   model_bad_answer: [gettext("Check the provider's address: it usually ends in /v1."), PROVIDERS],
-  model_timeout: [gettext("The model's server is overloaded or gone. Try again in a moment.")],
-  model_unavailable: [gettext("The model's server has trouble. Try again in a moment.")],
+  model_timeout: [gettext("The provider isn't responding. Try again in a moment.")],
+  model_unavailable: [gettext("The provider is having problems. Try again in a moment.")],
   model_rate_limited: [gettext("The provider's limit is reached. Wait a moment, then ask again.")],
   model_refused: [gettext("Check the model's name and the parameters of the agent."), AGENTS],
-  context_length_exceeded: [gettext("Begin a new chat, or choose an agent whose model remembers more.")],
-  max_iterations: [gettext("Ask for less at once, or raise the agent's limit of model turns."), AGENTS],
-  max_tokens: [gettext("Raise the agent's limit of tokens for one answer."), AGENTS],
+  context_length_exceeded: [gettext("Start a new chat, or pick an agent whose model has a larger context window.")],
+  max_iterations: [gettext("Break the request into smaller parts, or raise the agent's step limit."), AGENTS],
+  max_tokens: [gettext("Increase the agent's max output tokens."), AGENTS],
   max_total_tokens: [gettext("Ask for less at once, or raise the agent's limit of tokens."), AGENTS],
   timeout: [gettext("Ask for less at once, or raise the agent's time limit."), AGENTS],
   agent_not_found: [gettext("Choose another agent.")],

@@ -1,7 +1,8 @@
 // The chat page: one session, watched and driven over one WebSocket. See PROTOCOL, section 1.
 
 import { AgentPicker } from "./agents.js";
-import { approvalLabel } from "./cards.js";
+import { approvalLabel, toolName } from "./card_titles.js";
+import { PinnedApprovals } from "./approvals.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { elementsById, setText } from "../shared/dom.js";
@@ -13,7 +14,7 @@ import { Rendering } from "./rendering.js";
 import { openSession, randomId } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { Transcript, pendingMessage } from "./transcript.js";
-import { gettext } from "../shared/words.js";
+import { gettext, number } from "../shared/words.js";
 
 const AT_END = 60; // pixels from the bottom that still count as being there
 const HIDDEN_PAGE_INTERVAL = 250;
@@ -21,20 +22,24 @@ const CATCHING_UP_INTERVAL = 400;
 const LONGEST_ANNOUNCEMENT = 2000;
 
 const ADVICE = {
-  4400: gettext("This address names no valid session. Begin a new chat."),
-  4401: gettext("You are not signed in any more: load this page again to sign in."),
+  4400: gettext("This link isn't valid. Start a new chat."),
+  4401: gettext("You've been signed out. Reload to sign in again."),
   4403: gettext(
     "The server does not know the address that this page was opened at. Open it at the address that the server printed, or add this one to ALLOWED_HOSTS and CORS_ALLOWED_ORIGINS.",
   ),
-  4404: gettext("This chat belongs to somebody else, or is not there any more. Begin a new chat."),
+  4404: gettext("This chat doesn't exist or you don't have access to it. Start a new chat."),
 };
 // Refusals of a message: it goes back to where it was typed.
 const REFUSALS = ["invalid_message", "invalid_json", "agent_not_found", "session_busy", "storage_unavailable"];
 
+const REASONING = "show-reasoning"; // in the browser's storage
+const TITLE = document.title;
+
 const page = elementsById();
 const sessionId = openSession();
 const outbox = new Outbox(sessionId);
-const transcript = new Transcript(page.transcript, new Rendering(() => draw()));
+const transcript = new Transcript(page.transcript, new Rendering(() => draw()), { folds: true, isPinned: true });
+const approvals = new PinnedApprovals(page.approvals);
 const picker = new AgentPicker(page.agent);
 const composer = new Composer({
   form: page.composer,
@@ -48,6 +53,10 @@ const sessions = new Sessions({
   page,
   complain: (words) => composer.complain(words),
   onDeleted: () => location.assign(page["new-chat"].href),
+  onWaiting: (count) => {
+    waitingElsewhere = count;
+    drawTitle();
+  },
 });
 let conversation = new Conversation();
 let resumedAt = -1;
@@ -57,6 +66,8 @@ let stopping = false;
 let following = true;
 let scrolled = { top: 0, height: 0 };
 let drawing = false;
+let waitingHere = 0; // questions that nobody has answered
+let waitingElsewhere = 0; // chats with such
 let catchingUp = 0;
 let countdown = 0;
 
@@ -115,7 +126,7 @@ function greet({ id, agent_name: agentName, last_seq: lastSeq }) {
   stopping = false;
   liveAfter = lastSeq;
   picker.load(agentName);
-  letAnswerAgain();
+  approvals.letAnswerAgain();
   sendOutbox();
 }
 
@@ -138,7 +149,7 @@ function news(type, data) {
     return `${gettext("Answer")}: ${data.content}`;
   }
   if (type === "reasoning_step" && data.type === "tool_use") {
-    return gettext("Calls {tool}", { tool: data.tool_name });
+    return gettext("Calling {tool}", { tool: toolName(data.tool_name) });
   }
   return type === "error" ? `${gettext("Error")}: ${data.message}` : data.status === "cancelled" && gettext("Stopped");
 }
@@ -158,7 +169,7 @@ function reset(after) {
 
 function showError({ message, code, message_id: messageId, retry_after: retryAfter }) {
   const entry = outbox.refused(messageId);
-  letAnswerAgain();
+  approvals.letAnswerAgain();
   if (code === "rate_limited" && entry) {
     entry.sent = false;
     setTimeout(sendOutbox, (retryAfter ?? 1) * 1000);
@@ -185,7 +196,7 @@ function showState(name, detail) {
     countDown(detail);
     countdown = setInterval(() => countDown(detail), 500);
   } else if (name === "closed") {
-    page["connection-words"].textContent = gettext("Closed");
+    page["connection-words"].textContent = gettext("Disconnected");
     page.notice.textContent = ADVICE[detail];
   } else {
     page["connection-words"].textContent = name === "connected" ? gettext("Connected") : gettext("Connecting…");
@@ -206,7 +217,7 @@ function giveUpTooLarge() {
 // What the person does
 
 function say(message, agentName = picker.value) {
-  const payload = { message, enable_reasoning: page.reasoning.checked, message_id: randomId() };
+  const payload = { message, message_id: randomId() };
   if (agentName) {
     payload.agent_name = agentName;
   }
@@ -250,11 +261,10 @@ function exportSession({ target }) {
   page.exports.open = false;
 }
 
-/** An answer that was clicked may have been lost with its connection. */
-function letAnswerAgain() {
-  for (const form of page.transcript.querySelectorAll("form.answers")) {
-    form.inert = false;
-  }
+/** What is not shown is still there: it is hidden, as it was asked for, on all chats of this browser. */
+function showReasoning() {
+  page.transcript.dataset.reasoning = page.reasoning.checked ? "shown" : "hidden";
+  localStorage.setItem(REASONING, page.reasoning.checked);
 }
 
 // Drawing, at most once per animation frame
@@ -281,6 +291,8 @@ function drawNow() {
   clearTimeout(catchingUp);
   catchingUp = 0;
   transcript.draw(conversation);
+  waitingHere = approvals.draw(conversation);
+  drawTitle();
   drawOutbox();
   const connected = page.connection.dataset.state === "connected";
   const busy = conversation.running.length > 0 || outbox.hasSent;
@@ -294,10 +306,16 @@ function drawNow() {
   }
 }
 
+/** The tab says how much waits for a decision. */
+function drawTitle() {
+  const waiting = waitingHere + waitingElsewhere;
+  document.title = waiting ? `(${number(waiting)}) ${TITLE}` : TITLE;
+}
+
 function drawOutbox() {
   const words = outbox.hasSent
-    ? gettext("waiting for its turn…")
-    : gettext("not sent yet: waiting for the connection");
+    ? gettext("Queued")
+    : gettext("Offline – will be sent when you reconnect");
   const state = JSON.stringify([words, outbox.payloads.map((payload) => payload.message_id)]);
   if (page.outbox.dataset.shown !== state) {
     page.outbox.dataset.shown = state;
@@ -329,7 +347,10 @@ document.addEventListener("keydown", (event) => {
 page.stop.addEventListener("click", stop);
 page.empty.addEventListener("click", askExample);
 page.exports.addEventListener("click", exportSession);
-page.transcript.addEventListener("approval", answerApproval);
+page.approvals.addEventListener("approval", answerApproval);
+page.reasoning.checked = localStorage.getItem(REASONING) !== "false";
+page.reasoning.addEventListener("change", showReasoning);
+showReasoning();
 page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.agent));
 page["connect-now"].addEventListener("click", () => connection.open());
 page["to-end"].addEventListener("click", goToEnd);

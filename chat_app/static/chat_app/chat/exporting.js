@@ -1,6 +1,6 @@
 // A conversation as a file: Markdown to read, JSON to work with.
 
-import { title } from "./cards.js";
+import { title } from "./card_titles.js";
 import { laidOut } from "./json.js";
 
 export function asJSON(sessionId, conversation) {

@@ -50,6 +50,7 @@ export class Run {
   items = []; // in the order of their steps
   changed = new Set();
   #steps = new Map();
+  #calls = new Map(); // of tools, by their ids
   #lastType = "";
 
   constructor(id) {
@@ -145,6 +146,18 @@ export class Run {
     item.childSession = data.child_session_id;
     item.replace(data.content);
     this.changed.add(item);
+    this.#join(item);
+  }
+
+  /** A result belongs to the line of its call. */
+  #join(item) {
+    if (item.type === "tool_use") {
+      this.#calls.set(item.callId, item);
+    } else if (item.type === "tool_result" && this.#calls.has(item.callId)) {
+      item.call = this.#calls.get(item.callId);
+      item.call.result = item;
+      this.changed.add(item.call);
+    }
   }
 
   #retry({ step, attempt, reason, delay_ms: delayMs }) {
@@ -171,6 +184,7 @@ export class Run {
     item.callId = data.tool_call_id;
     item.toolName = data.tool_name;
     item.arguments = data.arguments;
+    item.expiresAt = data.expires_at;
     this.#place(item);
   }
 
@@ -201,6 +215,11 @@ export class Run {
     for (const item of [...this.open, ...this.asking]) {
       item.status = "stopped";
       this.changed.add(item);
+    }
+    for (const call of this.#calls.values()) {
+      if (!call.result) {
+        this.changed.add(call); // nothing will come of it
+      }
     }
   }
 

@@ -15,11 +15,12 @@ export class Sessions {
   #asked = 0;
   #renaming = false;
 
-  constructor({ current, page, complain, onDeleted }) {
+  constructor({ current, page, complain, onDeleted, onWaiting }) {
     this.current = current;
     this.page = page;
     this.complain = complain;
     this.onDeleted = onDeleted;
+    this.onWaiting = onWaiting;
     page["session-search"].addEventListener("input", () => this.refresh(TYPING));
     page["all-sessions"].addEventListener("change", () => this.refresh());
     page["more-sessions"].addEventListener("click", () => this.#loadMore());
@@ -64,7 +65,8 @@ export class Sessions {
 
   #draw() {
     const { page } = this;
-    const state = JSON.stringify([this.#known.map(({ id, title, unfinished }) => [id, title, unfinished])]);
+    const state = JSON.stringify(this.#known.map(({ id, title, unfinished, waiting }) => [id, title, unfinished, waiting]));
+    this.onWaiting(this.#known.filter((session) => session.waiting && !this.#isCurrent(session)).length);
     page["more-sessions"].hidden = !this.#next;
     page["no-sessions"].hidden = this.#known.length > 0;
     if (page.sessions.dataset.shown !== state) {
@@ -90,8 +92,9 @@ export class Sessions {
       open.setAttribute("aria-current", "page");
     }
     if (session.unfinished) {
-      const mark = element("span", "busy", element("span", "hidden", gettext("Running")));
-      mark.title = gettext("Running");
+      const words = session.waiting ? gettext("Waiting for your decision") : gettext("Running");
+      const mark = element("span", session.waiting ? "waits" : "busy", element("span", "hidden", words));
+      mark.title = words;
       line.append(mark);
     }
     line.append(

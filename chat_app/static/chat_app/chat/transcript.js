@@ -1,7 +1,10 @@
 // Draws the runs of a conversation. What changed is drawn, and nothing else; all text is text, never markup.
 
 import { cardFor } from "./cards.js";
+import { copyButton } from "./copying.js";
 import { button, element, setText } from "../shared/dom.js";
+import { Fold, isWork } from "./fold_of_work.js";
+import { showMessage } from "./message_text.js";
 import { duration, elapsed, gettext, ngettext, number } from "../shared/words.js";
 
 const CLOCK = 1000;
@@ -14,19 +17,24 @@ const MANY = 3 * LONGEST_LIST;
 export class Transcript {
   #root;
   #rendering;
+  #options;
   #sections = new Map();
 
-  /** `rendering.watch(card)` is told of each card whose Markdown the server might render. */
-  constructor(root, rendering) {
+  /**
+   * `rendering.watch(card)` is told of each card whose Markdown the server might render. `folds`: of a run that has
+   * ended only the answer is shown; `isPinned`: open questions are asked elsewhere.
+   */
+  constructor(root, rendering, { folds = false, isPinned = false } = {}) {
     this.#root = root;
     this.#rendering = rendering;
+    this.#options = { folds, isPinned };
     setInterval(() => this.#tick(), CLOCK);
   }
 
   draw(conversation) {
     for (const run of conversation.changed) {
       if (!this.#sections.has(run)) {
-        const section = new Section(run, this.#rendering);
+        const section = new Section(run, this.#rendering, this.#options);
         this.#sections.set(run, section);
         this.#root.append(section.element);
       }
@@ -56,8 +64,9 @@ export class Transcript {
 
 /** A message that the log does not show yet. */
 export function pendingMessage(payload, words) {
-  const said = element("p", "said", payload.message);
+  const said = element("div", "said");
   said.dir = "auto";
+  showMessage(said, payload.message);
   const section = element("section", "run", said, element("p", "ending", words));
   section.dataset.status = "pending";
   return section;
@@ -67,24 +76,28 @@ export function pendingMessage(payload, words) {
 class Section {
   #cards = new Map();
   #rendering;
+  #options;
   #lastStep = -Infinity; // of those that have cards
   #owed = new Map(); // of lists whose cards are still to be made: their items
   #owing = new Map(); // of each item of those: its list
 
-  constructor(run, rendering) {
+  constructor(run, rendering, options) {
     this.run = run;
     this.#rendering = rendering;
+    this.#options = options;
     this.element = element("section", "run");
     this.element.dataset.run = run.id;
     this.title = element("h2", "hidden");
-    this.said = element("p", "said");
+    this.said = element("div", "said");
     this.said.dir = "auto";
+    this.again = button(gettext("Ask again"), "link again", () => this.#askAgain());
+    this.actions = element("p", "actions", copyButton(() => run.message), this.again);
     this.lists = element("div", "lists");
+    this.fold = options.folds ? new Fold(this.element, this.lists) : null;
     this.now = element("span", "now");
     this.clock = element("span", "clock");
-    this.again = button(gettext("Ask again"), "link again", () => this.#askAgain());
-    this.ending = element("p", "ending", this.now, this.clock, this.again);
-    this.element.append(this.title, this.said, this.lists, this.ending);
+    this.ending = element("p", "ending", this.now, this.clock);
+    this.element.append(this.title, this.said, this.actions, ...(this.fold ? [this.fold.button] : []), this.lists, this.ending);
   }
 
   draw() {
@@ -92,7 +105,7 @@ class Section {
     const isRunning = run.status === "running";
     this.element.dataset.status = run.status;
     setText(this.title, gettext("Message to {agent}", { agent: run.agent }));
-    setText(this.said, run.message);
+    showMessage(this.said, run.message);
     this.#postpone();
     for (const item of run.changed) {
       this.#drawItem(item);
@@ -100,6 +113,7 @@ class Section {
     run.changed.clear();
     setText(this.now, isRunning ? activity(run) : summary(run));
     this.again.hidden = isRunning;
+    this.fold?.draw(run);
     this.drawClock();
   }
 
@@ -110,7 +124,7 @@ class Section {
 
   /** Lay out lists for many new items; cards are made for the newest, which is what people look at first. */
   #postpone() {
-    const isNew = (item) => !item.removed && !this.#cards.has(item) && !this.#owing.has(item);
+    const isNew = (item) => !item.removed && !item.call && !this.#cards.has(item) && !this.#owing.has(item);
     const fresh = this.run.changed.size > MANY ? this.run.items.filter((item) => this.run.changed.has(item) && isNew(item)) : [];
     const later = fresh.slice(0, -MANY);
     if (!later.length || later[0].step < this.#lastStep) {
@@ -136,7 +150,7 @@ class Section {
         const item = items.pop();
         this.#owing.delete(item);
         if (!item.removed) {
-          const card = cardFor(item, this.run);
+          const card = cardFor(item, this.run, this.#options);
           this.#cards.set(item, card);
           list.prepend(card.element);
           this.#drawCard(card);
@@ -157,9 +171,12 @@ class Section {
       return; // its card will show it as it is then
     }
     let card = this.#cards.get(item);
-    if (item.removed) {
-      card?.element.remove();
+    if (item.removed || item.call || (card && card.isCall !== (item.type === "tool_use"))) {
+      card?.element.remove(); // a result is part of its call's card, and a type is provisional while it streams
       this.#cards.delete(item);
+      card = undefined;
+    }
+    if (item.removed || item.call) {
       return;
     }
     if (!card) {
@@ -168,7 +185,7 @@ class Section {
         this.#owe(item, next);
         return;
       }
-      card = cardFor(item, this.run);
+      card = cardFor(item, this.run, this.#options);
       this.#place(card, this.#cards.get(next)?.element);
       this.#cards.set(item, card);
     }
@@ -177,6 +194,9 @@ class Section {
 
   #drawCard(card) {
     card.draw();
+    if (!isWork(card.item)) {
+      card.element.parentElement.dataset.shows = "true";
+    }
     if (card.wantsRendering) {
       this.#rendering.watch(card);
     }
@@ -257,7 +277,7 @@ const idly =
 export function activity(run) {
   const open = run.open.at(-1);
   if (run.asking.length && !open) {
-    return gettext("waiting for your approval…");
+    return gettext("waiting for your decision…");
   }
   if (run.retrying) {
     return gettext("trying again…");
@@ -280,9 +300,9 @@ export function activity(run) {
 
 function summary(run) {
   const { input_tokens: taken = 0, output_tokens: given = 0, tool_calls: calls = 0 } = run.usage;
-  const words = [run.stopped ? run.stopped.replace(/\.$/, "") : ending(run.status), run.agent, duration(run.durationMs)];
+  const words = [ending(run.status), run.agent, duration(run.durationMs)];
   if (taken || given) {
-    words.push(gettext("{taken} tokens in, {given} out", { taken: number(taken), given: number(given) }));
+    words.push(gettext("{taken} in · {given} out tokens", { taken: number(taken), given: number(given) }));
   }
   if (calls) {
     words.push(ngettext("{count} tool call", "{count} tool calls", calls));

@@ -1,6 +1,6 @@
 // A run's steps as bars over time: model turns, tools, waits. Grows while the run goes on.
 
-import { approvalLabel, title } from "./cards.js";
+import { approvalLabel, title } from "./card_titles.js";
 import { element, setText } from "../shared/dom.js";
 import { duration, gettext } from "../shared/words.js";
 
@@ -69,7 +69,7 @@ class Row {
 export function spansOf(run, { now, queuedAt }) {
   const spans = [];
   if (run.startedAt && queuedAt && run.startedAt > queuedAt) {
-    spans.push({ key: "queue", type: "wait", words: gettext("In the queue"), from: queuedAt, to: run.startedAt });
+    spans.push({ key: "queue", type: "wait", words: gettext("Queued"), from: queuedAt, to: run.startedAt });
   }
   for (const item of run.items) {
     const isApproval = item.kind === "approval";

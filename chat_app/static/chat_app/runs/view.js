@@ -119,7 +119,7 @@ export class RunView {
     setText(page["run-duration"], row.finished_at && row.started_at
       ? duration(new Date(row.finished_at) - new Date(row.started_at))
       : "–"); // prettier-ignore
-    setText(page["run-tokens"], gettext("{taken} tokens in, {given} out", {
+    setText(page["run-tokens"], gettext("{taken} in · {given} out tokens", {
       taken: number(usage.input_tokens ?? 0), given: number(usage.output_tokens ?? 0),
     })); // prettier-ignore
     setText(page["run-cost"], row.cost == null ? "–" : cost(row.cost));
@@ -168,9 +168,9 @@ export class RunView {
     this.transcript.finish();
     const card = item && this.page.cards.querySelector(`[data-step="${item.step}"]`);
     if (card) {
-      card.querySelector("details")?.setAttribute("open", "");
+      (card.querySelector("details") ?? card.closest("details"))?.setAttribute("open", "");
       card.scrollIntoView({ block: "center" });
-      (card.querySelector("summary") ?? card).focus();
+      (card.closest("li").querySelector("summary") ?? card).focus();
     }
   }
 

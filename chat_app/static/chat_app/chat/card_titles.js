@@ -1,0 +1,51 @@
+// What cards and lines are called.
+
+import { duration, gettext } from "../shared/words.js";
+
+/** A tool's own name, and that of its MCP server, if it has one. */
+export function toolOf(name = "") {
+  const at = name.indexOf("__");
+  return at > 0 ? { tool: name.slice(at + 2), server: name.slice(0, at) } : { tool: name, server: "" };
+}
+
+/** The same in one: `echo (everything)`. */
+export function toolName(name) {
+  const { tool, server } = toolOf(name);
+  return server ? gettext("{tool} ({server})", { tool, server }) : tool;
+}
+
+export function approvalLabel({ status, toolName: name, by }) {
+  const tool = toolName(name);
+  switch (status) {
+    case "pending":
+      return gettext("Allow {tool} to run?", { tool });
+    case "approved":
+      return gettext("{tool} · allowed by {by}", { tool, by });
+    case "denied":
+      return by ? gettext("{tool} · declined by {by}", { tool, by }) : gettext("{tool} · expired without a decision", { tool });
+    default:
+      return gettext("{tool} · cancelled", { tool });
+  }
+}
+
+export function title(item) {
+  const isStreaming = item.status === "streaming";
+  switch (item.type) {
+    case "retry":
+      return item.delayMs
+        ? gettext("Retrying in {time}", { time: duration(item.delayMs) })
+        : gettext("Retrying with a shorter history");
+    case "thought":
+      return gettext("Reasoning");
+    case "tool_use":
+      return isStreaming ? gettext("Preparing a tool call…") : toolName(item.toolName);
+    case "tool_result":
+      return isStreaming ? gettext("Tool running…") : gettext("Result of {tool}", { tool: toolName(item.toolName) });
+    case "error":
+      return gettext("Error");
+    case "warning":
+      return gettext("Warning");
+    default:
+      return gettext("Answer");
+  }
+}

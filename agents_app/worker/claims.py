@@ -1,6 +1,7 @@
 """Claim runs, keep them, and give them back. Each is a conditional UPDATE on the run's row."""
 
 import datetime
+import functools
 import logging
 import uuid
 from collections.abc import Collection
@@ -73,7 +74,15 @@ _TURNS = """INNER JOIN agents_app_session AS session ON session.id = run.session
     ) AS busy ON busy.owner_id = session.owner_id"""
 # SQLite has one writer. On PostgreSQL, skip what another worker is claiming.
 _LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE OF run SKIP LOCKED"}
-
+# The same text however many ids: a text for each number of them is rewritten, and compiled by SQLite, at each claim.
+_NOT_BUSY = {
+    "sqlite": "AND run.id NOT IN (SELECT value FROM json_each(%(busy)s))",
+    "postgresql": "AND run.id <> ALL(%(busy)s)",
+}
+_ONLY = {
+    "sqlite": "AND run.id IN (SELECT value FROM json_each(%(only)s))",
+    "postgresql": "AND run.id = ANY(%(only)s)",
+}
 
 _LOCK_SESSIONS = """
 SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
@@ -96,15 +105,14 @@ def claim(
     """
     now = timezone.now()
     parameters = {"worker": worker, "now": parameter_value(now), "until": parameter_value(now + LEASE), "limit": limit}
-    others = _condition("AND run.id NOT IN", "busy", busy, parameters) if busy else ""
-    others += _condition("AND run.id IN", "only", only, parameters) if only is not None else ""
+    parameters["busy"] = _ids(busy)
+    if only is not None:
+        parameters["only"] = _ids(only)
     with transaction.atomic():
         with connection.cursor() as cursor:
             if only is not None and connection.vendor == "postgresql":
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see event_log.sql
-            turns, first = (_TURNS, "COALESCE(busy.runs, 0),") if only is None else ("", "")
-            locked = _LOCKED[connection.vendor]
-            cursor.execute(_CLAIM.format(turns=turns, first=first, others=others, locked=locked), parameters)
+            cursor.execute(_statement(connection.vendor, is_choice=only is not None), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
@@ -117,10 +125,15 @@ def claim(
     return [_prepare(run, integrations) for run in ours]
 
 
-def _condition(keywords: str, name: str, ids: Collection[uuid.UUID], parameters: dict[str, Any]) -> str:
-    named = {f"{name}{i}": parameter_value(pk) for i, pk in enumerate(ids)}
-    parameters.update(named)
-    return f" {keywords} ({', '.join(f'%({key})s' for key in named)})"
+@functools.cache
+def _statement(vendor: str, *, is_choice: bool) -> str:
+    turns, first = ("", "") if is_choice else (_TURNS, "COALESCE(busy.runs, 0),")
+    others = f"{_NOT_BUSY[vendor]} {_ONLY[vendor] if is_choice else ''}"
+    return _CLAIM.format(turns=turns, first=first, others=others, locked=_LOCKED[vendor])
+
+
+def _ids(ids: Collection[uuid.UUID]) -> Any:
+    return list(ids) if connection.vendor == "postgresql" else orjson.dumps([pk.hex for pk in ids]).decode()
 
 
 def _begin(run: Run) -> None:

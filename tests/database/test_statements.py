@@ -1,5 +1,7 @@
 """How many statements a start and a claim take: on PostgreSQL each is a round trip, and CPU on both sides."""
 
+import uuid
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -45,3 +47,21 @@ def jobs(rows):
     with connection.cursor() as cursor:
         cursor.execute(statement, [[run.pk for run in rows]])
         return cursor.fetchall()
+
+
+def test_a_claim_has_one_text_however_many_runs_are_in_progress(start):
+    """Each other text would be rewritten for the driver, and compiled by SQLite."""
+    texts = set()
+
+    def note(execute, sql, params, many, context):
+        if "SET status = 'running'" in sql:
+            texts.add(sql)
+        return execute(sql, params, many, context)
+
+    run = start("s")
+    with connection.execute_wrapper(note):
+        for count in (0, 1, 5):
+            others = [uuid.uuid4() for _ in range(count)]
+            assert claims.claim("one", 1, [run.pk, *others]) == []
+        assert [claim.run.pk for claim in claims.claim("one", 1)] == [run.pk]
+    assert len(texts) == 1

@@ -162,8 +162,10 @@ class Worker:
         execution.task.add_done_callback(lambda _: self._ended(execution))
 
     def _ended(self, execution: Execution) -> None:
+        was_full = len(self._executions) >= self._concurrency
         del self._executions[execution.run.pk]
-        self.wake()  # for the session's next run, or one that there was no room for
+        if was_full:
+            self.wake()  # the session's next run needs no second look: the transaction that ended this one woke us
         if execution.run.task_id:
             self._ticker.wake()  # its task may have a retry, a postponed run or a webhook
 

@@ -14,7 +14,7 @@ import pytest
 
 STARTS = {"Popen", "check_output", "check_call", "create_subprocess_exec", "sync_playwright"}
 BROWSER = "chromium_url"  # is the session's; but a page in it takes a second
-SERVERS = {"shared_product", "closed_product"}
+OUTSIDE = {"shared_product", "closed_product", "model", "django_db_setup"}  # servers and the database
 
 
 def mark_processes(tests: list[pytest.Item]) -> None:
@@ -25,10 +25,10 @@ def mark_processes(tests: list[pytest.Item]) -> None:
 
 
 def mark_more_cases(tests: list[pytest.Item]) -> None:
-    """Mark all cases but the first of each test that talks to a server."""
+    """Mark all cases but the first of each test that talks to a server or the database."""
     begun: set[Any] = set()
     for test in tests:
-        if isinstance(test, pytest.Function) and SERVERS & test._fixtureinfo.name2fixturedefs.keys():
+        if isinstance(test, pytest.Function) and OUTSIDE & test._fixtureinfo.name2fixturedefs.keys():
             if test.function in begun:
                 test.add_marker("slow")
             begun.add(test.function)

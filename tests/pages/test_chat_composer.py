@@ -99,11 +99,11 @@ def test_a_message_shows_its_code_and_is_copied_as_it_was_written(agent, chat, p
     page.click("#send")
     expect(runs(page, "completed")).to_have_count(1)
 
-    said = page.locator(".said")
-    expect(said.locator(".language")).to_have_text("python")
-    expect(said.locator("pre code")).to_have_text("x = '<b>'\n")
-    expect(said).to_contain_text("Is **this** right?")
-    said.hover()
+    bubble = page.locator(".said")
+    expect(bubble.locator(".language")).to_have_text("python")
+    expect(bubble.locator("pre code")).to_have_text("x = '<b>'\n")
+    expect(bubble).to_contain_text("Is **this** right?")
+    bubble.hover()
     page.locator(".actions").get_by_role("button", name="Copy").click()
     expect(page.locator(".actions .copy")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == message

@@ -75,9 +75,9 @@ def test_a_person_may_change_the_arguments_of_a_call(waiting, product, model, na
     assert chat.until("approval_resolved")["data"]["arguments"] == {"line": other}
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
     assert product.effects(name) == [other]
-    (told,) = tool_results(model.requests(name)[1])
-    assert "changed its arguments" in told
-    assert told.endswith(f"noted {other}")
+    (result,) = tool_results(model.requests(name)[1])
+    assert "changed its arguments" in result
+    assert result.endswith(f"noted {other}")
     steps = [frame["data"] for frame in chat.fold.of_type("reasoning_step")]
     arguments = {step["type"]: step.get("arguments") for step in steps}
     assert (arguments["tool_use"], arguments["tool_result"]) == ({"line": name}, {"line": other})

@@ -3,6 +3,7 @@
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from agents_app.api.views.actions import ActionViewSet
 from agents_app.api.views.agent_versions import ActivateVersionView, AgentVersionsView, AgentVersionView
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.files import FileViewSet
@@ -21,6 +22,7 @@ from agents_app.api.views.tasks import TaskDeliveriesView, TaskRunsView, TaskSki
 from agents_app.api.views.tokens import TicketView, TokenViewSet
 
 router = SimpleRouter(trailing_slash=False)
+router.register("actions", ActionViewSet, "action")
 router.register("agents", AgentViewSet, "agent")
 router.register("providers", ProviderViewSet, "provider")
 router.register("mcp-servers", McpServerViewSet, "mcp-server")

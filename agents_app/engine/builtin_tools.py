@@ -1,4 +1,4 @@
-"""The built-in tools that need only this process: the clock and arithmetic."""
+"""The built-in tools that need only this process: the clock, arithmetic and questions to people."""
 
 import ast
 import datetime
@@ -9,6 +9,7 @@ from typing import Any
 
 import simpleeval
 
+from agents_app.engine.questions import ASK_USER
 from agents_app.engine.toolset import Call, Tool, ToolError
 
 
@@ -130,6 +131,7 @@ BUILTIN_TOOLS: dict[str, Tool] = {
             call=_calculate,
             read_only=True,
         ),
+        ASK_USER,
     )
 }
 

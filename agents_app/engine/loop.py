@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 
-from agents_app.engine import context_window, instrumentation
+from agents_app.engine import context_window, instrumentation, questions
 from agents_app.engine.arguments import arguments_problem, parse_arguments
 from agents_app.engine.events import (
     CUT_SHORT,
@@ -248,7 +248,8 @@ class Turns:
                 not_made.append((row, TOO_MANY_CALLS))
             elif await self._must_be_approved(use):
                 row.tool_digest = self.tools.digest_of(use.tool_name)
-                row.parameters = self.tools.get(use.tool_name).parameters
+                tool = self.tools.get(use.tool_name)
+                row.parameters, row.asks = tool.parameters, tool.asks
                 waiting.append(row)
             else:
                 calls.append((use, row))
@@ -266,10 +267,13 @@ class Turns:
     async def _must_be_approved(self, use: StepDone) -> bool:
         """Whether a person must approve the call first. A call with invalid arguments only fails."""
         name = use.tool_name
-        if use.arguments is None or not self.tools.needs_approval(name) or self._is_approved_for_run(name):
+        if use.arguments is None:
             return False
         try:
-            await acheck_arguments(self.tools.get(name), use.arguments)
+            tool = self.tools.get(name)
+            if not tool.asks and (not self.tools.needs_approval(name) or self._is_approved_for_run(name)):
+                return False
+            await acheck_arguments(tool, use.arguments)
         except ToolError:
             return False
         return True
@@ -302,6 +306,8 @@ class Turns:
             row = _ledger_row(open_tool.index, use)
             if open_tool.cut:
                 yield self._result(row, ToolResult(CUT_CALL[open_tool.cut], is_error=True))
+            elif decision and decision.is_answer:
+                yield self._result(row, questions.outcome(decision))
             elif open_tool.started:
                 if self._may_run_again(call.name):
                     calls.append((use, row))

@@ -114,6 +114,10 @@ class AgentSpec:
     limits: Limits = Limits()
 
     @property
+    def can_wait_for_people(self) -> bool:
+        return bool(self.approval_required) or "ask_user" in self.builtin_tools
+
+    @property
     def can_ask_agents(self) -> bool:
         return "ask_agent" in self.builtin_tools
 
@@ -220,7 +224,7 @@ class Decision:
     """A person's decision on a call that needs approval. `by` is empty if nobody decided in time.
 
     `tool_digest`: of the tool when the call was made; empty if it has none. `arguments`: those with which the person
-    replaced the model's, if any.
+    replaced the model's, if any. `response`: the answer to a question.
     """
 
     approved: bool
@@ -228,6 +232,8 @@ class Decision:
     by: str = ""
     tool_digest: str = ""
     arguments: dict[str, Any] | None = None
+    response: str = ""
+    is_answer: bool = False  # to a question, not to the call of a tool
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Tool:
 
     `read_only` and `idempotent` say whether a call may be repeated after a crash. `timeout` is in seconds; None: the
     loop's default. `server`: the MCP server that it belongs to, which calls it `own_name`. `digest`: of what such a
-    server says of the tool, which may change at any time.
+    server says of the tool, which may change at any time. `asks`: a person answers the call, which is
+    then never made.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Tool:
     server: str = ""
     own_name: str = ""
     digest: str = ""
+    asks: bool = False
 
     @property
     def may_run_again(self) -> bool:

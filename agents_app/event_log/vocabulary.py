@@ -37,6 +37,8 @@ class EventType(StrEnum):
     REASONING_STEP = "reasoning_step"
     APPROVAL_REQUIRED = "approval_required"
     APPROVAL_RESOLVED = "approval_resolved"
+    ACTION_REQUIRED = "action_required"
+    ACTION_RESOLVED = "action_resolved"
     WARNING = "warning"
     RETRY = "retry"
     RESPONSE = "response"
@@ -150,6 +152,33 @@ class ApprovalResolved(EventData, frozen=True):
     reason: str
     by: str
     arguments: dict[str, Any] | UnsetType = UNSET
+
+
+class ActionRequired(EventData, frozen=True):
+    """A person must answer a question of the agent. `response_schema`: the JSON Schema of the answer."""
+
+    event_type = EventType.ACTION_REQUIRED
+
+    action_id: str
+    kind: Annotated[str, _one_of(["question"])]
+    tool_call_id: str
+    tool_name: str
+    message: str
+    arguments: dict[str, Any]
+    response_schema: dict[str, Any]
+    expires_at: Annotated[datetime.datetime, Meta(tz=True)]
+
+
+class ActionResolved(EventData, frozen=True):
+    """A question was answered, or will not be. `by` is empty if nobody answered in time."""
+
+    event_type = EventType.ACTION_RESOLVED
+
+    action_id: str
+    outcome: Annotated[str, _one_of(["answered", "declined", "expired"])]
+    response: str
+    reason: str
+    by: str
 
 
 class Warning(EventData, frozen=True):

@@ -1,5 +1,7 @@
-"""Tool calls that wait for a person."""
+"""Tool calls that wait for a person: to be approved, or answered."""
 
+import re
+import uuid
 from typing import ClassVar
 
 from django.db import models
@@ -9,7 +11,7 @@ from agents_app.models.runs import OfRunQuerySet, Run
 
 
 class Approval(models.Model):
-    """A tool call that a person must approve: requested once, answered once."""
+    """A tool call that a person must approve, or answer: requested once, answered once."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -18,7 +20,12 @@ class Approval(models.Model):
         EXPIRED = "expired"
         CANCELLED = "cancelled"
 
+    class Kind(models.TextChoices):
+        APPROVAL = "approval"
+        QUESTION = "question"  # a call of `ask_user`
+
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.APPROVAL)
     step = models.PositiveIntegerField(help_text="Index of the step that will hold the result.")
     tool_call_id = models.CharField(max_length=128)
     tool_name = models.CharField(max_length=128)
@@ -41,6 +48,7 @@ class Approval(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     for_run = models.BooleanField(default=False, help_text="Approve the tool for the rest of the run.")
     reason = models.TextField(blank=True)
+    response = models.TextField(blank=True, help_text="Answer to a question.")
     by = models.CharField(max_length=150, blank=True, help_text="User who answered; empty if nobody did in time.")
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -59,3 +67,19 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool_name}: {self.status}"
+
+    @property
+    def action_id(self) -> str:
+        """Return the id by which clients answer it."""
+        return action_id(self.run_id, self.step)
+
+
+def action_id(run_id: uuid.UUID, step: int) -> str:
+    """Return the id of what a person must do for a step of a run. It is known before the row is written."""
+    return f"act_{run_id.hex}_{step}"
+
+
+def parse_action_id(text: str) -> tuple[uuid.UUID, int] | None:
+    """Return the run and the step of an action; None if no action has this id."""
+    match = re.fullmatch(r"act_([0-9a-f]{32})_(\d{1,9})", text, re.ASCII)
+    return (uuid.UUID(match[1]), int(match[2])) if match else None

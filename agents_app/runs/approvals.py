@@ -13,8 +13,10 @@ from agents_app import event_log
 from agents_app.access import rights
 from agents_app.database.errors import storage_errors
 from agents_app.engine.events import StepDone
+from agents_app.engine.questions import LONGEST_RESPONSE, response_schema
 from agents_app.engine.toolset import ToolError, check_schema
-from agents_app.event_log.vocabulary import ApprovalResolved
+from agents_app.event_log import EventData
+from agents_app.event_log.vocabulary import ActionResolved, ApprovalResolved
 from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, NotFound
 from agents_app.foreign_text import clean_json
 from agents_app.models import Approval, Run, Session
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 2000
 _PENDING, _APPROVED, _DENIED = Approval.Status.PENDING, Approval.Status.APPROVED, Approval.Status.DENIED
+_OUTCOMES = {_APPROVED: "answered", _DENIED: "declined", Approval.Status.EXPIRED: "expired"}
 
 
 def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> None:
@@ -37,6 +40,7 @@ def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> No
             arguments=row.arguments or {},
             tool_digest=row.tool_digest,
             parameters=row.parameters,
+            kind=Approval.Kind.QUESTION if row.asks else Approval.Kind.APPROVAL,
             expires_at=expires_at,
         )
         for row in rows
@@ -81,8 +85,9 @@ def answer(
     with storage_errors(), transaction.atomic():
         _lock(run)
         pending = _pending(run, tool_call_id)
-        if denial := rights.denial(rights.with_rights(Run.objects.filter(pk=run.pk)).get()):
-            raise Conflict(f"{denial} The run ends.", code=denial.code)
+        _check_rights(run)
+        if any(approval.kind == Approval.Kind.QUESTION for approval in pending):
+            raise InvalidRequest("This call asks a question: answer it, by its 'action_id'.", param="tool_call_id")
         if arguments is not None:
             _check_edited(pending, arguments, approved=approved)
         edited = arguments if pending and arguments != pending[0].arguments else None
@@ -91,6 +96,51 @@ def answer(
             pending = list(run.approvals.filter(status=_PENDING, tool_name__in=tools))
         status = _APPROVED if approved else _DENIED
         _write(run, pending, status, reason, by, for_run=approved and for_run, edited=edited)
+
+
+def answer_question(run: Run, step: int, *, response: str | None, reason: str = "", by: str) -> None:
+    """Answer a question of the agent, or decline to with `response` None.
+
+    Raises:
+        InvalidRequest: the response is no answer to the question, or the reason is too long.
+        NotFound, AlreadyAnswered, Conflict, StorageUnavailable: as of `answer`.
+    """
+    if len(reason) > LONGEST_REASON:
+        raise InvalidRequest(f"'reason' is longer than {LONGEST_REASON:,} characters.", param="reason")
+    with storage_errors(), transaction.atomic():
+        _lock(run)
+        question = run.approvals.filter(step=step, kind=Approval.Kind.QUESTION).first()
+        if question is None:
+            raise NotFound("This run has no such question.")
+        if question.status != _PENDING:
+            raise _already_answered(question)
+        _check_rights(run)
+        if response is not None:
+            _check_response(question, response)
+        status = _DENIED if response is None else _APPROVED
+        _write(run, [question], status, reason, by, response=response or "")
+
+
+def schema_of(approval: Approval) -> dict[str, Any]:
+    """Return the JSON Schema of the response to a question, or of the arguments of a call."""
+    is_question = approval.kind == Approval.Kind.QUESTION
+    return response_schema(approval.arguments) if is_question else approval.parameters
+
+
+def _check_rights(run: Run) -> None:
+    if denial := rights.denial(rights.with_rights(Run.objects.filter(pk=run.pk)).get()):
+        raise Conflict(f"{denial} The run ends.", code=denial.code)
+
+
+def _check_response(question: Approval, response: str) -> None:
+    if clean_json(response) != response:
+        raise InvalidRequest("'response' has characters that cannot be stored, such as NUL.", param="response")
+    schema = response_schema(question.arguments)
+    if "enum" in schema and response not in schema["enum"]:
+        options = ", ".join(repr(option) for option in schema["enum"])
+        raise InvalidRequest(f"'response' must be one of the options: {options}.", param="response")
+    if not response.strip() or len(response) > LONGEST_RESPONSE:
+        raise InvalidRequest(f"'response' must have 1 to {LONGEST_RESPONSE:,} characters.", param="response")
 
 
 def _check_edited(pending: list[Approval], arguments: dict[str, Any], *, approved: bool) -> None:
@@ -142,13 +192,18 @@ def _lock(run: Run) -> None:
 def _pending(run: Run, tool_call_id: str | None) -> list[Approval]:
     named = run.approvals.all() if tool_call_id is None else run.approvals.filter(tool_call_id=tool_call_id)
     existing: QuerySet[Approval] = named.order_by("-created_at", "-step")
+    if tool_call_id is None:
+        existing = existing.exclude(kind=Approval.Kind.QUESTION)  # whose answer is more than yes
     if pending := [approval for approval in existing if approval.status == _PENDING]:
         return pending
     if not existing or tool_call_id is None:
         raise NotFound("No call of this run waits for approval." if tool_call_id is None else _unknown(tool_call_id))
-    last = existing[0]
+    raise _already_answered(existing[0])
+
+
+def _already_answered(last: Approval) -> AlreadyAnswered:
     who = f" by {last.by}" if last.by else ""
-    raise AlreadyAnswered(f"This call was already {Approval.Status(last.status).value}{who}.")
+    return AlreadyAnswered(f"This call was already {Approval.Status(last.status).value}{who}.")
 
 
 def _unknown(tool_call_id: str) -> str:
@@ -164,28 +219,41 @@ def _write(
     *,
     for_run: bool = False,
     edited: dict[str, Any] | None = None,
+    response: str = "",
 ) -> None:
     if not pending:
         return
     ids = [approval.pk for approval in pending]
     Approval.objects.filter(pk__in=ids).update(
-        status=status, reason=reason, by=by, for_run=for_run, edited_arguments=edited, answered_at=timezone.now()
+        status=status,
+        reason=reason,
+        by=by,
+        for_run=for_run,
+        edited_arguments=edited,
+        response=response,
+        answered_at=timezone.now(),
     )
-    approved = status == _APPROVED
-    resolved = [
-        ApprovalResolved(
-            tool_call_id=approval.tool_call_id,
-            tool_name=approval.tool_name,
-            approved=approved,
-            reason=reason,
-            by=by,
-            arguments=UNSET if edited is None else edited,
-        )
-        for approval in pending
-    ]
+    resolved = [_resolved(approval, status, reason, by, edited, response) for approval in pending]
     event_log.record(run.session_id, run.pk, resolved)
     if run.status == Run.Status.WAITING and not run.approvals.filter(status=_PENDING).exists():
         _continue(run)
+
+
+def _resolved(
+    approval: Approval, status: Approval.Status, reason: str, by: str, edited: dict[str, Any] | None, response: str
+) -> EventData:
+    if approval.kind == Approval.Kind.QUESTION:
+        return ActionResolved(
+            action_id=approval.action_id, outcome=_OUTCOMES[status], response=response, reason=reason, by=by
+        )
+    return ApprovalResolved(
+        tool_call_id=approval.tool_call_id,
+        tool_name=approval.tool_name,
+        approved=status == _APPROVED,
+        reason=reason,
+        by=by,
+        arguments=UNSET if edited is None else edited,
+    )
 
 
 def _continue(run: Run) -> bool:

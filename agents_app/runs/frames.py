@@ -7,9 +7,11 @@ from django.utils import timezone
 from msgspec import UNSET
 
 from agents_app.engine.events import StepDone
+from agents_app.engine.questions import response_schema
 from agents_app.engine.spec import Usage
 from agents_app.event_log import EventData, vocabulary
 from agents_app.event_log.vocabulary import (
+    ActionRequired,
     ApprovalRequired,
     Attachment,
     Interrupted,
@@ -18,6 +20,7 @@ from agents_app.event_log.vocabulary import (
     ReasoningStep,
 )
 from agents_app.models import Run
+from agents_app.models.approvals import action_id
 
 
 def start_data(run: Run) -> ReasoningStart:
@@ -50,11 +53,24 @@ def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> Reaso
     )
 
 
-def approval_data(row: StepDone, expires_at: datetime.datetime) -> ApprovalRequired:
+def waiting_data(run: Run, row: StepDone, expires_at: datetime.datetime) -> ApprovalRequired | ActionRequired:
+    """Return the event of a call that waits for a person."""
+    arguments = row.arguments or {}
+    if row.asks:
+        return ActionRequired(
+            action_id=action_id(run.pk, row.index),
+            kind="question",
+            tool_call_id=row.tool_call_id,
+            tool_name=row.tool_name,
+            message=arguments["question"],
+            arguments=arguments,
+            response_schema=response_schema(arguments),
+            expires_at=expires_at,
+        )
     return ApprovalRequired(
         tool_call_id=row.tool_call_id,
         tool_name=row.tool_name,
-        arguments=row.arguments or {},
+        arguments=arguments,
         expires_at=expires_at,
     )
 

@@ -29,7 +29,13 @@ def _decisions(run: Run) -> tuple[dict[int, Decision], dict[str, str]]:
     for approval in run.approvals.exclude(status=Approval.Status.PENDING):
         approved = approval.status == Approval.Status.APPROVED
         decisions[approval.step] = Decision(
-            approved, approval.reason, approval.by, approval.tool_digest, approval.edited_arguments
+            approved,
+            approval.reason,
+            approval.by,
+            approval.tool_digest,
+            approval.edited_arguments,
+            approval.response,
+            is_answer=approval.kind == Approval.Kind.QUESTION,
         )
         if approved and approval.for_run:
             for_run[approval.tool_name] = approval.tool_digest

@@ -22,7 +22,7 @@ from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavai
 from agents_app.models import Run, Step
 from agents_app.queue import run_queue
 from agents_app.runs import approvals, cancel_children, close_approvals
-from agents_app.runs.frames import approval_data, cancel_events, complete_data, step_data
+from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
 from agents_app.worker import artifacts
@@ -211,7 +211,7 @@ class Execution:
         assert self._spec is not None
         expires_at = timezone.now() + datetime.timedelta(seconds=self._spec.limits.approval_timeout)
         for row in event.waiting:
-            self._log.add(approval_data(row, expires_at))
+            self._log.add(waiting_data(self.run, row, expires_at))
         await self._log.commit(then=lambda: approvals.request(self.run, event.waiting, expires_at))
 
     def _keep_attachments(self, step: StepDone) -> Callable[[], None] | None:
@@ -317,7 +317,7 @@ class Execution:
         await self._log.commit(then=self._enqueue_next, **changes)
 
     def _clean_up(self) -> None:
-        if self._claim.denial or (self._spec and self._spec.approval_required):
+        if self._claim.denial or (self._spec and self._spec.can_wait_for_people):
             close_approvals(self.run)
         self._enqueue_next()
 

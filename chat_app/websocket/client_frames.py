@@ -14,7 +14,7 @@ from agents_app.exceptions import InvalidMessage
 from agents_app.files.parts import MOST_PARTS
 from agents_app.models import agent_names
 from agents_app.runs import LONGEST_MESSAGE_ID
-from agents_app.runs.approvals import LONGEST_REASON
+from agents_app.runs.approvals import LONGEST_REASON, LONGEST_RESPONSE
 from chat_app.websocket.json_schema import Schema, schema_of
 
 _LARGEST_SEQ = 2**63 - 1
@@ -66,6 +66,17 @@ class Approve(Payload, frozen=True):
     arguments: dict[str, Any] | None = None
 
 
+class Answer(Payload, frozen=True):
+    """Answer an action, or decline to. `response` answers a question; the other fields are those of `approve`."""
+
+    action_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    outcome: Literal["answered", "declined"]
+    response: Annotated[str, Meta(max_length=LONGEST_RESPONSE)] | None = None
+    arguments: dict[str, Any] | None = None
+    reason: Annotated[str, Meta(max_length=LONGEST_REASON)] | None = None
+    for_run: bool = False
+
+
 class Resume(Payload, frozen=True):
     """Replay the events that follow `after`."""
 
@@ -86,6 +97,7 @@ PAYLOADS: dict[str, type[Payload]] = {
     "chat": Chat,
     "interrupt": Interrupt,
     "approve": Approve,
+    "answer": Answer,
     "resume": Resume,
     "ping": Ping,
     "pong": Pong,

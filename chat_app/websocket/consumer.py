@@ -215,6 +215,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 await asyncio.shield(spawn(self._interrupt(frame.run_id)))  # it goes on if the client leaves
             case client_frames.Approve():
                 await self._query(queries.approve, self.session_id, frame)
+            case client_frames.Answer():
+                await self._query(queries.answer, self.session_id, frame)
             case client_frames.Resume():
                 await self._resume(frame.after)
             case client_frames.Ping():

@@ -18,12 +18,12 @@ from agents_app.access.callers import Caller
 from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.database.threads import DatabaseThreads
-from agents_app.exceptions import InvalidMessage, StorageUnavailable
+from agents_app.exceptions import InvalidMessage, NotFound, StorageUnavailable
 from agents_app.files import parts as files
 from agents_app.models import Run, Session
 from agents_app.models.agents import enabled_agents
-from agents_app.runs import approvals
-from chat_app.websocket.client_frames import Approve
+from agents_app.runs import actions, approvals
+from chat_app.websocket.client_frames import Answer, Approve
 from chat_app.websocket.server_frames import UnfinishedRun
 
 T = TypeVar("T")
@@ -124,6 +124,28 @@ def approve(caller: Caller, session_id: str, frame: Approve) -> None:
             arguments=frame.arguments,
             by=user.get_username(),
         )
+
+
+def answer(caller: Caller, session_id: str, frame: Answer) -> None:
+    """Answer an action of the session.
+
+    Raises:
+        InvalidMessage: there is none of this id.
+    """
+    with storage_errors():
+        try:
+            actions.answer(
+                caller.user_of_now(),
+                frame.action_id,
+                outcome=frame.outcome,
+                response=frame.response,
+                arguments=frame.arguments,
+                reason=frame.reason or "",
+                for_run=frame.for_run,
+                session_id=session_id,
+            )
+        except NotFound as error:
+            raise InvalidMessage(str(error), param="action_id") from None
 
 
 def interrupt(caller: Caller, session_id: str, run_id: uuid.UUID | None, below: int | None = None) -> int | None:

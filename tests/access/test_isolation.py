@@ -29,7 +29,7 @@ OK = "it works"
 # somebody who has not signed in, and to an administrator.
 MATRIX = [
     ("get", r"/|/v1/(info|schema|schema/frames)", OK, OK, OK, OK, OK),
-    ("get", r"/v1/(agents|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
+    ("get", r"/v1/(actions|agents|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
     ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
     ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 403, 401, OK),
@@ -39,7 +39,7 @@ MATRIX = [
     ("post", r"/v1/tasks", OK, OK, 400, 401, OK),  # "there is no agent of that name"
     ("post", r"/v1/(files|tokens|ws-tickets|tasks/simulate)", OK, OK, OK, 401, OK),
     ("get|delete", r"/v1/tokens/{}", OK, 404, 404, 401, 404),  # not even an administrator drives somebody else's
-    ("get|post|put|patch|delete", r"/v1/(files|runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
+    ("get|post|put|patch|delete", r"/v1/(actions|files|runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
     ("get|post|put|patch|delete", r"/v1/(providers|mcp-servers)(/{}(/check)?)?", 403, 403, 403, 401, OK),
     ("get|post", r"/v1/mcp-servers/{}/tools(/{}/call)?", 403, 403, 403, 401, 503),  # ours cannot be started
     ("get|post", r"/v1/(connections|broadcast)", 403, 403, 403, 401, OK),
@@ -50,7 +50,7 @@ LIMITED = {("post", "/v1/tokens"): 403, ("delete", "/v1/tokens/{}"): 403}
 PAGES = {
     r"/(chat|tasks|runs|accounts/tokens)/": 302,
     r"/(chat|admin)": 302,
-    r"/chat/(sessions|runs/{}/steps)": 401,
+    r"/chat/(blocks|sessions|runs/{}/steps)": 401,
     r"/accounts/login/": 200,
     r"/accounts/start/": 403,
     r"/accounts/logout(-everywhere)?/": 405,
@@ -81,6 +81,7 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("patch", "/v1/mcp-servers/{name}"): {"description": "changed"},
     ("post", "/v1/mcp-servers/{name}/tools/{tool}/call"): {"arguments": {}},
     ("post", "/v1/runs/{id}/approve"): {"approved": True},
+    ("post", "/v1/actions/{id}/answer"): {"outcome": "answered"},
     ("patch", "/v1/sessions/{id}"): {"title": "changed"},
     ("post", "/v1/tasks"): TASK | {"agent_name": "{}"},
     ("put", "/v1/tasks/{id}"): TASK | {"agent_name": "{}"},
@@ -148,7 +149,9 @@ def operations(everybody) -> list[tuple[str, str]]:
     for verb, path in operations:
         if "requestBody" in schema["paths"][path][verb]:
             assert (verb, path) in BODIES, f"Say in BODIES what is sent: {verb} {path}"
-    return sorted(operations, key=lambda each: (ORDER.index(each[0]), not each[1].endswith("/approve"), each[1]))
+    return sorted(
+        operations, key=lambda each: (ORDER.index(each[0]), not each[1].endswith(("/approve", "/answer")), each[1])
+    )
 
 
 def ask(person: Person, verb: str, path: str, things: Belongings, **headers: str) -> tuple[int, str]:
@@ -325,6 +328,7 @@ def payloads_of_a_stranger(kept: dict[str, str]) -> dict[str, tuple[dict[str, An
         "chat": ({"message": "hi", "agent_name": kept["agents"]}, "agent_not_found"),
         "interrupt": ({"run_id": kept["runs"]}, "invalid_message"),
         "approve": ({"tool_call_id": kept["call"], "approved": True}, "invalid_message"),
+        "answer": ({"action_id": kept["actions"], "outcome": "answered"}, "invalid_message"),
         "resume": ({"after": 0}, None),
         "ping": ({"timestamp": 7}, None),
         "pong": ({}, None),

@@ -51,7 +51,7 @@ def _made(
 ) -> dict[str, str]:
     asks, answers = f"{session}-asks", f"{session}-answers"
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1 + 1"}}}
-    model.script(asks, [[{"text": secret}, call], [{"text": secret}]])
+    model.script(asks, [[{"text": secret}, call, call], [{"text": secret}]])
     model.script(answers, [[{"text": "Yes."}]])
     administrator.add_agent(asks, model.base_url, builtin_tools=["calculate"], approval_required=["*"], **access)
     administrator.add_agent(answers, model.base_url, **access)
@@ -59,6 +59,8 @@ def _made(
     chat.say(secret, agent_name=asks)
     request = chat.until("approval_required")
     chat.close()
+    _, actions = owner.request("GET", "/v1/actions?ordering=created_at&limit=200")
+    action = next(each for each in actions["data"] if each["run_id"] == request["run_id"])
     _, token = owner.request("POST", "/v1/tokens", {"name": secret})
     task_fields = {"name": secret, "agent_name": answers, "task_prompt": secret, "schedule_type": "interval"}
     status, task = owner.request("POST", "/v1/tasks", {**task_fields, "schedule_value": "86400"})
@@ -72,6 +74,7 @@ def _made(
         "responses": f"resp_{request['run_id'].replace('-', '')}",
         "tasks": task["id"],
         "call": request["data"]["tool_call_id"],
+        "actions": action["id"],
         "files": _upload(owner, secret),
     }
 

@@ -51,6 +51,10 @@ class ApproveSerializer(Strict):
 class ApprovalSerializer(serializers.ModelSerializer):
     """A call that needs or needed approval."""
 
+    edited_arguments = serializers.DictField(
+        allow_null=True, help_text="With which the call is made instead; null if nobody changed it."
+    )
+
     class Meta:
         model = Approval
         fields = (

@@ -1,0 +1,68 @@
+"""What people must do for runs: approve a call, or answer a question. One way to answer both, from every door."""
+
+from typing import Any
+
+from agents_app.exceptions import InvalidRequest, NotFound
+from agents_app.models import Approval
+from agents_app.models.approvals import parse_action_id
+from agents_app.runs import approvals
+
+OUTCOMES = ("answered", "declined")
+
+
+def find(user: Any, action_id: str, session_id: str | None = None) -> Approval:
+    """Return the action of that id. `session_id`: only if it is of this session.
+
+    Raises:
+        NotFound: there is none that the user may see.
+    """
+    if parts := parse_action_id(action_id):
+        rows = Approval.objects.visible_to(user).select_related("run__session").filter(run=parts[0], step=parts[1])
+        if session_id is not None:
+            rows = rows.filter(run__session=session_id)
+        if row := rows.first():
+            return row
+    raise NotFound("There is no such action.")
+
+
+def answer(
+    user: Any,
+    action_id: str,
+    *,
+    outcome: str,
+    response: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    reason: str = "",
+    for_run: bool = False,
+    session_id: str | None = None,
+) -> Approval:
+    """Answer or decline an action. To answer an approval is to approve the call.
+
+    Raises:
+        InvalidRequest: a value does not fit this kind of action. Names the field.
+        NotFound, AlreadyAnswered, Conflict, StorageUnavailable: as of `approvals.answer`.
+    """
+    action = find(user, action_id, session_id)
+    by, is_answered = user.get_username(), outcome == "answered"
+    if action.kind == Approval.Kind.QUESTION:
+        if arguments is not None:
+            raise InvalidRequest("'arguments' are for approvals: answer a question by 'response'.", param="arguments")
+        if is_answered and response is None:
+            raise InvalidRequest("'response' is missing: the answer to the question.", param="response")
+        approvals.answer_question(
+            action.run, action.step, response=response if is_answered else None, reason=reason, by=by
+        )
+    else:
+        if response is not None:
+            raise InvalidRequest("'response' is for questions: this action approves a call.", param="response")
+        approvals.answer(
+            action.run,
+            tool_call_id=action.tool_call_id,
+            approved=is_answered,
+            reason=reason,
+            for_run=for_run,
+            arguments=arguments,
+            by=by,
+        )
+    action.refresh_from_db()
+    return action

@@ -19,6 +19,8 @@ from chat_app.pages import markdown
 MOST_STEPS = 50
 _MOST_CHARACTERS = 100_000  # rendered per response: a page requests the rest again
 _WRITTEN_BY_MODELS = (Step.Kind.THOUGHT, Step.Kind.FINAL_ANSWER)
+_LONGEST_SEARCH = 200
+_SEARCHED_RUNS = 2000  # the newest of those that a user sees: a search reads their texts
 _STARTED_BY_PROGRAMS = (Run.Trigger.SCHEDULE, Run.Trigger.AGENT)
 
 
@@ -76,7 +78,7 @@ class SideSessionSerializer(SessionSerializer):
 
 @extend_schema(exclude=True)
 class SideSessionsView(JSONView, ListAPIView):
-    """Sessions, newest first; with `search`, those whose title or messages contain it.
+    """Sessions, newest first; with `search`, those whose title, messages or answers contain it.
 
     Sessions that tasks and other agents started are left out without `all=1`.
     """
@@ -99,6 +101,14 @@ class SideSessionsView(JSONView, ListAPIView):
         if self.request.query_params.get("all") != "1":
             by_program = Q(trigger__in=_STARTED_BY_PROGRAMS) | Q(task__isnull=False)
             sessions = sessions.exclude(Exists(runs.filter(by_program, number=1)))
-        if search := self.request.query_params.get("search", "").strip():
-            sessions = sessions.filter(Q(title__icontains=search) | Exists(runs.filter(prompt__icontains=search)))
+        if search := self.request.query_params.get("search", "").strip()[:_LONGEST_SEARCH]:
+            sessions = sessions.filter(self._contain(search))
         return sessions
+
+    def _contain(self, words: str) -> Q:
+        """Return the sessions whose title contains the words, or a message or an answer of the newest runs."""
+        newest = Run.objects.visible_to(self.request.user).order_by("-created_at").values("pk")[:_SEARCHED_RUNS]
+        runs = Run.objects.filter(pk__in=newest)
+        answers = Step.objects.filter(run__in=newest, kind=Step.Kind.FINAL_ANSWER, content__icontains=words)
+        messages = Q(pk__in=runs.filter(prompt__icontains=words).values("session"))
+        return Q(title__icontains=words) | messages | Q(pk__in=answers.values("run__session"))

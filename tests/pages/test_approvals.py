@@ -1,5 +1,7 @@
 """Approvals in a real browser: asked, the page loaded anew, the server restarted, and then answered."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -58,6 +60,12 @@ def test_asked_reloaded_restarted_and_approved(page, product, name):
     expect(runs(page, "completed")).to_have_count(1)
     expect(pinned(page)).to_be_hidden()
     assert page.title() == "Chat · AInTandem"
+    page.click("#exports summary")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Markdown").click()
+    written = Path(download.value.path()).read_text()
+    assert "*note · allowed by" in written
+    assert written.count("**Answer**") == 1
     expect(approval(page)).to_have_attribute("data-status", "approved")
     expect(text_of(page, "tool_result")).to_have_text(f"noted {name}")
     assert product.effects(name) == [name]

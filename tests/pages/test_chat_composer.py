@@ -31,6 +31,29 @@ def test_escape_stops_the_agent(agent, chat, model):
     assert model.wait_for_abort(name)
 
 
+def test_escape_leaves_the_message_that_waits_behind(agent, chat, model, name):
+    page = chat(agent([{"only_first": 1, "do": [{"text": "For ever "}, {"wait": "never"}]}, {"text": "Next."}]))
+    say(page, "First")
+    expect(text_of(page, "final_answer")).to_have_text("For ever")
+    say(page, "Second")
+    expect(page.locator("#outbox")).to_contain_text("Second")
+    page.keyboard.press("Escape")
+
+    expect(runs(page, "cancelled")).to_have_count(1)
+    expect(runs(page, "completed")).to_contain_text("Second")
+
+
+def test_a_new_chat_keeps_the_agent_and_a_link_may_name_one(agent, chat, open_page, product):
+    page = chat(who := agent([{"text": "Yes."}]))
+    page.click("#new-chat")
+    expect_connected(page)
+    expect(page.locator("#agent")).to_have_value(who)
+    other = open_page()
+    other.goto(f"{product.url}/chat/?agent={who}")
+    expect(other.locator("#agent:enabled")).to_have_value(who)
+    assert "agent=" not in other.url
+
+
 def test_arrow_up_takes_up_the_last_message_in_an_empty_field_only(agent, chat):
     page = chat(agent([{"text": "Yes."}]))
     say(page, "First")
@@ -113,7 +136,11 @@ def export(page: Page, kind: str) -> str:
     page.click("#exports summary")
     with page.expect_download() as waiting:
         page.get_by_role("button", name=kind).click()
-    assert waiting.value.suggested_filename.endswith({"Markdown": ".md", "JSON": ".json"}[kind])
+    assert (
+        waiting.value.suggested_filename
+        == page.locator("#sessions [aria-current]").text_content().translate({ord("?"): None}).strip()
+        + {"Markdown": ".md", "JSON": ".json"}[kind]
+    )
     return Path(waiting.value.path()).read_text()
 
 
@@ -124,6 +151,7 @@ def test_a_session_is_exported(agent, chat):
     expect(runs(page, "completed")).to_have_count(1)
 
     written = export(page, "Markdown")
+    assert written.startswith("# What is 12 × (3 + 4)?\n")
     assert "> What is\n> 12 × (3 + 4)?" in written
     assert '```json\n{\n  "expression": "12 * (3 + 4)"\n}\n```' in written
     assert "**Result of calculate**\n\n```\n84\n```" in written

@@ -119,6 +119,12 @@ def test_a_server_that_is_being_restarted_is_asked_again(agent, start, open_page
     assert len(refused) == 1
 
 
+def test_a_try_that_failed_is_a_bar_too(agent, start, runs_page):
+    page = runs_page(run=start(agent([{"only_first": 1, "do": [{"status": 503}]}, {"text": "Now."}])))
+
+    expect(page.locator("#waterfall .name")).to_have_text(["Queued", re.compile("^Retrying in "), "Answer"])
+
+
 def test_a_bar_leads_to_its_step(agent, start, runs_page):
     page = runs_page(run=start(agent(CALCULATION, [{"text": "It is 84."}], builtin_tools=["calculate"])))
     result = page.locator("#cards .item[data-type=tool_result]")

@@ -22,7 +22,7 @@ def open_chat_page(product, open_page):
 @pytest.fixture
 def talked(product, agent, name, open_chat):
     """Sessions in which the agent has answered, by their title, oldest first; gives the function to make one."""
-    who = agent([{"text": "Yes."}])
+    who = agent([{"text": f"An **Envoy** of {name[::-1]}."}])
 
     def talk(title: str, **payload) -> str:
         session = f"{name}-{title.lower().replace(' ', '-')}"
@@ -53,7 +53,7 @@ def test_newest_first_and_the_open_one_marked(talked, open_chat_page, name):
     expect(page.locator(".said")).to_have_text(f"{name} apples")
 
 
-def test_the_search_looks_into_titles_and_messages(talked, open_chat_page, product, name):
+def test_the_search_looks_into_titles_messages_and_answers(talked, open_chat_page, product, name):
     session = talked(f"{name} apples")
     product.request("PATCH", f"/v1/sessions/{session}", {"title": f"Fruit of {name}"})
     talked(f"{name} pears")
@@ -63,22 +63,25 @@ def test_the_search_looks_into_titles_and_messages(talked, open_chat_page, produ
     expect(lines(page).locator("a")).to_have_text([f"Fruit of {name}"])
     search(page, f"fruit of {name}")
     expect(lines(page).locator("a")).to_have_text([f"Fruit of {name}"])
+    search(page, f"envoy** of {name[::-1]}")
+    expect(lines(page)).to_have_count(2)
     search(page, f"{name} cherries")
     expect(page.locator("#no-sessions")).to_be_visible()
 
 
 def test_a_session_is_renamed_with_the_keyboard(talked, open_chat_page, product, name):
     session = talked(f"{name} apples")
+    talked(f"{name} plums")
     page = open_chat_page(session)
     search(page, name)
-    expect(lines(page)).to_have_count(1)
+    expect(lines(page)).to_have_count(2)
     page.get_by_role("button", name=f"Rename {name} apples").focus()
     page.keyboard.press("Enter")
     page.keyboard.type(f"{name} <b>pears</b>")
     page.keyboard.press("Enter")
 
-    expect(lines(page).locator("a")).to_have_text([f"{name} <b>pears</b>"])
-    expect(lines(page).locator("a")).to_be_focused()
+    expect(lines(page).locator("a")).to_have_text([f"{name} plums", f"{name} <b>pears</b>"])  # in its place
+    expect(lines(page).locator("a").last).to_be_focused()
     assert product.request("GET", f"/v1/sessions/{session}")[1]["title"] == f"{name} <b>pears</b>"
 
 

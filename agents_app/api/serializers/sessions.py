@@ -36,7 +36,8 @@ class SessionSerializer(StrictModel):
         """Save what the client sent alone: a message that starts meanwhile changes the rest."""
         for name, value in validated_data.items():
             setattr(session, name, value)
-        session.save(update_fields=[*validated_data, "updated_at"])
+        is_renamed = set(validated_data) == {"title"}  # which is no news: the session keeps its place in lists
+        session.save(update_fields=[*validated_data, *([] if is_renamed else ["updated_at"])])
         return session
 
     def get_session_id(self, session: Session) -> str:

@@ -6,9 +6,11 @@ export class AgentPicker {
   #wanted = null; // who was chosen, perhaps before the list was there
   #loaded = false;
 
-  constructor(select) {
+  /** `chosen(name)` is called where a person, or a link, has chosen. */
+  constructor(select, chosen) {
     this.select = select;
-    select.addEventListener("change", () => (this.#wanted = select.value));
+    this.chosen = chosen;
+    select.addEventListener("change", () => this.choose(select.value));
   }
 
   get value() {
@@ -19,6 +21,7 @@ export class AgentPicker {
   choose(name) {
     this.#wanted = name;
     this.#show(name);
+    this.chosen(name);
   }
 
   #show(name) {

@@ -7,11 +7,11 @@ import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { elementsById, setText } from "../shared/dom.js";
 import { makeDrawer } from "./drawer.js";
-import { asJSON, asMarkdown, download } from "./exporting.js";
+import { asJSON, asMarkdown, download, fileName } from "./exporting.js";
 import { Conversation } from "./fold.js";
 import { Outbox } from "./outbox.js";
 import { Rendering } from "./rendering.js";
-import { openSession, randomId } from "./session.js";
+import { openSession, randomId, takeParameter } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { Transcript, pendingMessage } from "./transcript.js";
 import { gettext, number } from "../shared/words.js";
@@ -40,7 +40,9 @@ const sessionId = openSession();
 const outbox = new Outbox(sessionId);
 const transcript = new Transcript(page.transcript, new Rendering(() => draw()), { folds: true, isPinned: true });
 const approvals = new PinnedApprovals(page.approvals);
-const picker = new AgentPicker(page.agent);
+const picker = new AgentPicker(page.agent, (name) => {
+  page["new-chat"].href = `?agent=${encodeURIComponent(name)}`;
+});
 const composer = new Composer({
   form: page.composer,
   field: page.message,
@@ -231,8 +233,10 @@ function sendOutbox() {
   draw();
 }
 
+/** Stop the run that goes on; what was sent after it gets its turn. */
 function stop() {
-  stopping = connection.send("interrupt", {});
+  const [run] = conversation.running;
+  stopping = connection.send("interrupt", run ? { run_id: run.id } : {});
   draw();
 }
 
@@ -251,12 +255,17 @@ function askExample({ target }) {
   }
 }
 
+function firstLine() {
+  return conversation.runs.values().next().value?.message.trim().split("\n", 1)[0].slice(0, 80);
+}
+
 function exportSession({ target }) {
   const kind = target.closest("button")?.dataset.kind;
+  const name = sessions.currentTitle || firstLine() || sessionId;
   if (kind === "markdown") {
-    download(`${sessionId}.md`, "text/markdown", asMarkdown(sessionId, conversation));
+    download(`${fileName(name)}.md`, "text/markdown", asMarkdown(name, conversation));
   } else if (kind === "json") {
-    download(`${sessionId}.json`, "application/json", asJSON(sessionId, conversation));
+    download(`${fileName(name)}.json`, "application/json", asJSON(sessionId, conversation));
   }
   page.exports.open = false;
 }
@@ -360,4 +369,8 @@ resized.observe(page.scroller);
 resized.observe(page.transcript);
 makeDrawer({ side: page.side, toggle: page["side-toggle"], shade: page.shade, rest: [page.talk] });
 
+const agentOfLink = takeParameter("agent");
+if (agentOfLink) {
+  picker.choose(agentOfLink);
+}
 connection.open();

@@ -1,6 +1,6 @@
 // A conversation as a file: Markdown to read, JSON to work with.
 
-import { title } from "./card_titles.js";
+import { approvalLabel, title } from "./card_titles.js";
 import { laidOut } from "./json.js";
 
 export function asJSON(sessionId, conversation) {
@@ -26,12 +26,17 @@ export function asJSON(sessionId, conversation) {
   return JSON.stringify({ session_id: sessionId, exported_at: new Date().toISOString(), runs }, null, 2);
 }
 
-export function asMarkdown(sessionId, conversation) {
-  const parts = [`# ${sessionId}`];
+/** A name for the file of a chat: its title, without what file systems reserve. */
+export function fileName(name) {
+  return name.replace(/[\\/:*?"<>|\p{C}]+/gu, " ").replace(/\s+/g, " ").trim().replace(/^\.+/, "").slice(0, 80).trim() || "chat"; // prettier-ignore
+}
+
+export function asMarkdown(name, conversation) {
+  const parts = [`# ${withoutFetches(name)}`];
   for (const run of conversation.runs.values()) {
     parts.push("---", run.message.replace(/^/gm, "> "));
     for (const item of run.items) {
-      parts.push(`**${title(item)}**`, body(item));
+      parts.push(...(item.kind === "approval" ? [`*${approvalLabel(item)}*`, item.text] : [`**${title(item)}**`, body(item)]));
     }
   }
   return `${parts.filter(Boolean).join("\n\n")}\n`;

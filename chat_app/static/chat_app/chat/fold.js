@@ -72,7 +72,7 @@ export class Run {
         this.#finishStep(data, timestamp);
         break;
       case "retry":
-        this.#retry(data);
+        this.#retry(data, timestamp);
         break;
       case "approval_required":
         this.#askApproval(data, timestamp);
@@ -160,7 +160,7 @@ export class Run {
     }
   }
 
-  #retry({ step, attempt, reason, delay_ms: delayMs }) {
+  #retry({ step, attempt, reason, delay_ms: delayMs }, timestamp) {
     for (const item of this.items.filter((each) => each.status === "streaming" && each.step >= step)) {
       this.#remove(item);
     }
@@ -171,6 +171,8 @@ export class Run {
     const item = new Item("retry", step);
     item.attempt = attempt;
     item.delayMs = delayMs;
+    item.startedAt = this.since;
+    item.finishedAt = timestamp + (delayMs ?? 0) / 1000; // the pause belongs to the try that failed
     item.replace(reason);
     this.#place(item);
   }

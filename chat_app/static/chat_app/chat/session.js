@@ -13,6 +13,15 @@ export function openSession() {
   return made;
 }
 
+/** The value of a parameter of the address, which is taken out of it. */
+export function takeParameter(name) {
+  const url = new URL(location.href);
+  const value = url.searchParams.get(name);
+  url.searchParams.delete(name);
+  history.replaceState(null, "", url);
+  return value;
+}
+
 /** Random, also where the page is not served securely and the browser keeps randomUUID to itself. */
 export function randomId() {
   if (crypto.randomUUID) {

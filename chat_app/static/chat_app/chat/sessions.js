@@ -77,6 +77,11 @@ export class Sessions {
     }
   }
 
+  /** The title of the chat that is open, if it is in the list. */
+  get currentTitle() {
+    return this.#known.find((session) => this.#isCurrent(session))?.title;
+  }
+
   #isCurrent(session) {
     return [session.id, session.session_id].includes(this.current);
   }

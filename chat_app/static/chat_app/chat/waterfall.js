@@ -73,11 +73,12 @@ export function spansOf(run, { now, queuedAt }) {
   }
   for (const item of run.items) {
     const isApproval = item.kind === "approval";
-    if (item.startedAt !== undefined && (item.kind === "step" || isApproval)) {
+    const isRetry = item.kind === "retry";
+    if (item.startedAt !== undefined && (item.kind === "step" || isApproval || isRetry)) {
       const words = isApproval ? approvalLabel(item) : title(item);
       const isOpen = item.finishedAt === undefined;
       const to = isOpen ? (run.status === "running" ? now : run.since) : item.finishedAt;
-      spans.push({ key: item, item, type: item.type, status: item.status, words, from: item.startedAt, to });
+      spans.push({ key: item, item, type: item.type, status: isRetry ? "failed" : item.status, words, from: item.startedAt, to });
     }
   }
   return spans;

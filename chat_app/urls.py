@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 
 from chat_app.openai_api import chat_completions, models, responses
 from chat_app.pages import blocks, data, views
+from chat_app.pages.profile import ProfileView
 from chat_app.pages.sign_in import SignInView, sign_in_by_link, sign_out_everywhere
 
 app_name = "chat_app"
@@ -20,6 +21,8 @@ urlpatterns = [
     path("accounts/start/", sign_in_by_link, name="start"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/logout-everywhere/", sign_out_everywhere, name="logout-everywhere"),
+    path("accounts/profile/", ProfileView.as_view(), name="profile"),
+    path("accounts/profile/saved/", ProfileView.as_view(is_saved=True), name="profile-saved"),
     path("accounts/tokens/", views.tokens, name="tokens"),
     path("chat/", views.chat, name="chat"),
     path("chat/sessions", data.SideSessionsView.as_view(), name="sessions"),

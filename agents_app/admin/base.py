@@ -115,7 +115,7 @@ class OneDefaultAdmin(FastAdmin):
             messages.error(request, "Select exactly one.")
             return
         make_default(rows[0])
-        messages.success(request, f"{rows[0]} is the default now.")
+        messages.success(request, f"“{rows[0]}” is now the default {self.opts.verbose_name}.")
 
 
 class SecretsAdmin(FastAdmin):

@@ -15,9 +15,7 @@ from chat_app.pages.views import frame
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if error_responses.speaks_json(request):
         return error_responses.bad_request(request, exception)
-    return _page(
-        request, 400, _("That cannot be understood"), _("The address or the form is malformed. Go back and try again.")
-    )
+    return _page(request, 400, _("Bad request"), _("The address or the form is malformed. Go back and try again."))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -26,22 +24,22 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return _page(
         request,
         403,
-        _("You may not do this"),
-        _("Sign in as somebody who may, or ask your administrator for the right."),
+        _("You don't have permission"),
+        _("Sign in with another account, or ask an administrator for access."),
     )
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if error_responses.speaks_json(request):
         return error_responses.page_not_found(request, exception)
-    return _page(request, 404, _("There is nothing here"), _("The address may be misspelt, or what was here is gone."))
+    return _page(request, 404, _("Page not found"), _("Check the address – the page may have been moved or deleted."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if error_responses.speaks_json(request):
         return error_responses.server_error(request)
     return _page(
-        request, 500, _("The server failed"), _("That is not your fault, and it was logged. Try again in a moment.")
+        request, 500, _("Something went wrong"), _("That is not your fault, and it was logged. Try again in a moment.")
     )
 
 
@@ -51,7 +49,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         request,
         403,
         _("This form is out of date"),
-        _("Load the page again, then fill it in once more. Cookies must be allowed."),
+        _("The form expired. Reload the page and try again (cookies must be enabled)."),
     )
 
 
@@ -67,5 +65,6 @@ def start_link_expired(request: HttpRequest) -> HttpResponse:
 
 @translated
 def _page(request: HttpRequest, status: int, title: Any, advice: Any) -> HttpResponse:
-    context = {"status": status, "title": title, "advice": advice} | frame(AnonymousUser())
+    user = AnonymousUser() if status >= 500 else getattr(request, "user", AnonymousUser())  # whose row may not be had
+    context = {"status": status, "title": title, "advice": advice, "user": user} | frame(user)
     return render(request, "chat_app/error.html", context, status=status)

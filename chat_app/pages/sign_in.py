@@ -60,9 +60,9 @@ class SignInView(LoginView):
     def _refused(self, limited: RateLimited) -> HttpResponse:
         name = security_log.existing_name(self.request.POST.get("username", ""))
         security_log.record_failure("sign_in_refused", user=name)
-        form = self.get_form_class()(self.request)
+        form = self.get_form_class()(self.request, initial={"username": self.request.POST.get("username", "")[:150]})
         minutes = max(1, round(limited.retry_after / 60))
-        refused = _("Too many failures. Try again in {minutes} minutes.").format(minutes=minutes)
+        refused = _("Too many failed attempts. Try again in {minutes} minutes.").format(minutes=minutes)
         context = self.get_context_data(form=form, refused=refused)
         response = self.render_to_response(context, status=429)
         response["Retry-After"] = str(max(1, round(limited.retry_after)))

@@ -24,7 +24,7 @@ def fetch(url: str, data: bytes | None = None, **headers: str) -> tuple[int, str
 
 def test_people_get_pages_in_their_language_and_programs_get_json(closed_product):
     status, page = fetch(closed_product.url + "/nothing/here")
-    assert (status, "<h1>Hier ist nichts</h1>" in page) == (404, True)
+    assert (status, "<h1>Seite nicht gefunden</h1>" in page) == (404, True)
     assert "<nav" not in page  # whoever has not signed in is not shown what they cannot open
     status, answer = closed_product.request("GET", "/nothing/here")
     assert (status, answer["error"]["code"]) == (404, "not_found")
@@ -50,9 +50,9 @@ def test_axe_finds_nothing_on_pages_of_failures(product, open_page):
     for path, answer in (("/broken", failed), ("/forbidden", forbidden)):
         page.route(f"**{path}", fulfilling(answer.content.decode()))
     for path, title in (
-        ("/nothing", "There is nothing here"),
-        ("/broken", "The server failed"),
-        ("/forbidden", "You may not do this"),
+        ("/nothing", "Page not found"),
+        ("/broken", "Something went wrong"),
+        ("/forbidden", "You don't have permission"),
     ):
         page.goto(product.url + path)
         expect(page.locator("h1")).to_have_text(title)

@@ -1,11 +1,17 @@
 """Choose the messages of a session that fit into the model's context."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from agents_app.engine.spec import Conversation, Message, ModelSpec
+from agents_app.engine.spec import Conversation, FilePart, Message, ModelSpec
 
 _DEFAULT_RATIO = 3.2  # characters per token, a careful estimate for English
 _MESSAGE_TOKENS = 6  # role and separators
+_IMAGE_TOKENS = 1600  # the most that a picture counts, at the size that models get
+_PAGE_TOKENS = 2000
+_MOST_OF_ESTIMATE = 60_000  # characters of a file whose text nobody has extracted yet
+_NO_WEIGHTS: Mapping[str, int] = MappingProxyType({})
 _ratios: dict[tuple[str, str], float] = {}
 
 
@@ -17,12 +23,37 @@ def learn(model: ModelSpec, characters: int, tokens: int) -> None:
         _ratios[model.base_url, model.model] = 0.5 * previous + 0.5 * ratio
 
 
-def characters(messages: list[Message]) -> int:
+def image_characters() -> int:
+    """Return what a picture takes of a window, in characters of text."""
+    return int(_IMAGE_TOKENS * _DEFAULT_RATIO)
+
+
+def page_characters(pages: int) -> int:
+    """Return what pages of a PDF take of a window, if the model gets them as they are."""
+    return int(pages * _PAGE_TOKENS * _DEFAULT_RATIO)
+
+
+def file_characters(parts: tuple[str | FilePart, ...], weights: Mapping[str, int] = _NO_WEIGHTS) -> int:
+    """Return what the files of a message take. `weights`: of those that were rendered; the others are estimated."""
+    files = (part for part in parts if isinstance(part, FilePart))
+    return sum(weights.get(part.file_id) or _estimate(part) for part in files)
+
+
+def _estimate(part: FilePart) -> int:
+    if part.media_type.startswith("image/"):
+        return image_characters()
+    if part.media_type.startswith("text/"):
+        return min(part.size, _MOST_OF_ESTIMATE)
+    return min(part.size // 20, _MOST_OF_ESTIMATE)
+
+
+def characters(messages: list[Message], weights: Mapping[str, int] = _NO_WEIGHTS) -> int:
     """Return the size of a request with these messages, in characters."""
     return sum(
         len(m.content)
         + sum(len(c.name) + len(c.arguments) + _size(c.fields) + 20 for c in m.tool_calls)
         + _size(m.fields)
+        + (file_characters(m.parts, weights) if m.parts else 0)
         + _MESSAGE_TOKENS * 3
         for m in messages
     )
@@ -33,20 +64,26 @@ def _size(fields: dict[str, Any]) -> int:
 
 
 def fit(
-    model: ModelSpec, system_prompt: str, conversation: Conversation, answer_tokens: int, shrink: float = 1.0
+    model: ModelSpec,
+    system_prompt: str,
+    conversation: Conversation,
+    answer_tokens: int,
+    shrink: float = 1.0,
+    weights: Mapping[str, int] = _NO_WEIGHTS,
 ) -> list[Message]:
     """Return the newest messages of the history that fit beside the prompt, this run's turns and the answer.
 
     If older ones are left out, they begin with a user's message, because many models' templates require it. A client's
     own history begins as the client wrote it.
-    `shrink`: the share of the context to use, after a server rejected the first try as too long.
+    `shrink`: the share of the context to use, after a server rejected the first try as too long. `weights`: see
+    `file_characters`.
     """
     required = [Message("user", conversation.prompt, parts=conversation.prompt_parts), *conversation.turns]
     ratio = _ratios.get((model.base_url, model.model), _DEFAULT_RATIO)
-    room = (model.context_tokens - answer_tokens) * ratio * shrink - len(system_prompt) - characters(required)
+    room = (model.context_tokens - answer_tokens) * ratio * shrink - len(system_prompt) - characters(required, weights)
     recent: list[Message] = []
     for message in reversed(conversation.history):
-        room -= characters([message])
+        room -= characters([message], weights)
         if room < 0:
             break
         recent.append(message)

@@ -24,8 +24,18 @@ from agents_app.engine.events import (
     StepDone,
     ToolsStarting,
 )
-from agents_app.engine.providers.base import Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Decision, Message, ToolCall, replay_call, replay_turn
+from agents_app.engine.providers.accepts import FileRefused
+from agents_app.engine.providers.base import Files, Model, ModelRequest
+from agents_app.engine.spec import (
+    AgentSpec,
+    Conversation,
+    Decision,
+    Message,
+    ToolCall,
+    replay_call,
+    replay_turn,
+    result_parts,
+)
 from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, acheck_arguments
 from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable, RunFailed
@@ -65,11 +75,16 @@ NO_ANSWER = "The model ended its turn without an answer."
 class Turns:
     """One run of an agent. Iterate over `events()`; `open_answer` is the text of an unfinished answer."""
 
-    def __init__(self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset) -> None:
+    def __init__(
+        self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset, files: Files | None = None
+    ) -> None:
         self.spec = spec
         self.conversation = conversation
         self.model = model
         self.tools = tools
+        self._files = files
+        self._file_weights: dict[str, int] = {}  # of files that were rendered: see `context_window.file_characters`
+        self._refused_kinds: frozenset[str] = frozenset()  # of files, by the model's server
         self._reader: TurnReader | None = None
         self._characters = 0  # of the turns that ended or failed
         self._may_be_empty = False  # the model has said nothing before
@@ -126,6 +141,8 @@ class Turns:
                 return
             except ModelError as error:
                 self._characters += reader.characters
+                if isinstance(error, FileRefused):
+                    self._refused_kinds |= error.kinds
                 if attempt == MAX_ATTEMPTS or not self._can_retry(error):
                     raise
                 if error.code == "context_length_exceeded":
@@ -138,7 +155,7 @@ class Turns:
                 await asyncio.sleep(delay)
 
     async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
-        request = self._request(shrink)
+        request = await self._request_with_files(shrink)
         limits = self.spec.limits
         turn_limit = limits.turn_characters(self.spec.parameters.max_tokens)
         limit = min(turn_limit, limits.max_run_characters - self._characters)
@@ -171,7 +188,18 @@ class Turns:
     def _can_retry(self, error: ModelError) -> bool:
         if isinstance(error, ModelUnavailable):
             return (error.retry_after or 0) <= self.spec.limits.timeout
-        return error.code == "context_length_exceeded"
+        return isinstance(error, FileRefused) or error.code == "context_length_exceeded"
+
+    async def _request_with_files(self, shrink: float) -> ModelRequest:
+        request = self._request(shrink)
+        if self._files is None or not any(message.parts for message in request.messages):
+            return request
+        estimate = context_window.characters(request.messages, self._file_weights)
+        files = await self._files.render(request.messages, self._refused_kinds)
+        self._file_weights |= {file_id: file.characters for file_id, file in files.items()}
+        if context_window.characters(request.messages, self._file_weights) > estimate:
+            request = self._request(shrink)  # with fewer messages, now that the files turned out to be larger
+        return dataclasses.replace(request, files=files)
 
     def _smaller(self, shrink: float, error: ModelError) -> float:
         """Return the next share of the context with less of the history. If there is none, the error stands."""
@@ -192,7 +220,7 @@ class Turns:
         return ModelRequest(
             model=spec.model.model,
             system_prompt=prompt,
-            messages=context_window.fit(spec.model, prompt, self.conversation, answer, shrink),
+            messages=context_window.fit(spec.model, prompt, self.conversation, answer, shrink, self._file_weights),
             tools=self.tools.tools,
             parameters=spec.parameters,
         )
@@ -205,8 +233,9 @@ class Turns:
         usage.output_tokens += reader.usage.output_tokens
         usage.reasoning_tokens += reader.usage.reasoning_tokens
         usage.cached_tokens += reader.usage.cached_tokens
-        size = context_window.characters(request.messages) + len(request.system_prompt)
-        if not (request.tools or request.parameters.response_format):  # schemas count too, by an unknown amount
+        # Schemas and files count too, by an unknown amount.
+        if not (request.tools or request.parameters.response_format or request.files):
+            size = context_window.characters(request.messages) + len(request.system_prompt)
             context_window.learn(self.spec.model, size, reader.usage.input_tokens)
 
     def _check_answer(self, reader: TurnReader) -> None:
@@ -403,7 +432,8 @@ class Turns:
         row.attachments, row.details = result.attachments, result.details
         row.finished = time.time()
         self.conversation.usage.tool_calls += 1
-        message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error)
+        parts = result_parts(row.content, filter(None, (each.part() for each in row.attachments)))
+        message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error, parts=parts)
         self.conversation.turns.append(message)
         return row
 
@@ -453,7 +483,7 @@ def _too_long(turn_limit: int, run_limit: int, limit: int) -> LimitReached:
 
 def _delay(attempt: int, error: ModelError) -> float:
     """Return the seconds before the next attempt: what the server requests, else 0.5, 1, 2 … with jitter."""
-    if error.code == "context_length_exceeded":
+    if error.code in ("context_length_exceeded", FileRefused.code):
         return 0.0
     retry_after = error.retry_after if isinstance(error, ModelUnavailable) else None
     if retry_after is not None:

@@ -106,6 +106,7 @@ class AgentSpec:
     system_prompt: str
     model: ModelSpec
     parameters: Parameters = Parameters()
+    accepts: tuple[str, ...] | None = None  # by the model, of text, image, pdf and audio; None: as known of it
     builtin_tools: tuple[str, ...] = ()
     servers: tuple[ServerSpec, ...] = ()
     allowed_tools: tuple[str, ...] = ()
@@ -155,6 +156,15 @@ class FilePart:
     media_type: str
     name: str
     size: int
+
+
+def result_parts(content: str, files: Iterable[FilePart]) -> tuple[str | FilePart, ...]:
+    """Return the parts of a tool's result: its text, and those of its files that a model may see or hear."""
+    shown = [file for file in files if file.media_type.startswith(_SHOWN)]
+    return (content, *shown) if shown else ()
+
+
+_SHOWN = ("image/", "audio/", "application/pdf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agents_app.engine.spec import Limits
+from agents_app.engine.spec import FilePart, Limits
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,11 @@ class Attachment:
     media_type: str
     data: bytes
     name: str = ""
+    file_id: str = ""  # of the file that it becomes
+
+    def part(self) -> FilePart | None:
+        """Return it as a part of a message, if it becomes a file."""
+        return FilePart(self.file_id, self.media_type, self.name, len(self.data)) if self.file_id else None
 
 
 @dataclass(frozen=True, slots=True)

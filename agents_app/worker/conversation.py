@@ -1,6 +1,7 @@
 """Build what a run's model reads: the session before the run, and the run's own finished steps."""
 
 from agents_app.engine.spec import Conversation, Decision
+from agents_app.files.parts import to_engine
 from agents_app.models import Approval, Run
 from agents_app.models.steps import usage_of
 from agents_app.worker.history import history
@@ -15,6 +16,7 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     decisions, approved_tools = _decisions(run) if steps else ({}, {})
     earlier = history(run, room=context_tokens * _MOST_CHARACTERS_PER_TOKEN) if run.number > 1 else []
     rebuilt = Conversation(history=earlier + earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
+    rebuilt.prompt_parts = to_engine(run.parts)
     replay(rebuilt, steps, decisions)
     if steps:
         rebuilt.next_index = steps[-1].index + 1

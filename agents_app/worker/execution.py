@@ -27,6 +27,7 @@ from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
 from agents_app.worker import artifacts
 from agents_app.worker.claims import Claim
+from agents_app.worker.files import RunFiles
 from agents_app.worker.telemetry import RunTelemetry
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,8 @@ class Execution:
         assert self._spec is not None
         model = await providers.open_model(self._spec.model)
         tools = toolset(self._spec, self.run, self._run_child)
-        turns = self._turns = Turns(self._spec, self._conversation, model, tools)
+        files = RunFiles(self._spec.model, self._spec.accepts)
+        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Answer | AwaitingApproval):

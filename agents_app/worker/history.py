@@ -12,7 +12,9 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from agents_app.database.prepared import Parameter, Prepared
-from agents_app.engine.spec import Conversation, Message, replay_answer
+from agents_app.engine.context_window import file_characters
+from agents_app.engine.spec import Conversation, FilePart, Message, replay_answer
+from agents_app.files.parts import to_engine
 from agents_app.models import Run, Step
 from agents_app.worker.replay import earlier_messages, replay
 
@@ -61,7 +63,14 @@ class _Kept:
 
 
 def _weight(run: EarlierRun) -> int:
-    return sum(len(m.content) + _CHARACTERS_PER_MESSAGE for m in run.messages)
+    return sum(
+        len(m.content) + _CHARACTERS_PER_MESSAGE + sum(_CHARACTERS_PER_MESSAGE + _length(part) for part in m.parts)
+        for m in run.messages
+    )
+
+
+def _length(part: str | FilePart) -> int:
+    return len(part) if isinstance(part, str) else 0
 
 
 _kept = _Kept()
@@ -143,11 +152,16 @@ def _earlier_run(run: Run, rounds: Sequence[Step]) -> EarlierRun:
     replayed = Conversation(history=[], prompt="")
     replay(replayed, rounds)
     before = earlier_messages(run)
+    prompt = Message("user", run.prompt, parts=to_engine(run.parts))
+    with_files = [message for message in (*before, prompt, *replayed.turns) if message.parts]
     return EarlierRun(
         number=run.number,
         follows=followed(run),
-        size=len(run.prompt) + len(run.result) + sum(len(message.content) for message in before),
-        messages=(*before, Message("user", run.prompt), *replayed.turns, _answer(run, rounds)),
+        size=len(run.prompt)
+        + len(run.result)
+        + sum(len(message.content) for message in before)
+        + sum(file_characters(message.parts) for message in with_files),
+        messages=(*before, prompt, *replayed.turns, _answer(run, rounds)),
     )
 
 

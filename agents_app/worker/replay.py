@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from agents_app.engine.spec import Conversation, Decision, Message, OpenTool, ToolCall, replay_call, replay_turn
+from agents_app.engine.spec import (
+    Conversation,
+    Decision,
+    FilePart,
+    Message,
+    OpenTool,
+    ToolCall,
+    replay_call,
+    replay_turn,
+    result_parts,
+)
 from agents_app.files.parts import to_engine
 from agents_app.models import Run, Step
 
@@ -18,7 +28,8 @@ def replay(
             rebuilt.turns.append(_assistant_turn(step, uses))
             rebuilt.iteration = step.iteration
         elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
-            result = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error)
+            parts = result_parts(step.content, _files(step))
+            result = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error, parts=parts)
             rebuilt.turns.append(result)
         elif step.kind == Step.Kind.TOOL_RESULT:
             use = uses[step.iteration, step.tool_call_id]
@@ -26,6 +37,14 @@ def replay(
             started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
             cut = use.provider_data.get("cut", "")
             rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision, cut))
+
+
+def _files(step: Step) -> list[FilePart]:
+    return [
+        FilePart(each["file_id"], each["media_type"], each["name"], each["size"])
+        for each in step.attachments or ()
+        if each.get("file_id")
+    ]
 
 
 def _assistant_turn(first: Step, uses: dict[tuple[int, str], Step]) -> Message:

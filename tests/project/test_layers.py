@@ -46,6 +46,7 @@ ENGINE_ORDER = {
     "agents_app.engine.web": 0,
     "agents_app.engine.builtin_tools": 1,
     "agents_app.engine.mcp": 1,
+    "agents_app.engine.providers.file_parts": 1,
     "agents_app.engine.providers.base": 2,
     "agents_app.engine.context_window": 2,
     "agents_app.engine.instrumentation": 2,

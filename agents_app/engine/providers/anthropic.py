@@ -16,7 +16,7 @@ import httpx2
 import orjson
 from anthropic.types import RawMessageStreamEvent
 
-from agents_app.engine.providers import anthropic_request, errors, failures, request_body, shared_client
+from agents_app.engine.providers import accepts, anthropic_request, errors, failures, request_body, shared_client
 from agents_app.engine.providers.anthropic_stream import MessageEvents
 from agents_app.engine.providers.anthropic_thinking import EXTRA_HEADERS, Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
@@ -79,6 +79,16 @@ class AnthropicModel(shared_client.SharedModel):
                         raise events.error
 
     async def _send(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> httpx2.Response:
+        try:
+            return await self._send_thoughts(stack, request)
+        except anthropic.APIStatusError as error:
+            if kinds := request.native_kinds():
+                body = errors.body_of(error.response, error.body)
+                if refusal := accepts.refusal(self._spec, request.model, kinds, error.status_code, body):
+                    raise refusal from error
+            raise
+
+    async def _send_thoughts(self, stack: contextlib.AsyncExitStack, request: ModelRequest) -> httpx2.Response:
         able = await self._model_abilities(request.model)
         try:
             return await self._open_turn(stack, request, able, thoughts=True)
@@ -96,6 +106,8 @@ class AnthropicModel(shared_client.SharedModel):
     ) -> httpx2.Response:
         arguments = anthropic_request.arguments(request, able, thoughts=thoughts)
         headers = arguments.pop(EXTRA_HEADERS, {})
+        if request.files:
+            return await self._open(stack, request_body.body(request_body.encode_around(arguments)), headers)
         return await self._open(stack, request_body.encode(arguments), headers)
 
     async def _model_abilities(self, model: str) -> Abilities:

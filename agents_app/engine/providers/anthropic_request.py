@@ -13,6 +13,7 @@ from typing import Any
 from agents_app.engine.arguments import parse_arguments
 from agents_app.engine.providers.anthropic_thinking import Abilities, thinking_arguments, without_thinking
 from agents_app.engine.providers.base import ModelRequest
+from agents_app.engine.providers.request_body import Encoded
 from agents_app.engine.spec import Message
 from agents_app.exceptions import RunFailed
 
@@ -99,11 +100,11 @@ def _turns(request: ModelRequest, thoughts: bool) -> list[dict[str, Any]]:
     call_ids: set[str] = set()
     for position, message in enumerate(request.messages):
         if message.role == "user":
-            _add(turns, "user", _texts(message.content))
+            _add(turns, "user", _contents(request, message) if message.parts else _texts(message.content))
         elif message.role == "assistant":
             names = [_call_id(call.id, call_ids) for call in message.tool_calls]
             _add(turns, "assistant", _assistant_content(message, names, with_blocks=id(message) in with_blocks))
-            _add(turns, "user", _results(message, names, request.messages[position + 1 :]))
+            _add(turns, "user", _results(request, message, names, request.messages[position + 1 :]))
     if turns and turns[0]["role"] == "assistant":  # of a client whose history begins with a greeting
         turns.insert(0, {"role": "user", "content": _texts(_OPENING)})
     if request.tools or len(turns) > 1:  # the next request begins with all of these
@@ -116,6 +117,18 @@ def _add(turns: list[dict[str, Any]], role: str, content: list[dict[str, Any]]) 
         turns[-1]["content"] += content
     elif content:
         turns.append({"role": role, "content": content})
+
+
+def _contents(request: ModelRequest, message: Message) -> list[Any]:
+    """Return the texts and files of a message in their order. Files in words are texts."""
+    content: list[Any] = []
+    for part in message.parts:
+        if isinstance(part, str):
+            content += _texts(part)
+        else:
+            file = request.file(part)
+            content += [Encoded(file.json)] if file.json else _texts(file.text)
+    return content
 
 
 def _texts(text: str) -> list[dict[str, Any]]:
@@ -157,16 +170,23 @@ def _in_place(blocks: Sequence[dict[str, Any]], calls: list[dict[str, Any]]) -> 
     yield from waiting
 
 
-def _results(message: Message, names: list[str], later: Sequence[Message]) -> list[dict[str, Any]]:
+def _results(
+    request: ModelRequest, message: Message, names: list[str], later: Sequence[Message]
+) -> list[dict[str, Any]]:
     """The results of a turn's calls, in the order of the calls: one for each, as the API insists."""
     answers = {m.tool_call_id: m for m in itertools.takewhile(lambda m: m.role == "tool", later)}
     missing = Message("tool", "There is no result of this call.", is_error=True)
-    return [_result(name, answers.get(call.id, missing)) for call, name in zip(message.tool_calls, names, strict=True)]
+    return [
+        _result(request, name, answers.get(call.id, missing))
+        for call, name in zip(message.tool_calls, names, strict=True)
+    ]
 
 
-def _result(name: str, answer: Message) -> dict[str, Any]:
+def _result(request: ModelRequest, name: str, answer: Message) -> dict[str, Any]:
     content = answer.content.replace("\x00", "")  # as it is stored: a restart must not change it
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": name}
+    if answer.parts and not answer.is_error:  # an error takes text only
+        return result | {"content": _contents(request, answer)}
     if answer.is_error:
         return result | {"content": content if content.strip() else "The tool failed.", "is_error": True}
     return result | ({"content": content} if content.strip() else {})

@@ -1,10 +1,11 @@
 """The interface between the loop and a model: one method."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agents_app.engine.spec import Message, Parameters
+from agents_app.engine.providers.file_parts import TEXT, RenderedFile, note
+from agents_app.engine.spec import FilePart, Message, Parameters
 from agents_app.engine.toolset import Tool
 
 
@@ -87,13 +88,30 @@ Part = TextPart | ReasoningPart | ThoughtEndPart | ToolCallPart | BlocksPart | F
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request to a model."""
+    """A request to a model. `files`: how it gets the files of its messages, by their ids."""
 
     model: str
     system_prompt: str
     messages: list[Message]
     tools: tuple[Tool, ...]
     parameters: Parameters
+    files: Mapping[str, RenderedFile] = field(default_factory=dict)
+
+    def file(self, part: FilePart) -> RenderedFile:
+        """Return how the model gets a file: in words, if nobody has rendered it."""
+        return self.files.get(part.file_id) or note(part, "this model cannot read it")
+
+    def native_kinds(self) -> frozenset[str]:
+        """Return the kinds of files that the model gets as they are."""
+        return frozenset(file.kind for file in self.files.values()) - {TEXT}
+
+
+class Files(Protocol):
+    """Renders files for one model."""
+
+    async def render(self, messages: Sequence[Message], refused: Collection[str]) -> Mapping[str, RenderedFile]:
+        """Return how the model gets the files of these messages, by their ids. `refused`: kinds not to use."""
+        ...
 
 
 class Model(Protocol):

@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 import orjson
 
+from agents_app.engine.providers import accepts
+
 logger = logging.getLogger(__name__)
 
 # OpenRouter, vLLM, Groq, LM Studio, llama.cpp (in `meta`), Mistral.
@@ -31,10 +33,14 @@ async def learn(client: Any, base_url: str, model: str) -> None:
     try:
         async with asyncio.timeout(_TIMEOUT):
             listed = await _json(client, "GET", "/models")
-            window = of_list(listed, model)
+            entry = entry_of(listed, model)
+            accepts.learn(base_url, model, entry)
+            window = of_entry(entry)
             if window is None and _is_ollama(listed):
                 root = base_url.rstrip("/").removesuffix("/v1")
-                window = of_ollama(await _json(client, "POST", f"{root}/api/show", {"model": model}))
+                shown = await _json(client, "POST", f"{root}/api/show", {"model": model})
+                accepts.learn(base_url, model, shown)
+                window = of_ollama(shown)
     except Exception as error:  # whatever a server and the SDK can raise: nobody waits for the answer
         logger.debug("A server does not tell the window of %r: %r", model[:100], error)
         return
@@ -56,13 +62,24 @@ async def _json(client: Any, method: str, path: str, body: Any = None) -> Any:
 
 def of_list(listed: Any, model: str) -> int | None:
     """Return the window of a model in a server's list; None if the list does not have it."""
+    return of_entry(entry_of(listed, model))
+
+
+def entry_of(listed: Any, model: str) -> dict[str, Any] | None:
+    """Return what a server's list says of a model."""
     for entry in _entries(listed):
         if isinstance(entry, dict) and model in (entry.get("id"), entry.get("name"), entry.get("model")):
-            meta = entry.get("meta")
-            for holder in (entry, meta if isinstance(meta, dict) else {}):
-                for name in _FIELDS:
-                    if window := _plausible(holder.get(name)):
-                        return window
+            return entry
+    return None
+
+
+def of_entry(entry: dict[str, Any] | None) -> int | None:
+    """Return the window that an entry of a list names."""
+    meta = entry.get("meta") if entry else None
+    for holder in (entry or {}, meta if isinstance(meta, dict) else {}):
+        for name in _FIELDS:
+            if window := _plausible(holder.get(name)):
+                return window
     return None
 
 

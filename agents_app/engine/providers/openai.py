@@ -14,7 +14,15 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
 
-from agents_app.engine.providers import errors, request_body, request_fields, sent_back, shared_client
+from agents_app.engine.providers import (
+    accepts,
+    errors,
+    openai_files,
+    request_body,
+    request_fields,
+    sent_back,
+    shared_client,
+)
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.providers.openai_stream import ChatChunks
 from agents_app.engine.spec import Message, ModelSpec
@@ -87,18 +95,29 @@ class OpenAIModel(shared_client.SharedModel):
             arguments = self._arguments(request, refused)
             origin = "" if request_fields.SENT_BACK in refused else self._origin
             try:
-                response = await self._open(stack, request_body.with_messages(arguments, _encoded(request, origin)))
+                response = await self._open(stack, _body(arguments, request, origin))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 messages = [_wire_message(message, origin) for message in request.messages]
                 body = errors.body_of(error.response, error.body)
                 field = request_fields.refused_field(body, arguments | {"messages": messages})
                 if field is None or field in refused:
+                    self._raise_refusal(request, error)
                     raise
                 logger.info("A model's server refuses the field %s; asking again without it", field)
                 refused |= {field}
+            except openai.APIStatusError as error:
+                self._raise_refusal(request, error)
+                raise
             else:
                 self._refused[request.model] = refused
                 return response
+
+    def _raise_refusal(self, request: ModelRequest, error: openai.APIStatusError) -> None:
+        """Raise what the error is, if it is about the files of the request."""
+        if kinds := request.native_kinds():
+            body = errors.body_of(error.response, error.body)
+            if refusal := accepts.refusal(self._spec, request.model, kinds, error.status_code, body):
+                raise refusal from error
 
     def _arguments(self, request: ModelRequest, refused: frozenset[str]) -> dict[str, Any]:
         parameters = request.parameters
@@ -135,7 +154,25 @@ def encode_messages(spec: ModelSpec, messages: Iterable[Message]) -> None:
     """Encode messages for a server, before a request needs them."""
     origin = sent_back.origin(spec.kind, spec.base_url)
     for message in messages:
-        _encoded_message(message, origin)
+        if not message.parts:  # how its files are given is known only with the request
+            _encoded_message(message, origin)
+
+
+def _body(arguments: dict[str, Any], request: ModelRequest, origin: str) -> bytes | request_body.Body:
+    if not request.files:
+        return request_body.with_messages(arguments, _encoded(request, origin))
+    return request_body.body(request_body.with_message_pieces(arguments, _encoded_pieces(request, origin)))
+
+
+def _encoded_pieces(request: ModelRequest, origin: str) -> Iterator[list[bytes]]:
+    """Encode the messages of a request with files, each in pieces."""
+    if request.system_prompt:
+        yield [request_body.encode({"role": "system", "content": request.system_prompt})]
+    for message in openai_files.with_files(request):
+        if isinstance(message, dict):
+            yield request_body.encode_around(message)
+        elif _says_something(message):
+            yield [_encoded_message(message, origin)]
 
 
 def _encoded(request: ModelRequest, origin: str) -> Iterator[bytes]:

@@ -1,12 +1,50 @@
 """Encode requests to models. The SDKs' own way walks through every field of all messages, at each turn."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from agents_app.engine.spec import Message
+
+_LARGEST_IN_ONE_PIECE = 2**20  # bytes
+_SLICE = 128 * 1024  # bytes given to the socket at a time
+
+
+class Encoded:
+    """An object inside a request that is JSON already. `json` lacks the closing brace; `more`: fields to add."""
+
+    __slots__ = ("json", "more")
+
+    def __init__(self, json: bytes, more: bytes = b"") -> None:
+        self.json = json
+        self.more = more
+
+    def __or__(self, fields: dict[str, Any]) -> "Encoded":
+        return Encoded(self.json, b"," + orjson.dumps(fields)[1:-1])
+
+
+class Body:
+    """A request of many pieces, some of them large and shared by others: sent piece by piece, and never joined."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self.size = sum(map(len, pieces))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            for start in range(0, len(piece), _SLICE):
+                yield piece[start : start + _SLICE] if len(piece) > _SLICE else piece
+                await asyncio.sleep(0)  # a socket that takes everything must not keep the event loop
+
+
+def body(pieces: Sequence[bytes]) -> bytes | Body:
+    """Return a request: in one piece, if it is not large."""
+    is_large = sum(map(len, pieces)) > _LARGEST_IN_ONE_PIECE
+    return Body(pieces) if is_large else b"".join(pieces)
 
 
 def encode(value: Any) -> bytes:
@@ -15,6 +53,37 @@ def encode(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value).encode()
+
+
+def encode_around(value: Any) -> list[bytes]:
+    """Return the JSON of a value in pieces, those of `Encoded` objects inside it as they are."""
+    mark = secrets.token_hex(16)  # nobody can have written it into a message
+    inner: list[Encoded] = []
+
+    def place(found: Any) -> str:
+        if not isinstance(found, Encoded):
+            raise TypeError(f"{type(found).__name__} is not JSON")
+        inner.append(found)
+        return mark
+
+    try:
+        outer = orjson.dumps(value, default=place)
+    except TypeError:
+        inner.clear()
+        outer = json.dumps(value, default=place).encode()
+    first, *others = outer.split(b'"%s"' % mark.encode())
+    pieces = [first]
+    for each, following in zip(inner, others, strict=True):
+        pieces += [each.json, each.more + b"}" + following]
+    return pieces
+
+
+def with_message_pieces(arguments: dict[str, Any], messages: Iterable[list[bytes]]) -> list[bytes]:
+    """Return the arguments as JSON in pieces, with encoded messages, each of them in pieces, as `messages`."""
+    pieces = [encode(arguments)[:-1], b',"messages":[']
+    for number, message in enumerate(messages):
+        pieces += [b",", *message] if number else message
+    return [*pieces, b"]}"]
 
 
 def with_messages(arguments: dict[str, Any], messages: Iterable[bytes]) -> bytes:

@@ -10,7 +10,7 @@ import aiohttp
 import httpx2
 
 from agents_app.background import spawn
-from agents_app.engine.providers import errors, model_windows
+from agents_app.engine.providers import errors, model_windows, request_body
 from agents_app.engine.spec import ModelSpec
 from agents_app.engine.tls import ssl_context
 from agents_app.engine.web import metadata_guard
@@ -136,6 +136,7 @@ class SharedModel:
     def __init__(self, spec: ModelSpec) -> None:
         self._secrets = errors.secrets_among([spec.api_key, *dict(spec.headers).values()])
         self._starts = asyncio.Semaphore(MAX_STARTS)
+        self._spec = spec
         self._base_url = spec.base_url
         self._learned: dict[str, float] = {}  # when the server was asked for the window of a model
 
@@ -165,7 +166,10 @@ class SharedModel:
             spawn(model_windows.learn(self._client, self._base_url, model))
 
     async def _open(
-        self, stack: contextlib.AsyncExitStack, body: bytes, headers: Mapping[str, str] = _NO_HEADERS
+        self,
+        stack: contextlib.AsyncExitStack,
+        body: bytes | request_body.Body,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> httpx2.Response:
         """Send a request and return its response, which stays open until the stack is closed."""
         async with self._starts:
@@ -178,8 +182,12 @@ class SharedModel:
                 return await stack.enter_async_context(self._post(body, headers))
 
     @contextlib.asynccontextmanager
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+    async def _post(
+        self, body: bytes | request_body.Body, headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx2.Response]:
         """Send a body that is encoded already, by the SDK's address, authentication, connections and typed errors."""
+        if isinstance(body, request_body.Body):
+            headers = {**headers, "Content-Length": str(body.size)}
         stream = await self._client.post(
             self._path,
             cast_to=object,

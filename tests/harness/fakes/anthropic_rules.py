@@ -169,7 +169,7 @@ def _check_messages(messages: list[dict[str, Any]]) -> None:
 
 def _check_block(block: Block, role: str, where: str) -> None:
     kind = block["type"]
-    allowed = {"user": ("text", "tool_result"), "assistant": ("text", "tool_use", *_OPAQUE)}[role]
+    allowed = {"user": ("text", "image", "document", "tool_result"), "assistant": ("text", "tool_use", *_OPAQUE)}[role]
     require(kind in allowed, f"{where}: {kind} is not allowed in the {role} role")
     if kind == "text":
         require(block["text"].strip(), f"{where}: text content blocks must contain non-whitespace text")
@@ -180,10 +180,25 @@ def _check_block(block: Block, role: str, where: str) -> None:
     elif kind == "tool_result":
         content = block.get("content", "")
         require(content or not block.get("is_error"), f"{where}: content cannot be empty if `is_error` is true")
+        for inner in content if isinstance(content, list) else []:
+            is_allowed = inner["type"] == "text" or (inner["type"] in _MEDIA and not block.get("is_error"))
+            require(is_allowed, f"{where}: all content must be type text if `is_error` is true")
+            _check_block(inner, role, where)
+    elif kind in _MEDIA:
+        source = block["source"]
+        require(set(source) == {"type", "media_type", "data"} and source["type"] == "base64", f"{where}: source")
+        require(source["media_type"] in _MEDIA[kind], f"{where}: source.media_type: Input should be one of …")
+        data = base64.b64decode(source["data"], validate=True)
+        require(
+            (data and len(source["data"]) <= 5 * 2**20) or kind == "document", f"{where}: image exceeds 5 MB maximum"
+        )
     require(set(block) <= _BLOCK_FIELDS[kind], f"{where}: {kind}: Extra inputs are not permitted")
 
 
+_MEDIA = {"image": {"image/png", "image/jpeg", "image/gif", "image/webp"}, "document": {"application/pdf"}}
 _BLOCK_FIELDS = {
+    "image": {"type", "source", "cache_control"},
+    "document": {"type", "source", "title", "context", "citations", "cache_control"},
     "text": {"type", "text", "cache_control"},
     "tool_use": {"type", "id", "name", "input", "cache_control"},
     "tool_result": {"type", "tool_use_id", "content", "is_error", "cache_control"},
@@ -280,6 +295,6 @@ def _first_of_open_turn(messages: list[dict[str, Any]]) -> dict[str, Any] | None
     for message in reversed(messages):
         if message["role"] == "assistant":
             first = message
-        elif any(block["type"] == "text" for block in blocks_of(message)):
+        elif any(block["type"] != "tool_result" for block in blocks_of(message)):
             break
     return first

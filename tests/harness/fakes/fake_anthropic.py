@@ -79,7 +79,7 @@ def turn_of(messages: list[dict[str, Any]]) -> int:
     for message in reversed(messages):
         if message["role"] == "assistant":
             turn += 1
-        elif any(block["type"] == "text" for block in blocks_of(message)):
+        elif any(block["type"] != "tool_result" for block in blocks_of(message)):
             break
     return turn
 

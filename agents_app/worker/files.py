@@ -1,0 +1,96 @@
+"""Give models the files of a conversation: as they are if the model accepts them, else their text, else a note."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from agents_app.database.errors import storage_errors
+from agents_app.engine.providers import accepts, file_parts
+from agents_app.engine.providers.file_parts import IMAGE, TEXT, RenderedFile, note
+from agents_app.engine.spec import FilePart, Message, ModelSpec
+from agents_app.models import File
+from agents_app.worker import file_contents
+from agents_app.worker.file_contents import MOST_CHARACTERS, Unreadable
+
+MOST_BYTES = 20 * 2**20  # of files in one request
+_SHARE_OF_TEXT = 0.5  # of the window, for the texts of all files
+_CHARACTERS_PER_TOKEN = 3
+_LEAST_CHARACTERS = 200  # of a text, to be worth a beginning
+_DELETED = "it was deleted or has expired"
+_MISSING = "its bytes cannot be read"
+_NO_ROOM = "left out, because the newer files take all the room"
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left in a request: bytes of files, and characters of the texts of files."""
+
+    size: int
+    characters: int
+
+
+class RunFiles:
+    """Renders files for the model of one run: see `Files`. `by_hand`: what it accepts, if an administrator says so."""
+
+    def __init__(self, model: ModelSpec, by_hand: Collection[str] | None) -> None:
+        self._model = model
+        self._by_hand = by_hand
+
+    async def render(self, messages: Sequence[Message], refused: Collection[str]) -> Mapping[str, RenderedFile]:
+        """Return how the model gets the files of these messages: the newest first, as long as there is room."""
+        parts = _newest_first(messages)
+        accepted = accepts.accepted(self._model, self._by_hand) - frozenset(refused)
+        rows = await file_contents.threads.run(_rows, list(parts))
+        room = _Room(MOST_BYTES, int(self._model.context_tokens * _CHARACTERS_PER_TOKEN * _SHARE_OF_TEXT))
+        return {pk: await self._rendered(part, rows.get(pk), accepted, room) for pk, part in parts.items()}
+
+    async def _rendered(self, part: FilePart, row: File | None, accepted: Collection[str], room: _Room) -> RenderedFile:
+        if row is None:
+            return note(part, _DELETED)
+        kind = file_parts.native_kind(row.media_type)
+        try:
+            if kind != TEXT and kind in accepted:
+                return await self._native(part, row, kind, room)
+            return await _in_words(part, row, room)
+        except Unreadable as problem:
+            return note(part, str(problem))
+        except OSError:
+            return note(part, _MISSING)
+
+    async def _native(self, part: FilePart, row: File, kind: str, room: _Room) -> RenderedFile:
+        if room.size <= 0 or (kind != IMAGE and row.size > room.size):
+            return note(part, _NO_ROOM)
+        file = await file_contents.native(row, kind, self._model.kind)
+        if file is None:
+            return await _in_words(part, row, room)
+        if file.size > room.size:
+            room.size = 0  # else each older picture would be scaled, only to find that there is no room for it
+            return note(part, _NO_ROOM)
+        room.size -= file.size
+        return file
+
+
+def _newest_first(messages: Sequence[Message]) -> dict[str, FilePart]:
+    parts = (part for message in reversed(messages) for part in reversed(message.parts))
+    files: dict[str, FilePart] = {}
+    for part in parts:
+        if isinstance(part, FilePart):
+            files.setdefault(part.file_id, part)
+    return files
+
+
+def _rows(ids: list[str]) -> dict[str, File]:
+    with storage_errors():
+        return {row.pk: row for row in File.objects.kept().filter(pk__in=ids).select_related("stored")}
+
+
+async def _in_words(part: FilePart, row: File, room: _Room) -> RenderedFile:
+    if room.characters < min(row.size, _LEAST_CHARACTERS):
+        return note(part, _NO_ROOM)
+    text, left_out = await file_contents.text(row)
+    most = min(MOST_CHARACTERS, room.characters)
+    if len(text) > most:
+        text, left_out = text[:most], "the rest"
+    room.characters -= len(text)
+    end = f"[{left_out} left out]\n" if left_out else ""
+    whole = f"[file {file_parts.label(part)}]\n{text.rstrip()}\n{end}[end of the file]"
+    return RenderedFile(TEXT, len(whole), whole)

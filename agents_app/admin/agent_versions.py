@@ -118,8 +118,8 @@ def _differences(agent: Agent, left: int, right: int) -> Iterator[tuple[str, str
     if len(specs) < 2:
         return
     for name in ("provider", "mcp_servers", *COLUMNS):
-        if specs[left][name] != specs[right][name]:
-            before, after = (_lines(specs[number][name])[:_MOST_LINES] for number in (left, right))
+        if specs[left].get(name) != specs[right].get(name):
+            before, after = (_lines(specs[number].get(name))[:_MOST_LINES] for number in (left, right))
             yield name, "\n".join(list(difflib.unified_diff(before, after, lineterm=""))[2:])
 
 

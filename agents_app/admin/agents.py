@@ -122,6 +122,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
                     "max_tokens",
                     "reasoning_effort",
                     "thinking_budget",
+                    "accepts",
                 )
             },
         ),

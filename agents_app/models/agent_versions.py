@@ -20,8 +20,8 @@ from agents_app.models import prompt_variables
 # them, nor are keys, addresses and headers of providers and servers: those change under runs that wait.
 COLUMNS = (
     "role", "description", "system_prompt", "model", "temperature", "top_p", "max_tokens", "reasoning_effort",
-    "thinking_budget", "builtin_tools", "allowed_tools", "denied_tools", "approval_required", "approval_timeout",
-    "max_iterations", "timeout", "max_total_tokens",
+    "thinking_budget", "accepts", "builtin_tools", "allowed_tools", "denied_tools", "approval_required",
+    "approval_timeout", "max_iterations", "timeout", "max_total_tokens",
 )  # fmt: skip
 LONGEST_NOTE = 200
 
@@ -116,7 +116,9 @@ def _spec(agent: Any) -> dict[str, Any]:
 def _identity(spec: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a spec another one. A provider or server with a new name is the same."""
     provider = spec["provider"] and spec["provider"]["id"]
-    return spec | {"provider": provider, "mcp_servers": {server["id"] for server in spec["mcp_servers"]}}
+    # Older versions do not hold `accepts`.
+    servers = {server["id"] for server in spec["mcp_servers"]}
+    return {"accepts": None} | spec | {"provider": provider, "mcp_servers": servers}
 
 
 def watch_servers(through: Any) -> None:
@@ -151,6 +153,7 @@ class Definition:
     provider: Reference | None
     model: str
     parameters: Parameters
+    accepts: tuple[str, ...] | None
     builtin_tools: tuple[str, ...]
     servers: tuple[Reference, ...]
     allowed_tools: tuple[str, ...]
@@ -175,6 +178,7 @@ class Definition:
                 context_tokens=provider.context_tokens if provider else 8192,
             ),
             parameters=self.parameters,
+            accepts=self.accepts,
             builtin_tools=self.builtin_tools,
             servers=tuple(servers),
             allowed_tools=self.allowed_tools,
@@ -225,6 +229,7 @@ def definition(version_id: uuid.UUID) -> Definition:
             reasoning_effort=spec["reasoning_effort"],
             thinking_budget=spec["thinking_budget"],
         ),
+        accepts=None if spec.get("accepts") is None else tuple(spec["accepts"]),
         builtin_tools=tuple(spec["builtin_tools"]),
         servers=tuple(Reference(**server) for server in spec["mcp_servers"]),
         allowed_tools=tuple(spec["allowed_tools"]),

@@ -53,6 +53,15 @@ def validate_builtin_tools(value) -> None:
             raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {existing}.")
 
 
+CONTENT_KINDS = ("text", "image", "pdf", "audio")  # that a model may accept
+
+
+def validate_accepts(value) -> None:
+    """Reject what is not a list of kinds of content."""
+    if not isinstance(value, list) or not all(isinstance(kind, str) and kind in CONTENT_KINDS for kind in value):
+        raise ValidationError(f"Enter a list of {', '.join(CONTENT_KINDS)}.")
+
+
 def make_default(row: "Provider | Agent") -> None:
     """Make this row the default, instead of the present one."""
     rows = type(row).objects
@@ -217,6 +226,12 @@ class Agent(models.Model):
     thinking_budget = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens for thinking, for providers that accept a budget."
     )
+    accepts = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_accepts],
+        help_text='What the model accepts, for example ["text", "image", "pdf", "audio"]. Leave empty if it is known.',
+    )
     builtin_tools = models.JSONField(
         default=list,
         blank=True,
@@ -315,7 +330,7 @@ class Agent(models.Model):
                 text = f"Version {version.number} cannot be used again: its provider or an MCP server was deleted."
                 raise Conflict(text)
             for name in COLUMNS:
-                setattr(self, name, spec[name])
+                setattr(self, name, spec.get(name))
             self.provider = provider
             self.save()
             self.mcp_servers.set(servers)

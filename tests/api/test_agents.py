@@ -14,6 +14,7 @@ PARAMETERS = {
     "max_tokens": 200,
     "reasoning_effort": "low",
     "thinking_budget": None,
+    "accepts": None,
 }
 
 
@@ -167,6 +168,8 @@ def test_two_agents_cannot_share_a_name(client):
         ({"name": "ok", "parameters": {"reasoning_effort": "huge"}}, "parameters.reasoning_effort"),
         ({"name": "ok", "parameters": {"reasoning_effort": {}}}, "parameters.reasoning_effort"),
         ({"name": "ok", "parameters": {"thinking_budget": -1}}, "parameters.thinking_budget"),
+        ({"name": "ok", "parameters": {"accepts": "image"}}, "parameters.accepts"),
+        ({"name": "ok", "parameters": {"accepts": ["text", "video"]}}, "parameters.accepts.1"),
         ({"name": "ok", "max_iterations": 0}, "max_iterations"),
         ({"name": "ok", "max_iterations": 1.5}, "max_iterations"),
         ({"name": "ok", "max_iterations": "5"}, "max_iterations"),

@@ -40,7 +40,7 @@ class VersionSpecSerializer(serializers.Serializer):
     max_total_tokens = serializers.IntegerField(allow_null=True)
 
     def to_representation(self, spec: dict[str, Any]) -> dict[str, Any]:
-        parameters = {name: spec[name] for name in _PARAMETERS}
+        parameters = {name: spec.get(name) for name in _PARAMETERS}
         values = spec | {
             "provider": spec["provider"] and spec["provider"]["name"],
             "mcp_servers": [server["name"] for server in spec["mcp_servers"]],

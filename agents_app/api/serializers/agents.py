@@ -9,7 +9,7 @@ from rest_framework import serializers
 from agents_app.api.permissions import is_administrator
 from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WholeNumber, WithDefault
 from agents_app.models import Agent, McpServer, Provider
-from agents_app.models.agents import ADMINISTRATORS_FIELDS, validate_builtin_tools
+from agents_app.models.agents import ADMINISTRATORS_FIELDS, CONTENT_KINDS, validate_builtin_tools
 
 _VISIBLE = "Visible to administrators only."
 
@@ -76,9 +76,17 @@ class NamesField(serializers.ListField):
 class ParametersSerializer(StrictModel):
     """Parameters of the model; null is the model's default."""
 
+    accepts = serializers.ListField(
+        child=serializers.ChoiceField(CONTENT_KINDS),
+        allow_null=True,
+        required=False,
+        max_length=10,
+        help_text="What the model accepts. Null if that is known of it.",
+    )
+
     class Meta:
         model = Agent
-        fields = ("temperature", "top_p", "max_tokens", "reasoning_effort", "thinking_budget")
+        fields = ("temperature", "top_p", "max_tokens", "reasoning_effort", "thinking_budget", "accepts")
         extra_kwargs: ClassVar = {"reasoning_effort": {"allow_null": True}}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

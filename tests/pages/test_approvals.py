@@ -89,3 +89,44 @@ def test_two_tabs_agree(page):
     for tab in (page, other):
         expect(runs(tab, "completed")).to_have_count(1)
         expect(approval(tab)).to_have_attribute("data-status", "approved")
+
+
+def test_changed_and_then_allowed(page, product, model, name):
+    pinned(page).get_by_role("button", name="Edit the arguments").click()
+    text = pinned(page).get_by_label("Arguments, as JSON")
+    text.fill("[not json")
+    pinned(page).get_by_role("button", name="Allow once").click()
+    expect(pinned(page).get_by_role("alert")).to_contain_text("not a JSON object")
+    text.fill(f'{{"line": "{name} changed", "number": {LONG}}}')
+    pinned(page).get_by_role("button", name="Allow once").click()
+    expect(runs(page, "completed")).to_have_count(1)
+    assert product.effects(name) == [f"{name} changed"]
+    expect(text_of(page, "tool_result")).to_contain_text(f"noted {name} changed")
+    assert str(LONG) in model.requests(name)[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_agent_asks_a_question(agent, open_page, product, model, name, other):
+    asks = {"question": "Which <b>color</b>?", "options": ["red", "blue"], "other": other}
+    call = {"tool_call": {"name": "ask_user", "arguments": asks}}
+    who = agent([call], [{"text": "Painted."}], builtin_tools=["ask_user"])
+    page = open_page()
+    page.goto(f"{product.url}/chat/")
+    expect_connected(page)
+    page.select_option("#agent", who)
+    say(page, "Paint it.")
+    expect(pinned(page).locator(".label")).to_have_text("Which <b>color</b>?")
+    assert page.title() == "(1) Chat · AInTandem"
+    page.reload()
+    expect(pinned(page).locator(".label")).to_have_text("Which <b>color</b>?")
+    answer = pinned(page).get_by_label("Your answer")
+    if other:
+        answer.fill("green")
+        answer.press("Enter")
+    else:
+        expect(answer).to_have_count(0)
+        pinned(page).get_by_role("button", name="blue").click()
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(pinned(page)).to_be_hidden()
+    expect(approval(page).locator(".label")).to_contain_text("green" if other else "blue")
+    assert model.requests(name)[1]["messages"][-1]["content"] == ("green" if other else "blue")

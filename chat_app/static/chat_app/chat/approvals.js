@@ -48,6 +48,7 @@ export class PinnedApprovals {
     this.place.replaceChildren(...(this.#form ? [this.#form] : []));
     if (this.#item) {
       setText(this.label, approvalLabel(this.#item));
+      this.arguments.hidden = Boolean(this.#item.actionId);
       setText(this.arguments, JSON.stringify(this.#item.arguments, null, 2));
       this.#drawExpiry();
     }
@@ -67,7 +68,7 @@ export class PinnedApprovals {
       return;
     }
     event.preventDefault();
-    this.#form.querySelector(name).click();
+    this.#form.querySelector(name)?.click();
   }
 }
 

@@ -14,7 +14,10 @@ export function toolName(name) {
   return server ? gettext("{tool} ({server})", { tool, server }) : tool;
 }
 
-export function approvalLabel({ status, toolName: name, by }) {
+export function approvalLabel({ status, toolName: name, by, question, response }) {
+  if (question !== undefined) {
+    return questionLabel(status, question, by, response);
+  }
   const tool = toolName(name);
   switch (status) {
     case "pending":
@@ -25,6 +28,19 @@ export function approvalLabel({ status, toolName: name, by }) {
       return by ? gettext("{tool} · declined by {by}", { tool, by }) : gettext("{tool} · expired without a decision", { tool });
     default:
       return gettext("{tool} · cancelled", { tool });
+  }
+}
+
+function questionLabel(status, question, by, response) {
+  switch (status) {
+    case "pending":
+      return question;
+    case "approved":
+      return gettext("{question} · {by}: {response}", { question, by, response });
+    case "denied":
+      return by ? gettext("{question} · skipped by {by}", { question, by }) : gettext("{question} · expired without an answer", { question });
+    default:
+      return gettext("{question} · cancelled", { question });
   }
 }
 

@@ -144,6 +144,9 @@ function announce({ type, data }) {
 }
 
 function news(type, data) {
+  if (type === "action_required") {
+    return data.message;
+  }
   if (type === "approval_required") {
     return approvalLabel({ status: "pending", toolName: data.tool_name });
   }
@@ -240,8 +243,8 @@ function stop() {
   draw();
 }
 
-function answerApproval({ detail }) {
-  if (!connection.send("approve", detail)) {
+function answerApproval({ type, detail }) {
+  if (!connection.send(type === "answer" ? "answer" : "approve", detail)) {
     composer.complain(gettext("Not connected: your answer was not sent. Try again in a moment."));
     draw();
   }
@@ -357,6 +360,7 @@ page.stop.addEventListener("click", stop);
 page.empty.addEventListener("click", askExample);
 page.exports.addEventListener("click", exportSession);
 page.approvals.addEventListener("approval", answerApproval);
+page.approvals.addEventListener("answer", answerApproval);
 page.reasoning.checked = localStorage.getItem(REASONING) !== "false";
 page.reasoning.addEventListener("change", showReasoning);
 showReasoning();

@@ -77,6 +77,12 @@ export class Run {
       case "approval_required":
         this.#askApproval(data, timestamp);
         break;
+      case "action_required":
+        this.#askApproval(data, timestamp);
+        break;
+      case "action_resolved":
+        this.#resolveQuestion(data, timestamp);
+        break;
       case "approval_resolved":
         this.#resolveApproval(data, timestamp);
         break;
@@ -187,7 +193,21 @@ export class Run {
     item.toolName = data.tool_name;
     item.arguments = data.arguments;
     item.expiresAt = data.expires_at;
+    item.actionId = data.action_id; // of a question, which has a message too
+    item.question = data.message;
     this.#place(item);
+  }
+
+  #resolveQuestion({ action_id: actionId, outcome, response, reason, by }, timestamp) {
+    const item = this.asking.find((each) => each.actionId === actionId);
+    if (item) {
+      item.status = outcome === "answered" ? "approved" : "denied";
+      item.response = response;
+      item.by = by;
+      item.finishedAt = timestamp;
+      item.replace(reason);
+      this.changed.add(item);
+    }
   }
 
   #resolveApproval({ tool_call_id: callId, approved, reason, by }, timestamp) {

@@ -277,7 +277,7 @@ const idly =
 export function activity(run) {
   const open = run.open.at(-1);
   if (run.asking.length && !open) {
-    return gettext("waiting for your decision…");
+    return run.asking[0].actionId ? gettext("waiting for your answer…") : gettext("waiting for your decision…");
   }
   if (run.retrying) {
     return gettext("trying again…");

@@ -12,7 +12,8 @@ import { Waterfall } from "../chat/waterfall.js";
 import { cost, duration, gettext, moment, number } from "../shared/words.js";
 
 const FRAMES = [
-  "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved", "warning",
+  "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved",
+  "action_required", "action_resolved", "warning",
   "response", "error", "interrupted", "reasoning_complete", "reset",
 ]; // prettier-ignore
 const LIVE = 250;
@@ -90,7 +91,7 @@ export class RunView {
     if (frame.type === "reasoning_complete") {
       events.close();
       this.#refresh();
-    } else if (["reasoning_start", "approval_required", "approval_resolved"].includes(frame.type)) {
+    } else if (["reasoning_start", "approval_required", "approval_resolved", "action_required", "action_resolved"].includes(frame.type)) {
       this.#refresh();
     }
     this.#draw();

@@ -23,7 +23,7 @@ _OFFICE = {
 _TEXT_TYPES = {"application/json", "application/xml", "application/javascript", "application/x-sh", "image/svg+xml"}
 # Of the rest, puremagic knows many rare types by two or three bytes.
 _KNOWN = ("image/", "audio/", "video/", "font/", "application/pdf", "application/gzip", "application/x-7z-compressed")
-_MARKUP = {b"<!doctype html": "text/html", b"<html": "text/html", b"<svg": "image/svg+xml"}
+_MARKUP = {b"%pdf-": "application/pdf", b"<!doctype html": "text/html", b"<html": "text/html", b"<svg": "image/svg+xml"}
 _EXTENSIONS = {".md": "text/markdown", ".yaml": "text/yaml", ".yml": "text/yaml", ".csv": "text/csv"}
 # Types that a browser may show, because they cannot contain a script.
 HARMLESS = frozenset(

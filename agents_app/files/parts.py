@@ -119,10 +119,11 @@ def title_of(text: str, parts: Iterable[StoredPart] | None) -> str:
 
 
 def to_engine(parts: Iterable[StoredPart] | None) -> tuple[str | FilePart, ...]:
-    """Return stored parts as the engine reads them."""
+    """Return stored parts as the engine reads them, without empty texts, which models' servers refuse."""
     return tuple(
         part["text"]
         if part["type"] == "text"
         else FilePart(part["file_id"], part["media_type"], part["name"], part["size"])
         for part in parts or ()
+        if part["type"] == "file" or part["text"].strip()
     )

@@ -1,6 +1,5 @@
 """POST /v1/chat/completions: an agent as a model. Stateless unless the request names a session."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,9 +8,7 @@ import orjson
 from django.http import HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
-from agents_app.access import open_connections
 from agents_app.access.callers import of_drf_request
-from agents_app.access.open_connections import Place
 from agents_app.api import sse
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
@@ -21,7 +18,7 @@ from agents_app.exceptions import AgentError, AuthenticationExpired
 from agents_app.models import Run, Step
 from chat_app.openai_api import parameters, starting
 from chat_app.openai_api.conversation import of_chat
-from chat_app.openai_api.endpoint import RunNotCompleted, add_run_headers, caller, database, endpoint, failure
+from chat_app.openai_api.endpoint import RunNotCompleted, add_run_headers, database, endpoint, failure
 from chat_app.openai_api.listening import RunFollower, incomplete_reason
 from chat_app.openai_api.requests import ChatCompletionRequest
 from chat_app.openai_api.starting import RunRequest
@@ -34,9 +31,8 @@ _FIELDS = {ANSWER: "content", THOUGHT: "reasoning_content"}
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its answer, whole or as a stream."""
-    body, run, ephemeral, place = await database.run(_start, request)
-    place.leave_with(asyncio.current_task())
-    follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
+    body, run_request, run, place = await starting.begin(request, _read)
+    follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=run_request.ephemeral)
     await give_thread_back()
     if not body.stream:
         run = await follower.wait()
@@ -49,15 +45,11 @@ async def create(request: Request) -> HttpResponseBase:
 completions = endpoint(post=create)
 
 
-def _start(request: Request) -> tuple[ChatCompletionRequest, Run, bool, Place]:
-    user = caller(request)
+def _read(request: Request) -> tuple[ChatCompletionRequest, RunRequest]:
     if isinstance(request.data, dict) and "input" in request.data and not request.data.get("messages"):
         refuse("messages", "is missing: a request with 'input' belongs to /v1/responses.", MISSING)
     body = parse(ChatCompletionRequest, request.data)
-    run_request = _run_request(request, body)
-    place = open_connections.take(user)
-    run = starting.start(request, run_request)
-    return body, run, run_request.ephemeral, place
+    return body.model_copy(update={"messages": []}), _run_request(request, body)
 
 
 def _run_request(request: Request, body: ChatCompletionRequest) -> RunRequest:
@@ -71,9 +63,11 @@ def _run_request(request: Request, body: ChatCompletionRequest) -> RunRequest:
     starting.refuse_tools(body)
     session_id = starting.session_of(request, body.metadata.session_id if body.metadata else None)
     conversation = of_chat(body.messages)
-    prompt = conversation.take_prompt("messages")
+    prompt = conversation.take_prompt()
     overrides = starting.overrides_of(conversation, only_new=bool(session_id), parameters=parameters.of_chat(body))
-    return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
+    return RunRequest(
+        model=body.model, prompt=prompt, session_id=session_id, overrides=overrides, keeps_files=bool(session_id)
+    )
 
 
 # The answer as a whole

@@ -1,41 +1,46 @@
 """The conversation of a request, in its roles and parts, as the instructions and messages of a run."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import orjson
 
 from agents_app.exceptions import InvalidRequest
+from agents_app.files.incoming import IncomingFile
 from agents_app.models.overrides import EarlierMessage, MadeCall
 from agents_app.runs.messages import TOO_LONG as MESSAGE_TOO_LONG
 from agents_app.runs.messages import validate_message
+from chat_app.openai_api.contents import MessageContent, read
 from chat_app.openai_api.requests import (
     AnyChatMessage,
     ChatAssistantMessage,
     ChatToolMessage,
-    Content,
-    ContentPart,
     FunctionCallItem,
     FunctionCallOutputItem,
     InputItem,
     MessageItem,
 )
-from chat_app.openai_api.validation import INVALID, MISSING, TOO_LONG, refuse
-
-_TEXT_PARTS = ("text", "input_text", "output_text")
-_THOUGHT_PARTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")  # left out
+from chat_app.openai_api.validation import INVALID, TOO_LONG, refuse
 
 
 @dataclass(slots=True)
 class Conversation:
-    """A conversation, built message by message. The last one must be the user's: it becomes the prompt."""
+    """A conversation, built message by message. The last one must be the user's: it becomes the prompt.
 
-    instructions: list[str] = field(default_factory=list)
-    messages: list[EarlierMessage] = field(default_factory=list)
-    _pending: dict[str, str] = field(default_factory=dict)  # calls without a result: id → path of their message
+    `field`: of the request, that it is in.
+    """
+
+    field: str
+    instructions: list[str] = dataclasses.field(default_factory=list)
+    messages: list[EarlierMessage] = dataclasses.field(default_factory=list)
+    _pending: dict[str, str] = dataclasses.field(default_factory=dict)  # calls without a result, by id: their message
     _last: str = ""
 
-    def add_message(self, role: str, text: str, path: str) -> None:
+    def add_message(self, role: str, content: MessageContent, path: str) -> None:
         """Add a message of anybody but a tool."""
+        text = content.text
+        if role != "user":
+            _refuse_files(content)
         if role in ("system", "developer"):
             self.instructions += [text] if text.strip() else []
             return
@@ -43,7 +48,7 @@ class Conversation:
         if role == "assistant" and not text.strip():
             return  # an answer that was stopped before its first word: models' servers refuse it
         self._last = path
-        self.messages.append({"role": role, "content": text})
+        self._append({"role": role, "content": text}, content)
 
     def add_call(self, call_id: str, name: str, arguments: str, path: str) -> None:
         """Add a call to the last message of the assistant."""
@@ -54,24 +59,32 @@ class Conversation:
         self.messages[-1].setdefault("tool_calls", []).append(call)
         self._pending[call_id] = path
 
-    def add_result(self, call_id: str, text: str, path: str, id_path: str) -> None:
+    def add_result(self, call_id: str, content: MessageContent, path: str, id_path: str) -> None:
         """Add the result of a call."""
         if self._pending.pop(call_id, None) is None:
             refuse(id_path, "must be the id of a call in the message before that has no result yet.")
         self._last = path
-        self.messages.append({"role": "tool", "content": text, "tool_call_id": call_id})
+        self._append({"role": "tool", "content": content.text, "tool_call_id": call_id}, content)
 
-    def take_prompt(self, path: str) -> str:
-        """Remove the last message and return its text."""
+    def _append(self, message: EarlierMessage, content: MessageContent) -> None:
+        if content.parts:
+            message["parts"] = content.parts
+        self.messages.append(message)
+
+    def take_prompt(self) -> MessageContent:
+        """Remove the last message and return it."""
+        path = self.field
         self._require_results(path)
         if not self.messages or self.messages[-1]["role"] != "user":
             refuse(path, "must end with a message of the user: an agent's tools run on the server.")
-        text = self.messages.pop()["content"]
+        last = self.messages.pop()
+        content = MessageContent(last["content"], last.get("parts", []))
         try:
-            return validate_message(text, param=self._last)
+            validate_message(content.text, param=self._last, has_files=bool(content.parts))
         except InvalidRequest as error:
             code = TOO_LONG if error.code == MESSAGE_TOO_LONG else INVALID
             raise InvalidRequest(str(error), param=error.param, code=code) from None
+        return content
 
     def _require_results(self, path: str) -> None:
         if self._pending:
@@ -80,14 +93,14 @@ class Conversation:
 
 def of_chat(messages: list[AnyChatMessage]) -> Conversation:
     """Return the conversation of a chat completion."""
-    conversation = Conversation()
+    conversation = Conversation("messages")
     for position, message in enumerate(messages):
         path = f"messages[{position}]"
-        text = text_of(message.content or "", f"{path}.content")
+        content = read(message.content, f"{path}.content")
         if isinstance(message, ChatToolMessage):
-            conversation.add_result(message.tool_call_id, text, path, f"{path}.tool_call_id")
+            conversation.add_result(message.tool_call_id, content, path, f"{path}.tool_call_id")
             continue
-        conversation.add_message(message.role, text, path)
+        conversation.add_message(message.role, content, path)
         if isinstance(message, ChatAssistantMessage):
             for call in message.tool_calls or ():
                 conversation.add_call(call.id, call.function.name, call.function.arguments, path)
@@ -96,7 +109,7 @@ def of_chat(messages: list[AnyChatMessage]) -> Conversation:
 
 def of_responses(items: list[InputItem]) -> Conversation:
     """Return the conversation of a response's input. Items that report what the server did are ignored."""
-    conversation = Conversation()
+    conversation = Conversation("input")
     turn = ""  # path of the first of the calls that follow each other: they are one message
     for position, item in enumerate(items):
         path = f"input[{position}]"
@@ -106,36 +119,23 @@ def of_responses(items: list[InputItem]) -> Conversation:
             continue
         turn = ""
         if isinstance(item, MessageItem):
-            conversation.add_message(item.role, text_of(item.content, f"{path}.content"), path)
+            conversation.add_message(item.role, read(item.content, f"{path}.content"), path)
         elif isinstance(item, FunctionCallOutputItem):
-            text = text_of(item.output, f"{path}.output")
-            conversation.add_result(item.call_id, text, path, f"{path}.call_id")
+            conversation.add_result(item.call_id, read(item.output, f"{path}.output"), path, f"{path}.call_id")
     return conversation
 
 
 def of_text(text: str) -> Conversation:
     """Return the conversation that is one message of the user."""
-    conversation = Conversation()
-    conversation.add_message("user", text, "input")
+    conversation = Conversation("input")
+    conversation.add_message("user", MessageContent(text), "input")
     return conversation
 
 
-def text_of(content: Content, path: str) -> str:
-    """Return the text of a content: itself, or that of its parts."""
-    if isinstance(content, str):
-        return content
-    parts = [(f"{path}[{position}]", part) for position, part in enumerate(content)]
-    return "\n".join(_text_of_part(part, place) for place, part in parts if part.type not in _THOUGHT_PARTS)
-
-
-def _text_of_part(part: ContentPart, path: str) -> str:
-    if part.type not in (*_TEXT_PARTS, "refusal"):
-        refuse(path, f"is of type {part.type[:50]!r}: agents take text only.", "unsupported_value")
-    name = "refusal" if part.type == "refusal" else "text"
-    text: str | None = getattr(part, name)
-    if text is None:
-        refuse(f"{path}.{name}", "is missing.", MISSING)
-    return text
+def _refuse_files(content: MessageContent) -> None:
+    for part in content.parts:
+        if isinstance(part, IncomingFile):
+            refuse(part.path, "is a file: only messages of the user and results of tools can have files.")
 
 
 def _object_text(arguments: str) -> str:

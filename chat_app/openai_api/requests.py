@@ -19,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from agents_app.files.parts import MOST_PARTS
 from agents_app.models import Agent
 from agents_app.runs.messages import is_too_long, too_long
 from chat_app.openai_api.validation import TOO_LONG, failure, one_of
@@ -50,6 +51,8 @@ def _storable(schema: dict[str, Any]) -> dict[str, Any]:
         raise failure("is nested too deeply.") from None
     if b"\\u0000" in text:
         raise failure("must not contain NUL characters.")
+    if len(text) > settings.MAX_BODY_BYTES:
+        raise failure(f"is larger than {settings.MAX_BODY_BYTES:,} bytes.")
     return schema
 
 
@@ -99,16 +102,51 @@ _Effort = Annotated[
 # Content
 
 
-class ContentPart(Request):
-    """A part of a message. Agents take text only."""
+class ImageUrl(Request):
+    """A picture, as chat completions send it."""
+
+    url: Annotated[Text, Field(description="A data: URL in base64, or an https: URL.")]
+
+
+class FileFields(Request):
+    """A file: an upload by its id, or its bytes."""
+
+    file_id: Text | None = None
+    file_data: Annotated[Text, Field(description="Base64, or a data: URL.")] | None = None
+    file_url: Annotated[Text, Field(description="An https: URL.")] | None = None
+    filename: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class InputAudio(Request):
+    """Speech."""
+
+    data: Annotated[Text, Field(description="Base64.")]
+    format: Text | None = None
+
+
+class ContentPart(FileFields):
+    """A part of a message: text (`text`, `input_text`, `output_text`), or a file.
+
+    `image_url`, `file` and `input_audio` are those of chat completions, `input_image` and `input_file` of responses.
+    """
 
     type: Text
     text: Text | None = None
     refusal: Text | None = None
+    image_url: (
+        Annotated[
+            Annotated[Text, Tag("<text>")] | Annotated[ImageUrl, Tag("<object>")],
+            _tagged(lambda value: "text" if isinstance(value, str) else "object"),
+        ]
+        | None
+    ) = None
+    file: FileFields | None = None
+    input_audio: InputAudio | None = None
 
 
 Content = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[ContentPart], Field(fail_fast=True), Tag("<parts>")],
+    Annotated[Text, Tag("<text>")]
+    | Annotated[list[ContentPart], Field(max_length=MOST_PARTS), Field(fail_fast=True), Tag("<parts>")],
     _tagged(lambda value: "parts" if isinstance(value, list) else "text"),
 ]
 
@@ -255,7 +293,7 @@ class ChatCompletionRequest(AgentRequest):
     messages: Annotated[
         list[AnyChatMessage],
         Field(fail_fast=True),
-        Field(min_length=1, description="Text only, as strings or parts. The last message is the user's."),
+        Field(min_length=1, description="Texts, or parts with files. The last message is the user's."),
     ]
     metadata: ChatMetadata | None = None
     max_tokens: _Limit = None

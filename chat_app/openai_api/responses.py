@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from agents_app import runs
 from agents_app.access import open_connections
 from agents_app.access.callers import of_drf_request
-from agents_app.access.open_connections import Place
 from agents_app.api.sse import PING
 from agents_app.api.streams import give_thread_back, stream
 from agents_app.database.errors import storage_errors
@@ -37,8 +36,8 @@ _DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_respo
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its response: whole, as a stream, or, in the background, as it is now."""
-    body, run, ephemeral, place = await database.run(_start, request)
-    place.leave_with(asyncio.current_task())
+    body, run_request, run, place = await starting.begin(request, _read)
+    ephemeral = run_request.ephemeral and body.store is False and not body.background
     follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if body.stream:
@@ -82,15 +81,13 @@ cancelling = endpoint(post=cancel)
 # Requests
 
 
-def _start(request: Request) -> tuple[ResponseRequest, Run, bool, Place]:
-    user = caller(request)
+def _read(request: Request) -> tuple[ResponseRequest, RunRequest]:
     if isinstance(request.data, dict) and "messages" in request.data and not request.data.get("input"):
         refuse("input", "is missing: a request with 'messages' belongs to /v1/chat/completions.", MISSING)
     body = parse(ResponseRequest, request.data)
-    run_request = _run_request(request, body, user)
-    place = open_connections.take(user)
-    run = starting.start(request, run_request)
-    return body, run, run_request.ephemeral and body.store is False and not body.background, place
+    run_request = _run_request(request, body, request.user)
+    run_request.keeps_files = bool(run_request.session_id or run_request.existing_session) or body.store is not False
+    return body.model_copy(update={"input": ""}), run_request
 
 
 def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunRequest:
@@ -101,7 +98,7 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
         NotFound: the response that it follows.
     """
     conversation = of_text(body.input) if isinstance(body.input, str) else of_responses(body.input)
-    prompt = conversation.take_prompt("input")
+    prompt = conversation.take_prompt()
     if body.instructions:
         conversation.instructions.insert(0, body.instructions)
     starting.refuse_tools(body)

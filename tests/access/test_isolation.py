@@ -303,6 +303,46 @@ def test_nobody_goes_on_with_anothers_conversation(everybody, things, role):
     assert len(everybody["owner"].request("GET", f"/v1/sessions/{kept['sessions']}/runs")[1]["data"]) == 1
 
 
+@pytest.mark.parametrize("role", ["colleague", "stranger", "limited"])
+def test_nobody_sends_anothers_file(everybody, things, name, role):
+    """At each endpoint that takes a message, it is as one that is not there."""
+    person, kept = everybody[role], things["kept"].ids
+    everybody["administrator"].add_agent(f"{name}-{role}", "http://127.0.0.1:9/v1")
+    agent, file = f"{name}-{role}", kept["files"]
+    parts = [{"type": "file", "file_id": file}]
+    chat = [{"type": "file", "file": {"file_id": file}}]
+    image = [{"type": "input_image", "file_id": file}]
+    for path, body, param in (
+        (f"/v1/agents/{agent}/runs", {"parts": parts}, "parts.0.file_id"),
+        ("/v1/tasks", TASK | {"agent_name": agent, "parts": parts}, "parts.0.file_id"),
+        ("/v1/chat/completions", {"model": agent, "messages": _message(chat)}, "messages[0].content[0].file.file_id"),
+        (
+            "/v1/chat/completions",
+            {"model": agent, "messages": _message(chat) + _message("x")},
+            "messages[0].content[0].file.file_id",
+        ),
+        ("/v1/responses", {"model": agent, "input": _message(image)}, "input[0].content[0].file_id"),
+    ):
+        status, answer = person.request("POST", path, body)
+        assert (status, answer["error"]["param"]) == (400, param), answer
+        assert "names no file of yours" in answer["error"]["message"]
+        assert SECRET not in str(answer)
+    opened = person.chat(f"{name}-{role}", agent_name=agent)
+    opened.send("chat", parts=parts)
+    assert opened.until("error")["data"]["field"] == "parts.0.file_id"
+    opened.close()
+    arguments = {"message": "x", "agent_name": agent, "files": [file]}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_agent", "arguments": arguments}}
+    headers = {"Accept": "application/json", "MCP-Protocol-Version": "2025-11-25"}
+    result = person.request("POST", "/mcp", call, **headers)[1]["result"]
+    assert (result["isError"], "names no file of yours" in str(result)) == (True, True)
+    assert person.request("GET", f"/v1/runs?agent={agent}")[1]["data"] == []
+
+
+def _message(content: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content}]
+
+
 @pytest.mark.parametrize("role", ["administrator", "limited"])
 def test_an_agent_reaches_only_what_its_user_owns(everybody, things, model, name, role):
     """With a token of the scope `run` one starts agents: their tools must not do what it may not."""

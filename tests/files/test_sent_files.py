@@ -1,10 +1,18 @@
 """Files that clients send with a message, through the front door."""
 
+import base64
 import contextlib
+import json
+import time
+import uuid
+from typing import Any
 
 import httpx2
+import openai
 import pytest
 
+from tests.harness.clients.mcp_client import client as mcp_client
+from tests.harness.clients.mcp_client import run
 from tests.harness.people import Person
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 40
@@ -48,3 +56,207 @@ def test_a_frame_with_files_is_seen_by_every_watcher_and_refused_by_its_part(ann
             assert (error["code"], error["field"]) == ("invalid_message", field)
     assert ann.request("GET", f"/v1/sessions/{name}")[1]["title"] == "cat.png"
     assert len(ann.request("GET", f"/v1/sessions/{name}/runs")[1]["data"]) == 1
+
+
+# OpenAI's API
+
+DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+PDF = b"%PDF-1.4\n" + b"% a page\n" * 100
+WAV = b"RIFF\x24\0\0\0WAVEfmt " + bytes(100)
+
+
+@pytest.fixture(scope="module")
+def client(people, viewer):
+    with openai.OpenAI(
+        base_url=f"{people['ann'].product.url}/v1", api_key=people["ann"].token, max_retries=0
+    ) as client:
+        yield client
+
+
+def content_of(person: Person, part: dict[str, Any]) -> bytes:
+    answer = httpx2.get(f"{person.product.url}/v1/files/{part['file_id']}/content", headers=person.headers)
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def parts_of(person: Person, run_id: str) -> list[tuple[str, Any]]:
+    """The texts of a run's message, and of each file its name, type and bytes."""
+    parts = person.request("GET", f"/v1/runs/{run_id}")[1]["parts"]
+    return [
+        part["text"] if part["type"] == "text" else (part["name"], part["media_type"], content_of(person, part))
+        for part in parts
+    ]
+
+
+def test_chat_completions_take_files_as_the_official_client_sends_them(ann, viewer, client):
+    uploaded = client.files.create(file=("cat.png", PNG), purpose="vision")
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": DATA_URL, "detail": "low"}},
+        {"type": "file", "file": {"file_id": uploaded.id}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": base64.b64encode(PDF).decode()}},
+        {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV).decode(), "format": "wav"}},
+    ]
+    answer = client.chat.completions.with_raw_response.create(
+        model=viewer, messages=[{"role": "user", "content": content}]
+    )
+    assert parts_of(ann, answer.headers["X-Run-Id"]) == [
+        "What is this?",
+        ("image.png", "image/png", PNG),
+        ("cat.png", "image/png", PNG),
+        ("a.pdf", "application/pdf", PDF),
+        ("audio.wav", "audio/wav", WAV),
+    ]
+    expiry = {file.filename: file.expires_at for file in client.files.list() if file.filename in ("cat.png", "a.pdf")}
+    assert expiry["cat.png"] is None
+    assert 86_000 < expiry["a.pdf"] - time.time() <= 86_400  # of a conversation that is not kept
+
+
+def test_responses_take_files_as_the_official_client_sends_them(ann, viewer, client):
+    uploaded = client.files.create(file=("a.pdf", PDF), purpose="user_data")
+    pdf_url = "data:application/pdf;base64," + base64.b64encode(PDF).decode()
+    content = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": DATA_URL},
+        {"type": "input_file", "file_id": uploaded.id},
+        {"type": "input_file", "filename": "b.pdf", "file_data": pdf_url},
+        {"type": "input_image", "file_id": uploaded.id},
+    ]
+    answer = client.responses.create(model=viewer, input=[{"role": "user", "content": content}])
+    run_id = str(uuid.UUID(answer.id.removeprefix("resp_")))
+    assert parts_of(ann, run_id) == [
+        "What is this?",
+        ("image.png", "image/png", PNG),
+        ("a.pdf", "application/pdf", PDF),
+        ("b.pdf", "application/pdf", PDF),
+        ("a.pdf", "application/pdf", PDF),
+    ]
+    parts = ann.request("GET", f"/v1/runs/{run_id}")[1]["parts"]
+    assert client.files.retrieve(parts[3]["file_id"]).expires_at is None  # it is kept with its conversation
+
+
+def test_a_repeated_request_with_its_files_is_the_same_run(ann, viewer, client):
+    messages = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA_URL}}]},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA_URL}}]},
+    ]
+
+    def ask(messages: list[dict[str, Any]]) -> str:
+        headers = {"Idempotency-Key": "the same picture"}
+        raw = client.chat.completions.with_raw_response
+        return raw.create(model=viewer, messages=messages, extra_headers=headers).headers["X-Run-Id"]
+
+    first = ask(messages)
+    count = len(list(client.files.list()))
+    assert ask(messages) == first
+    assert len(list(client.files.list())) == count  # what the repetition brought is deleted
+    with pytest.raises(openai.ConflictError):
+        ask([{"role": "user", "content": "Only text."}, *messages[1:]])
+    assert len(list(client.files.list())) == count
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": DATA_URL}}
+HERE = "messages[0].content[0]"
+
+
+@pytest.mark.parametrize(
+    ("part", "param", "text"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,a b"}}, f"{HERE}.image_url.url", "base64"),
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ==QQ=="}},
+            f"{HERE}.image_url.url",
+            "base64",
+        ),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, f"{HERE}.image_url.url", "empty"),
+        ({"type": "image_url", "image_url": {"url": "data:image/png,%89PNG"}}, f"{HERE}.image_url.url", "data: URL"),
+        ({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, f"{HERE}.image_url.url", "https: URL"),
+        ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/x"}}, f"{HERE}.image_url.url", "private"),
+        (
+            {"type": "image_url", "image_url": {"url": "https://169.254.169.254/"}},
+            f"{HERE}.image_url.url",
+            "not allowed",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "https://user:pw@a.example/"}},
+            f"{HERE}.image_url.url",
+            "password",
+        ),
+        ({"type": "image_url", "image_url": 7}, f"{HERE}.image_url", "object"),
+        ({"type": "image_url"}, f"{HERE}.image_url", "missing"),
+        ({"type": "file", "file": {}}, f"{HERE}.file", "file_id"),
+        ({"type": "file", "file": {"file_id": "file-0"}}, f"{HERE}.file.file_id", "no file of yours"),
+        ({"type": "file", "file": {"file_data": "€uro"}}, f"{HERE}.file.file_data", "base64"),
+        ({"type": "input_audio", "input_audio": {"format": "wav"}}, f"{HERE}.input_audio.data", "missing"),
+        ({"type": "video_url", "video_url": {"url": DATA_URL}}, HERE, "unknown type"),
+    ],
+)
+def test_a_bad_file_is_a_400_that_names_its_field(ann, viewer, client, part, param, text):
+    count = len(list(client.files.list()))
+    messages = [{"role": "user", "content": [part, IMAGE]}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=viewer, messages=messages)
+    assert caught.value.param == param
+    assert caught.value.body["message"].startswith(f"'{param}'")
+    assert text in caught.value.body["message"]
+    assert len(list(client.files.list())) == count, "a good file beside it is kept"
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([{"role": "user", "content": [IMAGE] * 1000}], "messages[0].content"),
+        ([{"role": "user", "content": [IMAGE] * 60}] * 2, "messages[1].content[40].image_url.url"),
+        (
+            [{"role": "system", "content": [IMAGE]}, {"role": "user", "content": "x"}],
+            "messages[0].content[0].image_url.url",
+        ),
+        ([{"role": "user", "content": "x" * 2**20}] * 2, "messages[1]"),
+        ([{"role": "user", "content": "x" * 2**20}] * 2 + [{"role": "user", "content": "x"}], "messages"),
+    ],
+)
+def test_too_many_files_and_texts_are_refused(viewer, client, messages, param):
+    small = json.loads(json.dumps(messages).replace(DATA_URL, "data:image/png;base64,QUJD"))
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=viewer, messages=small)
+    assert caught.value.param == param
+
+
+# MCP
+
+
+def test_a_program_gives_an_agent_links_and_content(ann, viewer):
+    file = upload(ann)
+    url = f"{ann.product.url}/v1/files/{file}"
+    blocks = [
+        file,
+        {"type": "resource_link", "uri": f"{url}/content", "name": "anything"},
+        {"type": "image", "data": base64.b64encode(PNG).decode(), "mimeType": "image/png"},
+        {"type": "resource", "resource": {"uri": "file:///notes/today.md", "text": "# Todáy"}},
+    ]
+
+    async def story() -> None:
+        async with mcp_client(ann.product.url, token=ann.token) as connected:
+            arguments = {"message": "Look.", "agent_name": viewer}
+            result = await connected.call_tool("run_agent", {**arguments, "files": blocks})
+            assert not result.is_error, result
+            cat = ("cat.png", "image/png", PNG)
+            assert parts_of(ann, result.structured_content["run_id"]) == [
+                "Look.",
+                cat,
+                cat,
+                ("image.png", "image/png", PNG),
+                ("today.md", "text/markdown", "# Todáy".encode()),
+            ]
+            for block, param in (
+                ("file-of-nobody", "files.0"),
+                ({"type": "image", "data": "no base64!"}, "files.0.data"),
+                ({"type": "resource_link", "uri": "http://127.0.0.1/"}, "files.0.uri"),
+                ({"type": "resource", "resource": {}}, "files.0.resource.blob"),
+            ):
+                result = await connected.call_tool("run_agent", {**arguments, "files": [block]})
+                assert result.is_error
+                assert f"'{param}'" in result.content[0].text
+
+    run(story)

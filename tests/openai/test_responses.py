@@ -310,10 +310,10 @@ BAD = {
     "no input": ({"input": None}, "input", "missing_required_parameter"),
     "an empty input": ({"input": []}, "input", "invalid_value"),
     "a number": ({"input": 7}, "input", "invalid_type"),
-    "an image": (
+    "an image of no bytes": (
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]},
-        "input[0].content[0]",
-        "unsupported_value",
+        "input[0].content[0].image_url",
+        "invalid_request",
     ),
     "an item that we do not know": ({"input": [{"type": "item_reference"}]}, "input[0].type", "unsupported_value"),
     "a type that is an object": ({"input": [{"type": {"a": 1}}]}, "input[0].type", "unsupported_value"),

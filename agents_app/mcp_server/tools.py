@@ -1,15 +1,20 @@
 """The tools: list and run agents, follow runs, and the tools for tasks that agents have as well."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from django.conf import settings
 from django.db.models import Q
 
 from agents_app import runs
 from agents_app.database.errors import storage_errors
 from agents_app.engine.toolset import Tool, ToolError, ToolResult
+from agents_app.files import incoming, remote
+from agents_app.files.incoming import IncomingFile
+from agents_app.files.parts import StoredPart, joined
+from agents_app.mcp_server import files
 from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import McpRequest
 from agents_app.mcp_server.resumption import RequestId
@@ -43,6 +48,7 @@ _RUN_AGENT: dict[str, Any] = {
         "type": "string",
         "description": "Session of a conversation to continue, or a name for a new one. Default: a new one.",
     },
+    "files": files.SCHEMA,
     "wait_seconds": _WAIT
     | {"description": "Seconds to wait for the answer; 0 returns at once, and get_run returns the answer later. "
        "Default: until the run ends."},
@@ -107,16 +113,34 @@ def _agents(user: Any, search: str) -> dict[str, Any]:
 
 async def _run_agent(context: CallContext, arguments: dict[str, Any]) -> ToolResult:
     point = context.request.resume_point
-    run = await database.run(_find if point else _start, context, arguments)
+    run = await (database.run(_find, context) if point else _start(context, arguments))
     progress = RunProgress(run, context.request, context.report, seen=float(point.progress) if point else None)
     return await progress.until_end(arguments.get("wait_seconds"))
 
 
-def _start(context: CallContext, arguments: dict[str, Any]) -> Run:
+async def _start(context: CallContext, arguments: dict[str, Any]) -> Run:
+    received = files.read(arguments.get("files", ()))
+    urls = {file.path: file.url for file in received if file.url}
+    async with remote.fetched(urls, owner=context.request.user.pk, most_bytes=settings.CHAT_BODY_MAX_BYTES) as sources:
+        return await database.run(_save_and_start, context, arguments, received, sources)
+
+
+def _save_and_start(
+    context: CallContext, arguments: dict[str, Any], received: list[IncomingFile], sources: Mapping[str, IO[bytes]]
+) -> Run:
+    with incoming.saved(context.request.user, received, sources, expires_at=None) as saved:
+        message, parts = joined(arguments["message"], list(saved.parts.values()))
+        run = _start_run(context, arguments, message, parts)
+    saved.delete_unused(used=run.parts or ())
+    return run
+
+
+def _start_run(context: CallContext, arguments: dict[str, Any], message: str, parts: list[StoredPart] | None) -> Run:
     request = context.request
     return runs.start(
         user=request.user,
-        message=arguments["message"],
+        message=message,
+        parts=parts,
         agent_name=arguments.get("agent_name"),
         session_id=request.chat_session(context.request_id, arguments),
         message_id=request.message_id(context.request_id, arguments),
@@ -124,7 +148,7 @@ def _start(context: CallContext, arguments: dict[str, Any]) -> Run:
     ).run
 
 
-def _find(context: CallContext, arguments: dict[str, Any]) -> Run:
+def _find(context: CallContext) -> Run:
     """Return the run of a call whose client lost the stream.
 
     Raises:

@@ -193,7 +193,7 @@ class Studio:
         expect(page.locator("#player")).to_be_visible()
 
     def new_task(self, page: Page) -> None:
-        page.get_by_label("What the agent is told").fill(TASK["task_prompt"])
+        page.get_by_label("Instructions").fill(TASK["task_prompt"])
         page.get_by_label("When").fill(TASK["schedule_value"])
         expect(page.locator("#moments time")).to_have_count(5)
         page.get_by_label("Name").fill(TASK["name"])

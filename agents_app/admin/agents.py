@@ -76,7 +76,7 @@ class ProviderForm(JSONForm):
 class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     form = ProviderForm
     secrets = {"api_key", "remove_api_key", "headers"}
-    list_display = ("name", "kind", "base_url", "default_model", "has_key", "is_default", "agent_count")
+    list_display = ("name", "kind", "base_url", "default_model", "has_key", "marked_default", "agent_count")
     list_filter = ("kind",)
     search_fields = ("name", "base_url", "default_model")
     fieldsets = (
@@ -88,9 +88,9 @@ class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         return super().get_queryset(request).annotate(agent_count=Count("agents"))
 
-    @admin.display(boolean=True, description="key")
-    def has_key(self, provider: Provider) -> bool:
-        return bool(provider.secret())
+    @admin.display(description="key", empty_value="–")
+    def has_key(self, provider: Provider) -> str | None:
+        return "✓" if provider.secret() else None
 
     @admin.display(description="agents", ordering="agent_count")
     def agent_count(self, provider: Any) -> int:
@@ -105,7 +105,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
     change_form_template = "agents_app/admin/agent.html"
     filter_horizontal = ("mcp_servers",)
     autocomplete_fields = ("provider", "allowed_users", "allowed_groups")
-    list_display = ("name", "provider", "model", "enabled", "is_default", "runs", "success", "tokens", "cost")
+    list_display = ("name", "provider", "model", "enabled", "marked_default", "runs", "success", "tokens", "cost")
     list_filter = ("enabled", "access", "provider")
     list_select_related = ("provider",)
     search_fields = ("name", "role", "description", "system_prompt")

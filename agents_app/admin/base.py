@@ -109,6 +109,10 @@ class OneDefaultAdmin(FastAdmin):
     actions = ("mark_as_default",)
     readonly_fields = ("is_default", "created_at", "updated_at")
 
+    @admin.display(description="default", ordering="is_default", empty_value="–")
+    def marked_default(self, row: Any) -> str | None:
+        return "✓" if row.is_default else None  # a red cross would read as an error
+
     @admin.action(description="Make default", permissions=["change"])
     def mark_as_default(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         if len(rows := list(queryset[:2])) != 1:

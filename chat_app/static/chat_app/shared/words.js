@@ -51,13 +51,13 @@ export function cost(dollars) {
   return new Intl.NumberFormat(language, Number(dollars) < 1 ? options : { style: "currency", currency: "USD" }).format(dollars);
 }
 
-/** The same, short: today only the time, this year without the year. For lists. */
-export function shortMoment(iso) {
+/** A moment, short: today only the time, this year without the year. For lists. `zone`: the browser's, if none is named. */
+export function shortMoment(iso, zone) {
   if (!iso) {
     return "";
   }
   const [at, now] = [new Date(iso), new Date()];
-  const options = { hour: "numeric", minute: "2-digit" };
+  const options = { hour: "numeric", minute: "2-digit", timeZone: usable(zone) };
   if (at.toDateString() !== now.toDateString()) {
     Object.assign(options, { day: "numeric", month: "short" });
   }
@@ -71,8 +71,17 @@ export function day(iso) {
   return iso ? new Date(iso).toLocaleDateString(language, { dateStyle: "medium" }) : "";
 }
 
-export function moment(iso) {
-  return iso ? new Date(iso).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" }) : "";
+export function moment(iso, zone) {
+  return iso ? new Date(iso).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium", timeZone: usable(zone) }) : "";
+}
+
+/** A time zone, if the browser knows it; else its own. */
+function usable(zone) {
+  try {
+    return zone && new Intl.DateTimeFormat(language, { timeZone: zone }) && zone;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What was written in Markdown, without its signs: for a line that only gives a glimpse of it. */

@@ -1,7 +1,7 @@
 // The form of a task: what the server says of each field stands under it, and the next moments are shown as one types.
 
 import { api, getAll } from "../shared/api.js";
-import { element } from "../shared/dom.js";
+import { element, setText } from "../shared/dom.js";
 import { gettext, language } from "../shared/words.js";
 
 const TYPING = 250;
@@ -147,17 +147,20 @@ export class TaskForm {
       const { data } = await api("POST", "/v1/tasks/simulate", { ...schedule, count: MOMENTS });
       if (asked === this.#asked) {
         SCHEDULE.forEach((name) => this.#explainField(elements[name], undefined));
-        this.#drawMoments(data, data.length ? "" : gettext("Never: all of it is in the past."));
+        this.#drawMoments(data, data.length ? "" : gettext("This schedule has no future runs."));
       }
     } catch (error) {
       if (asked === this.#asked) {
-        this.#drawMoments([], Object.values(error.fields).flat().join(" ") || error.message);
+        const named = SCHEDULE.filter((name) => error.fields[name]);
+        SCHEDULE.forEach((name) => this.#explainField(elements[name], error.fields[name]));
+        this.#drawMoments([], named.length ? "" : error.message); // once: under its field, or here
       }
     }
   }
 
   #drawMoments(moments, words) {
     const zone = this.form.elements.timezone.value.trim() || "UTC";
+    setText(this.page["zone-of-moments"], zone);
     this.page["no-moments"].textContent = words;
     this.page["no-moments"].hidden = !words;
     this.page.moments.replaceChildren(...moments.map((each) => this.#moment(each, zone)));

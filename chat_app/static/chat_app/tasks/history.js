@@ -8,6 +8,8 @@ import { duration, gettext, moment, ngettext, plain } from "../shared/words.js";
 const SHOWN = 20;
 
 export class TaskHistory {
+  zone; // of the task, in which its page says every time
+
   constructor({ page, id }) {
     this.page = page;
     this.id = id;
@@ -18,7 +20,7 @@ export class TaskHistory {
       ["runs", "skips", "deliveries"].map(async (what) => (await get(`/v1/tasks/${this.id}/${what}?limit=${SHOWN}`)).data),
     );
     const told = new Map(deliveries.map((delivery) => [delivery.run_id, delivery]));
-    const lines = [...runs.map((run) => ofRun(run, told.get(run.id))), ...skips.map(ofSkip)];
+    const lines = [...runs.map((run) => ofRun(run, told.get(run.id), this.zone)), ...skips.map((skip) => ofSkip(skip, this.zone))];
     lines.sort((one, other) => other.at - one.at);
     this.#draw(lines.slice(0, SHOWN));
   }
@@ -36,9 +38,9 @@ export class TaskHistory {
   }
 }
 
-function ofRun(run, delivery) {
+function ofRun(run, delivery, zone) {
   const at = new Date(run.scheduled_for ?? run.created_at);
-  const facts = [statusName(run.status), moment(at)];
+  const facts = [statusName(run.status), moment(at, zone)];
   if (run.started_at && run.finished_at) {
     facts.push(duration(new Date(run.finished_at) - new Date(run.started_at)));
   }
@@ -48,30 +50,30 @@ function ofRun(run, delivery) {
     facts: facts.join(" · "),
     address: `/runs/?run=${encodeURIComponent(run.id)}`,
     words: plain(run.error ?? run.result ?? "").slice(0, 200),
-    told: delivery && wordsOf(delivery),
+    told: delivery && wordsOf(delivery, zone),
     failed: delivery?.status === "failed",
   };
 }
 
-function ofSkip(skip) {
-  const from = moment(skip.scheduled_for);
-  const span = skip.count > 1 ? `${from} – ${moment(skip.until)}` : from;
-  const count = ngettext("left out", "left out {count} times", skip.count);
+function ofSkip(skip, zone) {
+  const from = moment(skip.scheduled_for, zone);
+  const span = skip.count > 1 ? `${from} – ${moment(skip.until, zone)}` : from;
+  const count = ngettext("skipped", "skipped {count} times", skip.count);
   const words = skip.message || skip.reason;
   return { at: new Date(skip.until).getTime(), status: "skipped", facts: `${count} · ${span}`, words };
 }
 
 /** What became of telling the webhook. */
-function wordsOf({ status, attempts, error, delivered_at: at, next_attempt_at: next }) {
+function wordsOf({ status, attempts, error, delivered_at: at, next_attempt_at: next }, zone) {
   switch (status) {
     case "delivered":
-      return gettext("Webhook told {time}", { time: moment(at) });
+      return gettext("Webhook delivered {time}", { time: moment(at, zone) });
     case "failed":
-      return `${ngettext("Webhook given up after one attempt", "Webhook given up after {count} attempts", attempts)}: ${error}`;
+      return `${ngettext("Webhook failed after one attempt", "Webhook failed after {count} attempts", attempts)}: ${error}`;
     default:
       return error
-        ? gettext("Webhook tried again {time}: {reason}", { time: moment(next), reason: error })
-        : gettext("Webhook is about to be told");
+        ? gettext("Webhook tried again {time}: {reason}", { time: moment(next, zone), reason: error })
+        : gettext("Webhook pending");
   }
 }
 

@@ -67,7 +67,7 @@ export class TaskList {
 }
 
 function facts(task) {
-  const next = task.next_run_at ? gettext("next {time}", { time: shortMoment(task.next_run_at) }) : gettext("not due");
+  const next = task.next_run_at ? gettext("next {time} ({zone})", { time: shortMoment(task.next_run_at, task.timezone), zone: task.timezone }) : gettext("not scheduled");
   const words = [task.enabled ? next : gettext("disabled"), task.agent_name];
   if (task.total_runs) {
     words.push(ngettext("{count} run", "{count} runs", task.total_runs));

@@ -29,6 +29,7 @@ export class TaskView {
       return;
     }
     this.page.task.hidden = false;
+    this.history.zone = this.task?.timezone;
     this.#draw();
     if (this.id) {
       this.#watchHistory();
@@ -53,6 +54,7 @@ export class TaskView {
       return;
     }
     this.task = task;
+    this.history.zone = task.timezone;
     this.#say(gettext("Saved."));
     this.#draw();
     this.changed();

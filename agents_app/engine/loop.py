@@ -195,19 +195,22 @@ class Turns:
         if self._files is None or not any(message.parts for message in request.messages):
             return request
         estimate = context_window.characters(request.messages, self._file_weights)
-        files = await self._files.render(request.messages, self._refused_kinds)
+        files = await self._files.render(request.messages, self._refused_kinds, shrink)
         self._file_weights |= {file_id: file.characters for file_id, file in files.items()}
         if context_window.characters(request.messages, self._file_weights) > estimate:
             request = self._request(shrink)  # with fewer messages, now that the files turned out to be larger
         return dataclasses.replace(request, files=files)
 
     def _smaller(self, shrink: float, error: ModelError) -> float:
-        """Return the next share of the context with less of the history. If there is none, the error stands."""
+        """Return the next share of the context with less of the history, or of files. If there is none, raise."""
         before = len(self._request(shrink).messages)
-        while shrink > 1e-6:
-            shrink *= 0.6
-            if len(self._request(shrink).messages) < before:
-                return shrink
+        smaller = shrink
+        while smaller > 1e-6:
+            smaller *= 0.6
+            if len(self._request(smaller).messages) < before:
+                return smaller
+        if self._file_weights:
+            return shrink * 0.3
         raise error
 
     def _request(self, shrink: float) -> ModelRequest:

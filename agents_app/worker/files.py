@@ -35,12 +35,15 @@ class RunFiles:
         self._model = model
         self._by_hand = by_hand
 
-    async def render(self, messages: Sequence[Message], refused: Collection[str]) -> Mapping[str, RenderedFile]:
+    async def render(
+        self, messages: Sequence[Message], refused: Collection[str], share: float
+    ) -> Mapping[str, RenderedFile]:
         """Return how the model gets the files of these messages: the newest first, as long as there is room."""
         parts = _newest_first(messages)
         accepted = accepts.accepted(self._model, self._by_hand) - frozenset(refused)
         rows = await file_contents.threads.run(_rows, list(parts))
-        room = _Room(MOST_BYTES, int(self._model.context_tokens * _CHARACTERS_PER_TOKEN * _SHARE_OF_TEXT))
+        characters = self._model.context_tokens * _CHARACTERS_PER_TOKEN * _SHARE_OF_TEXT
+        room = _Room(int(MOST_BYTES * share), int(characters * share))
         return {pk: await self._rendered(part, rows.get(pk), accepted, room) for pk, part in parts.items()}
 
     async def _rendered(self, part: FilePart, row: File | None, accepted: Collection[str], room: _Room) -> RenderedFile:

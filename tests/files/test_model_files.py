@@ -129,3 +129,15 @@ def test_the_newest_files_are_sent_up_to_20_mib(agent, open_chat, upload, model,
     assert [part["type"] for part in content] == ["text"] * 6 + ["input_audio"] * 19
     assert "[file 0.wav, audio/wav, 1,048,657 bytes: left out" in content[0]["text"]
     assert content[-1]["input_audio"]["data"] == b64(sound + bytes([24]))
+
+
+def test_a_text_that_is_too_long_for_the_model_is_cut_further(agent, open_chat, upload, model, name):
+    message = "This model's maximum context length is 8192 tokens."
+    refusal = {"status": 400, "body": {"error": {"message": message, "code": "context_length_exceeded"}}}
+    who = agent([{"only_first": 1, "do": [refusal]}, {"text": "ok"}])
+    part = upload(b"word " * 20_000, "long.txt")
+    assert open_chat(name).ask("Read", agent_name=who, parts=[part])["data"]["status"] == "completed"
+
+    first, second = (request["messages"][-1]["content"] for request in model.requests(name))
+    assert len(second) < len(first) / 2 < 20_000
+    assert second.endswith("[the rest left out]\n[end of the file]")

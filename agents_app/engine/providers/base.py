@@ -109,8 +109,13 @@ class ModelRequest:
 class Files(Protocol):
     """Renders files for one model."""
 
-    async def render(self, messages: Sequence[Message], refused: Collection[str]) -> Mapping[str, RenderedFile]:
-        """Return how the model gets the files of these messages, by their ids. `refused`: kinds not to use."""
+    async def render(
+        self, messages: Sequence[Message], refused: Collection[str], share: float
+    ) -> Mapping[str, RenderedFile]:
+        """Return how the model gets the files of these messages, by their ids.
+
+        `refused`: kinds not to use. `share`: of the usual room, after a server rejected the first try as too long.
+        """
         ...
 
 

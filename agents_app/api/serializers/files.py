@@ -20,15 +20,27 @@ class UnixTime(serializers.Field):
         return int(value.timestamp())
 
 
+@extend_schema_field(str)
+class Constant(serializers.Field):
+    """A field of OpenAI's format that always says the same."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(read_only=True, source="*")
+        self.value = value
+
+    def to_representation(self, instance: Any) -> str:
+        return self.value
+
+
 class FileSerializer(serializers.ModelSerializer):
     """A file, without its bytes."""
 
-    object = serializers.ReadOnlyField(default="file")
+    object = Constant("file")
     bytes = serializers.IntegerField(source="size")
     created_at = UnixTime()
     expires_at = UnixTime(allow_null=True, help_text="Null if it is kept.")
     filename = serializers.CharField(source="name")
-    status = serializers.ReadOnlyField(default="processed")
+    status = Constant("processed")
     sha256 = serializers.CharField(source="stored.sha256")
     run_id = serializers.UUIDField(allow_null=True, help_text="Run that made it.")
 
@@ -49,9 +61,6 @@ class FileSerializer(serializers.ModelSerializer):
             "run_id",
         )
         read_only_fields = fields
-
-    def to_representation(self, instance: File) -> dict[str, Any]:
-        return {"id": instance.pk, "object": "file"} | super().to_representation(instance)
 
 
 class UploadSerializer(serializers.Serializer):

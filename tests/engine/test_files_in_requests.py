@@ -73,6 +73,8 @@ def test_large_bodies_are_sent_in_pieces():
     slices = asyncio.run(sent(body))
     assert (b"".join(slices), body.size) == (b"".join(pieces), 2_000_011)
     assert max(map(len, slices)) <= 128 * 1024
+    body.release()
+    assert asyncio.run(sent(body)) == []
     assert request_body.body(pieces[::2]) == b"x" * 10 + b"z"
 
 

@@ -180,6 +180,9 @@ class SharedModel:
                     raise
                 # Most likely the server just closed an idle connection: not worth a visible retry.
                 return await stack.enter_async_context(self._post(body, headers))
+            finally:
+                if isinstance(body, request_body.Body):
+                    body.release()
 
     @contextlib.asynccontextmanager
     async def _post(

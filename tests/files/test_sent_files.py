@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import json
 import time
 import uuid
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx2
 import openai
+import PIL.Image
 import pytest
 
 from tests.harness.clients.mcp_client import client as mcp_client
@@ -154,6 +156,22 @@ def test_a_repeated_request_with_its_files_is_the_same_run(ann, viewer, client):
     with pytest.raises(openai.ConflictError):
         ask([{"role": "user", "content": "Only text."}, *messages[1:]])
     assert len(list(client.files.list())) == count
+
+
+def test_the_model_gets_the_bytes_of_the_prompt_and_of_the_history(people, model, client, name):
+    model.script(name, [ANSWER])
+    people["boss"].add_agent(name, model.base_url, parameters={"accepts": ["text", "image"]})
+    drawn = io.BytesIO()
+    PIL.Image.new("RGB", (4, 4), "red").save(drawn, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    content = [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": url}}]
+    answered = {"role": "assistant", "content": "Red."}
+    asked = {"role": "user", "content": content}
+    client.chat.completions.create(model=name, messages=[asked, answered, asked])
+    (request,) = model.requests(name)
+    sent = [message["content"] for message in request["messages"] if message["role"] == "user"]
+    assert [[part["type"] for part in parts] for parts in sent] == [["text", "image_url"]] * 2
+    assert [parts[1]["image_url"]["url"] for parts in sent] == [url, url]
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": DATA_URL}}

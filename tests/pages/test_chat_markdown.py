@@ -161,6 +161,19 @@ def test_a_stopped_answer_is_rendered_also_after_a_reload(agent, chat, name):
         expect_connected(page)
 
 
+def test_an_old_answer_is_formatted_before_the_server_has_rendered_it(agent, chat):
+    page = chat(agent([{"text": "It is **84**.\n\n|a|\n|-|\n|b|"}]))
+    say(page, "Well?")
+    expect(runs(page, "completed")).to_have_count(1)
+    page.route("**/steps?*", lambda route: route.abort())
+    page.reload()
+
+    expect(text_of(page, "final_answer").locator("strong")).to_have_text("84")
+    expect(text_of(page, "final_answer").locator("td")).to_have_text("b")
+    page.unroute("**/steps?*")
+    expect(page.locator('.item[data-rendering="done"]')).to_have_count(1)
+
+
 def test_formulas_tasks_footnotes_and_code_have_their_forms(agent, chat, product):
     parts = [r"So \( a^2 \), $b_1$, for $5 or $6, \frac:", r"\[" + "\n" + r"\frac{x}{2}" + "\n= y\n" + r"\]"]
     parts += ["- [x] done\n- [ ] open", "Said[^1].", "```sh\nls -la\n```", "[^1]: Here."]

@@ -47,6 +47,7 @@ export class Rendering {
       card.renderBlocks();
       return;
     }
+    card.preview();
     const cards = this.#wanted.get(card.run.id) ?? new Map();
     cards.set(card.item.kind === "response" ? "answer" : String(card.item.step), card);
     this.#wanted.set(card.run.id, cards);

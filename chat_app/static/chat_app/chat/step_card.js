@@ -10,6 +10,7 @@ import { resultFiles } from "./result_files.js";
 import { duration, gettext, ngettext, number } from "../shared/words.js";
 
 const GLIMPSE = 160;
+const LONGEST_PREVIEW = 20_000; // characters
 const FOLDING = new Set(["thought", "tool_result"]);
 const MARKDOWN = new Set(["thought", "final_answer", "response"]);
 
@@ -113,6 +114,16 @@ export class StepCard {
     this.text.finish(this.item.text);
     this.text.renderRest();
     this.#markRendered();
+  }
+
+  /** Format the text until the server answers: nobody need see the signs of Markdown. */
+  preview() {
+    const { item } = this;
+    if (this.text instanceof GrowingText && item.text.length < LONGEST_PREVIEW) {
+      this.#useMarkdown();
+      this.text.preview(item.text);
+      item.unchanged = item.text.length;
+    }
   }
 
   #markRendered() {

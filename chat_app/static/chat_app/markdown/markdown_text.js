@@ -51,6 +51,13 @@ export class MarkdownText {
     }
   }
 
+  /** Format a text that is whole, until the server has rendered all of it. */
+  preview(text) {
+    this.#text = text;
+    this.#isDone = true;
+    this.#rest = this.#splitter.finish(text).map((block) => this.#format(block));
+  }
+
   /** Have the server render the last blocks, too. */
   renderRest() {
     this.#rest.splice(0).forEach((block) => this.#request(block));

@@ -83,7 +83,7 @@ def _is_origin(text: str) -> bool:
 @register("agents_app")
 def retention(app_configs, **kwargs) -> list[CheckMessage]:
     """A negative age would delete everything."""
-    kinds = ("EVENT", "ARTIFACT", "RUN", "HISTORY")
+    kinds = ("EVENT", "FILE", "RUN", "HISTORY")
     names = [*(f"{kind}_RETENTION_DAYS" for kind in kinds), "KEEP_RUNS_PER_SESSION"]
     return [
         Error(

@@ -16,7 +16,7 @@ from agents_app import runs
 from agents_app.admin.base import FastAdmin, Kept, NewestFirst, NewestInline, OnlyVisible, ReadOnly, dollars, short
 from agents_app.event_log import EventType
 from agents_app.exceptions import AgentError, InvalidRequest
-from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+from agents_app.models import Approval, Event, Run, Session, Step
 from agents_app.runs import approvals
 
 _SEARCHED = 2000  # of the newest runs or sessions, for words in them
@@ -304,24 +304,3 @@ class EventAdmin(OnlyVisible, NewestFirst, Kept, FastAdmin):
     @admin.display(description="data")
     def short_data(self, event: Event) -> str:
         return short(event.data, 100)
-
-
-@admin.register(Artifact)
-class ArtifactAdmin(OnlyVisible, Kept, FastAdmin):
-    """What tools returned beside text; the bytes themselves are not read here."""
-
-    list_display = ("name", "kind", "media_type", "size", "run_id", "created_at")
-    list_filter = ("kind",)
-    search_fields = ("=run__id",)
-    search_help_text = "A run's id."
-    fields = ("id", "run", "kind", "media_type", "name", "size", "created_at", "download")
-    readonly_fields = fields
-    ordering = ("-created_at",)
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer("data")
-
-    @admin.display(description="content")
-    def download(self, artifact: Artifact) -> str:
-        link = reverse("run-artifact", args=[artifact.run_id, artifact.pk])
-        return format_html('<a href="{}">Download</a>', link)

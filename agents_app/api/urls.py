@@ -13,6 +13,7 @@ from agents_app.api.views.providers import ProviderViewSet
 from agents_app.api.views.runs import (
     ArtifactView,
     RunApprovalsView,
+    RunFilesView,
     RunStepsView,
     RunViewSet,
 )
@@ -47,6 +48,7 @@ urlpatterns = [
     path("v1/sessions/<str:pk>/runs", SessionRunsView.as_view(), name="session-runs"),
     path("v1/runs/<uuid:pk>/approvals", RunApprovalsView.as_view(), name="run-approvals"),
     path("v1/runs/<uuid:pk>/artifacts/<uuid:artifact>", ArtifactView.as_view(), name="run-artifact"),
+    path("v1/runs/<uuid:pk>/files", RunFilesView.as_view(), name="run-files"),
     path("v1/runs/<uuid:pk>/steps", RunStepsView.as_view(), name="run-steps"),
     path("v1/tasks/<uuid:pk>/deliveries", TaskDeliveriesView.as_view(), name="task-deliveries"),
     path("v1/tasks/<uuid:pk>/runs", TaskRunsView.as_view(), name="task-runs"),

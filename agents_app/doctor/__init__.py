@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from agents_app.doctor import deployment, front_door, integrations, live_path, storage, workers
+from agents_app.doctor import deployment, front_door, integrations, live_path, storage, stored_files, workers
 from agents_app.doctor.findings import Finding, State, broken, one_line, warning
 
 __all__ = ["Finding", "State", "examine"]
@@ -23,6 +23,7 @@ _WITHOUT_TABLES: tuple[Check, ...] = (
 _WITH_TABLES: tuple[Check, ...] = (
     storage.clock,
     storage.stored_secrets,
+    stored_files.stored_files,
     workers.workers,
     workers.queue,
     workers.scheduler,

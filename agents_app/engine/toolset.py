@@ -1,5 +1,6 @@
 """Tools that an agent may call: their description for the model, and the functions behind them."""
 
+import dataclasses
 import fnmatch
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -17,7 +18,8 @@ NAME = r"[A-Za-z0-9_-]{1,64}"  # a tool's name that every model provider accepts
 class Attachment:
     """Data that a tool returned beside, or instead of, text for the model: stored once, and referred to.
 
-    `kind`: `text` (the complete text, if the model gets only a part), `image`, `audio`, `resource` or `structured`.
+    `kind`: `text` (the complete text, if the model gets only a part), `image`, `audio`, `resource`, `structured`, or
+    `given` by an agent.
     """
 
     kind: str
@@ -25,6 +27,7 @@ class Attachment:
     data: bytes
     name: str = ""
     file_id: str = ""  # of the file that it becomes
+    stored_id: int | None = None  # of that file's bytes, once they are stored
 
     def part(self) -> FilePart | None:
         """Return it as a part of a message, if it becomes a file."""
@@ -116,7 +119,7 @@ class Toolset:
     """The tools of one run, by name: fixed ones, and those of sources, which `refresh` lists again.
 
     `allowed` and `denied` are patterns of names; an empty `allowed` allows all. `approval`: patterns of tools whose
-    calls a person must approve.
+    calls a person must approve. `keep` stores the attachments of a result, and says of which it became files.
     """
 
     def __init__(
@@ -127,7 +130,9 @@ class Toolset:
         allowed: Sequence[str] = (),
         denied: Sequence[str] = (),
         approval: Sequence[str] = (),
+        keep: "Callable[[ToolResult], Awaitable[ToolResult]] | None" = None,
     ) -> None:
+        self._keep = keep
         self._fixed = tuple(tools)
         self._sources = sources
         self._allowed, self._denied, self._approval = allowed, denied, approval
@@ -182,9 +187,17 @@ class Toolset:
         """
         for tool in self.tools:
             if tool.name == name:
-                return tool
+                return tool if self._keep is None else _with_kept_results(tool, self._keep)
         names = ", ".join(tool.name for tool in self.tools) or "none"
         raise ToolError(f"There is no tool {name!r}. Available tools: {names}.")
+
+
+def _with_kept_results(tool: Tool, keep: Callable[[ToolResult], Awaitable[ToolResult]]) -> Tool:
+    async def call(arguments: dict[str, Any], call: Call) -> str | ToolResult:
+        result = await tool.call(arguments, call)
+        return await keep(result) if isinstance(result, ToolResult) and result.attachments else result
+
+    return dataclasses.replace(tool, call=call)
 
 
 def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:

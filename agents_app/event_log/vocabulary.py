@@ -65,10 +65,11 @@ class Usage(TypedDict):
 
 
 class Attachment(TypedDict):
-    """A file that a tool returned; `id` is the artifact's."""
+    """A file that a tool returned. Older logs have its hexadecimal digits as `id`."""
 
-    id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-    kind: Annotated[str, _one_of(["text", "image", "audio", "resource", "structured"])]
+    file_id: NotRequired[str]
+    id: NotRequired[Annotated[str, Meta(extra_json_schema={"format": "uuid"})]]
+    kind: Annotated[str, _one_of(["text", "image", "audio", "resource", "structured", "given"])]
     media_type: str
     name: str
     size: Count

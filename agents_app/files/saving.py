@@ -101,6 +101,16 @@ def _add(file: File, *, is_limited: bool) -> None:
         file.save(force_insert=True)
 
 
+def store(owner_id: int | None, pieces: Iterable[bytes]) -> StoredBytes:
+    """Store bytes for files whose rows the caller adds within the hour: later they count as unused.
+
+    Raises:
+        InvalidRequest: they are empty.
+        StorageUnavailable: nothing is kept.
+    """
+    return save_bytes(owner_id, _Incoming(pieces, 0))
+
+
 def save_bytes(owner_id: int | None, incoming: _Incoming) -> StoredBytes:
     """Store the bytes, unless the owner has the same already.
 

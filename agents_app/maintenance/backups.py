@@ -1,4 +1,4 @@
-"""Back up and restore the whole database: SQLite by itself, PostgreSQL with its own programs."""
+"""Back up and restore the whole database: SQLite by itself, PostgreSQL with its own programs; and the files."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from django.db.backends.postgresql.client import DatabaseClient
 
 from agents_app.database import embedded_lock
+from agents_app.files import inventory
 from agents_app.maintenance.programs import find_program
 
 KEPT = ".before-restore"
@@ -23,8 +24,20 @@ class BackupFailed(Exception):
     """A backup or restore failed; the text says why."""
 
 
+def files_folder(backup_file: Path) -> Path:
+    """Return the folder beside a backup that has the contents of files."""
+    return backup_file.with_name(f"{backup_file.name}.files")
+
+
+def has_own_files() -> bool:
+    """Whether contents of files are in a folder of ours, and not in the database or where FILES_URL says."""
+    return settings.EMBEDDED and not settings.FILES_URL
+
+
 def backup(target: Path) -> None:
     """Write a snapshot of the database to a file that only its owner can read, without blocking anybody.
+
+    Contents of files in VAR_DIR go to a folder beside it. None of them ever changes.
 
     Raises:
         BackupFailed: no backup was written.
@@ -35,7 +48,9 @@ def backup(target: Path) -> None:
     part.unlink(missing_ok=True)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+        _copy_files(target)  # most of them before the snapshot: what is deleted meanwhile is in it
         _back_up_sqlite(part) if settings.EMBEDDED else _back_up_postgresql(part)
+        _copy_files(target)
         part.rename(target)
     except OSError as error:
         raise BackupFailed(f"{target} cannot be written: {error.strerror}.") from None
@@ -52,6 +67,29 @@ def restore(source: Path) -> None:
     if not source.is_file():
         raise BackupFailed(f"There is no file {source}.")
     _restore_sqlite(source) if settings.EMBEDDED else _restore_postgresql(source)
+
+
+def _copy_files(target: Path) -> None:
+    if not has_own_files() or not _file().exists():
+        return
+    try:
+        has_table = "agents_app_storedbytes" in connection.introspection.table_names()
+        keys = list(inventory.complete_keys()) if has_table else []
+    except DatabaseError as error:
+        raise BackupFailed(f"SQLite failed: {error}.") from None
+    _copy_missing(settings.VAR_DIR / "files", files_folder(target), keys)
+
+
+def _copy_missing(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy those files that the target lacks, each under its name once it is complete."""
+    for name in names:
+        if (target / name).exists() or not (source / name).exists():
+            continue
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = target / f"{name}.part"
+        shutil.copyfile(source / name, part)
+        part.chmod(0o600)
+        part.rename(target / name)
 
 
 # SQLite
@@ -80,6 +118,8 @@ def _restore_sqlite(source: Path) -> None:
         shutil.copyfile(source, part)
         _check_sqlite(part)
         part.chmod(0o600)
+        if has_own_files() and (contents := files_folder(source)).is_dir():
+            _copy_missing(contents, settings.VAR_DIR / "files", (path.name for path in contents.iterdir()))
         _settle(file)
         if file.exists():
             file.replace(file.with_name(f"{file.name}{KEPT}"))

@@ -35,8 +35,8 @@ class DailyPruning:
         self._stopping = threading.Event()
 
     async def run(self) -> None:
-        """Prune every day until cancelled. Returns at once if no retention is configured."""
-        while retention.configured_rules():
+        """Prune every day until cancelled."""
+        while True:
             try:
                 pause = await self._database.run(self._prune_if_due)
             except Exception:

@@ -15,11 +15,14 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.batches import BatchSize
+from agents_app.files import saving
 from agents_app.maintenance import versions
-from agents_app.models import Artifact, Delivery, Run, ScheduledTask, Session, Skip, TokenUse
+from agents_app.models import Delivery, File, Run, ScheduledTask, Session, Skip, StoredBytes, TokenUse
 
-KINDS = ("events", "artifacts", "runs", "history")
-_RUNS, _ARTIFACTS, _ROWS = 100, 20, 1000  # in one transaction; an artifact may be megabytes
+KINDS = ("events", "files", "runs", "history")
+LEFTOVERS = "leftovers"  # expired files, and bytes of no file: deleted whatever the settings say
+_RUNS, _ROWS = 100, 1000  # in one transaction
+_GRACE = datetime.timedelta(hours=1)  # for whoever has stored bytes, and is about to write what refers to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +37,23 @@ class Rule:
 
 
 def configured_rules(sleep: Callable[[float], object] = time.sleep) -> list[Rule]:
-    """Return the rules of the settings …_RETENTION_DAYS that are set."""
+    """Return the rules of the settings …_RETENTION_DAYS that are set, and the one of what nobody needs."""
     ages = {
         "events": settings.EVENT_RETENTION_DAYS,
-        "artifacts": settings.ARTIFACT_RETENTION_DAYS,
+        "files": settings.FILE_RETENTION_DAYS,
         "runs": settings.RUN_RETENTION_DAYS,
         "history": settings.HISTORY_RETENTION_DAYS,
     }
     now, keep = timezone.now(), settings.KEEP_RUNS_PER_SESSION
-    return [
+    rules = [
         Rule(kind, now - datetime.timedelta(days=days), keep, sleep=sleep) for kind, days in ages.items() if days > 0
     ]
+    return [*rules, leftovers(sleep)]
+
+
+def leftovers(sleep: Callable[[float], object] = time.sleep) -> Rule:
+    """Return the rule for expired files, and bytes that no file refers to."""
+    return Rule(LEFTOVERS, timezone.now() - _GRACE, sleep=sleep)
 
 
 def apply(rule: Rule) -> Counter[str]:
@@ -62,13 +71,23 @@ def _events(rule: Rule) -> Counter[str]:
     return Counter(events=count)
 
 
-def _artifacts(rule: Rule) -> Counter[str]:
-    """Delete artifacts. Steps stay, and still name them."""
-    rows = Artifact.objects.filter(created_at__lt=rule.before, run__finished_at__lt=rule.before)
-    rows = rows.filter(run__number__lte=F("run__session__run_count") - rule.keep)
+def _files(rule: Rule) -> Counter[str]:
+    """Delete files of runs that ended, and uploads. Steps and messages stay, and still name them."""
+    rows = File.objects.filter(created_at__lt=rule.before)
+    of_runs = rows.filter(run__finished_at__lt=rule.before, run__number__lte=F("run__session__run_count") - rule.keep)
     if rule.session_id is not None:
-        rows = rows.filter(run__session=rule.session_id)
-    return Counter(artifacts=_delete(rows, rule, _ARTIFACTS))
+        return Counter(files=_delete(of_runs.filter(run__session=rule.session_id), rule, _ROWS))
+    return Counter(files=_delete(of_runs, rule, _ROWS) + _delete(rows.filter(run=None), rule, _ROWS))
+
+
+def _leftovers(rule: Rule) -> Counter[str]:
+    """Delete expired files, and bytes that no file refers to."""
+    counts = Counter({"expired files": _delete(File.objects.filter(expires_at__lt=timezone.now()), rule, _ROWS)})
+    unused = StoredBytes.objects.filter(used_at__lt=rule.before)
+    while count := saving.delete_unused(unused, before=rule.before):
+        counts["unused contents of files"] += count
+        rule.sleep(0)
+    return counts
 
 
 def _runs(rule: Rule) -> Counter[str]:
@@ -140,7 +159,8 @@ def _delete(rows: QuerySet[Any], rule: Rule, most: int, first: Callable[[list[An
 
 _DELETE: dict[str, Callable[[Rule], Counter[str]]] = {
     "events": _events,
-    "artifacts": _artifacts,
+    "files": _files,
+    LEFTOVERS: _leftovers,
     "runs": _runs,
     "history": _history,
 }

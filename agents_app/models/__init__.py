@@ -10,7 +10,7 @@ from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prices import Price
 from agents_app.models.runs import Run
 from agents_app.models.sessions import Session
-from agents_app.models.steps import Artifact, Step
+from agents_app.models.steps import Step
 from agents_app.models.task_outcomes import Delivery, Postponed, Skip
 from agents_app.models.tasks import ScheduledTask
 from agents_app.models.token_usage import TokenUse
@@ -22,7 +22,6 @@ __all__ = [
     "AgentVersion",
     "ApiToken",
     "Approval",
-    "Artifact",
     "Chore",
     "Delivery",
     "Event",

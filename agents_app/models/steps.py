@@ -1,6 +1,5 @@
-"""The steps of a run, and the artifacts of its tools."""
+"""The steps of a run."""
 
-import uuid
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -44,7 +43,7 @@ class Step(models.Model):
         blank=True,
         help_text="Data that the model's API needs back unchanged.",
     )
-    attachments = models.JSONField(default=list, blank=True, help_text="Artifacts that the tool returned.")
+    attachments = models.JSONField(default=list, blank=True, help_text="Files that the tool returned.")
     usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to this step, inclusive.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -71,28 +70,6 @@ class Step(models.Model):
         if self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds() * 1000)
-
-
-class Artifact(models.Model):
-    """An image, a long text or a file that a tool returned and no model reads. A step refers to it."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
-    kind = models.CharField(max_length=16)
-    media_type = models.CharField(max_length=100)
-    name = models.CharField(max_length=200, blank=True)
-    size = models.BigIntegerField(help_text="Bytes.")
-    data = models.BinaryField()
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = OfRunQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["created_at"]
-        indexes: ClassVar = [models.Index(fields=["-created_at"], name="artifact_newest")]
-
-    def __str__(self) -> str:
-        return self.name or f"{self.media_type}, {self.size} bytes"
 
 
 def usage_of(steps: Collection[Step]) -> Usage:

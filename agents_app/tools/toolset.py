@@ -12,14 +12,16 @@ from agents_app.engine.web import fetch_url
 from agents_app.engine.web.guarded_client import guarded_client
 from agents_app.engine.web.resolving import FETCHES
 from agents_app.models import Run
-from agents_app.tools import ask_agent
+from agents_app.tools import ask_agent, files
 from agents_app.tools.ask_agent import RunChild
+from agents_app.tools.attachments import Attachments
 from agents_app.tools.tasks import tools_for_agent
 
 
 def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     """Return the tools that the agent may call. `run_child` has this worker execute another run, and waits for it."""
     fixed = [*builtin_tools(spec.builtin_tools), *tools_for_agent(run, spec.builtin_tools)]
+    fixed += files.make_tools(spec.builtin_tools, run)
     if "ask_agent" in spec.builtin_tools:
         fixed.append(ask_agent.make_tool(spec, run, run_child))
     if "fetch_url" in spec.builtin_tools:
@@ -31,4 +33,5 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
         allowed=spec.allowed_tools,
         denied=spec.denied_tools,
         approval=spec.approval_required,
+        keep=Attachments(run.session.owner_id, with_ids="read_file" in spec.builtin_tools).keep,
     )

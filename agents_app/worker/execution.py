@@ -25,7 +25,7 @@ from agents_app.runs import approvals, cancel_children, close_approvals
 from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
-from agents_app.worker import artifacts
+from agents_app.worker import attachments
 from agents_app.worker.claims import Claim
 from agents_app.worker.files import RunFiles
 from agents_app.worker.telemetry import RunTelemetry
@@ -220,8 +220,8 @@ class Execution:
         """Return what saves the step's attachments in the transaction that writes the step."""
         if not step.attachments:
             return None
-        rows = artifacts.rows(self.run, step)
-        return lambda: artifacts.save(rows)
+        rows = attachments.rows(self.run, step)
+        return lambda: attachments.save(rows)
 
     def _discard_dangling(self) -> None:
         if self._claim.dangling and self.run.enable_reasoning:
@@ -232,7 +232,7 @@ class Execution:
     def _step_done(self, step: StepDone) -> None:
         self._write_step(step, Step.Status.FINISHED)
         if self.run.enable_reasoning:
-            self._log.add(step_data(step, artifacts.describe(step)), replaces=(step.index,))
+            self._log.add(step_data(step, attachments.describe(step)), replaces=(step.index,))
 
     def _write_step(self, step: StepDone, status: str) -> None:
         self._log.step(
@@ -247,7 +247,7 @@ class Execution:
                 tool_name=step.tool_name,
                 arguments=step.arguments,
                 is_error=step.is_error,
-                attachments=artifacts.describe(step),
+                attachments=attachments.describe(step),
                 provider_data=step.provider_data,
                 usage=self._conversation.usage.as_dict(),
                 started_at=_moment(step.started),

@@ -11,19 +11,21 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.batches import BatchSize
+from agents_app.files import saving, storage
 from agents_app.maintenance import retention
 from agents_app.models import (
     Agent,
     AgentVersion,
     Approval,
-    Artifact,
     Delivery,
     Event,
+    File,
     Run,
     ScheduledTask,
     Session,
     Skip,
     Step,
+    StoredBytes,
     TokenUse,
 )
 
@@ -80,13 +82,13 @@ def prune(*arguments: str, **options: Any) -> str:
 def test_old_runs_go_with_all_that_belongs_to_them_and_young_ones_stay():
     mixed, old = add_session("mixed", 40, 35, 5, 50), add_session("old", 90)
     first, *_ = mixed.runs.order_by("number")
-    Artifact.objects.create(run=first, kind="image", media_type="image/png", size=1, data=b"1")
+    saving.save(None, [b"1"], run=first)
     Approval.objects.create(run=first, step=1, tool_call_id="c", tool_name="t", status="approved", expires_at=NOW)
     assert "runs" in prune("runs", "--days", "30")
     assert numbers(mixed) == [3, 4], "what follows a young one stays, however old"
     assert first_event(mixed) == 2 * EVENTS + 1
     assert Step.objects.count() == 2
-    assert not Artifact.objects.exists() and not Approval.objects.exists()
+    assert not File.objects.exists() and not Approval.objects.exists()
     assert not Session.objects.filter(pk=old.pk).exists(), "nothing is left of it"
 
 
@@ -148,13 +150,22 @@ def test_a_run_that_was_cancelled_in_the_queue_does_not_take_the_one_before_alon
     assert first_event(session) == 2 * EVENTS + 1
 
 
-def test_artifacts_go_before_their_runs():
+def test_files_go_before_their_runs_and_bytes_with_their_last_file(django_capture_on_commit_callbacks):
     session = add_session("s", 40, 5)
-    for run in session.runs.all():
-        Artifact.objects.create(run=run, kind="image", media_type="image/png", size=1, data=b"1")
-    Artifact.objects.update(created_at=days_ago(40))
-    assert prune("artifacts", "--days", "30") == "1 artifacts deleted.\n"
-    assert Artifact.objects.get().run.number == 2
+    old, young, _, other = (saving.save(None, [text]) for text in (b"old", b"young", b"upload", b"young"))
+    for file, run in zip((old, young), session.runs.order_by("number"), strict=True):
+        File.objects.filter(pk=file.pk).update(run=run)
+    File.objects.exclude(pk=other.pk).update(created_at=days_ago(40))
+    File.objects.filter(pk=other.pk).update(expires_at=days_ago(1))
+    StoredBytes.objects.update(used_at=days_ago(1))
+    StoredBytes.objects.create(key="broken-off", used_at=days_ago(1))
+    in_progress = StoredBytes.objects.create(key="in-progress")
+    with django_capture_on_commit_callbacks(execute=True):
+        lines = prune("files", "--days", "30").splitlines()
+    assert lines == ["2 files deleted.", "1 expired files, 3 unused contents of files deleted."]
+    assert File.objects.get() == young
+    assert set(StoredBytes.objects.all()) == {young.stored, in_progress}
+    assert not storage.storage().exists(old.stored.key)
     assert numbers(session) == [1, 2]
 
 
@@ -221,7 +232,7 @@ def test_each_transaction_deletes_a_few_rows_and_others_get_a_turn(django_assert
         ([], "--days"),
         (["runs"], "--days"),
         (["--days", "-1"], "--days"),
-        (["everything", "--days", "1"], "events, artifacts, runs, history"),
+        (["everything", "--days", "1"], "events, files, runs, history"),
         (["--days", "1", "--session", "nobody"], "no session 'nobody'"),
     ],
 )

@@ -3,19 +3,21 @@
 import dataclasses
 import json
 import re
+import uuid
 
 import httpx2
 
 from tests.harness.fakes.fake_model_process import FakeModel
 from tests.harness.people import Person, shell
 
-_ARTIFACTS = """
+_FILES = """
 import json
-from agents_app.models import Artifact, Run
+from agents_app.files import saving
+from agents_app.models import Run
 made = {{}}
 for run in {runs!r}:
-    kept = {{"kind": "text", "media_type": "text/plain", "size": {size}, "data": {data!r}}}
-    made[run] = str(Artifact.objects.create(run=Run.objects.get(pk=run), **kept).pk)
+    row = Run.objects.get(pk=run)
+    made[run] = saving.save(row.session.owner_id, [{data!r}], kind="text", run=row).pk.removeprefix("file-")
 print(json.dumps(made))
 """
 
@@ -36,14 +38,14 @@ class Belongings:
 def belongings(
     owner: Person, administrator: Person, model: FakeModel, *sessions: str, secret: str, **access: object
 ) -> list[Belongings]:
-    """Of each name a session with a run that waits for approval, a token, a task, an artifact and an agent.
+    """Of each name a session with a run that waits for approval, a token, a task, files and an agent.
 
     `access`: who may use the agents.
     """
     made = [_made(owner, administrator, model, session, secret, access) for session in sessions]
-    script = _ARTIFACTS.format(runs=[ids["runs"] for ids in made], size=len(secret), data=secret.encode())
+    script = _FILES.format(runs=[ids["runs"] for ids in made], data=secret.encode())
     artifacts = json.loads(shell(owner.product, script))
-    return [Belongings(ids | {"artifact": artifacts[ids["runs"]]}, secret) for ids in made]
+    return [Belongings(ids | {"artifact": str(uuid.UUID(artifacts[ids["runs"]]))}, secret) for ids in made]
 
 
 def _made(

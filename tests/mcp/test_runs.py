@@ -1,9 +1,11 @@
 """Agents with MCP servers, through the front door: what the model is told, what watchers see, what is called once."""
 
 import contextlib
+import json
 import sys
 import time
 import urllib.request
+import uuid
 from pathlib import Path
 
 import psutil
@@ -100,12 +102,17 @@ def test_what_is_no_text_is_kept_and_can_be_fetched(ask, server, product):
     attachment = result["attachments"][0]
     assert (attachment["kind"], attachment["media_type"]) == ("image", "image/png")
     assert "image/png" in result["content"]
+    assert len(json.dumps(attachment)) + len(result["content"]) < 300
     run = chat.fold.frames[0]["run_id"]
-    with product_get(product, f"/v1/runs/{run}/artifacts/{attachment['id']}") as answer:
-        body = answer.read()
-        assert answer.headers["Content-Type"] == "image/png"
-        assert "sandbox" in answer.headers["Content-Security-Policy"]
-    assert len(body) == attachment["size"]
+    file_id = attachment["file_id"]
+    for address in (f"/v1/files/{file_id}/content", f"/v1/runs/{run}/artifacts/{uuid.UUID(file_id[5:])}"):
+        with product_get(product, address) as answer:
+            body = answer.read()
+            assert answer.headers["Content-Type"] == "image/png"
+            assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert len(body) == attachment["size"]
+    (listed,) = product.request("GET", f"/v1/runs/{run}/files")[1]["data"]
+    assert (listed["id"], listed["kind"], listed["run_id"]) == (file_id, "image", run)
     assert product.steps(run)[1]["attachments"] == result["attachments"]
 
 

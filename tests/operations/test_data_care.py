@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from agents_app.models import Agent, Approval, Artifact, Event, Run, Session, Step
+from agents_app.files import parts, saving, storage
+from agents_app.models import Agent, Approval, Event, File, Run, Session, Step
 from tests.harness import zygote
 from tests.harness.chat import Chat
 from tests.harness.first_release import FIRST_RELEASE, FIRST_TABLES
@@ -157,7 +158,9 @@ def written(tmp_path, admin_user) -> Path:
             message_id="m", first_seq=1, last_seq=4, finished_at="2026-11-23T01:00:00Z", usage={"input_tokens": 3},
         )  # fmt: skip
         Step.objects.create(run=run, index=0, iteration=1, kind="final_answer", content="r", started_at=run.created_at)
-        Artifact.objects.create(run=run, kind="file", media_type="x/y", size=3, data=b"\0\1\2")
+        saving.save(admin_user.pk, [b"\0\1\2"], kind="resource", run=run)
+        upload = saving.save(admin_user.pk, [name.encode()], name="up.txt")
+        Run.objects.filter(pk=run.pk).update(parts=[parts.describe(upload)])
         Approval.objects.create(run=run, step=0, tool_call_id="c", tool_name="t", expires_at=run.created_at)
         for first, seq in ((2, 3), (4, 4)):
             data = '{"a":[1.5,"\\u0000"]}'
@@ -168,6 +171,7 @@ def written(tmp_path, admin_user) -> Path:
     file = tmp_path / "sessions.jsonl"
     export(file)
     Session.objects.all().delete()
+    File.objects.all().delete()
     return file
 
 
@@ -176,7 +180,11 @@ def test_everything_of_a_session_comes_back(tmp_path, written):
     assert "2 sessions would be created" in import_file(written, dry_run=True)
     assert not Session.objects.exists()
     assert "2 sessions created" in import_file(written)
-    assert bytes(Artifact.objects.first().data) == b"\0\1\2"
+    run = Run.objects.first()
+    upload = File.objects.get(pk=run.parts[0]["file_id"])
+    for file, data in ((run.files.get(), b"\0\1\2"), (upload, run.session_id.encode())):
+        with storage.open_bytes(file.stored.key) as source:
+            assert source.read() == data
     assert Run.objects.first().settled, "no schedule waits for it"
     again = tmp_path / "again.jsonl"
     export(again)
@@ -207,12 +215,12 @@ def test_everything_of_a_session_comes_back(tmp_path, written):
         ('"finished_at":"2026-11-23T01:00:00+00:00"', '"finished_at":"9999-12-31"', 3, "no time zone"),
         ('"number":1', '"number":99999999999999999999', 3, "'number'"),
         ('"iteration":1', '"iteration":"first"', 4, "'iteration'"),
-        ('"seq":4,"first":4', '"seq":5,"first":5', 8, "does not follow 3"),
-        ('"last_seq":4,"pruned_seq"', '"last_seq":5,"pruned_seq"', 9, "should end with event 5"),
+        ('"seq":4,"first":4', '"seq":5,"first":5', 9, "does not follow 3"),
+        ('"last_seq":4,"pruned_seq"', '"last_seq":5,"pruned_seq"', 10, "should end with event 5"),
         ('"id":"one"', '"id":"a/b"', 2, "'id'"),
-        ('"id":"one"', '"id":"two"', 9, "is in the file twice"),
+        ('"id":"one"', '"id":"two"', 10, "is in the file twice"),
         ('"owner":"admin"', '"owner":"nobody-here"', 2, "--owner"),
-        ('"sessions":2', '"sessions":3', 16, "should have"),
+        ('"sessions":2', '"sessions":3', 18, "should have"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_line_and_changes_nothing(written, old, new, line, words):

@@ -162,7 +162,7 @@ class StepSerializer(serializers.ModelSerializer):
     arguments = serializers.DictField(allow_null=True, help_text="Of a tool call; null if they were not an object.")
     duration_ms = serializers.IntegerField(allow_null=True)
     attachments = serializers.ListField(
-        child=serializers.DictField(), help_text="What the tool returned besides text: `/v1/runs/{id}/artifacts/{id}`."
+        child=serializers.DictField(), help_text="Files that the tool returned, by `file_id`: `/v1/files/{id}/content`."
     )
 
     class Meta:

@@ -1,10 +1,10 @@
-"""/v1/runs, with their steps, events, approvals and artifacts."""
+"""/v1/runs, with their steps, events, approvals and files."""
 
 import uuid
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
@@ -17,13 +17,13 @@ from agents_app.api import event_pages
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
 from agents_app.api.serializers.approvals import ApprovalSerializer, ApproveSerializer
+from agents_app.api.serializers.files import FileSerializer
 from agents_app.api.serializers.runs import RunSerializer, StepSerializer
+from agents_app.api.views.files import content_response
 from agents_app.exceptions import InvalidRequest
-from agents_app.models import Approval, Artifact, Run, Session, Step
+from agents_app.models import Approval, File, Run, Session, Step
 from agents_app.runs import approvals
 
-# Types that a browser may show, because they cannot contain a script.
-_SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "text/plain"}
 NEWEST_FIRST = ("-created_at", "created_at")
 FILTERS = {
     "status": "status",
@@ -134,22 +134,24 @@ class RunApprovalsView(JSONView, ListAPIView):
         return super().get_queryset().filter(run=run)
 
 
-class ArtifactView(JSONView):
-    """What a tool of a run returned besides text."""
+class RunFilesView(ListAPIView):
+    """Files that the tools of a run returned."""
 
-    @extend_schema(responses={(200, "application/octet-stream"): bytes})
-    def get(self, request: Request, pk: Any, artifact: Any) -> HttpResponse:
-        """Return the bytes, as a download unless their type is harmless: they come from a tool's server."""
+    queryset = File.objects.all()
+    serializer_class = FileSerializer
+    ordering_fields = ("-created_at", "created_at")
+
+    def get_queryset(self) -> QuerySet[File]:
+        run = get_object_or_404(Run.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
+        return super().get_queryset().kept().filter(run=run).select_related("stored")
+
+
+class ArtifactView(JSONView):
+    """A file that a tool returned, at its address of before tools' data became files."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): bytes}, deprecated=True)
+    def get(self, request: Request, pk: Any, artifact: uuid.UUID) -> HttpResponseBase:
+        """Return the bytes: `/v1/files/{id}/content` of the file whose id has these hexadecimal digits."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=pk)
-        row = get_object_or_404(Artifact, pk=artifact, run=run)
-        harmless = row.media_type in _SHOWN
-        return HttpResponse(
-            bytes(row.data),
-            content_type=row.media_type if harmless else "application/octet-stream",
-            headers={
-                "Content-Disposition": "inline" if harmless else "attachment",
-                "Content-Security-Policy": "default-src 'none'; sandbox",
-                "X-Content-Type-Options": "nosniff",
-                "Cache-Control": "private, max-age=31536000, immutable",
-            },
-        )
+        files = File.objects.kept().select_related("stored")
+        return content_response(request, get_object_or_404(files, pk=f"file-{artifact.hex}", run=run))

@@ -80,6 +80,8 @@ def _attach(kind: str, data: str, media_type: Any, name: str, attachments: list[
         decoded = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         return f"[{kind} {media_type}, not readable: invalid base64]"
+    if not decoded:
+        return f"[{kind} {media_type}, empty]"
     attachments.append(Attachment(kind, media_type, decoded, name))
     label = f"{kind} {name}" if name else kind
     return f"[{label} {media_type}, {len(decoded):,} bytes, kept as an attachment]"

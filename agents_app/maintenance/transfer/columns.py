@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, Step
 
 FORMAT, VERSION = "aintandem-sessions", 1
 _MOST_TOKENS = 2**53  # of a run: JavaScript's largest exact number
@@ -39,7 +39,7 @@ KINDS = {
     ),
     "step": Kind(Step, frozenset({"id", "run"})),
     "approval": Kind(Approval, frozenset({"id", "run"})),
-    "artifact": Kind(Artifact, frozenset({"run"})),
+    "file": Kind(File, frozenset({"owner", "stored", "run"})),  # and its bytes, as `data` in base64
     "event": Kind(Event, frozenset({"id", "session", "data"})),
 }
 
@@ -101,6 +101,10 @@ def _value(field: models.Field, raw: Any) -> Any:
 
 def _check_json(field: models.Field, value: Any) -> None:
     """Check the shape of a JSON column, which every reader of the row relies on, and sums in SQL."""
+    if field.name == "parts":
+        if not (isinstance(value, list) and all(map(_is_part, value))):
+            raise ValidationError("it must be a list of texts and files.")
+        return
     if field.get_default() == []:
         if not (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
             raise ValidationError("it must be a list of objects.")
@@ -109,6 +113,17 @@ def _check_json(field: models.Field, value: Any) -> None:
         raise ValidationError("it must be an object.")
     if field.name == "usage" and not all(type(each) is int and 0 <= each <= _MOST_TOKENS for each in value.values()):
         raise ValidationError("its values must be numbers of tokens.")
+
+
+def _is_part(value: Any) -> bool:
+    """Whether the value is a part of a message, as rows hold them."""
+    if not isinstance(value, dict):
+        return False
+    if value.get("type") == "text":
+        return isinstance(value.get("text"), str)
+    if value.get("type") != "file" or type(value.get("size")) is not int:
+        return False
+    return all(isinstance(value.get(name), str) for name in ("file_id", "media_type", "name"))
 
 
 def _moment(value: datetime.datetime) -> datetime.datetime:

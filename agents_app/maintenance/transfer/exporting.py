@@ -1,5 +1,6 @@
 """Write sessions as lines of JSON."""
 
+import base64
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -7,16 +8,18 @@ from typing import IO, Any
 
 import orjson
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from agents_app import exact_json
+from agents_app.files.storage import open_bytes
 from agents_app.maintenance.transfer.columns import FORMAT, VERSION, to_dict, to_json
-from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, Step
 
 _IN_MEMORY = 16 * 1024**2  # bytes of one session
 _ATTEMPTS = 5
 _ROWS_AT_ONCE = 200
-_PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval), ("artifact", Artifact))
+_PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval))
 
 
 class _Busy(Exception):
@@ -77,13 +80,29 @@ def _lines(session_id: str) -> Iterator[dict[str, Any]]:
     owner = session.owner.get_username() if session.owner else None
     agent = session.agent.name if session.agent else None
     yield {"session": to_dict("session", session) | {"owner": owner, "agent": agent}}
+    uploads: set[str] = set()
     for run in Run.objects.filter(session=session).order_by("number").iterator(_ROWS_AT_ONCE):
         yield {"run": to_dict("run", run) | {"parent": run.parent_id}}
         for kind, model in _PARTS:
             for row in model.objects.filter(run=run).order_by("pk").iterator(_ROWS_AT_ONCE):
                 yield {kind: to_dict(kind, row) | {"run": run.pk}}
+        yield from _files(run, uploads)
     for event in Event.objects.filter(session=session).order_by("seq").iterator(_ROWS_AT_ONCE):
         yield {"event": to_dict("event", event) | {"data": orjson.Fragment(event.data)}}
+
+
+def _files(run: Run, uploads: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield the files that the run's tools returned, and those of its message that are not among `uploads` yet."""
+    sent = {part["file_id"] for part in run.parts or () if part["type"] == "file"} - uploads
+    uploads |= sent
+    files = File.objects.filter(Q(run=run) | Q(pk__in=sent, run=None, owner=run.session.owner_id))
+    for file in files.order_by("pk").select_related("stored").iterator(_ROWS_AT_ONCE):
+        try:
+            with open_bytes(file.stored.key) as source:
+                data = base64.b64encode(source.read()).decode()
+        except FileNotFoundError:
+            continue  # the doctor names those
+        yield {"file": to_dict("file", file) | {"run": file.run_id, "data": data}}
 
 
 def _write(out: IO[bytes], lines: Iterable[dict[str, Any]]) -> int:

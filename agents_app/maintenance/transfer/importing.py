@@ -8,8 +8,9 @@ from typing import IO, Any
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from agents_app.files import saving
 from agents_app.maintenance.transfer.parsing import InvalidFile, ParsedSession, parse
-from agents_app.models import Agent, Artifact, Event, Run, Session, Step
+from agents_app.models import Agent, Event, File, Run, Session, Step
 from agents_app.models.sessions import make_session_id
 
 _ROWS_AT_ONCE = 500
@@ -90,14 +91,36 @@ def _exists(parsed: ParsedSession) -> bool:
         raise InvalidFile(parsed.line, f"There is another session {parsed.label}: delete it, or rename one.")
     existing = dict(Run.objects.filter(pk__in=list(parsed.runs)).values_list("pk", "session"))
     if session is None and not existing:
-        if artifact := Artifact.objects.filter(pk__in=[row.pk for row in parsed.artifacts]).first():
-            raise InvalidFile(parsed.line, f"Artifact {artifact.pk} exists already.")
+        _check_files(parsed)
         return False
     if elsewhere := [run for run, session_id in existing.items() if session_id != parsed.session.pk]:
         raise InvalidFile(parsed.line, f"Run {elsewhere[0]} exists already, in session {existing[elsewhere[0]]!r}.")
     if session is None or len(existing) < len(parsed.runs) or session.last_seq < parsed.session.last_seq:
         raise InvalidFile(parsed.line, f"There is another session {parsed.label}: delete it, or rename one.")
     return True
+
+
+def _check_files(parsed: ParsedSession) -> None:
+    """Check that no file exists already, except uploads of the same owner, which several sessions may name."""
+    existing = File.objects.filter(pk__in=[file.row.pk for file in parsed.files])
+    owner = parsed.session.owner
+    uploads = {file.row.pk for file in parsed.files if file.row.run_id is None}
+    for file in existing:
+        if file.pk not in uploads or file.run_id is not None or file.owner_id != (owner and owner.pk):
+            raise InvalidFile(parsed.line, f"File {file.pk} exists already.")
+
+
+def _store_files(parsed: ParsedSession) -> list[File]:
+    """Store the bytes of the files that do not exist. Returns their rows."""
+    existing = set(File.objects.filter(pk__in=[f.row.pk for f in parsed.files]).values_list("pk", flat=True))
+    owner = parsed.session.owner
+    rows = []
+    for file in parsed.files:
+        if file.row.pk not in existing:
+            file.row.owner = owner
+            file.row.stored = saving.store(owner and owner.pk, file.pieces())
+            rows.append(file.row)
+    return rows
 
 
 def _save(parsed: ParsedSession) -> None:
@@ -107,13 +130,14 @@ def _save(parsed: ParsedSession) -> None:
     agents = {
         agent.name: agent for agent in Agent.objects.filter(name__in={r.agent_name for r in parsed.runs.values()})
     }
+    files = _store_files(parsed)
     with transaction.atomic():
         session.save_base(raw=True, force_insert=True)
         for run in parsed.runs.values():
             run.agent = agents.get(run.agent_name)
             run.save_base(raw=True, force_insert=True)
         Step.objects.bulk_create(parsed.steps, _ROWS_AT_ONCE)
-        for row in [*parsed.approvals, *parsed.artifacts]:
+        for row in [*parsed.approvals, *files]:
             row.save_base(raw=True, force_insert=True)
         Event.objects.bulk_create(parsed.events, _ROWS_AT_ONCE)
 

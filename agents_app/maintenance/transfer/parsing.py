@@ -1,16 +1,24 @@
 """Parse lines of JSON into sessions. Each session is checked as a whole before it is returned."""
 
+import base64
+import binascii
 import json
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from agents_app import exact_json
+from agents_app.files.media_types import HEAD, clean_name, media_type
+from agents_app.files.storage import CHUNK
 from agents_app.maintenance.transfer.columns import FORMAT, KINDS, VERSION, from_dict
-from agents_app.models import Approval, Artifact, Event, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, Step
+
+_ARTIFACT = "artifact"  # what a file of a run was in older exports
 
 
 class InvalidFile(Exception):
@@ -21,6 +29,20 @@ class InvalidFile(Exception):
         super().__init__(f"line {line}: {message}")
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A file of a session, as an unsaved row. Its bytes begin at `offset` of the session's `contents`."""
+
+    row: File
+    contents: IO[bytes]
+    offset: int
+
+    def pieces(self) -> Iterator[bytes]:
+        self.contents.seek(self.offset)
+        for start in range(0, self.row.size, CHUNK):
+            yield self.contents.read(min(CHUNK, self.row.size - start))
+
+
 @dataclass(slots=True)
 class ParsedSession:
     """One session of a file, as unsaved rows. It begins at `line`."""
@@ -29,12 +51,13 @@ class ParsedSession:
     session: Session
     owner: str | None
     agent: str | None
+    contents: IO[bytes]  # of its files, one after the other
     runs: dict[uuid.UUID, Run] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)  # of the runs
     parents: dict[uuid.UUID, uuid.UUID] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
-    artifacts: list[Artifact] = field(default_factory=list)
+    files: list[ParsedFile] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -56,6 +79,13 @@ def parse(file: IO[bytes]) -> Iterator[ParsedSession]:
     Raises:
         InvalidFile: not a file of `manage.py export`, or a line is invalid, or the end is missing.
     """
+    settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=settings.VAR_DIR) as contents:
+        yield from _sessions(file, contents)
+
+
+def _sessions(file: IO[bytes], contents: IO[bytes]) -> Iterator[ParsedSession]:
+    """Yield the sessions. Each has the bytes of its files in `contents` until the next one begins."""
     count = number = 0
     session: ParsedSession | None = None
     for number, data in _lines(file):
@@ -77,7 +107,8 @@ def parse(file: IO[bytes]) -> Iterator[ParsedSession]:
             return
         try:
             if kind == "session":
-                session = _begin(number, body)
+                contents.truncate(0)
+                session = _begin(number, body, contents)
             elif session is None:
                 raise ValidationError(f"A {kind} without a session.")
             else:
@@ -105,18 +136,18 @@ def _check_format(data: Any) -> None:
 def _kind(number: int, data: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(data, dict) and len(data) == 1:
         kind, body = next(iter(data.items()))
-        if kind in (*KINDS, "end") and isinstance(body, dict):
+        if kind in (*KINDS, _ARTIFACT, "end") and isinstance(body, dict):
             return kind, body
     raise InvalidFile(number, f"A line must be an object with one key of: {', '.join(KINDS)}.")
 
 
-def _begin(number: int, body: dict[str, Any]) -> ParsedSession:
+def _begin(number: int, body: dict[str, Any], contents: IO[bytes]) -> ParsedSession:
     owner, agent = body.pop("owner", None), body.pop("agent", None)
     if not all(name is None or isinstance(name, str) for name in (owner, agent)):
         raise ValidationError("'owner' and 'agent' must be names.")
     if "id" not in body:
         raise ValidationError("'id' is missing.")
-    return ParsedSession(number, from_dict("session", body), owner, agent)
+    return ParsedSession(number, from_dict("session", body), owner, agent, contents)
 
 
 def _add_run(to: ParsedSession, body: dict[str, Any]) -> None:
@@ -151,6 +182,44 @@ def _part(kind: str, rows: Callable[[ParsedSession], list[Any]]) -> Callable[[Pa
     return add
 
 
+def _add_file(to: ParsedSession, body: dict[str, Any]) -> None:
+    """Add a file of a run, or one that a user uploaded. Its size and type are those of its bytes."""
+    run, data = body.pop("run", None), _decoded(body.pop("data", None))
+    if run is not None and _run_id(run) not in to.runs:
+        raise ValidationError(f"Run {run} is not in this session, or is in a later line.")
+    row = from_dict("file", body, run_id=run and _run_id(run))
+    if not row.pk.startswith("file-") or "/" in row.pk:
+        raise ValidationError("'id' must begin with 'file-', and be without a slash.")
+    row.size = len(data)
+    row.name = clean_name(row.name)
+    row.media_type = media_type(data[:HEAD], "x.json" if row.kind == File.Kind.STRUCTURED else row.name)
+    offset = to.contents.seek(0, 2)
+    to.contents.write(data)
+    to.files.append(ParsedFile(row, to.contents, offset))
+
+
+def _decoded(data: Any) -> bytes:
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise ValidationError("'data' must be base64.") from None
+    if not decoded:
+        raise ValidationError("'data' is empty.")
+    return decoded
+
+
+def _add_artifact(to: ParsedSession, body: dict[str, Any]) -> None:
+    try:
+        body["id"] = f"file-{uuid.UUID(body.get('id')).hex}"
+    except (TypeError, ValueError, AttributeError):
+        raise ValidationError("'id' must be a UUID.") from None
+    if body.get("data") == "":
+        return  # of an empty one there is nothing to keep
+    if body.get("kind") not in File.Kind.values:
+        body["kind"] = File.Kind.RESOURCE.value
+    _add_file(to, body)
+
+
 def _add_event(to: ParsedSession, body: dict[str, Any]) -> None:
     data = body.pop("data", None)
     if not isinstance(data, dict):
@@ -167,7 +236,8 @@ _ADD: dict[str, Callable[[ParsedSession, dict[str, Any]], None]] = {
     "run": _add_run,
     "step": _part("step", lambda to: to.steps),
     "approval": _part("approval", lambda to: to.approvals),
-    "artifact": _part("artifact", lambda to: to.artifacts),
+    "file": _add_file,
+    _ARTIFACT: _add_artifact,
     "event": _add_event,
 }
 
@@ -185,7 +255,7 @@ def _check_session(number: int, parsed: ParsedSession) -> None:
     for kind, keys in (
         ("steps", [(step.run_id, step.index) for step in parsed.steps]),
         ("approvals", [(approval.run_id, approval.step) for approval in parsed.approvals]),
-        ("artifacts", [artifact.pk for artifact in parsed.artifacts]),
+        ("files", [file.row.pk for file in parsed.files]),
         ("messages", [run.message_id for run in parsed.runs.values() if run.message_id is not None]),
     ):
         if len(keys) != len(set(keys)):

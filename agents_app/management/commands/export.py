@@ -12,7 +12,7 @@ from agents_app.models import Session
 
 class Command(BaseCommand):
     help = (
-        "Write sessions with their runs, steps, artifacts and events as lines of JSON, for `manage.py import` in any "
+        "Write sessions with their runs, steps, files and events as lines of JSON, for `manage.py import` in any "
         "deployment. The server may keep running. See docs/data-care.md."
     )
 

@@ -13,7 +13,7 @@ from agents_app.models import Session
 class Command(BaseCommand):
     help = (
         "Delete old data, a few rows per transaction, while the server runs. Without options, apply "
-        "EVENT_RETENTION_DAYS, ARTIFACT_RETENTION_DAYS, RUN_RETENTION_DAYS, HISTORY_RETENTION_DAYS and "
+        "EVENT_RETENTION_DAYS, FILE_RETENTION_DAYS, RUN_RETENTION_DAYS, HISTORY_RETENTION_DAYS and "
         "KEEP_RUNS_PER_SESSION, as a worker does each day at PRUNE_AT. See docs/data-care.md."
     )
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
             "kinds",
             nargs="*",
             metavar="KIND",
-            help="events: what watchers replay; steps and answers stay. artifacts: files that tools returned. "
+            help="events: what watchers replay; steps and answers stay. files: uploads, and what tools returned. "
             "runs: runs with all that belongs to them, sessions without runs, versions of deleted agents without runs. "
             "history: skips, webhook deliveries, expired sign-ins. Default: events.",
         )
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *, kinds: list[str], days: float | None, keep: int, session: str | None, **options: Any) -> None:
         if days is None and not keep and not kinds and session is None:
             rules = retention.configured_rules()
-            if not rules:
+            if [rule.kind for rule in rules] == [retention.LEFTOVERS]:
                 raise CommandError("Use --days N, or set EVENT_RETENTION_DAYS or another …_RETENTION_DAYS.")
         else:
             rules = self._rules(kinds or ["events"], days, keep, session)
@@ -49,7 +49,8 @@ class Command(BaseCommand):
             )
         session_id = None if session is None else _session_id(session)
         before = timezone.now() - datetime.timedelta(days=days or 0)
-        return [retention.Rule(kind, before, keep, session_id) for kind in kinds]
+        rules = [retention.Rule(kind, before, keep, session_id) for kind in kinds]
+        return [*rules, retention.leftovers()] if "files" in kinds else rules
 
 
 def _session_id(session: str) -> str:

@@ -68,7 +68,7 @@ export class CallCard {
       this.#drawnResult = result.text;
       this.result.show(laidOut(result.text) ?? result.text);
     }
-    this.#files ??= resultFiles(result, this.run.id);
+    this.#files ??= resultFiles(result);
     if (this.#files && !this.#files.parentNode) {
       this.element.append(this.#files);
     }

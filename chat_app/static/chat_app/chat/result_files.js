@@ -6,11 +6,11 @@ import { gettext } from "../shared/words.js";
 const UNITS = ["B", "KB", "MB", "GB"];
 
 /** The files of a result, and the link to a sub-agent's run; null if it has neither. */
-export function resultFiles(item, runId) {
+export function resultFiles(item) {
   if (!(item.attachments?.length || item.childSession)) {
     return null;
   }
-  const more = element("div", "more", ...item.attachments.map((each) => fileOf(each, runId)));
+  const more = element("div", "more", ...item.attachments.map((each) => fileOf(each)));
   if (item.childSession) {
     const address = `?session=${encodeURIComponent(item.childSession)}`;
     more.append(linkElsewhere(gettext("Open the sub-agent's run"), address));
@@ -18,8 +18,9 @@ export function resultFiles(item, runId) {
   return more;
 }
 
-function fileOf({ id, media_type: mediaType, name, size }, runId) {
-  const address = `/v1/runs/${encodeURIComponent(runId)}/artifacts/${encodeURIComponent(id)}`;
+function fileOf({ file_id: fileId, id, media_type: mediaType, name, size }) {
+  // Steps of before results became files have an id whose digits are the file's.
+  const address = `/v1/files/${encodeURIComponent(fileId ?? `file-${id.replaceAll("-", "")}`)}/content`;
   const words = `${name || mediaType} · ${sizeOf(size)}`;
   if (!/^image\/(png|jpeg|gif|webp)$/.test(mediaType)) {
     return linkElsewhere(words, address);

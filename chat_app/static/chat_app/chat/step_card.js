@@ -88,7 +88,7 @@ export class StepCard {
     this.#drawText();
     this.#fold();
     this.#advise();
-    this.#files ??= resultFiles(item, this.run.id);
+    this.#files ??= resultFiles(item);
     if (this.#files && !this.#files.parentNode) {
       this.element.append(this.#files);
     }

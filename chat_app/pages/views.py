@@ -29,6 +29,7 @@ def chat(request: HttpRequest) -> HttpResponse:
         "demonstration_model": uses_demonstration_model(provider),
         "examples": examples(),
         "longest_message": settings.MAX_MESSAGE_CHARACTERS,
+        "most_file_bytes": settings.FILES_MAX_BYTES,
         "configuration_problem": config_dir.problem if _is_superuser(request.user) else "",  # it has names and values
     }
     return _page(request, "chat", **context)

@@ -4,6 +4,7 @@ import { AgentPicker } from "./agents.js";
 import { approvalLabel, toolName } from "./card_titles.js";
 import { PinnedApprovals } from "./approvals.js";
 import { Composer } from "./composer.js";
+import { ComposerFiles } from "./composer_files.js";
 import { Connection } from "./connection.js";
 import { elementsById, setText } from "../shared/dom.js";
 import { makeDrawer } from "./drawer.js";
@@ -44,11 +45,18 @@ const picker = new AgentPicker(page.agent, (name) => {
   page["new-chat"].href = `?agent=${encodeURIComponent(name)}`;
 });
 const composer = new Composer({
+  sessionId,
   form: page.composer,
   field: page.message,
   problem: page.problem,
-  send: say,
+  send: (message, parts) => say(message, parts),
   lastMessage: () => outbox.payloads.at(-1)?.message ?? [...conversation.runs.values()].at(-1)?.message,
+});
+composer.files = new ComposerFiles({
+  sessionId,
+  page,
+  onChange: () => composer.filesChanged(),
+  complain: (words) => composer.complain(words),
 });
 const sessions = new Sessions({
   current: sessionId,
@@ -172,7 +180,7 @@ function reset(after) {
   draw();
 }
 
-function showError({ message, code, message_id: messageId, retry_after: retryAfter }) {
+function showError({ message, code, field, message_id: messageId, retry_after: retryAfter }) {
   const entry = outbox.refused(messageId);
   approvals.letAnswerAgain();
   if (code === "rate_limited" && entry) {
@@ -180,9 +188,10 @@ function showError({ message, code, message_id: messageId, retry_after: retryAft
     setTimeout(sendOutbox, (retryAfter ?? 1) * 1000);
   } else if (REFUSALS.includes(code) && entry) {
     outbox.remove(entry.payload.message_id);
-    composer.takeBack(entry.payload.message);
+    composer.takeBack(entry.payload);
   }
-  composer.complain(message);
+  const isFile = field?.startsWith("parts.");
+  composer.complain(isFile ? gettext("A file of this message is no longer available.") : message);
   draw();
 }
 
@@ -221,8 +230,12 @@ function giveUpTooLarge() {
 
 // What the person does
 
-function say(message, agentName = picker.value) {
+/** `parts`: the files of the message. */
+function say(message, parts = [], agentName = picker.value) {
   const payload = { message, message_id: randomId() };
+  if (parts.length) {
+    payload.parts = parts;
+  }
   if (agentName) {
     payload.agent_name = agentName;
   }
@@ -364,7 +377,7 @@ page.approvals.addEventListener("answer", answerApproval);
 page.reasoning.checked = localStorage.getItem(REASONING) !== "false";
 page.reasoning.addEventListener("change", showReasoning);
 showReasoning();
-page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.agent));
+page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.files, detail.agent));
 page["connect-now"].addEventListener("click", () => connection.open());
 page["to-end"].addEventListener("click", goToEnd);
 page.scroller.addEventListener("scroll", watchScrolling, { passive: true });

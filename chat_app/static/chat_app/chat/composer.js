@@ -1,12 +1,19 @@
 // Where messages are written: Enter sends, Shift+Enter breaks the line, ArrowUp takes up the last message again.
+// A message with files waits for their upload; what is written survives a reload of the page.
 
 import { countCodePoints } from "./fold.js";
-import { isComposing } from "../shared/dom.js";
+import { isComposing, setText } from "../shared/dom.js";
 import { gettext, number } from "../shared/words.js";
 
 export class Composer {
-  /** `send(message)` is given what may be sent; `lastMessage()` tells what was said last. */
-  constructor({ form, field, problem, send, lastMessage }) {
+  files = null; // of the message: what holds them is made after this
+  #draftKey;
+  #waits = false; // for uploads, to send then
+  #sendLabel;
+
+  /** `send(message, parts)` is given what may be sent; `lastMessage()` tells what was said last. */
+  constructor({ sessionId, form, field, problem, send, lastMessage }) {
+    this.#draftKey = `draft:${sessionId}`;
     this.field = field;
     this.problem = problem;
     this.send = send;
@@ -15,13 +22,17 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
-    form.querySelector('[type="submit"]').disabled = false; // before this, a click would load the page anew
+    this.button = form.querySelector('[type="submit"]');
+    this.button.disabled = false; // before this, a click would load the page anew
+    this.#sendLabel = this.button.textContent;
+    field.value ||= sessionStorage.getItem(this.#draftKey) ?? "";
+    field.addEventListener("input", () => this.#keepDraft());
     field.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
   submit() {
     const message = this.field.value.replaceAll("\0", "");
-    if (!message.trim()) {
+    if (!message.trim() && !this.files.count) {
       return;
     }
     const longest = Number(this.field.dataset.longest); // the server's MAX_MESSAGE_CHARACTERS
@@ -30,14 +41,46 @@ export class Composer {
       this.complain(gettext("The message is longer than {count} characters.", { count }));
       return;
     }
-    this.field.value = "";
+    if (this.files.hasProblems) {
+      this.complain(gettext("Not every file was uploaded. Try again, or remove those that failed."));
+      return;
+    }
+    this.#wait(this.files.isBusy);
+    if (this.#waits) {
+      return;
+    }
+    this.#write("");
     this.complain("");
-    this.send(message);
+    this.send(message.trim() ? message : "", this.files.take());
+  }
+
+  /** An upload has ended, or a file was added or removed: what waits for uploads is sent, or waits no longer. */
+  filesChanged() {
+    if (this.#waits && (!this.files.isBusy || this.files.hasProblems)) {
+      this.#wait(false);
+      this.submit();
+    }
+  }
+
+  #wait(waits) {
+    this.#waits = waits;
+    this.button.ariaBusy = String(waits);
+    setText(this.button, waits ? gettext("Waiting for files…") : this.#sendLabel);
+  }
+
+  #write(text) {
+    this.field.value = text;
+    this.#keepDraft();
+  }
+
+  #keepDraft() {
+    sessionStorage.setItem(this.#draftKey, this.field.value);
   }
 
   /** Put a message back to where it was typed, before what was typed since. */
-  takeBack(message) {
-    this.field.value = [message, this.field.value].filter(Boolean).join("\n");
+  takeBack({ message, parts = [] }) {
+    this.#write([message, this.field.value].filter(Boolean).join("\n"));
+    this.files.takeBack(parts);
   }
 
   complain(words) {
@@ -54,7 +97,7 @@ export class Composer {
       this.submit();
     } else if (event.key === "ArrowUp" && !this.field.value && this.lastMessage()) {
       event.preventDefault();
-      this.field.value = this.lastMessage();
+      this.#write(this.lastMessage());
       this.field.setSelectionRange(this.field.value.length, this.field.value.length);
     }
   }

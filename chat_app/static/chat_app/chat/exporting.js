@@ -8,6 +8,7 @@ export function asJSON(sessionId, conversation) {
     id: run.id,
     agent: run.agent,
     message: run.message,
+    files: run.files,
     status: run.status,
     usage: run.usage,
     duration_ms: run.durationMs,
@@ -34,7 +35,8 @@ export function fileName(name) {
 export function asMarkdown(name, conversation) {
   const parts = [`# ${withoutFetches(name)}`];
   for (const run of conversation.runs.values()) {
-    parts.push("---", run.message.replace(/^/gm, "> "));
+    const names = run.files.map((file) => `[${file.name || file.media_type}]`);
+    parts.push("---", [run.message, ...names].filter(Boolean).join("\n").replace(/^/gm, "> "));
     for (const item of run.items) {
       parts.push(...(item.kind === "approval" ? [`*${approvalLabel(item)}*`, item.text] : [`**${title(item)}**`, body(item)]));
     }

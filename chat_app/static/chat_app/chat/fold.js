@@ -39,6 +39,7 @@ class Item {
 /** One message and all that came of it. */
 export class Run {
   message = "";
+  files = []; // of the message
   messageId = null;
   agent = "";
   status = "running"; // then completed, failed or cancelled
@@ -63,6 +64,7 @@ export class Run {
         this.startedAt = timestamp;
         this.agent = data.agent;
         this.message = data.message;
+        this.files = (data.parts ?? []).filter((part) => part.type === "file");
         this.messageId = data.message_id;
         break;
       case "reasoning_delta":

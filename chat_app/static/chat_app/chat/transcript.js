@@ -1,5 +1,6 @@
 // Draws the runs of a conversation. What changed is drawn, and nothing else; all text is text, never markup.
 
+import { attachmentList } from "./attachments.js";
 import { cardFor } from "./cards.js";
 import { copyButton } from "./copying.js";
 import { button, element, setText } from "../shared/dom.js";
@@ -67,7 +68,9 @@ export function pendingMessage(payload, words) {
   const said = element("div", "said");
   said.dir = "auto";
   showMessage(said, payload.message);
-  const section = element("section", "run", said, element("p", "ending", words));
+  said.hidden = !payload.message;
+  const files = attachmentList(payload.parts ?? []);
+  const section = element("section", "run", ...(files ? [files] : []), said, element("p", "ending", words));
   section.dataset.status = "pending";
   return section;
 }
@@ -106,6 +109,8 @@ class Section {
     this.element.dataset.status = run.status;
     setText(this.title, gettext("Message to {agent}", { agent: run.agent }));
     showMessage(this.said, run.message);
+    this.said.hidden = !run.message;
+    this.#drawFiles();
     this.#postpone();
     for (const item of run.changed) {
       this.#drawItem(item);
@@ -115,6 +120,13 @@ class Section {
     this.again.hidden = isRunning;
     this.fold?.draw(run);
     this.drawClock();
+  }
+
+  #drawFiles() {
+    this.files ??= attachmentList(this.run.files);
+    if (this.files && !this.files.parentNode) {
+      this.said.before(this.files);
+    }
   }
 
   drawClock() {
@@ -249,8 +261,8 @@ class Section {
   }
 
   #askAgain() {
-    const { message, agent } = this.run;
-    this.element.dispatchEvent(new CustomEvent("again", { bubbles: true, detail: { message, agent } }));
+    const { message, files, agent } = this.run;
+    this.element.dispatchEvent(new CustomEvent("again", { bubbles: true, detail: { message, files, agent } }));
   }
 }
 

@@ -184,9 +184,10 @@ export class RunView {
   }
 
   /** The same message to the same agent, in the same chat. */
-  async #again({ message, agent }) {
+  async #again({ message, files, agent }) {
     try {
-      const wanted = { message, session_id: this.row.session_id };
+      const parts = files.length ? { parts: files } : {};
+      const wanted = { message, ...parts, session_id: this.row.session_id };
       const { run_id: run } = await api("POST", `/v1/agents/${encodeURIComponent(agent)}/runs`, wanted);
       location.assign(`/runs/?run=${encodeURIComponent(run)}`);
     } catch (error) {

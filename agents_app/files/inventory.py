@@ -29,7 +29,7 @@ def take() -> Inventory:
         OSError: the storage cannot be read.
     """
     place = storage()
-    return _of_folder(place.base_location) if isinstance(place, FileSystemStorage) else _of_database()
+    return _of_folder(str(place.base_location)) if isinstance(place, FileSystemStorage) else _of_database()
 
 
 def complete_keys() -> Iterator[str]:

@@ -34,7 +34,7 @@ def rows(run: Run, step: StepDone) -> list[File]:
             size=len(each.data),
         )
         for each in step.attachments
-        if each.file_id
+        if each.file_id and each.stored_id is not None
     ]
 
 

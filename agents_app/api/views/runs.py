@@ -143,7 +143,7 @@ class RunFilesView(ListAPIView):
 
     def get_queryset(self) -> QuerySet[File]:
         run = get_object_or_404(Run.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
-        return super().get_queryset().kept().filter(run=run).select_related("stored")
+        return File.objects.kept().filter(run=run).select_related("stored")
 
 
 class ArtifactView(JSONView):

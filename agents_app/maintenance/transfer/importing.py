@@ -118,7 +118,7 @@ def _store_files(parsed: ParsedSession) -> list[File]:
     for file in parsed.files:
         if file.row.pk not in existing:
             file.row.owner = owner
-            file.row.stored = saving.store(owner and owner.pk, file.pieces())
+            file.row.stored = saving.store(owner.pk if owner else None, file.pieces())
             rows.append(file.row)
     return rows
 

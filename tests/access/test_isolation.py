@@ -52,7 +52,7 @@ PAGES = {
     r"/(chat|admin)": 302,
     r"/chat/(blocks|sessions|runs/{}/steps)": 401,
     r"/accounts/login/": 200,
-    r"/accounts/profile/": 302,
+    r"/accounts/profile/(saved/)?": 302,
     r"/accounts/start/": 403,
     r"/accounts/logout(-everywhere)?/": 405,
     r"/admin/login/": 302,

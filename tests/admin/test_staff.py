@@ -17,6 +17,7 @@ STAFF_MAY = {
     "scheduledtask": {"add", "change", "delete"},  # their own tasks
     "session": {"delete"},  # their own sessions
     "approval": {"change", "delete"},  # of their own runs
+    "file": {"delete"},  # their own files
 }
 
 

@@ -90,6 +90,8 @@ def test_content_is_shown_only_if_it_is_harmless_and_in_ranges(ann):
     assert ann.get(path, headers={"Range": "bytes=0-1,4-5"}).content == PNG
     assert ann.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
     assert int(ann.head(path).headers["content-length"]) == len(PNG)
+    assert ann.delete(path.removesuffix("/content")).status_code == 200
+    assert ann.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 404
     page = upload(ann, b"<!doctype html><script>alert(1)</script>", "a.png").json()
     assert page["media_type"] == "text/html"
     shown = ann.get(f"/v1/files/{page['id']}/content")

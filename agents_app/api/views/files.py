@@ -136,7 +136,7 @@ def content_response(request: Request, file: File) -> HttpResponseBase:
         "Content-Disposition": _disposition("inline" if harmless else "attachment", file.name or file.pk),
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, max-age=31536000, immutable",
+        "Cache-Control": "private, no-cache",  # it may be deleted
         "ETag": f'"{file.stored.sha256}"',
     }
     content_type = file.media_type if harmless else "application/octet-stream"

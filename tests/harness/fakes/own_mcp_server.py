@@ -88,8 +88,14 @@ def huge(arguments: dict, *_: object) -> dict:
     return text("x" * arguments["size"])
 
 
+# A picture of one dot.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
 def image(arguments: dict, *_: object) -> dict:
-    data = arguments.get("data") or base64.b64encode(b"\x89PNG" + bytes(arguments["size"] - 4)).decode()
+    data = arguments.get("data") or base64.b64encode(PNG + bytes(arguments["size"] - len(PNG))).decode()
     return {"content": [{"type": "image", "data": data, "mimeType": "image/png"}]}
 
 

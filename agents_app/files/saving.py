@@ -21,6 +21,7 @@ from agents_app.files.storage import storage
 from agents_app.models import File, Run, StoredBytes
 
 QUOTA = "file_quota_exceeded"
+_TRIES = 10  # of a file whose bytes others store and delete meanwhile
 
 
 class _Incoming(DjangoFile):
@@ -141,20 +142,20 @@ def _write(key: str, incoming: _Incoming) -> None:
 
 def _finish(row: StoredBytes, incoming: _Incoming) -> StoredBytes:
     """Give the row its digest. If the owner has the same bytes already, discard these."""
-    sha256 = incoming.digest.hexdigest()
-    same = StoredBytes.objects.filter(owner=row.owner_id, sha256=sha256)
-    with storage_errors():
-        if not same.update(used_at=timezone.now()):
-            row.sha256, row.size = sha256, incoming.count
-            try:
+    row.sha256, row.size = incoming.digest.hexdigest(), incoming.count
+    same = StoredBytes.objects.filter(owner=row.owner_id, sha256=row.sha256)
+    for _ in range(_TRIES):
+        with storage_errors():
+            if same.update(used_at=timezone.now()):
+                if existing := same.first():
+                    discard(row)
+                    return existing
+                continue  # deleted with their last file just now
+            with contextlib.suppress(IntegrityError):  # another upload of the same has just ended
                 with transaction.atomic():
                     row.save(update_fields=["sha256", "size"])
                 return row
-            except IntegrityError:  # another upload of the same has just ended
-                same.update(used_at=timezone.now())
-        existing = same.get()
-    discard(row)
-    return existing
+    raise StorageUnavailable("The same file is deleted again and again; nothing was saved. Try again.")
 
 
 def discard(row: StoredBytes) -> None:

@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents_app.exceptions import InvalidRequest, StorageUnavailable
@@ -103,3 +104,17 @@ def test_bytes_of_uploads_that_died_are_deleted_after_a_while(admin_user):
     assert saving.delete_unused(StoredBytes.objects.all(), before=hour_ago) == 1
     assert not StoredBytes.objects.filter(pk=orphan.pk).exists()
     assert read(used) == PNG
+
+
+def test_bytes_that_are_deleted_while_the_same_arrive_are_stored_anew(admin_user, monkeypatch):
+    first, update = saving.save(admin_user.pk, [PNG]), QuerySet.update
+
+    def update_before_deletion(rows, **values):
+        count = update(rows, **values)
+        if "used_at" in values and File.objects.filter(pk=first.pk).exists():
+            saving.delete(File.objects.get(pk=first.pk))
+        return count
+
+    monkeypatch.setattr(QuerySet, "update", update_before_deletion)
+    assert read(saving.save(admin_user.pk, [PNG])) == PNG
+    assert StoredBytes.objects.count() == 1

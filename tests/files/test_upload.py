@@ -99,6 +99,17 @@ def test_content_is_shown_only_if_it_is_harmless_and_in_ranges(ann):
     assert shown.headers["content-disposition"].startswith("attachment")
 
 
+def test_a_file_whose_bytes_are_lost_is_not_found(ann, people):
+    folder = people["ann"].product.var_dir / "files"
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    file = upload(ann, PNG + b"lost").json()["id"]
+    for path in {path for path in folder.rglob("*") if path.is_file()} - before:
+        path.unlink()
+    lost = ann.get(f"/v1/files/{file}/content")
+    assert (lost.status_code, lost.json()["error"]["code"]) == (404, "file_content_missing")
+    assert ann.delete(f"/v1/files/{file}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

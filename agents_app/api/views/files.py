@@ -19,9 +19,10 @@ from rest_framework.response import Response
 
 from agents_app.api.base import JSONView
 from agents_app.api.serializers.files import PURPOSES, DeletedFileSerializer, FileSerializer, UploadSerializer
-from agents_app.exceptions import InvalidRequest
+from agents_app.exceptions import InvalidRequest, NotFound
 from agents_app.files import reading, saving
 from agents_app.files.media_types import HARMLESS
+from agents_app.files.storage import storage
 from agents_app.models import File, Session
 
 _FIELDS = {"expires_after[anchor]": "expires_after_anchor", "expires_after[seconds]": "expires_after_seconds"}
@@ -150,6 +151,8 @@ def content_response(request: Request, file: File) -> HttpResponseBase:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     if request.method == "HEAD":
         return HttpResponse(status=status, content_type=content_type, headers=headers)
+    if not storage().exists(file.stored.key):  # later the status could say nothing of it
+        raise NotFound("The bytes of this file are not in the server's storage any more.", code="file_content_missing")
     stream = reading.pieces(file.stored.key, start, end - start)
     return StreamingHttpResponse(stream, status=status, content_type=content_type, headers=headers)
 

@@ -1,8 +1,12 @@
 """How much of a session a model is told depends on what its server says of its window."""
 
+import asyncio
+import gzip
+
+import openai
 import pytest
 
-from agents_app.engine.providers import model_windows
+from agents_app.engine.providers import model_windows, shared_client
 from agents_app.models import Provider
 from agents_app.runs import windows
 from tests.harness.wait import until
@@ -70,3 +74,36 @@ def test_ollama_says_it_elsewhere(shown, window):
 def test_the_public_table_comes_first_and_the_row_last(kind, base_url, model, least, most):
     provider = Provider(kind=kind, base_url=base_url, context_tokens=777)
     assert least <= windows.context_tokens(provider, model) <= most
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_list_without_end_is_not_read_to_its_end(encoding):
+    piece = b" " * 2**20 if encoding == "identity" else gzip.compress(bytes(2**27))
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: {encoding}\r\n"
+    sent = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{head}Content-Length: {len(piece) * 64}\r\n\r\n".encode())
+        try:
+            for _ in range(64):
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+        except ConnectionError:
+            return
+        finally:
+            writer.close()
+
+    async def learn() -> None:
+        async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            http_client = shared_client.http_client(openai.DefaultAioHttpClient)
+            async with openai.AsyncOpenAI(base_url=url, api_key="x", http_client=http_client, max_retries=0) as client:
+                await model_windows.learn(client, url, "m")
+
+    asyncio.run(learn())
+    assert sent < 20 * 2**20
+    if encoding == "gzip":
+        assert sent < len(piece) * 64

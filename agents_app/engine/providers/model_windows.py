@@ -4,6 +4,7 @@ There is no standard field: each server has its own in the list of its models, a
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -51,12 +52,23 @@ async def learn(client: Any, base_url: str, model: str) -> None:
 
 
 async def _json(client: Any, method: str, path: str, body: Any = None) -> Any:
-    request = client.get if method == "GET" else client.post
-    options = {"body": body} if body is not None else {}
-    response: httpx2.Response = await request(path, cast_to=httpx2.Response, **options)
-    content = response.content
-    if len(content) > _LARGEST_LIST:
-        raise ValueError("too large")
+    """Return what the server responds, of which no more is read than a list may have, nor anything unpacked.
+
+    The SDK would read it to its end, and the body of an error too.
+    """
+    http: httpx2.AsyncClient = client._client
+    headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+    url = str(client.base_url).rstrip("/") + path if path.startswith("/") else path
+    headers["Accept-Encoding"] = "identity"
+    async with http.stream(method, url, headers=headers, json=body) as response:
+        if response.status_code != 200 or response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise ValueError(f"status {response.status_code}, or compressed")
+        content = bytearray()
+        async with contextlib.aclosing(response.aiter_raw()) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) > _LARGEST_LIST:
+                    raise ValueError("too large")
     return await asyncio.to_thread(orjson.loads, content)
 
 

@@ -14,6 +14,7 @@ COSTLY = [
     *("# a\n", "a\n", "> ", "- ", "1. a\n", "* a\n ", "\n> > > > - a", "|a|\n|-|\n", "|a|b|c|\n", "|-", "- [x] "),
     *("*", "**a_ ", "_a_", "a*b_c~~d`e", "`", "``a`", "~~~\n", "```py\nx=1\n```\n", "<a", "<", "&", "\\", " \t"),
     *("$", "$a ", "\\(", "\\[\n", "$$\n", "$\\frac{a}{b}$ ", "```python\n" + "x = [1, 'a']  # c\n" * 2600),
+    *("```console\n" + "a::" * 333 + "\n", "```pycon\n" + ">>> a::" * 100 + "\n"),
 ]
 MOST_SECONDS = 0.5  # of CPU, each: a bound for busy machines; measured are at most 0.21
 

@@ -107,4 +107,14 @@ def _lexer(language: str) -> Lexer | None:
     return get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
 
 
-_ALIASES = {"jsonc": "json", "json5": "json", "dotenv": "bash", "h": "c", "svg": "xml", "patch": "diff"}
+# The lexers of sessions read all lines before the first word: there is no moment to look at the clock.
+_ALIASES = {
+    "console": "bash",
+    "pycon": "python",
+    "jsonc": "json",
+    "json5": "json",
+    "dotenv": "bash",
+    "h": "c",
+    "svg": "xml",
+    "patch": "diff",
+}

@@ -63,7 +63,8 @@ def apply(rule: Rule) -> Counter[str]:
 
 def describe(counts: Counter[str]) -> str:
     """Return the counts of `apply` as a sentence."""
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " deleted."
+    deleted = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return f"{deleted or 'Nothing'} deleted."
 
 
 def _events(rule: Rule) -> Counter[str]:
@@ -82,7 +83,9 @@ def _files(rule: Rule) -> Counter[str]:
 
 def _leftovers(rule: Rule) -> Counter[str]:
     """Delete expired files, and bytes that no file refers to."""
-    counts = Counter({"expired files": _delete(File.objects.filter(expires_at__lt=timezone.now()), rule, _ROWS)})
+    counts: Counter[str] = Counter()  # without what there was nothing of: it is on every day's line
+    if count := _delete(File.objects.filter(expires_at__lt=timezone.now()), rule, _ROWS):
+        counts["expired files"] = count
     unused = StoredBytes.objects.filter(used_at__lt=rule.before)
     while count := saving.delete_unused(unused, before=rule.before):
         counts["unused contents of files"] += count

@@ -334,6 +334,9 @@ def test_web_processes_are_told_who_asks_and_clients_cannot_lie(nginx: Nginx):
 def test_bodies_end_at_2_mebibytes(nginx: Nginx):
     assert ask(nginx, "POST", body=b"x" * (2 << 20))["size"] == 2 << 20
     assert ask(nginx, "POST", body=b"x" * ((2 << 20) + 1)) == 413
+    for path, most in (("/v1/files", 36 << 20), ("/v1/chat/completions", 22 << 20), ("/v1/responses", 22 << 20)):
+        assert ask(nginx, "POST", path, body=b"x" * ((2 << 20) + 1))["size"] > 2 << 20, path
+        assert ask(nginx, "POST", path, body=b"x" * (most + 1)) == 413, path
 
 
 # scripts/cluster

@@ -134,7 +134,7 @@ class RunApprovalsView(JSONView, ListAPIView):
         return super().get_queryset().filter(run=run)
 
 
-class RunFilesView(ListAPIView):
+class RunFilesView(JSONView, ListAPIView):
     """Files that the tools of a run returned."""
 
     queryset = File.objects.all()

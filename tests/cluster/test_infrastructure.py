@@ -318,7 +318,7 @@ def test_time_outs_leave_sockets_and_streams_alone(nginx: Nginx):
 
     assert seconds("/ws/") > 70  # daphne pings every 20 s, the protocol every 30 s
     assert seconds("/") > 3 * 15  # event streams ping every 15 s
-    assert seconds("~ ^/(v1/chat/completions|mcp)/?$") > 300  # the time that an agent has by default
+    assert seconds("~ ^/(v1/chat/completions|v1/responses|mcp)/?$") > 300  # the time that an agent has by default
 
 
 def test_web_processes_are_told_who_asks_and_clients_cannot_lie(nginx: Nginx):

@@ -165,7 +165,7 @@ def test_no_worker_and_when_they_are_back_one_of_them_deletes_what_is_old(cluste
     ((result, is_later),) = until(
         lambda: cluster.query("SELECT result, next_at > now() FROM agents_app_chore WHERE done_at IS NOT NULL")
     )
-    assert result == "3 events, 1 runs, 1 sessions deleted."
+    assert result.startswith("3 events, 1 runs, 1 sessions")  # and versions of agents that other tests deleted
     assert is_later
     until(lambda: "Pruned old data" in cluster.logged())
     assert cluster.logged().count("Pruned old data") == 1

@@ -154,7 +154,7 @@ class Execution:
         assert self._spec is not None
         model = await providers.open_model(self._spec.model)
         tools = toolset(self._spec, self.run, self._run_child)
-        files = RunFiles(self._spec.model, self._spec.accepts)
+        files = RunFiles(self._spec.model, self._spec.accepts, self.run.session.owner_id)
         turns = self._turns = Turns(self._spec, self._conversation, model, tools, files)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents_app.access import rights
 from agents_app.database.errors import storage_errors
 from agents_app.engine.providers import accepts, file_parts
 from agents_app.engine.providers.file_parts import IMAGE, TEXT, RenderedFile, note
@@ -29,9 +30,13 @@ class _Room:
 
 
 class RunFiles:
-    """Renders files for the model of one run: see `Files`. `by_hand`: what it accepts, if an administrator says so."""
+    """Renders files for the model of one run: see `Files`. `by_hand`: what it accepts, if an administrator says so.
 
-    def __init__(self, model: ModelSpec, by_hand: Collection[str] | None) -> None:
+    `owner_id`: the owner of the run's session, whose rights count as they are at each request.
+    """
+
+    def __init__(self, model: ModelSpec, by_hand: Collection[str] | None, owner_id: int | None) -> None:
+        self._owner_id = owner_id
         self._model = model
         self._by_hand = by_hand
 
@@ -41,7 +46,7 @@ class RunFiles:
         """Return how the model gets the files of these messages: the newest first, as long as there is room."""
         parts = _newest_first(messages)
         accepted = accepts.accepted(self._model, self._by_hand) - frozenset(refused)
-        rows = await file_contents.threads.run(_rows, list(parts))
+        rows = await file_contents.threads.run(_rows, list(parts), self._owner_id)
         characters = self._model.context_tokens * _CHARACTERS_PER_TOKEN * _SHARE_OF_TEXT
         room = _Room(int(MOST_BYTES * share), int(characters * share))
         return {pk: await self._rendered(part, rows.get(pk), accepted, room) for pk, part in parts.items()}
@@ -81,9 +86,13 @@ def _newest_first(messages: Sequence[Message]) -> dict[str, FilePart]:
     return files
 
 
-def _rows(ids: list[str]) -> dict[str, File]:
+def _rows(ids: list[str], owner_id: int | None) -> dict[str, File]:
+    """Return the files that the owner may read now. The history of a former administrator can name others'."""
     with storage_errors():
-        return {row.pk: row for row in File.objects.kept().filter(pk__in=ids).select_related("stored")}
+        rows = list(File.objects.kept().filter(pk__in=ids).select_related("stored"))
+        if any(row.owner_id != owner_id for row in rows) and not rights.is_administrator(owner_id):
+            rows = [row for row in rows if row.owner_id == owner_id]
+        return {row.pk: row for row in rows}
 
 
 async def _in_words(part: FilePart, row: File, room: _Room) -> RenderedFile:

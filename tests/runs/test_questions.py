@@ -19,7 +19,7 @@ def question(call_id="call_1", **arguments):
 
 
 @pytest.fixture
-def asked(agent, open_chat, product, name):
+def ask_question(agent, open_chat, product, name):
     """A chat whose run waits for an answer, with the frame that asks."""
 
     def begin(*questions, **fields):
@@ -38,8 +38,8 @@ def answers(model, name) -> list[str]:
 
 
 @pytest.mark.parametrize("door", ["socket", "REST"])
-def test_a_person_answers(asked, product, model, name, door):
-    chat, action = asked(question(options=["red", "blue"]))
+def test_a_person_answers(ask_question, product, model, name, door):
+    chat, action = ask_question(question(options=["red", "blue"]))
     assert (action["kind"], action["message"], action["tool_name"]) == ("question", "Which color?", "ask_user")
     assert action["response_schema"] == {"type": "string", "enum": ["red", "blue"]}
     if door == "socket":
@@ -62,8 +62,8 @@ def test_a_person_answers(asked, product, model, name, door):
     check_whole(product, name, chat)
 
 
-def test_an_answer_days_later_after_kill_9(asked, product, model, name):
-    _, action = asked()
+def test_an_answer_days_later_after_kill_9(ask_question, product, model, name):
+    _, action = ask_question()
     product.kill()
     product.start()
     path = f"/v1/actions/{action['action_id']}"
@@ -74,8 +74,8 @@ def test_an_answer_days_later_after_kill_9(asked, product, model, name):
     assert answers(model, name) == ["A warm grey."]
 
 
-def test_declined_and_unanswered_questions_go_on_without_an_answer(asked, model, name):
-    chat, action = asked()
+def test_declined_and_unanswered_questions_go_on_without_an_answer(ask_question, model, name):
+    chat, action = ask_question()
     chat.send("answer", action_id=action["action_id"], outcome="declined", reason="Ask me on Monday.")
     assert chat.until("action_resolved")["data"]["outcome"] == "declined"
     chat.until("reasoning_complete")
@@ -83,15 +83,15 @@ def test_declined_and_unanswered_questions_go_on_without_an_answer(asked, model,
     assert "Monday" in answers(model, name)[0]
 
 
-def test_nobody_answers_in_time(asked, model, name):
-    chat, _ = asked(approval_timeout=1)
+def test_nobody_answers_in_time(ask_question, model, name):
+    chat, _ = ask_question(approval_timeout=1)
     assert chat.until("action_resolved")["data"]["outcome"] == "expired"
     assert chat.until("reasoning_complete")["data"]["status"] == "completed"
     assert "in time" in answers(model, name)[0]
 
 
-def test_several_questions_wait_for_all_of_their_answers(asked, product, model, name):
-    chat, first = asked(question("call_1"), question("call_2"))
+def test_several_questions_wait_for_all_of_their_answers(ask_question, product, model, name):
+    chat, first = ask_question(question("call_1"), question("call_2"))
     second = chat.until("action_required")["data"]
     for action, response in ((second, "two"), (first, "one")):
         assert product.runs(name)[0]["status"] == "waiting"
@@ -116,8 +116,8 @@ def test_several_questions_wait_for_all_of_their_answers(asked, product, model, 
         ({"action_id": f"act_{'0' * 32}_1", "outcome": "declined"}, "action_id"),
     ],
 )
-def test_a_bad_answer_names_the_field(asked, product, name, payload, field):
-    chat, action = asked(question(options=["red", "blue"]))
+def test_a_bad_answer_names_the_field(ask_question, product, name, payload, field):
+    chat, action = ask_question(question(options=["red", "blue"]))
     chat.send("answer", **{"action_id": action["action_id"], **payload})
     assert chat.until("error")["data"]["field"] == field
     if "action_id" not in payload:

@@ -67,10 +67,10 @@ def encode_around(value: Any) -> list[bytes]:
     mark = secrets.token_hex(16)  # nobody can have written it into a message
     inner: list[Encoded] = []
 
-    def place(found: Any) -> str:
-        if not isinstance(found, Encoded):
-            raise TypeError(f"{type(found).__name__} is not JSON")
-        inner.append(found)
+    def place(part: Any) -> str:
+        if not isinstance(part, Encoded):
+            raise TypeError(f"{type(part).__name__} is not JSON")
+        inner.append(part)
         return mark
 
     try:

@@ -136,6 +136,7 @@ def test_files_are_added_and_removed_with_the_keyboard_alone(agent, chat, produc
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Add files")).to_be_focused()
     with page.expect_file_chooser() as chooser:
+        page.evaluate("document.title")  # the browser takes the chooser from now on: Playwright does not wait for that
         page.keyboard.press("Enter")
     chooser.value.set_files([PICTURE, NOTES, {"name": "empty.csv", "mimeType": "text/csv", "buffer": b""}])
     expect(page.locator("#message")).to_be_focused()

@@ -74,7 +74,7 @@ def test_calls_without_any_text_have_a_size_too():
 
 
 def test_turns_that_are_repeated_count_for_the_run(monkeypatch):
-    monkeypatch.setattr("agents_app.engine.loop._delay", lambda attempt, error: 0)
+    monkeypatch.setattr("agents_app.engine.model_turns._delay", lambda attempt, error: 0)
     limits = dataclasses.replace(SPEC.limits, max_run_characters=1_500_000)
     model = Endless(lambda number: TextPart(PIECE), fails_after=12)
 

@@ -3,9 +3,10 @@
 import asyncio
 
 from agents_app.engine.events import StepDone
-from agents_app.engine.loop import MOST_CALLS_AT_A_TIME, MOST_CALLS_PER_TURN, TOO_MANY_CALLS, Turns
+from agents_app.engine.loop import Turns
 from agents_app.engine.providers.base import EndPart, TextPart, ToolCallPart
 from agents_app.engine.spec import AgentSpec, Conversation, ModelSpec
+from agents_app.engine.tool_calls import MOST_CALLS_AT_A_TIME, MOST_CALLS_PER_TURN, TOO_MANY_CALLS
 from agents_app.engine.toolset import Tool, Toolset
 
 

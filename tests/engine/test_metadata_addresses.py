@@ -65,7 +65,7 @@ def server(monkeypatch) -> Iterator[tuple[int, list[bytes]]]:
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_a_model_client_connects_to_none(server, kind, host, monkeypatch):
     port, received = server
-    monkeypatch.setattr("agents_app.engine.loop.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("agents_app.engine.model_turns.MAX_ATTEMPTS", 1)
 
     async def ask() -> None:
         model = await providers.open_model(ModelSpec(kind, f"http://{host}:{port}/v1", "sk-secret", (), "m", 8192))

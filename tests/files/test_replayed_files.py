@@ -1,8 +1,8 @@
 """What a model sees of a tool's files is the same in the run itself, after a restart and in later runs."""
 
 from agents_app.engine.events import TOOL_RESULT, StepDone
-from agents_app.engine.loop import Turns
 from agents_app.engine.spec import AgentSpec, Conversation, FilePart, ModelSpec
+from agents_app.engine.tool_calls import ToolCalls
 from agents_app.engine.toolset import Attachment, ToolResult, Toolset
 from agents_app.models import Step
 from agents_app.worker.replay import replay
@@ -20,7 +20,7 @@ def test_a_tools_picture_is_the_same_after_a_restart():
         ),
     )
     row = StepDone(1, TOOL_RESULT, 1, "", 0, 0, "call", "camera")
-    Turns(spec, live, None, Toolset([]))._result(row, result)
+    ToolCalls(spec, live, Toolset([]))._result(row, result)
 
     stored = [
         {"file_id": "file-1", "kind": "image", "media_type": "image/png", "name": "a.png", "size": 4},

@@ -52,7 +52,9 @@ ENGINE_ORDER = {
     "agents_app.engine.instrumentation": 2,
     "agents_app.engine.providers": 3,
     "agents_app.engine.turn": 3,
-    "agents_app.engine.loop": 4,
+    "agents_app.engine.tool_calls": 3,
+    "agents_app.engine.model_turns": 4,
+    "agents_app.engine.loop": 5,
 }
 # What only its owners import.
 OWNERS = {

@@ -6,8 +6,9 @@ import json
 import pytest
 from django.utils import timezone
 
-from agents_app.engine.loop import CUT_CALL, Turns
+from agents_app.engine.loop import Turns
 from agents_app.engine.spec import AgentSpec, ModelSpec
+from agents_app.engine.tool_calls import CUT_CALL
 from agents_app.engine.toolset import Tool, Toolset
 from agents_app.models import Run, Session, Step
 from agents_app.worker.conversation import conversation

@@ -1,8 +1,8 @@
 """Save files: first the bytes, then the row that makes them a file."""
 
 import contextlib
-import functools
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -19,6 +19,8 @@ from agents_app.exceptions import FileTooLarge, InvalidRequest, StorageUnavailab
 from agents_app.files.media_types import HEAD, clean_name, media_type
 from agents_app.files.storage import storage
 from agents_app.models import File, Run, StoredBytes
+
+logger = logging.getLogger(__name__)
 
 QUOTA = "file_quota_exceeded"
 _TRIES = 10  # of a file whose bytes others store and delete meanwhile
@@ -93,9 +95,7 @@ def save(
 
 def _add(file: File, *, is_limited: bool) -> None:
     with storage_errors(), transaction.atomic():
-        if not StoredBytes.objects.select_for_update().filter(
-            pk=file.stored_id
-        ):  # deleted with their last file just now
+        if not StoredBytes.objects.lock_complete([file.stored_id]):  # deleted with their last file just now
             raise StorageUnavailable("The same file was deleted at this moment; nothing was saved. Try again.")
         if is_limited:
             _check_quota(file.owner_id, file.stored)
@@ -159,7 +159,7 @@ def _finish(row: StoredBytes, incoming: _Incoming) -> StoredBytes:
 
 
 def discard(row: StoredBytes) -> None:
-    """Delete stored bytes that no file refers to."""
+    """Delete stored bytes that no file refers to. The row goes last: without it, nobody would find the bytes again."""
     storage().delete(row.key)
     row.delete()
 
@@ -186,16 +186,30 @@ def delete(file: File) -> None:
 
 
 def delete_unused(rows: Any, *, before: datetime | None) -> int:
-    """Delete those stored bytes that no file has used since `before`. Returns their number."""
+    """Delete those stored bytes that no file has used since `before`. Returns their number.
+
+    Where the process dies or the storage refuses, the row stays, and the daily pruning tries again.
+    """
     count = 0
     for pk in list(rows.filter(files=None).values_list("pk", flat=True)[:1000]):
-        with storage_errors(), transaction.atomic():
-            # A file that begins to refer to them meanwhile has to wait for this lock, or has set `used_at` before.
-            row = StoredBytes.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
-            if row is None or row.files.exists() or (before is not None and row.used_at >= before):
-                continue
-            key = row.key
-            row.delete()
-            transaction.on_commit(functools.partial(storage().delete, key), robust=True)
-        count += 1
+        if (row := _take_unused(pk, before)) is None:
+            continue
+        try:
+            with storage_errors():
+                discard(row)
+            count += 1
+        except (OSError, StorageUnavailable) as error:
+            logger.error("The storage of files did not delete %s: %s", row.key, error)
     return count
+
+
+def _take_unused(pk: Any, before: datetime | None) -> StoredBytes | None:
+    """Mark unused bytes as incomplete, so that no file begins to refer to them."""
+    with storage_errors(), transaction.atomic():
+        # A file that begins to refer to them meanwhile has to wait for this lock, or has set `used_at` before.
+        row = StoredBytes.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
+        if row is None or row.files.exists() or (before is not None and row.used_at >= before):
+            return None
+        row.sha256 = ""
+        row.save(update_fields=["sha256"])
+        return row

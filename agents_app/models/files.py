@@ -1,6 +1,7 @@
 """Files of users, tools and agents. Their bytes are in the storage: see `agents_app.files`."""
 
 import uuid
+from collections.abc import Iterable
 from typing import ClassVar
 
 from django.conf import settings
@@ -16,10 +17,18 @@ def make_file_id() -> str:
     return f"file-{uuid.uuid4().hex}"
 
 
+class StoredBytesQuerySet(models.QuerySet["StoredBytes"]):
+    def lock_complete(self, ids: Iterable[int]) -> set[int]:
+        """Lock those of these rows whose bytes are there, and are not about to be deleted. Returns their ids."""
+        rows = self.select_for_update().filter(pk__in=ids).exclude(sha256="").order_by("pk")
+        return set(rows.values_list("pk", flat=True))
+
+
 class StoredBytes(models.Model):
     """The bytes of files, once per owner and content.
 
-    The row is written before the bytes, so that those of an upload that broke off can be found and deleted.
+    The row is written before the bytes and deleted after them, so that whatever breaks off can be found and deleted.
+    Without a `sha256` the bytes are incomplete: they are on their way into the storage, or out of it.
     """
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -27,6 +36,8 @@ class StoredBytes(models.Model):
     size = models.BigIntegerField(default=0, help_text="Bytes.")
     key = models.CharField(max_length=64, unique=True, help_text="Name in the storage.")
     used_at = models.DateTimeField(default=timezone.now, help_text="When a file last began to refer to it.")
+
+    objects = StoredBytesQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "stored bytes"

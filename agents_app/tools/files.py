@@ -50,6 +50,7 @@ def _give_file() -> Tool:
             "required": ["name", "content"],
         },
         call=give,
+        idempotent=True,  # the file begins to be with the step that ends the call
     )
 
 

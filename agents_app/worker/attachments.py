@@ -40,6 +40,5 @@ def rows(run: Run, step: StepDone) -> list[File]:
 
 def save(files: list[File]) -> None:
     """Write the rows in the caller's transaction. A file whose bytes were deleted at this moment counts as deleted."""
-    ids = {file.stored_id for file in files}
-    locked = set(StoredBytes.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk", flat=True))
+    locked = StoredBytes.objects.lock_complete({file.stored_id for file in files})
     File.objects.bulk_create([file for file in files if file.stored_id in locked], ignore_conflicts=True)

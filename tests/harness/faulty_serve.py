@@ -27,8 +27,11 @@ STATEMENTS = {
     "steps-written": ("log-writer", "INSERT INTO agents_app_step", ""),
     "end-written": ("log-writer", "UPDATE agents_app_run", "finished_at"),
     "start-written": ("claims", "INSERT INTO agents_app_event", ""),
+    "upload-begun": ("", "INSERT INTO agents_app_storedbytes", ""),
+    "file-written": ("", "INSERT INTO agents_app_file (", ""),
 }
-POINTS = [*STATEMENTS, "run-accepted", "start-committed", "published", "tool-starting", "tool-done"]
+FILE_POINTS = ["bytes-written", "bytes-deleting", "files-rendered", "attachments-stored"]
+POINTS = [*STATEMENTS, *FILE_POINTS, "run-accepted", "start-committed", "published", "tool-starting", "tool-done"]
 
 
 def pass_point(point: str, data: object = "") -> None:
@@ -83,6 +86,35 @@ def watch_publishing() -> None:
         publish_soon(frames)
 
     live.publish, live.publish_soon = published, published_soon
+
+
+def watch_files() -> None:
+    from agents_app.files import saving
+    from agents_app.tools.attachments import Attachments
+    from agents_app.worker.files import RunFiles
+
+    write, discard, keep, render = saving._write, saving.discard, Attachments.keep, RunFiles.render
+
+    def written(key: str, incoming: Any) -> None:
+        write(key, incoming)
+        pass_point("bytes-written")
+
+    def discarded(row: Any) -> None:
+        pass_point("bytes-deleting")
+        discard(row)
+
+    async def kept(self: Attachments, result: Any) -> Any:
+        kept = await keep(self, result)
+        pass_point("attachments-stored", kept)
+        return kept
+
+    async def rendered(self: RunFiles, messages: Any, *options: Any) -> Any:
+        files = await render(self, messages, *options)
+        pass_point("files-rendered", messages)
+        return files
+
+    saving._write, saving.discard = written, discarded
+    Attachments.keep, RunFiles.render = kept, rendered  # type: ignore[method-assign]
 
 
 def lend_patience() -> None:
@@ -162,6 +194,7 @@ def main() -> None:
     django.setup()
     watch_starts()
     watch_publishing()
+    watch_files()
     lend_patience()
     from django.core.management import execute_from_command_line
 

@@ -125,6 +125,7 @@ try:
     FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, as file:///folder
     FILES_MAX_BYTES = env.int("FILES_MAX_BYTES", 32 * 1024 * 1024)
     FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", 1024**3 if AUTH_REQUIRED else 0)  # of uploads; 0 is no limit
+    USER_AGENTS = env.bool("USER_AGENTS", True)  # whether users make agents of their own
     REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60)  # seconds
     REQUEST_HEAD_TIMEOUT = env.int("REQUEST_HEAD_TIMEOUT", 15)  # seconds
     CHAT_RATE_PER_MINUTE = env.int("CHAT_RATE_PER_MINUTE", 60)

@@ -23,6 +23,7 @@ _DENIAL = """CASE
         THEN 'owner_inactive'
     WHEN agents_app_agent.enabled AND (
         agents_app_agent.access = 'public'
+        OR agents_app_agent.owner_id = agents_app_session.owner_id
         OR EXISTS (SELECT 1 FROM {user} AS owner WHERE owner.id = agents_app_session.owner_id AND owner.is_superuser)
         OR EXISTS (SELECT 1 FROM {users} AS permit
             WHERE permit.agent_id = agents_app_agent.id AND permit.user_id = agents_app_session.owner_id)

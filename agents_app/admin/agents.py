@@ -55,6 +55,7 @@ class ProviderForm(JSONForm):
             "headers",
             "default_model",
             "context_tokens",
+            "open_to_users",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +82,7 @@ class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     search_fields = ("name", "base_url", "default_model")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "default_model", "context_tokens", "is_default")}),
-        ("Access", {"fields": ("api_key_env", "api_key", "remove_api_key", "headers")}),
+        ("Access", {"fields": ("api_key_env", "api_key", "remove_api_key", "headers", "open_to_users")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
 
@@ -104,7 +105,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
     form = JSONForm
     change_form_template = "agents_app/admin/agent.html"
     filter_horizontal = ("mcp_servers",)
-    autocomplete_fields = ("provider", "allowed_users", "allowed_groups")
+    autocomplete_fields = ("provider", "owner", "allowed_users", "allowed_groups")
     list_display = ("name", "provider", "model", "enabled", "marked_default", "runs", "success", "tokens", "cost")
     list_filter = ("enabled", "access", "provider")
     list_select_related = ("provider",)
@@ -128,7 +129,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ),
         ("Tools", {"fields": ("builtin_tools", "mcp_servers", "allowed_tools", "denied_tools")}),
         ("Approval", {"fields": ("approval_required", "approval_timeout")}),
-        ("Access", {"fields": ("access", "allowed_users", "allowed_groups")}),
+        ("Access", {"fields": ("owner", "access", "allowed_users", "allowed_groups")}),
         ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )

@@ -63,7 +63,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
     actions = ("check_now",)
     readonly_fields = ("checked_at", "check_ok", "check_message", "tools", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "description", "transport", "enabled")}),
+        (None, {"fields": ("name", "description", "transport", "enabled", "open_to_users")}),
         ("Command (stdio)", {"fields": ("command", "args", "env")}),
         ("URL (SSE and streamable HTTP)", {"fields": ("url", "headers")}),
         ("Tools", {"fields": ("allowed_tools", "denied_tools", "timeout", "tool_timeouts")}),

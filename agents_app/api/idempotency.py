@@ -34,7 +34,7 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
 
 
 def _is_same(run: Run, agent_name: str, options: dict[str, Any]) -> bool:
-    name, number = agent_names.parse(agent_name)
+    name, number, _ = agent_names.parse(agent_name)
     is_same_version = number is None or (run.agent_version and run.agent_version.number == number)
     is_same_message = run.prompt == options["message"] and are_same(run.parts, options.get("parts"))
     return is_same_message and run.agent_name == name and bool(is_same_version)

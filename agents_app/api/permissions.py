@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
+from agents_app.access import own_agents
 from agents_app.models import ApiToken
 
 
@@ -32,6 +33,21 @@ class IsAdministrator(BasePermission):
 
     def has_permission(self, request: Any, view: Any) -> bool:
         return is_administrator(request)
+
+
+class MayEditAgents(BasePermission):
+    """Allow everybody to read; administrators to write; users to make agents, and to change those that they made."""
+
+    message = "Only administrators and its owner may change this agent, and not with a token of the scope 'run'."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return request.method in SAFE_METHODS or (_may_manage(request) and own_agents.may_make_agents(request.user))
+
+    def has_object_permission(self, request: Any, view: Any, agent: Any) -> bool:
+        return request.method in SAFE_METHODS or own_agents.is_editor(
+            request.user,
+            getattr(agent, "agent", agent),  # of a version
+        )
 
 
 class IsAdministratorOrReads(IsAdministrator):

@@ -4,7 +4,7 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from agents_app.api.views.actions import ActionViewSet
-from agents_app.api.views.agent_versions import ActivateVersionView, AgentVersionsView, AgentVersionView
+from agents_app.api.views.agent_versions import ActivateVersionView, AgentDraftView, AgentVersionsView, AgentVersionView
 from agents_app.api.views.agents import AgentViewSet
 from agents_app.api.views.files import FileViewSet
 from agents_app.api.views.info import InfoView, RootView, SchemaView
@@ -42,6 +42,7 @@ urlpatterns = [
     path("v1/ws-tickets", TicketView.as_view(), name="ws-tickets"),
     path("v1/info", InfoView.as_view(), name="info"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
+    path("v1/agents/<str:name>/draft", AgentDraftView.as_view(), name="agent-draft"),
     path("v1/agents/<str:name>/versions", AgentVersionsView.as_view(), name="agent-versions"),
     path("v1/agents/<str:name>/versions/<int:number>", AgentVersionView.as_view(), name="agent-version"),
     path("v1/agents/<str:name>/versions/<int:number>/activate", ActivateVersionView.as_view(), name="activate-version"),

@@ -30,7 +30,7 @@ def prune(size: BatchSize) -> int:
 
 def _unused() -> list[uuid.UUID]:
     used = Run.objects.filter(agent=None, agent_version__isnull=False)
-    unused = AgentVersion.objects.filter(agent=None).exclude(pk__in=used.values("agent_version"))
+    unused = AgentVersion.objects.filter(agent=None, draft_of=None).exclude(pk__in=used.values("agent_version"))
     return list(unused.order_by().values_list("pk", flat=True)[:_MOST_AT_ONCE])
 
 

@@ -37,7 +37,14 @@ class AgentVersion(models.Model):
     agent = models.ForeignKey(
         "agents_app.Agent", null=True, on_delete=models.SET_NULL, related_name="versions", help_text="Empty if deleted."
     )
-    number = models.PositiveIntegerField(help_text="1, 2, 3 … for each agent.")
+    draft_of = models.ForeignKey(
+        "agents_app.Agent",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="drafts",
+        help_text="Agent that an editor is about to change. Such a version is nobody else's, and its `agent` is empty.",
+    )
+    number = models.PositiveIntegerField(help_text="1, 2, 3 … for each agent. 0 for a draft.")
     spec = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
@@ -93,7 +100,7 @@ def record(agent: Any, *, by: Any = None, note: str = "") -> AgentVersion:
     agents = type(agent)._base_manager
     with transaction.atomic():
         row = agents.select_for_update().get(pk=agent.pk)
-        spec = _spec(row)
+        spec = spec_of(row)
         newest = AgentVersion.objects.filter(agent=row).order_by("-number").first()
         if newest is None or _identity(newest.spec) != _identity(spec):
             number = newest.number + 1 if newest else 1
@@ -104,7 +111,7 @@ def record(agent: Any, *, by: Any = None, note: str = "") -> AgentVersion:
     return newest
 
 
-def _spec(agent: Any) -> dict[str, Any]:
+def spec_of(agent: Any) -> dict[str, Any]:
     servers = agent.mcp_servers.order_by("name").values("id", "name")
     return {
         **{name: getattr(agent, name) for name in COLUMNS},

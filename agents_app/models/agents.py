@@ -122,6 +122,11 @@ class Provider(SecretsOfAnAddress, models.Model):
         "A longer history loses its oldest messages.",
     )
     is_default = models.BooleanField(default=False, help_text="Serve the agents that name no provider.")
+    open_to_users = models.BooleanField(
+        default=False,
+        help_text="Let users choose it, with any of its models, for agents of their own. The default model of the "
+        "default provider they may always use.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -158,7 +163,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         """Return the agents that `user` may see and talk to; all for an administrator."""
         if user.is_superuser:
             return self
-        granted = models.Q(allowed_users=user.pk) | models.Q(allowed_groups__user=user.pk)
+        granted = models.Q(allowed_users=user.pk) | models.Q(allowed_groups__user=user.pk) | models.Q(owner=user.pk)
         restricted = Agent.objects.filter(granted, access=Agent.Access.RESTRICTED)
         return self.filter(models.Q(access=Agent.Access.PUBLIC) | models.Q(pk__in=restricted.values("pk")))
 
@@ -178,7 +183,7 @@ class Agent(models.Model):
 
     class Access(models.TextChoices):
         PUBLIC = "public", "everyone who can sign in"
-        RESTRICTED = "restricted", "administrators, and the users and groups below"
+        RESTRICTED = "restricted", "administrators, its owner, and the users and groups below"
 
     name = models.CharField(
         max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by clients."
@@ -279,6 +284,15 @@ class Agent(models.Model):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text="Limit on the tokens of one run, input and output.",
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="agents",
+        help_text="User who made it and may change it, within what users may use. Leave empty for an agent of the "
+        "administrators.",
     )
     access = models.CharField(max_length=16, choices=Access, default=Access.PUBLIC, help_text="Who may use the agent.")
     allowed_users = models.ManyToManyField(

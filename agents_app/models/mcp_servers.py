@@ -178,6 +178,9 @@ class McpServer(SecretsOfAnAddress, models.Model):
         help_text="Limit on open files of each process of a stdio server. Leave empty for no limit.",
     )
     enabled = models.BooleanField(default=True, help_text="Agents have no tools of a disabled server.")
+    open_to_users = models.BooleanField(
+        default=False, help_text="Let users give its tools to agents of their own, without approval if they like."
+    )
     checked_at = models.DateTimeField(null=True, blank=True)
     check_ok = models.BooleanField(null=True, blank=True)
     check_message = models.TextField(blank=True)

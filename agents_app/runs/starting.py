@@ -181,7 +181,7 @@ def _lock(user: Any, session_id: str) -> Session:
 
 def _agent(name: str | None, session: Session, user: Any) -> NamedAgent:
     if name:
-        return find_enabled(user, name)
+        return find_enabled(user, name, allows_draft=True)
     agents = enabled_agents(user)
     if session.run_count:  # somebody has answered in it; another agent may be of another provider
         if session.agent_id is not None and (agent := agents.of_id.first(user=user.pk, pk=session.agent_id)):

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+from agents_app.access import own_agents
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.spec import AgentSpec, ServerSpec
 from agents_app.exceptions import RunFailed
@@ -45,14 +46,19 @@ class Integrations:
             raise RunFailed(text, code="provider_not_found")
         return provider
 
-    def server(self, reference: Reference) -> ServerSpec | None:
-        """Return that server; None if it is disabled. One that was deleted costs its tools, not the run."""
+    def server(self, reference: Reference, *, is_of_user: bool = False) -> ServerSpec | None:
+        """Return that server; None if it is disabled. One that was deleted costs its tools, not the run.
+
+        `is_of_user`: for an agent that a user made. The server may be closed to these by now.
+        """
         if reference.id not in self._servers:
             self._servers[reference.id] = _SERVER.first(pk=reference.id)
         server = self._servers[reference.id]
         if server is None:
             problem = f"The MCP server {reference.name!r} was deleted."
             return ServerSpec(reference.name, McpServer.Transport.STDIO, problem=problem)
+        if is_of_user and not server.open_to_users:
+            return None
         return server.spec() if server.enabled else None
 
 
@@ -60,13 +66,17 @@ def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
     """Return the agent of the run, as it was when the run was accepted; None if the agent was deleted.
 
     Raises:
-        RunFailed: the provider of its model was deleted.
+        RunFailed: the provider of its model was deleted, or is closed to agents of users.
     """
     if run.agent is None:
         return None
     version = definition(run.agent_version_id or current_id(run.agent))
     provider = integrations.provider(version.provider)
-    servers = filter(None, map(integrations.server, version.servers))
+    is_of_user = run.agent.owner_id is not None
+    if is_of_user and not own_agents.may_use_model(provider, version.model, is_named=version.provider is not None):
+        text = "Agents of users may not use this model any more: choose another one."
+        raise RunFailed(text, code="model_not_allowed")
+    servers = filter(None, (integrations.server(each, is_of_user=is_of_user) for each in version.servers))
     spec = version.agent_spec(run.agent_name, provider, servers)
     if run.variables:
         spec = dataclasses.replace(spec, system_prompt=prompt_variables.fill(spec.system_prompt, run.variables))

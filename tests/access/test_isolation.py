@@ -32,9 +32,10 @@ MATRIX = [
     ("get", r"/v1/(actions|agents|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
     ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
-    ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 403, 401, OK),
-    ("post", r"/v1/agents", 403, 403, 403, 401, OK),
-    ("put|patch|delete", r"/v1/agents/{}", 403, 403, 403, 401, OK),
+    ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 404, 401, OK),
+    ("post", r"/v1/agents", OK, OK, OK, 401, OK),
+    ("put|patch|delete", r"/v1/agents/{}", 403, 403, 404, 401, OK),
+    ("put", r"/v1/agents/{}/draft", 403, 403, 404, 401, OK),
     ("post", r"/v1/(agents/{}/runs|chat/completions|responses)", OK, OK, 404, 401, OK),
     ("post", r"/v1/tasks", OK, OK, 400, 401, OK),  # "there is no agent of that name"
     ("post", r"/v1/(files|tokens|ws-tickets|tasks/simulate)", OK, OK, OK, 401, OK),
@@ -45,7 +46,14 @@ MATRIX = [
     ("get|post", r"/v1/(connections|broadcast)", 403, 403, 403, 401, OK),
 ]
 # What a token of the scope `run` may not do, though a stranger may; else it gets what a stranger gets, whoever made it.
-LIMITED = {("post", "/v1/tokens"): 403, ("delete", "/v1/tokens/{}"): 403}
+LIMITED = {
+    ("post", "/v1/tokens"): 403,
+    ("delete", "/v1/tokens/{}"): 403,
+    ("post", "/v1/agents"): 403,
+    **{(verb, "/v1/agents/{}"): 403 for verb in ("put", "patch", "delete")},
+    ("put", "/v1/agents/{}/draft"): 403,
+    ("post", "/v1/agents/{}/versions/{}/activate"): 403,
+}
 # Addresses for people's browsers: what they answer to those who have not signed in.
 PAGES = {
     r"/(chat|tasks|runs|accounts/tokens)/": 302,
@@ -68,6 +76,7 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("post", "/v1/agents"): {"name": "{name}"},
     ("put", "/v1/agents/{name}"): {"name": "{}", "description": "changed"},
     ("patch", "/v1/agents/{name}"): {"description": "changed"},
+    ("put", "/v1/agents/{name}/draft"): {"description": "changed"},
     ("post", "/v1/agents/{name}/runs"): {"message": "hi"},
     ("post", "/v1/agents/{name}/versions/{number}/activate"): {},
     ("post", "/v1/files"): None,  # a form

@@ -5,14 +5,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from agents_app.api.permissions import is_administrator
+from agents_app.access import own_agents
 from agents_app.api.serializers.agents import ParametersSerializer
 from agents_app.api.serializers.fields import Strict, Text
 from agents_app.models import AgentVersion
 from agents_app.models.agent_versions import LONGEST_NOTE
 from agents_app.models.agents import ADMINISTRATORS_FIELDS
 
-_VISIBLE = "Visible to administrators only."
+_VISIBLE = "Visible to administrators and its owner only."
 _PARAMETERS = ParametersSerializer.Meta.fields
 
 
@@ -46,7 +46,7 @@ class VersionSpecSerializer(serializers.Serializer):
             "mcp_servers": [server["name"] for server in spec["mcp_servers"]],
             "parameters": parameters | {"reasoning_effort": spec["reasoning_effort"] or None},
         }
-        is_visible = is_administrator(self.context["request"])
+        is_visible = self.context["is_editor"]
         return {
             name: value
             for name, value in values.items()
@@ -74,9 +74,13 @@ class VersionSerializer(serializers.ModelSerializer):
 
     def to_representation(self, version: AgentVersion) -> dict[str, Any]:
         data = super().to_representation(version)
-        if not is_administrator(self.context["request"]):
+        if not self._is_editor(version):
             del data["created_by"], data["note"]
         return data
+
+    def _is_editor(self, version: AgentVersion) -> bool:
+        user = self.context["request"].user
+        return version.agent is not None and own_agents.is_editor(user, version.agent)
 
 
 class WholeVersionSerializer(VersionSerializer):
@@ -89,7 +93,8 @@ class WholeVersionSerializer(VersionSerializer):
 
     @extend_schema_field(VersionSpecSerializer)
     def get_spec(self, version: AgentVersion) -> dict[str, Any]:
-        return VersionSpecSerializer(context=self.context).to_representation(version.spec)
+        context = {**self.context, "is_editor": self._is_editor(version)}
+        return VersionSpecSerializer(context=context).to_representation(version.spec)
 
 
 class ActivateSerializer(Strict):
@@ -98,3 +103,9 @@ class ActivateSerializer(Strict):
     note = Text(
         required=False, allow_blank=True, max_length=LONGEST_NOTE, help_text="Why; the default names the version."
     )
+
+
+class DraftSerializer(serializers.Serializer):
+    """A draft of an agent."""
+
+    agent_name = serializers.CharField(help_text="The name by which its editor talks to it: name@draft.")

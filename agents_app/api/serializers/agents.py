@@ -6,12 +6,13 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from rest_framework import serializers
 
+from agents_app.access import own_agents
 from agents_app.api.permissions import is_administrator
 from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WholeNumber, WithDefault
 from agents_app.models import Agent, McpServer, Provider
 from agents_app.models.agents import ADMINISTRATORS_FIELDS, CONTENT_KINDS, validate_builtin_tools
 
-_VISIBLE = "Visible to administrators only."
+_VISIBLE = "Visible to administrators and its owner only."
 
 
 class ProviderNameField(serializers.SlugRelatedField):
@@ -126,12 +127,22 @@ class AgentSerializer(WithDefault):
         get_user_model().objects, "username", help_text=f"Users of a restricted agent. {_VISIBLE}"
     )
     allowed_groups = NamesField(Group.objects, "name", help_text=f"Groups of a restricted agent. {_VISIBLE}")
+    owner = serializers.CharField(
+        source="owner.username",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Null for one of the administrators'.",
+    )
+    is_editable = serializers.SerializerMethodField(help_text="Whether you may change it.")
     version = WholeNumber(
         source="current_version.number",
         required=False,
         allow_null=True,
         help_text="Its present version. In a PUT or PATCH the one that you read: a 409 if there is a newer one.",
     )
+
+    sticky_fields: ClassVar = WithDefault.sticky_fields | {"owner"}
 
     class Meta:
         model = Agent
@@ -152,6 +163,8 @@ class AgentSerializer(WithDefault):
             "max_iterations",
             "timeout",
             "max_total_tokens",
+            "owner",
+            "is_editable",
             "access",
             "allowed_users",
             "allowed_groups",
@@ -167,11 +180,21 @@ class AgentSerializer(WithDefault):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         self.expected_version = attrs.pop("current_version", {}).get("number")
-        return super().validate(attrs)
+        request = self.context["request"]
+        if is_administrator(request):
+            return super().validate(attrs)
+        if not self.partial:
+            attrs = {"access": Agent.Access.RESTRICTED} | attrs
+        attrs = super().validate(attrs)
+        own_agents.check(request.user, attrs, self.instance)
+        return attrs if self.instance else attrs | {"owner": request.user}
+
+    def get_is_editable(self, agent: Agent) -> bool:
+        return own_agents.is_editor(self.context["request"].user, agent)
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
         data = super().to_representation(agent)
-        if not is_administrator(self.context["request"]):
+        if not data["is_editable"]:
             for name in ADMINISTRATORS_FIELDS:
                 del data[name]
         return data

@@ -70,6 +70,7 @@ class McpServerSerializer(StrictModel):
             "max_processes",
             "max_open_files",
             "enabled",
+            "open_to_users",
             "checked_at",
             "check_ok",
             "check_message",

@@ -37,6 +37,7 @@ class ProviderSerializer(WithDefault):
             "default_model",
             "context_tokens",
             "is_default",
+            "open_to_users",
             "created_at",
             "updated_at",
             "notice",

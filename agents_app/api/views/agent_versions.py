@@ -12,18 +12,23 @@ from rest_framework.response import Response
 
 from agents_app.api import audit
 from agents_app.api.base import JSONView
-from agents_app.api.permissions import IsAdministratorOrReads
-from agents_app.api.serializers.agent_versions import ActivateSerializer, VersionSerializer, WholeVersionSerializer
+from agents_app.api.permissions import MayEditAgents
+from agents_app.api.serializers.agent_versions import (
+    ActivateSerializer,
+    DraftSerializer,
+    VersionSerializer,
+    WholeVersionSerializer,
+)
 from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.views.agents import with_etag
-from agents_app.models import Agent, AgentVersion
+from agents_app.models import Agent, AgentVersion, agent_drafts
 
 
 class _VersionsView(JSONView, GenericAPIView):
     """Versions of an agent that the user may use."""
 
     queryset = AgentVersion.objects.select_related("agent", "created_by")
-    permission_classes = (IsAuthenticated, IsAdministratorOrReads)
+    permission_classes = (IsAuthenticated, MayEditAgents)
     lookup_field = "number"
 
     def get_queryset(self) -> QuerySet[AgentVersion]:
@@ -64,3 +69,23 @@ class ActivateVersionView(_VersionsView, RetrieveAPIView):
             agent.activate(version, by=request.user, **body.validated_data)
             audit.record(request.user, agent, audit.CHANGE, ["version"])
         return with_etag(Response(AgentSerializer(agent, context={"request": request}).data))
+
+
+class AgentDraftView(_VersionsView):
+    """An agent as its editor is about to change it, to try before it is saved."""
+
+    http_method_names = ("put",)
+    serializer_class = AgentSerializer
+
+    @extend_schema(responses={200: DraftSerializer})
+    def put(self, request: Request, name: str) -> Response:
+        """Keep the changes as your draft, instead of the one before. A message to `name@draft` is answered by it.
+
+        The body has the fields that differ from the agent. Nobody else can use the draft.
+        """
+        agent = get_object_or_404(Agent.objects.visible_to(request.user), name=name)
+        self.check_object_permissions(request, agent)
+        body = self.get_serializer(agent, data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        agent_drafts.keep(agent, body.validated_data, by=request.user)
+        return Response({"agent_name": agent_drafts.name_of(agent)})

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted_response
-from agents_app.api.permissions import IsAdministratorOrReads
+from agents_app.api.permissions import MayEditAgents
 from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
 from agents_app.exceptions import Conflict, InUse, InvalidRequest
@@ -52,7 +52,7 @@ class AgentViewSet(CrudViewSet):
     """Agents: a prompt, a model and tools under a name."""
 
     queryset = (
-        Agent.objects.select_related("provider", "current_version")
+        Agent.objects.select_related("provider", "current_version", "owner")
         .defer("current_version__spec")
         .prefetch_related(
             Prefetch("mcp_servers", McpServer.objects.only("name")),  # without decrypting their secrets
@@ -61,7 +61,7 @@ class AgentViewSet(CrudViewSet):
         )
     )
     serializer_class = AgentSerializer
-    permission_classes = (IsAuthenticated, IsAdministratorOrReads)
+    permission_classes = (IsAuthenticated, MayEditAgents)
     lookup_field = "name"
     lookup_value_regex = "[^/]+"
     ordering_fields = ("name", "-name", "created_at", "-created_at")

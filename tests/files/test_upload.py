@@ -1,6 +1,8 @@
 """/v1/files over HTTP: what official clients do, what strangers try, and large bodies in bounded memory."""
 
+import contextlib
 import io
+import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,8 @@ import httpx2
 import openai
 import pytest
 
+from agents_app.server.daphne.admission import AT_ONCE_PER_USER
+from tests.harness.open_files import bytes_without_name
 from tests.harness.people import Person
 from tests.harness.product import Product
 from tests.harness.wait import until
@@ -193,3 +197,50 @@ def test_an_upload_that_breaks_off_leaves_nothing(ann, people):
         )
     until(lambda: "POST" not in product.logged().rsplit("\n", 2)[-1])
     assert ann.get("/v1/files").json()["data"] == before
+
+
+@pytest.mark.parametrize("credential", ["", "Authorization: Bearer nonsense\r\n", "Cookie: sessionid=x\r\n"])
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completions"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_large_body_of_nobody_is_refused_before_it_is_stored(people, path, credential, is_chunked):
+    product: Product = people["ann"].product
+    parts = urlsplit(product.url)
+    length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {16 * 2**20}"
+    head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: {product.url}\r\n{credential}{length}\r\n\r\n"
+    piece = b"x" * 2**16
+    chunk = b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece
+    before = bytes_without_name(product.pid)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        for _ in range(100):  # 6 MiB: the client reads the refusal late
+            connection.sendall(chunk)
+        answer = connection.recv(65536).decode()
+        assert answer.startswith("HTTP/1.1 401 Unauthorized\r\n")
+        assert "WWW-Authenticate: Bearer" in answer
+        assert '"code": "not_authenticated"' in answer
+        assert bytes_without_name(product.pid) <= before
+
+
+def test_many_slow_uploads_of_a_user_keep_only_their_own_waiting(ann, bob, people):
+    product: Product = people["ann"].product
+    parts = urlsplit(product.url)
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + bytes(2**19) + b"\r\n--b--\r\n"
+    head = f"POST /v1/files HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {people['ann'].token}\r\n"
+    head += f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
+
+    def begin(body: bytes) -> socket.socket:
+        connection = stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=30))
+        connection.sendall(head.encode() + body)
+        return connection
+
+    with contextlib.ExitStack() as stack:
+        slow = [begin(form[:-1]) for _ in range(AT_ONCE_PER_USER)]
+        until(lambda: bytes_without_name(product.pid) >= AT_ONCE_PER_USER * (len(form) - 1))
+        waiting = begin(form)
+        assert upload(bob, PNG * 10).status_code == 201
+        assert upload(ann, PNG[:1000]).status_code == 201  # it is small
+        assert select.select([waiting], [], [], 0)[0] == []
+        slow[0].close()
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 201")
+        slow[1].sendall(form[-1:])
+        assert slow[1].recv(4096).startswith(b"HTTP/1.1 201")

@@ -6,10 +6,8 @@ import json
 import resource
 import socket
 import sqlite3
-import stat
 import struct
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +16,7 @@ from websockets.sync.client import connect
 
 from tests.harness.chat import Chat
 from tests.harness.clocked import Clocked
+from tests.harness.open_files import bytes_without_name
 from tests.harness.product import Product
 
 MIB = 2**20
@@ -570,18 +569,7 @@ def test_a_long_body_is_refused_before_it_is_read_and_kept_nowhere(product, head
             each.sendall(start + body)
         for each in sockets:
             assert each.recv(4096).startswith(b"HTTP/1.1 413 ")
-        assert _deleted_files(product.pid) < 1_000_000
-
-
-def _deleted_files(pid: int) -> int:
-    """How many bytes a process keeps in files without a name."""
-    total = 0
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            status = descriptor.stat()
-            if stat.S_ISREG(status.st_mode) and not status.st_nlink:
-                total += status.st_size
-    return total
+        assert bytes_without_name(product.pid) < 1_000_000
 
 
 # A database that refuses

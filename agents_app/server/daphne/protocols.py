@@ -9,6 +9,7 @@ from autobahn.websocket.types import ConnectionDeny
 from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
+from django.http import HttpResponse
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -17,6 +18,7 @@ from agents_app.api import error_responses
 from agents_app.api.body_limits import body_limit
 from agents_app.observability import metrics
 from agents_app.server.daphne import refusals
+from agents_app.server.daphne.admission import Admission
 from agents_app.server.daphne.backpressure import Writable, text_frame, unsent, write_now
 from agents_app.server.daphne.connections import Connections
 from agents_app.server.daphne.large_bodies import LARGE, LargeBody
@@ -110,7 +112,7 @@ class SocketFactory(WebSocketFactory):
 
 
 class Request(WebRequest):
-    """An HTTP request whose body is refused if it is too long: daphne stores any length before it asks anybody.
+    """An HTTP request whose body is refused if it is too long, or nobody's: daphne stores it before it asks anybody.
 
     The refusal is written as soon as the length is known. What the client sends after it is dropped, up to
     MOST_DROPPED more: a connection that closes while data arrives is reset, and the client would not read the refusal.
@@ -119,6 +121,8 @@ class Request(WebRequest):
     _received = 0
     _limit = 0  # bytes of the body
     _is_rejected = False
+    _is_complete = False
+    _admission: Admission | None = None
     large_body: LargeBody | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -130,22 +134,31 @@ class Request(WebRequest):
         self._limit = body_limit(self.channel._path.decode("latin-1")).bytes
         if length is None or length <= self._limit:
             super().gotLength(length)
+            self._admit_large(length or 0)
             return
         super().gotLength(0)  # Twisted makes a file for a long body
-        self._reject()
+        self._reject_as_too_large()
         if length > self._limit + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
         if not self._is_rejected and self._received > self._limit:
-            self._reject()
+            self._reject_as_too_large()
         if not self._is_rejected:
             super().handleContentChunk(data)
+            self._admit_large(self._received)
         elif self._received > self._limit + MOST_DROPPED:
             self.channel.transport.loseConnection()
 
+    def _admit_large(self, size: int) -> None:
+        """Ask whose the body is if it is large, and its path is one of those that take larger ones than all others."""
+        if self._admission is None and size > LARGE and self._limit > settings.MAX_BODY_BYTES:
+            self._admission = Admission(self.channel.transport, self.requestHeaders, self._reject)
+            self.notifyFinish().addBoth(self._admission.end)
+
     def process(self) -> Any:
+        self._is_complete = True
         if not self._is_rejected:
             # A client could have any path served as another one, past the rules of a proxy about paths.
             self.requestHeaders.removeHeader(b"daphne-root-path")
@@ -170,13 +183,17 @@ class Request(WebRequest):
         self.uri = slash + target if slash else b"/"
         self.path = self.uri.partition(b"?")[0]
 
-    def _reject(self) -> None:
+    def _reject_as_too_large(self) -> None:
+        self._reject(error_responses.too_large(self.channel._path.decode("latin-1")))
+
+    def _reject(self, response: HttpResponse) -> None:
+        if self._is_rejected or self._is_complete or self.channel is None:  # the connection is lost
+            return
         self._is_rejected = True
         self.content.close()
         self.content = BytesIO()
-        refusal = error_responses.too_large(self.channel._path.decode("latin-1"))
-        response = refusals.with_headers(refusal, self.requestHeaders)
-        self.channel.transport.write(refusals.whole("413 Content Too Large", response))
+        response = refusals.with_headers(response, self.requestHeaders)
+        self.channel.transport.write(refusals.whole(response))
 
     def basic_error(self, status: int, _status_text: bytes, body: str) -> None:
         """Respond to what does not reach the application in JSON: daphne would in HTML, and without CORS headers."""
@@ -230,7 +247,7 @@ class Channel(HTTPChannel):
         """Respond in JSON, as to all else that does not reach Django: Twisted writes a status and nothing more."""
         headers = self.requests[-1].requestHeaders if self.requests else Headers()
         response = refusals.with_headers(refusals.of_server(400, "The request is malformed"), headers)
-        self.transport.write(refusals.whole("400 Bad Request", response))
+        self.transport.write(refusals.whole(response))
         self.loseConnection()
 
     @property

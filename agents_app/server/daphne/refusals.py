@@ -31,10 +31,10 @@ def header_pairs(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
 
 
-def whole(status: str, response: HttpResponse) -> bytes:
+def whole(response: HttpResponse) -> bytes:
     """Return the response as it is written to a connection that is then closed."""
     head = [
-        f"HTTP/1.1 {status}".encode(),
+        f"HTTP/1.1 {response.status_code} {response.reason_phrase}".encode(),
         *(b": ".join(pair) for pair in header_pairs(response)),
         f"Content-Length: {len(response.content)}".encode(),
         b"Connection: close",

@@ -3,7 +3,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from chat_app.openai_api import chat_completions, models, responses
-from chat_app.pages import blocks, data, views
+from chat_app.pages import agent_choices, blocks, data, views
 from chat_app.pages.profile import ProfileView
 from chat_app.pages.sign_in import SignInView, sign_in_by_link, sign_out_everywhere
 
@@ -28,6 +28,10 @@ urlpatterns = [
     path("chat/sessions", data.SideSessionsView.as_view(), name="sessions"),
     path("chat/runs/<uuid:pk>/steps", data.StepsView.as_view(), name="steps"),
     path("chat/blocks", blocks.BlocksView.as_view(), name="blocks"),
+    path("agents/", views.agents, name="agents"),
+    path("agents/try", views.agent_trial, name="agent-trial"),
+    path("agents/choices", agent_choices.AgentChoicesView.as_view(), name="agent-choices"),
+    path("agents/models", agent_choices.ModelsView.as_view(), name="agent-models"),
     path("tasks/", views.tasks, name="tasks"),
     path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),

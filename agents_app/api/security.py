@@ -23,11 +23,20 @@ _CORS_HEADERS = ", ".join(
        "Runtime-Version", "Timeout", "Helper-Method")]
 )  # fmt: skip
 _CORS_EXPOSED = "Location, Mcp-Session-Id, Retry-After, X-Request-Id, X-Run-Id, X-Session-Id"
-# Every script and style is a file of ours. Sockets of the page's own host count as 'self'.
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
+
+
+def content_security_policy(frame_ancestors: str = "'none'") -> str:
+    """Return the policy of a page that may be shown in frames of `frame_ancestors`.
+
+    Every script and style is a file of ours. Sockets of the page's own host count as 'self'.
+    """
+    return (
+        "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+        f"form-action 'self'; frame-ancestors {frame_ancestors}"
+    )
+
+
+_CONTENT_SECURITY_POLICY = content_security_policy()
 
 
 def reject(request: HttpRequest) -> HttpResponse | None:

@@ -20,13 +20,18 @@ def translated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        language = translation.get_language_from_request(request).partition("-")[0]
-        with translation.override(language if language in LANGUAGES else LANGUAGES[0]):
+        with in_language(request):
             response = view(request, *args, **kwargs)
         patch_vary_headers(response, ["Accept-Language"])
         return response
 
     return answer
+
+
+def in_language(request: Any) -> translation.override:
+    """Return a context in which texts are in the language of the request."""
+    language = translation.get_language_from_request(request).partition("-")[0]
+    return translation.override(language if language in LANGUAGES else LANGUAGES[0])
 
 
 def catalogue() -> dict[str, Any]:

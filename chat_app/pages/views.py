@@ -10,9 +10,12 @@ from django.shortcuts import render
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
+from agents_app.access import own_agents
 from agents_app.api.documents import Document
+from agents_app.api.security import content_security_policy
 from agents_app.configuration.config_dir import config_dir
 from agents_app.models import Agent, Provider, Run
 from chat_app.pages.languages import catalogue, translated
@@ -23,6 +26,21 @@ from chat_app.websocket.schema import SCHEMA
 @require_safe
 @translated
 def chat(request: HttpRequest) -> HttpResponse:
+    return _chat(request)
+
+
+@never_cache
+@require_safe
+@xframe_options_sameorigin
+@translated
+def agent_trial(request: HttpRequest) -> HttpResponse:
+    """Return the chat alone, for a frame beside the form of an agent."""
+    response = _chat(request, is_trial=True)
+    response["Content-Security-Policy"] = content_security_policy("'self'")
+    return response
+
+
+def _chat(request: HttpRequest, *, is_trial: bool = False) -> HttpResponse:
     provider = default_provider()
     context = {
         "no_model": provider is None,
@@ -31,8 +49,18 @@ def chat(request: HttpRequest) -> HttpResponse:
         "longest_message": settings.MAX_MESSAGE_CHARACTERS,
         "most_file_bytes": settings.FILES_MAX_BYTES,
         "configuration_problem": config_dir.problem if _is_superuser(request.user) else "",  # it has names and values
+        "is_trial": is_trial,
     }
     return _page(request, "chat", **context)
+
+
+@never_cache
+@require_safe
+@translated
+def agents(request: HttpRequest) -> HttpResponse:
+    efforts = [value for value, _label in Agent._meta.get_field("reasoning_effort").choices or ()]
+    may_make_agents = own_agents.may_make_agents(request.user)
+    return _page(request, "agents", may_make_agents=may_make_agents, efforts=efforts)
 
 
 @never_cache

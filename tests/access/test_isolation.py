@@ -56,7 +56,9 @@ LIMITED = {
 }
 # Addresses for people's browsers: what they answer to those who have not signed in.
 PAGES = {
-    r"/(chat|tasks|runs|accounts/tokens)/": 302,
+    r"/(agents|chat|tasks|runs|accounts/tokens)/": 302,
+    r"/agents/try": 302,
+    r"/agents/(choices|models)": 401,
     r"/(chat|admin)": 302,
     r"/chat/(blocks|sessions|runs/{}/steps)": 401,
     r"/accounts/login/": 200,

@@ -89,6 +89,27 @@ def test_users_make_no_agents_if_the_administrator_says_so(ann, settings):
     assert ann.get("/v1/agents/mine").json()["is_editable"] is False
 
 
+def test_the_form_offers_what_a_user_may_have(ann, integrations):
+    choices = ann.get("/agents/choices").json()
+    offered = [(each["name"], each["has_any_model"]) for each in choices["providers"]]
+    assert offered == [("main", False), ("open", True)]
+    assert [server["name"] for server in choices["mcp_servers"]] == ["clock"]
+    assert (choices["groups"], choices["may_publish"]) == (["team"], False)
+    for provider in ("main", "closed", "nobody", ""):
+        assert ann.get("/agents/models", {"provider": provider}).status_code == 404
+    User.objects.update(is_superuser=True)
+    choices = ann.get("/agents/choices").json()
+    assert [each["name"] for each in choices["providers"]] == ["main", "closed", "open"]
+    assert [server["name"] for server in choices["mcp_servers"]] == ["clock", "shell"]
+
+
+def test_only_the_trial_of_an_agent_is_shown_in_frames_of_ours(ann):
+    for address, ancestors in (("/agents/try", "'self'"), ("/agents/", "'none'"), ("/chat/", "'none'")):
+        response = ann.get(address)
+        assert f"frame-ancestors {ancestors}" in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Frame-Options"] == ("SAMEORIGIN" if ancestors == "'self'" else "DENY")
+
+
 @pytest.mark.slow
 def test_what_is_closed_to_users_stops_agents_that_have_it(people, model, name):
     """Rights are asked again when a run starts, not only when the agent is written."""

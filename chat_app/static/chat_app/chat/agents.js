@@ -51,6 +51,10 @@ export class AgentPicker {
       option.title = agent.description ?? "";
       return option;
     });
+    const wanted = this.#wanted;
+    if (wanted?.includes("@")) {
+      options.push(new Option(wanted, wanted)); // a version, or a draft
+    }
     if (!options.length) {
       return;
     }

@@ -2,14 +2,13 @@
 
 import { api, getAll } from "../shared/api.js";
 import { element, setText } from "../shared/dom.js";
+import { problemsOf, showProblem, showProblems } from "../shared/form_problems.js";
 import { gettext, language } from "../shared/words.js";
 
 const TYPING = 250;
 const MOMENTS = 5;
 const NUMBERS = new Set(["misfire_grace", "misfire_limit", "jitter", "max_retries", "retry_delay", "timeout"]);
 const SCHEDULE = ["schedule_type", "schedule_value", "timezone"];
-// Said under the form, with what the server says of the task as a whole.
-const WHOLE = "non_field_errors";
 
 export class TaskForm {
   #timer = 0;
@@ -90,42 +89,14 @@ export class TaskForm {
     this.page.save.disabled = true;
     try {
       this.task = await api(this.task ? "PATCH" : "POST", address, this.#values());
-      this.#explain({});
+      showProblems(this.form, {}, this.page["form-problem"]);
       this.saved(this.task);
     } catch (error) {
-      const fields = Object.keys(error.fields ?? {}).length ? error.fields : { [error.param ?? WHOLE]: [error.message] };
-      this.#explain(fields);
+      showProblems(this.form, problemsOf(error), this.page["form-problem"]);
       this.form.querySelector('[aria-invalid="true"]')?.focus();
     } finally {
       this.page.save.disabled = false;
     }
-  }
-
-  /** Put each sentence under its field; those of no field of ours under the form. */
-  #explain(fields) {
-    for (const field of this.form.elements) {
-      this.#explainField(field, fields[field.name]);
-    }
-    const others = Object.entries(fields).filter(([name]) => !this.form.elements[name]);
-    this.page["form-problem"].textContent = others.map(([name, words]) => `${name}: ${words.join(" ")}`).join("\n");
-    this.page["form-problem"].hidden = !others.length;
-  }
-
-  #explainField(field, words) {
-    if (!field.name) {
-      return;
-    }
-    const id = `problem-of-${field.name}`;
-    document.getElementById(id)?.remove();
-    field.removeAttribute("aria-invalid");
-    if (words) {
-      const problem = element("span", "wrong", words.join(" "));
-      problem.id = id;
-      field.after(problem);
-      field.setAttribute("aria-invalid", "true");
-      field.closest("details")?.setAttribute("open", "");
-    }
-    field.setAttribute("aria-describedby", [field.dataset.help, words && id].filter(Boolean).join(" "));
   }
 
   // The next moments
@@ -146,13 +117,13 @@ export class TaskForm {
     try {
       const { data } = await api("POST", "/v1/tasks/simulate", { ...schedule, count: MOMENTS });
       if (asked === this.#asked) {
-        SCHEDULE.forEach((name) => this.#explainField(elements[name], undefined));
+        SCHEDULE.forEach((name) => showProblem(elements[name], undefined));
         this.#drawMoments(data, data.length ? "" : gettext("This schedule has no future runs."));
       }
     } catch (error) {
       if (asked === this.#asked) {
         const named = SCHEDULE.filter((name) => error.fields[name]);
-        SCHEDULE.forEach((name) => this.#explainField(elements[name], error.fields[name]));
+        SCHEDULE.forEach((name) => showProblem(elements[name], error.fields[name]));
         this.#drawMoments([], named.length ? "" : error.message); // once: under its field, or here
       }
     }

@@ -17,6 +17,7 @@ os.umask(0o077)  # no other user of this machine reads what the server writes; d
 VERSION = "0.1.0"
 PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
 LONGEST_MESSAGE, LARGEST_BODY = 1_000_000, 16 * 1024 * 1024  # that the settings allow: a frame is parsed on the loop
+_FILES_URL = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?(\?(endpoint|region)=[^&#]+(&(endpoint|region)=[^&#]+)?)?"
 LARGEST_FILE = 512 * 1024 * 1024  # bytes that the settings allow: daphne spools a whole body
 SHORTEST_KEY = 32  # characters of SECRET_KEY, from which the key of stored secrets is made by one hash
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -122,7 +123,7 @@ try:
     _SMALLEST_BODY = _body_of(MAX_MESSAGE_CHARACTERS)
     MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", max(1024 * 1024, _SMALLEST_BODY))  # of a frame of a socket too
     CHAT_BODY_MAX_BYTES = env.int("CHAT_BODY_MAX_BYTES", max(20 * 1024 * 1024, MAX_BODY_BYTES))  # of OpenAI's API
-    FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, as file:///folder
+    FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, or a bucket of S3
     FILES_MAX_BYTES = env.int("FILES_MAX_BYTES", 32 * 1024 * 1024)
     FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", 1024**3 if AUTH_REQUIRED else 0)  # of uploads; 0 is no limit
     USER_AGENTS = env.bool("USER_AGENTS", True)  # whether users make agents of their own
@@ -205,8 +206,10 @@ if not MAX_BODY_BYTES <= CHAT_BODY_MAX_BYTES <= LARGEST_FILE:
         f"CHAT_BODY_MAX_BYTES must be {MAX_BODY_BYTES:,} (MAX_BODY_BYTES) to {LARGEST_FILE:,}, not "
         f"{CHAT_BODY_MAX_BYTES:,}."
     )
-if FILES_URL and not re.match("file:///.", FILES_URL):
-    raise ImproperlyConfigured(f"FILES_URL must be file:///FOLDER, not {FILES_URL!r}.")
+if FILES_URL and not re.fullmatch(_FILES_URL, FILES_URL):
+    raise ImproperlyConfigured(
+        f"FILES_URL must be file:///FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME, not {FILES_URL!r}."
+    )
 if not 1 <= FILES_MAX_BYTES <= LARGEST_FILE:
     raise ImproperlyConfigured(f"FILES_MAX_BYTES must be 1 to {LARGEST_FILE:,}, not {FILES_MAX_BYTES:,}.")
 if LOG_FORMAT not in ("text", "json"):

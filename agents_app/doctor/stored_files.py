@@ -19,12 +19,14 @@ def stored_files() -> Iterator[Finding]:
         _try_storage()
         counts = inventory.take()
     except OSError as error:
-        remedy = "Fix the folder's owner, free space, or set FILES_URL: docs/settings.md."
+        remedy = (
+            "Fix the folder's owner and space, or the bucket's name and credentials: FILES_URL in docs/settings.md."
+        )
         yield broken("stored files", f"The storage does not work: {one_line(error.strerror or error)}.", remedy)
         return
     text = f"{plural(counts.stored, 'content')} of files"
     if counts.missing:
-        remedy = "Restore VAR_DIR/files or the folder of FILES_URL from a backup: docs/data-care.md."
+        remedy = "Restore VAR_DIR/files, or the folder or bucket of FILES_URL, from a backup: docs/data-care.md."
         yield broken("stored files", f"Of {text} {counts.missing} are missing in the storage.", remedy)
     if counts.orphans:
         remedy = "A crash or an older backup left them; they cost only space."

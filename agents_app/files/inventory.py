@@ -1,13 +1,13 @@
 """Compare the storage with the rows: bytes that are missing, and bytes that no row knows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.core.files.storage import FileSystemStorage
 from django.db.models import Exists, OuterRef
 
-from agents_app.files.storage import storage
+from agents_app.files.storage import DatabaseStorage, storage
 from agents_app.models import FileChunk, StoredBytes
 
 _ROWS_AT_ONCE = 2000
@@ -29,7 +29,12 @@ def take() -> Inventory:
         OSError: the storage cannot be read.
     """
     place = storage()
-    return _of_folder(str(place.base_location)) if isinstance(place, FileSystemStorage) else _of_database()
+    if isinstance(place, DatabaseStorage):
+        return _of_database()
+    if isinstance(place, FileSystemStorage):
+        return _compare(_names_in(str(place.base_location)))
+    names: Iterable[str] = place.names()  # type: ignore[attr-defined]  # of an ObjectStorage
+    return _compare(set(names))
 
 
 def complete_keys() -> Iterator[str]:
@@ -37,11 +42,15 @@ def complete_keys() -> Iterator[str]:
     return StoredBytes.objects.exclude(sha256="").values_list("key", flat=True).iterator(_ROWS_AT_ONCE)
 
 
-def _of_folder(folder: str) -> Inventory:
+def _names_in(folder: str) -> set[str]:
     try:
-        names = {path.name for path in Path(folder).iterdir()}
+        return {path.name for path in Path(folder).iterdir()}
     except FileNotFoundError:  # before the first file
-        names = set()
+        return set()
+
+
+def _compare(names: set[str]) -> Inventory:
+    """Count the rows that none of these names belongs to, and the names that belong to no row."""
     count = missing = 0
     for key in complete_keys():
         count += 1

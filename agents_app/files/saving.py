@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.files.base import File as DjangoFile
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Sum
@@ -168,6 +169,8 @@ def _check_quota(owner_id: int | None, stored: StoredBytes) -> None:
     limit = settings.FILES_BYTES_PER_USER
     if limit <= 0 or stored.files.exists():  # bytes that are used already cost nothing more
         return
+    # Uploads that arrive together take turns here, for each of them alone could have room.
+    list(get_user_model().objects.select_for_update(no_key=True).filter(pk=owner_id))
     used = StoredBytes.objects.filter(owner=owner_id).exclude(pk=stored.pk).filter(files__kind=File.Kind.UPLOAD)
     total = used.distinct().aggregate(total=Sum("size"))["total"] or 0
     if total + stored.size > limit:

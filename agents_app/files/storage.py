@@ -1,6 +1,9 @@
 """Where the bytes of files are: a folder, the database, or what FILES_URL names."""
 
 import functools
+import io
+import shutil
+import tempfile
 from collections.abc import Iterator
 from io import BufferedReader, RawIOBase
 from typing import IO, Any
@@ -21,6 +24,10 @@ _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 @functools.cache
 def storage() -> Storage:
     """Return the storage of this deployment."""
+    if settings.FILES_URL.startswith("s3:"):
+        from agents_app.files.object_storage import ObjectStorage  # its library is large, and few need it
+
+        return ObjectStorage(settings.FILES_URL)
     if settings.FILES_URL:
         return _folder(unquote(urlsplit(settings.FILES_URL).path))
     if settings.EMBEDDED:
@@ -117,3 +124,25 @@ def open_bytes(key: str) -> IO[bytes]:
         FileNotFoundError: they are not in the storage.
     """
     return storage().open(key)
+
+
+def open_file(key: str) -> IO[bytes]:
+    """Open stored bytes as a file that a child process can read: a copy without a name if they are in none.
+
+    Raises:
+        FileNotFoundError: they are not in the storage.
+    """
+    source = open_bytes(key)
+    try:
+        source.fileno()
+        return source
+    except io.UnsupportedOperation:
+        with source:
+            return _copy(source)
+
+
+def _copy(source: IO[bytes]) -> IO[bytes]:
+    copy: Any = tempfile.TemporaryFile()  # noqa: SIM115 — the caller closes it
+    shutil.copyfileobj(source, copy, 2**20)
+    copy.seek(0)
+    return copy

@@ -8,7 +8,7 @@ from agents_app.database.threads import DatabaseThreads
 from agents_app.engine.toolset import Attachment, Call, Tool, ToolError, ToolResult
 from agents_app.files import extraction
 from agents_app.files.media_types import clean_name, is_text
-from agents_app.files.storage import CHUNK, open_bytes
+from agents_app.files.storage import CHUNK, open_bytes, open_file
 from agents_app.models import File, Run
 
 MOST_BYTES = 1024**2  # of a file that an agent makes
@@ -119,7 +119,7 @@ async def _extracted_part(file: File, offset: int, limit: int) -> tuple[str, boo
         ToolError: it is broken or encrypted.
     """
     most = min(offset + limit + 1, _MOST_EXTRACTED)
-    with await _database.run(open_bytes, file.stored.key) as source:
+    with await _database.run(open_file, file.stored.key) as source:
         result = await extraction.text(source, file.media_type, most_characters=most)
     if result.problem:
         raise ToolError(f"The file cannot be read: {result.problem}")

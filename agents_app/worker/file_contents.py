@@ -3,11 +3,8 @@
 import asyncio
 import contextlib
 import functools
-import io
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import IO, Any
+from typing import IO
 
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
@@ -17,7 +14,7 @@ from agents_app.engine.providers.file_parts import AUDIO, IMAGE, PDF, LeastRecen
 from agents_app.files import extraction
 from agents_app.files.extraction import Result
 from agents_app.files.media_types import is_text
-from agents_app.files.storage import open_bytes
+from agents_app.files.storage import open_bytes, open_file
 from agents_app.models import File
 
 MOST_CHARACTERS = 200_000  # of one file's text
@@ -133,22 +130,8 @@ async def _source(row: File) -> AsyncIterator[IO[bytes]]:
 
 
 def _open(key: str) -> IO[bytes]:
-    """Open stored bytes as a file that a child can read."""
     with storage_errors():
-        source = open_bytes(key)
-        try:
-            source.fileno()
-            return source
-        except io.UnsupportedOperation:  # rows of the database
-            with source:
-                return _copy(source)
-
-
-def _copy(source: IO[bytes]) -> IO[bytes]:
-    copy: Any = tempfile.TemporaryFile()  # noqa: SIM115 — the caller closes it
-    shutil.copyfileobj(source, copy, 2**20)
-    copy.seek(0)
-    return copy
+        return open_file(key)
 
 
 def _read(key: str, size: int) -> bytes:

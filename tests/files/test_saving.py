@@ -1,30 +1,49 @@
 """Bytes are stored once per owner and content, and nothing stays of what was refused."""
 
 import datetime
+import hashlib
+import os
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.core.files.base import ContentFile
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from agents_app.exceptions import InvalidRequest, StorageUnavailable
-from agents_app.files import saving, storage
+from agents_app.exceptions import FileTooLarge, InvalidRequest, StorageUnavailable
+from agents_app.files import inventory, saving, storage
+from agents_app.files.object_storage import ObjectStorage
 from agents_app.models import File, FileChunk, StoredBytes
+from tests.harness.s3 import S3
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 3000
 
 
-@pytest.fixture(autouse=True, params=["configured", "database", "folder"])
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with S3() as running, pytest.MonkeyPatch.context() as environment:
+        for name, value in running.credentials.items():
+            environment.setenv(name, value)
+        yield running.url
+
+
+@pytest.fixture(autouse=True, params=["configured", "database", "folder", "bucket"])
 def of_each_kind(request, monkeypatch, tmp_path):
     kinds = {
-        "configured": storage.storage(),
-        "database": storage.DatabaseStorage(),
-        "folder": storage._folder(str(tmp_path)),
+        "configured": storage.storage,
+        "database": storage.DatabaseStorage,
+        "folder": lambda: storage._folder(str(tmp_path)),
+        "bucket": lambda: ObjectStorage(request.getfixturevalue("bucket")),
     }
-    monkeypatch.setattr(storage, "storage", lambda: kinds[request.param])
-    monkeypatch.setattr(saving, "storage", lambda: kinds[request.param])
-    return kinds[request.param]
+    place = kinds[request.param]()
+    for module in (storage, saving, inventory):
+        monkeypatch.setattr(module, "storage", lambda: place)
+    return place
 
 
 def pieces(data: bytes, size: int = 100_000):
@@ -118,3 +137,47 @@ def test_bytes_that_are_deleted_while_the_same_arrive_are_stored_anew(admin_user
     monkeypatch.setattr(QuerySet, "update", update_before_deletion)
     assert read(saving.save(admin_user.pk, [PNG])) == PNG
     assert StoredBytes.objects.count() == 1
+
+
+def test_what_is_missing_and_what_belongs_to_no_file_is_counted(admin_user, of_each_kind):
+    before = inventory.take()
+    lost, _ = (saving.save(admin_user.pk, [PNG, bytes([number])]) for number in (1, 2))
+    of_each_kind.delete(lost.stored.key)
+    of_each_kind.save("nobodys", ContentFile(b"x"))
+    counts = inventory.take()
+    assert (counts.stored, counts.missing, counts.orphans) == (2, 1, before.orphans + 1)
+    of_each_kind.delete("nobodys")
+    assert not of_each_kind.exists("nobodys")
+    with pytest.raises(FileNotFoundError):
+        storage.open_bytes("nobodys")
+
+
+def test_a_large_file_passes_in_bounded_memory(admin_user, of_each_kind):
+    tracemalloc.start()
+    file = saving.save(admin_user.pk, (bytes([number]) * 2**20 for number in range(30)))
+    with storage.open_bytes(file.stored.key) as source:
+        digest = hashlib.sha256()
+        while piece := source.read(storage.CHUNK):
+            digest.update(piece)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert digest.hexdigest() == file.stored.sha256
+    assert most < 15 * 2**20
+
+
+def test_uploads_that_arrive_together_share_the_quota(admin_user, settings):
+    settings.FILES_BYTES_PER_USER = 10_000
+    count = 100 if os.environ.get("MANY_UPLOADS") else 24
+
+    def upload(number: int) -> bool:
+        try:
+            saving.save(admin_user.pk, [number.to_bytes(2, "big") * 500])
+        except FileTooLarge:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(upload, range(count))) == 10
+    assert StoredBytes.objects.count() == 10

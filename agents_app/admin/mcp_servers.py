@@ -58,7 +58,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
     change_form_template = "agents_app/admin/mcp_server.html"
     secrets = {"env", "headers"}
     list_display = ("name", "transport", "enabled", "works", "checked_at", "tool_count", "agent_count", "updated_at")
-    list_filter = ("transport", "enabled", "check_ok")
+    list_filter = ("transport", "sandbox", "enabled", "check_ok")
     search_fields = ("name", "description", "command", "url")
     actions = ("check_now",)
     readonly_fields = ("checked_at", "check_ok", "check_message", "tools", "created_at", "updated_at")
@@ -71,6 +71,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
             "Limits of stdio processes",
             {"fields": ("max_memory_mb", "max_cpu_seconds", "max_processes", "max_open_files")},
         ),
+        ("Sandbox of stdio processes", {"fields": ("sandbox", "allowed_hosts", "folders")}),
         ("Last check", {"fields": ("checked_at", "check_ok", "check_message", "tools")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )

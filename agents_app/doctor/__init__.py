@@ -30,6 +30,7 @@ _WITH_TABLES: tuple[Check, ...] = (
     workers.agents,
     integrations.models,
     integrations.mcp_servers,
+    integrations.sandboxes,
 )
 
 

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from asgiref.sync import async_to_sync
 
 from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, warning
+from agents_app.engine.sandbox import availability
 from agents_app.integrations import mcp_servers as servers
 from agents_app.integrations import providers
 from agents_app.models import Agent, McpServer, Provider
+from agents_app.models.sandboxes import Sandbox
 
 _AT_ONCE = 8
 _TIMEOUT = 20.0  # seconds for an MCP server
@@ -78,6 +80,22 @@ def mcp_servers() -> Iterator[Finding]:
             finding = broken if server.pk in used else warning
             remedy = "Fix its command or address; until then runs continue without its tools."
             yield finding(name, one_line(check.message), remedy)
+
+
+def sandboxes() -> Iterator[Finding]:
+    """Make a sandbox, if a server needs one, and name the commands that have none."""
+    commands = list(McpServer.objects.enabled().filter(transport=McpServer.Transport.STDIO).order_by("name"))
+    contained = [row.name for row in commands if row.sandbox != Sandbox.NONE]
+    open_ones = [row.name for row in commands if row.sandbox == Sandbox.NONE]
+    if contained:
+        if problem := async_to_sync(availability.problem)():
+            text = f"{problem[0].upper()}{problem[1:]}. It is needed by: {', '.join(contained)}."
+            yield broken("sandbox", one_line(text), "See docs/security.md, Sandbox.")
+        else:
+            yield ok("sandbox", f"bubblewrap makes sandboxes, for {plural(len(contained), 'MCP server')}.")
+    if open_ones:
+        text = f"Commands without a sandbox read and reach all that the server's user may: {', '.join(open_ones)}."
+        yield warning("sandbox", one_line(text), "Set their sandbox to 'network', and check them.")
 
 
 async def _check(rows: list[McpServer]) -> list[servers.ServerReport]:

@@ -73,11 +73,26 @@ class ProcessLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What a command may reach, beside the system's programs and its own folder.
+
+    `network`: the internet, or the `hosts` alone if there are any: names, patterns of names, addresses, networks.
+    `folders`: paths, and whether it may write to them. `hidden`: paths that are never shown, whatever they are part of.
+    """
+
+    network: bool
+    hosts: tuple[str, ...] = ()
+    folders: tuple[tuple[str, bool], ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpec:
     """An MCP server, its variables expanded. Equal specs share one connection.
 
     `timeout` is in seconds, of one call. `tool_timeouts` and the patterns `allowed` (none: all) and `denied` use the
-    server's own names of tools. `folder` is the working directory of a stdio server. `problem`: why the server cannot
+    server's own names of tools. `folder` is the working directory of a stdio server, `sandbox` what it may
+    reach; None: all that we may. `problem`: why the server cannot
     be used at all, for example a variable that is not set. `tool_digests`: of the tools at the last check.
     """
 
@@ -94,6 +109,7 @@ class ServerSpec:
     denied: tuple[str, ...] = ()
     folder: str = ""
     limits: ProcessLimits = ProcessLimits()
+    sandbox: SandboxSpec | None = None
     problem: str = ""
     tool_digests: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 

@@ -12,10 +12,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
-from agents_app.engine.spec import ProcessLimits, ServerSpec
+from agents_app.engine.spec import ProcessLimits, SandboxSpec, ServerSpec
 from agents_app.engine.toolset import matches
 from agents_app.models.encryption import EncryptedJSONField
 from agents_app.models.env_variables import VARIABLE, UndefinedVariable, expand
+from agents_app.models.sandboxes import Sandbox, sandbox_spec, validate_folders, validate_hosts
 from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import validate_base_url, validate_headers, validate_patterns
 
@@ -25,7 +26,7 @@ server_name_validator = RegexValidator(
     "Use 1 to 32 letters, digits, '_' or '-', starting and ending with a letter or digit, without '__'.",
 )
 LONGEST_TOOL_NAME = 64  # every provider of models accepts this
-_CONNECTION = ("transport", "command", "args", "env", "url", "headers")
+_CONNECTION = ("transport", "command", "args", "env", "url", "headers", "sandbox", "allowed_hosts", "folders")
 OUTCOME = ("checked_at", "check_ok", "check_message", "tool_names")
 
 
@@ -177,6 +178,24 @@ class McpServer(SecretsOfAnAddress, models.Model):
         validators=[MinValueValidator(16), MaxValueValidator(1_048_576)],
         help_text="Limit on open files of each process of a stdio server. Leave empty for no limit.",
     )
+    sandbox = models.CharField(
+        max_length=16,
+        choices=Sandbox,
+        default=Sandbox.NETWORK,
+        help_text="What the command of a stdio server may reach, beside the system's programs and its own folder.",
+    )
+    allowed_hosts = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_hosts],
+        help_text="Hosts that its sandbox may connect to: names, patterns or networks. Leave empty for the internet.",
+    )
+    folders = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_folders],
+        help_text='Folders that its sandbox shows, for example [{"path": "/srv/files", "write": true}].',
+    )
     enabled = models.BooleanField(default=True, help_text="Agents have no tools of a disabled server.")
     open_to_users = models.BooleanField(
         default=False, help_text="Let users give its tools to agents of their own, without approval if they like."
@@ -224,6 +243,8 @@ class McpServer(SecretsOfAnAddress, models.Model):
         for name in ("url", "headers"):
             if getattr(self, name):
                 raise ValidationError({name: "A stdio server has no address and no headers: leave them empty."})
+        if self.sandbox == Sandbox.STRICT and self.allowed_hosts:
+            raise ValidationError({"allowed_hosts": "A strict sandbox reaches no hosts: leave them empty."})
 
     def _clean_address(self) -> None:
         if not self.url:
@@ -231,6 +252,11 @@ class McpServer(SecretsOfAnAddress, models.Model):
         for name in ("command", "args", "env"):
             if getattr(self, name):
                 raise ValidationError({name: "Only a stdio server has a command: leave command, args and env empty."})
+        for name in ("allowed_hosts", "folders"):
+            if getattr(self, name):
+                raise ValidationError(
+                    {name: "Only a stdio server has a sandbox: leave allowed_hosts and folders empty."}
+                )
         # 1 is valid for every variable, whether host, port or path.
         _validate_address(VARIABLE.sub("1", re.sub(rf"\A{VARIABLE.pattern}", "http://1", self.url)))
 
@@ -291,6 +317,7 @@ class McpServer(SecretsOfAnAddress, models.Model):
             "denied": tuple(self.denied_tools),
             "tool_digests": tuple(sorted(self.tool_digests.items())),
             "folder": str(Path(settings.VAR_DIR) / "mcp" / self.name),
+            "sandbox": self._sandbox_spec(),
             "limits": ProcessLimits(
                 memory=self.max_memory_mb * 1024**2 if self.max_memory_mb else None,
                 cpu_seconds=self.max_cpu_seconds,
@@ -316,6 +343,10 @@ class McpServer(SecretsOfAnAddress, models.Model):
             reason = f"With its variables expanded, it cannot be used. {error.messages[0]}"
             return ServerSpec(**fixed, problem=self._unavailable(reason))
         return spec
+
+    def _sandbox_spec(self) -> SandboxSpec | None:
+        is_command = self.transport == self.Transport.STDIO
+        return sandbox_spec(self.sandbox, self.allowed_hosts, self.folders) if is_command else None
 
     def _unavailable(self, reason: str) -> str:
         return f"The MCP server {self.name!r} is not available: {reason}"

@@ -197,6 +197,7 @@ def test_a_remote_server_is_added(admin_client):
         "url": "https://mcp.example/sse",
         "headers": '{"Authorization": "Bearer secret"}',
         "timeout": 60,
+        "sandbox": "network",
         "enabled": "on",
     }
     response = admin_client.post(address(McpServer, "add"), form)

@@ -515,7 +515,7 @@ def test_the_product_runs_without_privileges_and_within_limits():
     for name in ("migrate", "web-1", "web-2", "worker-1", "worker-2"):
         service = shipped("compose.yaml")["services"][name]
         assert service["cap_drop"] == ["ALL"]
-        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "no-new-privileges:true" in service["security_opt"]
         assert service["read_only"]
         assert {"pids_limit", "mem_limit"} <= set(service)
     for unit in ("aintandem-web@.service", "aintandem-worker@.service"):

@@ -21,7 +21,8 @@ import pytest
 
 from agents_app.engine import mcp
 from agents_app.engine.mcp import connection
-from agents_app.engine.mcp.transports import process, stderr_log
+from agents_app.engine.mcp.transports import stderr_log
+from agents_app.engine.sandbox import daemons
 from agents_app.engine.spec import ProcessLimits, ServerSpec
 from agents_app.engine.toolset import NAME, Call, Tool, ToolError, ToolResult, ToolsUnavailable
 from tests.harness import guard
@@ -616,7 +617,7 @@ def test_a_process_gets_a_clean_environment_and_a_place_of_its_own(tmp_path, mon
     with (tmp_path / "inherited").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         me = about(spec)
-    assert me["env"].keys() <= {"PATH", "HOME", "LANG", "TOKEN", "EFFECTS", "LC_CTYPE", process.MARK}
+    assert me["env"].keys() <= {"PATH", "HOME", "LANG", "TOKEN", "EFFECTS", "LC_CTYPE", daemons.MARK}
     assert me["env"]["TOKEN"] == "theirs"
     assert me["folder"] == str(tmp_path / "new" / "place")
     assert me["group"] == me["pid"] != os.getpgid(0)

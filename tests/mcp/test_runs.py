@@ -44,6 +44,7 @@ def server(product, name, effects) -> str:
         "command": sys.executable,
         "args": [OWN],
         "env": {"EFFECTS": str(effects)},
+        "folders": [{"path": str(effects.parent), "write": True}],
     }
     status, answer = product.request("POST", "/v1/mcp-servers", body)
     assert status == 201, answer

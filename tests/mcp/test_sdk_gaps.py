@@ -106,7 +106,7 @@ def test_stdio_leaves_the_children_of_a_server_that_exits_in_time(tmp_path):
     pid = anyio.run(story)
     try:
         assert psutil.pid_exists(pid), (
-            "stdio_client ends the whole process group: shorten end() in transports/process.py"
+            "stdio_client ends the whole process group: shorten end() in engine/sandbox/process.py"
         )
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -143,7 +143,7 @@ def test_stdio_writes_standard_error_only_to_a_file():
 def test_stdio_sets_no_limits_of_resources():
     assert set(StdioServerParameters.model_fields) == {
         "command", "args", "env", "cwd", "encoding", "encoding_error_handler",
-    }, "StdioServerParameters has new fields: if they set resource limits, delete transports/launcher.py"  # fmt: skip
+    }, "StdioServerParameters has new fields: if they set limits, shorten engine/sandbox/launcher.py"  # fmt: skip
 
 
 @contextlib.asynccontextmanager

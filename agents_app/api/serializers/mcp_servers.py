@@ -5,14 +5,32 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import MASKED, Notice, Number, Patterns, Strict, StrictModel, Text, with_secrets
+from agents_app.api.serializers.fields import (
+    MASKED,
+    Flag,
+    Notice,
+    Number,
+    Patterns,
+    Strict,
+    StrictModel,
+    Text,
+    with_secrets,
+)
 from agents_app.models import McpServer
 from agents_app.models.env_variables import masked
 from agents_app.models.mcp_servers import OUTCOME, validate_arguments, validate_environment, validate_timeouts
+from agents_app.models.sandboxes import validate_folders, validate_hosts
 from agents_app.models.validation import validate_headers
 
 LARGEST_DATA = 1024 * 1024  # bytes of an attachment that are returned
 _SECRETS = ("env", "headers")
+
+
+class SandboxFolderSerializer(Strict):
+    """A folder of this machine that a sandbox shows under its own path."""
+
+    path = Text(help_text="Absolute path.")
+    write = Flag(default=False, help_text="Whether the command may write to it.")
 
 
 class McpServerSerializer(StrictModel):
@@ -44,6 +62,18 @@ class McpServerSerializer(StrictModel):
     )
     allowed_tools = Patterns(help_text="Tools that may be used, by the server's names. Leave empty for all.")
     denied_tools = Patterns(help_text="Tools that may not be used, by the server's names.")
+    allowed_hosts = serializers.ListField(
+        child=Text(),
+        required=False,
+        validators=[validate_hosts],
+        help_text="Hosts that its sandbox may connect to: names, patterns or networks. Leave empty for the internet.",
+    )
+    folders = serializers.ListField(
+        child=SandboxFolderSerializer(),
+        required=False,
+        validators=[validate_folders],
+        help_text="Folders that its sandbox shows.",
+    )
     tool_names = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Its tools at the last check, by the server's names."
     )
@@ -69,6 +99,9 @@ class McpServerSerializer(StrictModel):
             "max_cpu_seconds",
             "max_processes",
             "max_open_files",
+            "sandbox",
+            "allowed_hosts",
+            "folders",
             "enabled",
             "open_to_users",
             "checked_at",
@@ -99,6 +132,10 @@ class ServerCheckSerializer(serializers.Serializer):
     instructions = serializers.CharField(help_text="The server's instructions for its use.")
     tools = serializers.ListField(
         child=serializers.CharField(), source="tool_names", help_text="Its tools, by the server's names."
+    )
+    refused = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Hosts that the server tried to reach from its sandbox and may not, each with the reason.",
     )
     duration_ms = serializers.IntegerField()
 

@@ -38,6 +38,7 @@ class ServerReport:
     instructions: str = ""
     tools: tuple[Tool, ...] = ()
     changed: tuple[str, ...] = ()  # tools that are not what they were at the last check
+    refused: tuple[str, ...] = ()  # hosts that it tried to reach from its sandbox and may not
     duration_ms: int = 0
 
     @property
@@ -87,18 +88,23 @@ async def check(spec: ServerSpec) -> ServerReport:
     except ToolsUnavailable as error:
         line = connection.last_log_line
         detail = f" The last line that it logged: {line}" if line else ""
-        return ServerReport(False, _plain(f"{error}{detail}", _MAX_TEXT), duration_ms=_ms_since(started))
+        text = f"{error}{detail}{_refusals(connection)}"
+        return ServerReport(False, _plain(text, _MAX_TEXT), refused=connection.refused, duration_ms=_ms_since(started))
     info = connection.info
     assert info is not None
     return ServerReport(
         ok=True,
-        message=_plain(f"{info} answers; it has {len(tools)} tools. {connection.left_out}".rstrip(), _MAX_TEXT),
+        message=_plain(
+            f"{info} answers; it has {len(tools)} tools. {connection.left_out}".rstrip() + _refusals(connection),
+            _MAX_TEXT,
+        ),
         server_name=_plain(info.name, _MAX_NAME),
         server_version=_plain(info.version, _MAX_NAME),
         protocol_version=_plain(info.protocol, _MAX_NAME),
         instructions=_plain(info.instructions, _MAX_TEXT),
         tools=tools,
         changed=tuple(changed(spec, tools)),
+        refused=tuple(_plain(text, _MAX_NAME) for text in connection.refused),
         duration_ms=_ms_since(started),
     )
 
@@ -155,6 +161,12 @@ def _function(spec: ServerSpec, tool: str) -> Callable[[JSON, Call], Awaitable[T
             raise ToolError(str(error)) from None
 
     return call_tool
+
+
+def _refusals(connection: "Connection") -> str:
+    """Return a sentence about what the server tried to reach; empty if it may reach all that it tried."""
+    refused = connection.refused
+    return f" Its sandbox refused connections to {', '.join(refused[:5])}." if refused else ""
 
 
 def _plain(text: str, max_length: int) -> str:

@@ -97,6 +97,11 @@ class Connection:
         """The last line that the server wrote to its standard error."""
         return self._transport.last_log_line if self._transport else ""
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The first hosts that the server tried to reach from its sandbox and may not, each with the reason."""
+        return self._transport.refused if self._transport else ()
+
     async def tools(self, *, fresh: bool = False) -> tuple[Tool, ...]:
         """Return the tools; list them again only if the server said that they changed, or if `fresh`.
 

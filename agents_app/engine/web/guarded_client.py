@@ -6,7 +6,6 @@ another address.
 
 import asyncio
 import ipaddress
-import re
 import ssl
 from collections.abc import Iterable
 
@@ -15,53 +14,18 @@ import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
 from agents_app.engine import tls
+from agents_app.engine.web.address_rules import (
+    AddressRefused,
+    check_host,
+    is_allowed,
+    literal_address,
+    require_allowed,
+)
 from agents_app.engine.web.resolving import Resolve
-from agents_app.network import METADATA_NETWORKS, networks
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+__all__ = ["AddressRefused", "check_url", "guarded_client", "is_allowed"]
 
-
-class AddressRefused(Exception):
-    """The URL is not allowed. The text says why, for the model or user that chose it."""
-
-
-# Tables of our own (IANA's registries of special purposes): those of `ipaddress` differ between patch releases.
-_PRIVATE = networks(
-    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
-)  # fmt: skip
-_NEVER = METADATA_NETWORKS + networks(
-    # this network, protocols, documentation, the relay of 6to4, measurements, multicast and reserved
-    "0.0.0.0/8", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
-    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
-    # protocols with Teredo, documentation, 6to4
-    "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-)  # fmt: skip
-_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_MAX_NAME = 253
 _ATTEMPT_TIMEOUT = 3.0  # seconds for one of a host's addresses
-
-
-def is_allowed(address: Address, *, allow_private: bool) -> bool:
-    """Whether a request may go to this address. An IPv4 address inside an IPv6 address counts as itself."""
-    address = _embedded(address)
-    if any(address in network for network in _NEVER):
-        return False
-    if any(address in network for network in _PRIVATE):
-        return allow_private
-    return address.version == 4 or address in _GLOBAL_IPV6
-
-
-def _embedded(address: Address) -> Address:
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return address.ipv4_mapped
-        if address in _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
 
 
 def check_url(url: str | httpx2.URL, *, allow_private: bool) -> httpx2.URL:
@@ -80,44 +44,13 @@ def check_url(url: str | httpx2.URL, *, allow_private: bool) -> httpx2.URL:
         raise AddressRefused("The URL must not hold a user name or a password.")
     if parsed.port is not None and not 0 < parsed.port < 65536:
         raise AddressRefused(f"The URL's port must be from 1 to 65535, not {parsed.port}.")
-    _check_host(_host(parsed), allow_private)
+    check_host(_host(parsed), allow_private)
     return parsed
 
 
 def _host(url: httpx2.URL) -> str:
     """Return the host in ASCII, without a final dot."""
     return url.raw_host.decode("ascii").removesuffix(".")
-
-
-def _check_host(host: str, allow_private: bool) -> None:
-    address = _literal(host)
-    if address is not None:
-        _require_allowed([address], host, allow_private)
-    elif _NUMBER.fullmatch(host.rpartition(".")[2]):
-        raise AddressRefused(f"The URL's host {host[:100]!r} must be a name, or an IP address in its usual spelling.")
-    elif len(host) > _MAX_NAME or not _NAME.fullmatch(host):
-        raise AddressRefused(f"The URL's host {host[:100]!r} is not the name of a host.")
-    elif not allow_private and (host == "localhost" or host.endswith(".localhost")):
-        raise _private(host)
-
-
-def _literal(host: str) -> Address | None:
-    """Return the address in the text. One with a zone (`fe80::1%eth0`) is not accepted."""
-    try:
-        return None if "%" in host else ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _require_allowed(addresses: Iterable[Address], host: str, allow_private: bool) -> None:
-    if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
-        if all(is_allowed(address, allow_private=True) for address in addresses):
-            raise _private(host)
-        raise AddressRefused(f"The host {host!r} has an address that is not allowed.")
-
-
-def _private(host: str) -> AddressRefused:
-    return AddressRefused(f"The host {host!r} is in a private network, which is not allowed here.")
 
 
 class _GuardedNetwork(AsyncNetworkBackend):
@@ -151,7 +84,7 @@ class _GuardedNetwork(AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout(f"The host {host!r} did not answer in time.") from None
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        literal = _literal(host)
+        literal = literal_address(host)
         try:
             texts = [str(literal)] if literal else await self._resolve(host, port)
             addresses = [ipaddress.ip_address(text) for text in texts]
@@ -159,7 +92,7 @@ class _GuardedNetwork(AsyncNetworkBackend):
             addresses = []
         if not addresses:
             raise httpcore2.ConnectError(f"The name {host!r} cannot be resolved.")
-        _require_allowed(addresses, host, self._allow_private)
+        require_allowed(addresses, host, self._allow_private)
         return [str(address) for address in addresses]
 
 
@@ -173,7 +106,7 @@ class _GuardedTransport(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = _host(check_url(request.url, allow_private=self._allow_private))
-        if _literal(host) is None:
+        if literal_address(host) is None:
             # Certificates name a host without a final dot.
             request.extensions = {**request.extensions, "sni_hostname": host}
         return await super().handle_async_request(request)

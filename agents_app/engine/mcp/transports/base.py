@@ -39,6 +39,11 @@ class Transport(Protocol):
         """The last line that the server wrote outside the protocol."""
         ...
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The first hosts that the server tried to reach from its sandbox and may not, each with the reason."""
+        ...
+
     def abandon(self, request_id: int) -> bool:
         """Stop waiting for a cancelled request. Returns whether the connection must end to stop it."""
         ...

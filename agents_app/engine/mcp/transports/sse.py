@@ -27,6 +27,7 @@ class SseTransport:
     """A server with one URL for the event stream, and another, which it names, for requests."""
 
     last_log_line = ""
+    refused: tuple[str, ...] = ()  # nothing of it runs here
 
     def __init__(self, spec: ServerSpec) -> None:
         self._url = spec.url

@@ -13,9 +13,9 @@ import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from agents_app.engine import sandbox
 from agents_app.engine.mcp.json_rpc import parse_message
-from agents_app.engine.mcp.transports import process
-from agents_app.engine.mcp.transports.base import LARGEST_MESSAGE, TOO_LARGE, Streams
+from agents_app.engine.mcp.transports.base import LARGEST_MESSAGE, TOO_LARGE, ConnectFailed, Streams
 from agents_app.engine.mcp.transports.stderr_log import StderrLog, log_lines
 from agents_app.engine.spec import ServerSpec
 
@@ -36,7 +36,7 @@ class StdioTransport:
         self._log = StderrLog(spec)
         self._kill_now = False
         self._has_ended = False
-        self._process: process.ServerProcess | None = None
+        self._process: sandbox.CommandProcess | None = None
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Streams]:
@@ -45,7 +45,7 @@ class StdioTransport:
         Raises:
             ConnectFailed: the system does not run it.
         """
-        server = self._process = await process.start(self._spec)
+        server = self._process = await _start(self._spec)
         incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
         tasks = [
@@ -80,12 +80,17 @@ class StdioTransport:
         """The last line that the server logged."""
         return self._log.last
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The first hosts that the server tried to reach and may not."""
+        return self._process.refused if self._process else ()
+
     def abandon(self, request_id: int) -> bool:
         """Have the process killed: nothing tells whether the server still works on a cancelled request."""
         self._kill_now = True
         return True
 
-    async def _read(self, server: process.ServerProcess, incoming: Incoming) -> None:
+    async def _read(self, server: sandbox.CommandProcess, incoming: Incoming) -> None:
         lines = _Lines()
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             while chunk := await server.stdout.read(_CHUNK):
@@ -110,7 +115,7 @@ class StdioTransport:
 
     async def _write(
         self,
-        server: process.ServerProcess,
+        server: sandbox.CommandProcess,
         outgoing: MemoryObjectReceiveStream[SessionMessage],
         incoming: Incoming,
     ) -> None:
@@ -121,7 +126,7 @@ class StdioTransport:
         except (OSError, anyio.ClosedResourceError):
             self._end(incoming)  # nobody would answer the pending requests
 
-    async def _watch(self, server: process.ServerProcess, incoming: Incoming) -> None:
+    async def _watch(self, server: sandbox.CommandProcess, incoming: Incoming) -> None:
         """End the connection when the process ends, even if another process holds its pipes."""
         await server.exited.wait()
         await asyncio.sleep(_LAST_OUTPUT_TIMEOUT)
@@ -130,6 +135,14 @@ class StdioTransport:
     def _end(self, incoming: Incoming) -> None:
         self._has_ended = True
         incoming.close()
+
+
+async def _start(spec: ServerSpec) -> sandbox.CommandProcess:
+    command = sandbox.Command(spec.name, spec.command, spec.args, spec.env, spec.folder, spec.limits, spec.sandbox)
+    try:
+        return await sandbox.start(command)
+    except sandbox.CannotStart as error:
+        raise ConnectFailed(str(error)) from error
 
 
 class _TooLong:

@@ -14,6 +14,7 @@ class HttpTransport:
     """A server with one URL."""
 
     last_log_line = ""
+    refused: tuple[str, ...] = ()  # nothing of it runs here
 
     def __init__(self, spec: ServerSpec) -> None:
         self._url = spec.url

@@ -56,6 +56,7 @@ class ModelTurns:
                 self._characters += reader.characters
                 if isinstance(error, FileRefused):
                     self._refused_kinds |= error.kinds
+                self._release_files()
                 if attempt == MAX_ATTEMPTS or not self._can_retry(error):
                     raise
                 if error.code == "context_length_exceeded":
@@ -66,6 +67,8 @@ class ModelTurns:
                 self.conversation.next_index = steps[0]
                 yield Retry(steps, attempt, str(error), delay)
                 await asyncio.sleep(delay)
+            finally:
+                self._release_files()
 
     async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
         request = await self._request_with_files(shrink)
@@ -98,6 +101,10 @@ class ModelTurns:
         self.conversation.next_index = reader.next_index
         self._characters += reader.characters
 
+    def _release_files(self) -> None:
+        if self._files is not None:
+            self._files.release()
+
     def _can_retry(self, error: ModelError) -> bool:
         if isinstance(error, ModelUnavailable):
             return (error.retry_after or 0) <= self.spec.limits.timeout
@@ -112,7 +119,7 @@ class ModelTurns:
         self._file_weights |= {file_id: file.characters for file_id, file in files.items()}
         if context_window.characters(request.messages, self._file_weights) > estimate:
             request = self._request(shrink)  # with fewer messages, now that the files turned out to be larger
-        return dataclasses.replace(request, files=files)
+        return dataclasses.replace(request, files=files, on_sent=self._files.release)
 
     def _smaller(self, shrink: float, error: ModelError) -> float:
         """Return the next share of the context with less of the history, or of files. If there is none, raise."""

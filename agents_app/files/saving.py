@@ -170,7 +170,8 @@ def _check_quota(owner_id: int | None, stored: StoredBytes) -> None:
     if limit <= 0 or stored.files.exists():  # bytes that are used already cost nothing more
         return
     # Uploads that arrive together take turns here, for each of them alone could have room.
-    list(get_user_model().objects.select_for_update(no_key=True).filter(pk=owner_id))
+    if owner_id is not None:
+        get_user_model().objects.select_for_update(no_key=True).filter(pk=owner_id).first()
     used = StoredBytes.objects.filter(owner=owner_id).exclude(pk=stored.pk).filter(files__kind=File.Kind.UPLOAD)
     total = used.distinct().aggregate(total=Sum("size"))["total"] or 0
     if total + stored.size > limit:

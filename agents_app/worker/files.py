@@ -1,6 +1,7 @@
 """Give models the files of a conversation: as they are if the model accepts them, else their text, else a note."""
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents_app.access import rights
@@ -9,7 +10,7 @@ from agents_app.engine.providers import accepts, file_parts
 from agents_app.engine.providers.file_parts import IMAGE, TEXT, RenderedFile, note
 from agents_app.engine.spec import FilePart, Message, ModelSpec
 from agents_app.models import File
-from agents_app.worker import file_contents
+from agents_app.worker import file_contents, file_room
 from agents_app.worker.file_contents import MOST_CHARACTERS, Unreadable
 
 MOST_BYTES = 20 * 2**20  # of files in one request
@@ -39,19 +40,43 @@ class RunFiles:
         self._owner_id = owner_id
         self._model = model
         self._by_hand = by_hand
+        self._rendered: dict[str, RenderedFile] = {}
+        self._taken = 0  # of the room that all runs share
 
     async def render(
         self, messages: Sequence[Message], refused: Collection[str], share: float
     ) -> Mapping[str, RenderedFile]:
         """Return how the model gets the files of these messages: the newest first, as long as there is room."""
+        self.release()
         parts = _newest_first(messages)
         accepted = accepts.accepted(self._model, self._by_hand) - frozenset(refused)
         rows = await file_contents.threads.run(_rows, list(parts), self._owner_id)
         characters = self._model.context_tokens * _CHARACTERS_PER_TOKEN * _SHARE_OF_TEXT
         room = _Room(int(MOST_BYTES * share), int(characters * share))
-        return {pk: await self._rendered(part, rows.get(pk), accepted, room) for pk, part in parts.items()}
+        self._taken = await file_room.room().take(_most_encoded(rows.values(), accepted))
+        try:
+            for pk, part in parts.items():
+                self._rendered[pk] = await self._render(part, rows.get(pk), accepted, room)
+        except BaseException:
+            self.release()
+            raise
+        self._keep(sum(len(file.json) for file in self._rendered.values()))
+        return self._rendered
 
-    async def _rendered(self, part: FilePart, row: File | None, accepted: Collection[str], room: _Room) -> RenderedFile:
+    def release(self) -> None:
+        """Forget the bytes of the files that were rendered last: the request is sent, or has failed."""
+        for pk, file in self._rendered.items():
+            self._rendered[pk] = dataclasses.replace(file, json=b"")
+        self._rendered = {}
+        self._keep(0)
+
+    def _keep(self, size: int) -> None:
+        """Keep at most so much of the shared room."""
+        if self._taken > size:
+            unused, self._taken = self._taken - size, size
+            file_room.room().give(unused)
+
+    async def _render(self, part: FilePart, row: File | None, accepted: Collection[str], room: _Room) -> RenderedFile:
         if row is None:
             return note(part, _DELETED)
         kind = file_parts.native_kind(row.media_type)
@@ -75,6 +100,13 @@ class RunFiles:
             return note(part, _NO_ROOM)
         room.size -= file.size
         return file
+
+
+def _most_encoded(rows: Iterable[File], accepted: Collection[str]) -> int:
+    """Return the most bytes that the files take in a request as base64."""
+    kinds = frozenset(accepted) - {TEXT}
+    size = sum(row.size for row in rows if file_parts.native_kind(row.media_type) in kinds)
+    return min(size, MOST_BYTES) * 4 // 3
 
 
 def _newest_first(messages: Sequence[Message]) -> dict[str, FilePart]:

@@ -60,6 +60,7 @@ class AnthropicModel(shared_client.SharedModel):
                 errors.translated_errors(anthropic, anthropic.AnthropicError, _status_error),
             ):
                 response = await self._send(stack, request)
+                request.on_sent()
                 shared_client.require_stream(response.headers.get("content-type", ""))
                 watch = stack.enter_context(shared_client.Watch(response))
                 async for data in watch.reads():

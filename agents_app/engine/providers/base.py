@@ -1,6 +1,6 @@
 """The interface between the loop and a model: one method."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -96,6 +96,7 @@ class ModelRequest:
     tools: tuple[Tool, ...]
     parameters: Parameters
     files: Mapping[str, RenderedFile] = field(default_factory=dict)
+    on_sent: Callable[[], None] = lambda: None  # for the model to call once the server responds
 
     def file(self, part: FilePart) -> RenderedFile:
         """Return how the model gets a file: in words, if nobody has rendered it."""
@@ -116,6 +117,10 @@ class Files(Protocol):
 
         `refused`: kinds not to use. `share`: of the usual room, after a server rejected the first try as too long.
         """
+        ...
+
+    def release(self) -> None:
+        """Forget the bytes that the last call of `render` returned, and let others have their room."""
         ...
 
 

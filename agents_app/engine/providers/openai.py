@@ -68,6 +68,7 @@ class OpenAIModel(shared_client.SharedModel):
                 errors.translated_errors(openai, openai.OpenAIError, _status_error),
             ):
                 response = await self._send(stack, request)
+                request.on_sent()
                 if self._has_list:
                     self._learn_window(request.model)
                 shared_client.require_stream(response.headers.get("content-type", ""))

@@ -32,6 +32,8 @@ urlpatterns = [
     path("agents/try", views.agent_trial, name="agent-trial"),
     path("agents/choices", agent_choices.AgentChoicesView.as_view(), name="agent-choices"),
     path("agents/models", agent_choices.ModelsView.as_view(), name="agent-models"),
+    path("models/", views.models, name="models-page"),
+    path("tools/", views.tools, name="tools-page"),
     path("tasks/", views.tasks, name="tasks"),
     path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),

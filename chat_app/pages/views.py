@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import get_language
@@ -66,6 +67,20 @@ def agents(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 @translated
+def models(request: HttpRequest) -> HttpResponse:
+    return _administrators_page(request, "models")
+
+
+@never_cache
+@require_safe
+@translated
+def tools(request: HttpRequest) -> HttpResponse:
+    return _administrators_page(request, "tools")
+
+
+@never_cache
+@require_safe
+@translated
 def tasks(request: HttpRequest) -> HttpResponse:
     return _page(request, "tasks")
 
@@ -91,6 +106,12 @@ def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
     return render(request, f"chat_app/{name}.html", {"here": name} | frame(request.user) | context)
 
 
+def _administrators_page(request: HttpRequest, name: str) -> HttpResponse:
+    if request.user.is_authenticated and not _is_superuser(request.user):
+        raise PermissionDenied
+    return _page(request, name)
+
+
 def frame(user: Any) -> dict[str, Any]:
     """Return the context of every page: the menus of this user, and the texts of the scripts."""
     is_open = not settings.AUTH_REQUIRED
@@ -98,6 +119,7 @@ def frame(user: Any) -> dict[str, Any]:
         "auth_required": settings.AUTH_REQUIRED,
         "is_member": is_open or user.is_authenticated,
         "is_administrator": is_open or user.is_staff,
+        "is_superuser": _is_superuser(user),
         "language": get_language(),
         "catalogue": catalogue(),
     }

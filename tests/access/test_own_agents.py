@@ -103,6 +103,12 @@ def test_the_form_offers_what_a_user_may_have(ann, integrations):
     assert [server["name"] for server in choices["mcp_servers"]] == ["clock", "shell"]
 
 
+def test_pages_of_administrators_are_for_them(ann):
+    for address in ("/models/", "/tools/"):
+        assert ann.get(address).status_code == 403
+        assert address not in ann.get("/chat/").content.decode()
+
+
 def test_only_the_trial_of_an_agent_is_shown_in_frames_of_ours(ann):
     for address, ancestors in (("/agents/try", "'self'"), ("/agents/", "'none'"), ("/chat/", "'none'")):
         response = ann.get(address)

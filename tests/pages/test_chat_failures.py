@@ -14,15 +14,15 @@ pytestmark = pytest.mark.slow
 def expect_advice(page: Page, kind: str, words: str, place: str) -> None:
     advice = page.locator(f'.item[data-type="{kind}"] .advice')
     expect(advice).to_contain_text(words)
-    expect(advice.locator("a")).to_have_attribute("href", f"/admin/agents_app/{place}/")
+    expect(advice.locator("a")).to_have_attribute("href", f"/{place}/")
 
 
 def test_a_refused_key_leads_to_the_providers(agent, chat):
     page = chat(agent([{"status": 401}]))
     say(page, "Hello?")
-    expect_advice(page, "error", "Check the provider's API key", "provider")
+    expect_advice(page, "error", "Check the provider's API key", "models")
     page.reload()
-    expect_advice(page, "error", "Check the provider's API key", "provider")
+    expect_advice(page, "error", "Check the provider's API key", "models")
     expect(page.locator(".advice")).to_have_count(1)
 
 
@@ -31,7 +31,7 @@ def test_tools_that_are_down_are_a_warning_and_the_answer_comes(agent, chat, pro
     assert product.request("POST", "/v1/mcp-servers", {"name": name, "transport": "stdio", **command})[0] == 201
     page = chat(agent([{"text": "Without tools, then."}], mcp_servers=[name]))
     say(page, "Hello?")
-    expect_advice(page, "warning", "goes on without these tools", "mcpserver")
+    expect_advice(page, "warning", "goes on without these tools", "tools")
     expect(runs(page, "completed")).to_have_count(1)
     product.request("PATCH", f"/v1/agents/{name}", {"mcp_servers": []})
     product.request("DELETE", f"/v1/mcp-servers/{name}")
@@ -59,10 +59,10 @@ def test_no_model_at_all_is_explained(own_product, model, open_page):
     page = open_page()
     page.goto(f"{own_product.url}/chat/")
     expect_connected(page)
-    add = page.locator("#no-model").get_by_role("link", name="Add a provider")
-    expect(add).to_have_attribute("href", "/admin/agents_app/provider/add/")
+    add = page.locator("#no-model").get_by_role("link", name="Connect a model")
+    expect(add).to_have_attribute("href", "/models/?new=1")
     page.locator("#empty button").first.click()
-    expect_advice(page, "error", "Add a provider and mark it as the default", "provider")
+    expect_advice(page, "error", "Add a provider and mark it as the default", "models")
 
 
 def test_a_failed_message_is_asked_again_on_the_page_of_runs(agent, open_page, product, name):

@@ -3,9 +3,9 @@
 import { element, link } from "../shared/dom.js";
 import { gettext } from "../shared/words.js";
 
-const PROVIDERS = ["agents_app/provider/", gettext("Open providers")];
-const AGENTS = ["agents_app/agent/", gettext("Open agents")];
-const SERVERS = ["agents_app/mcpserver/", gettext("Open MCP servers")];
+const PROVIDERS = ["/models/", gettext("Open models")];
+const AGENTS = ["/agents/", gettext("Open agents")];
+const SERVERS = ["/tools/", gettext("Open tools")];
 
 const ADVICE = {
   no_provider: [gettext("No model is set up yet. Add a provider and mark it as the default, then ask again."), PROVIDERS],
@@ -36,10 +36,9 @@ export function adviceFor(code) {
   }
   const [words, place] = ADVICE[code];
   const line = element("p", "advice", words);
-  const { admin } = document.body.dataset;
-  if (place && admin) {
-    const [path, name] = place;
-    line.append(" ", link(name, `${admin}${path}`));
+  if (place && "superuser" in document.body.dataset) {
+    const [address, name] = place;
+    line.append(" ", link(name, address));
   }
   return line;
 }

@@ -17,7 +17,7 @@ from agents_app.admin.base import FastAdmin, Kept, NewestFirst, NewestInline, On
 from agents_app.event_log import EventType
 from agents_app.exceptions import AgentError, InvalidRequest
 from agents_app.models import Approval, Event, Run, Session, Step
-from agents_app.runs import approvals
+from agents_app.runs import approvals, forks
 
 _SEARCHED = 2000  # of the newest runs or sessions, for words in them
 _MOST_FOUND = 500
@@ -82,6 +82,13 @@ class SessionAdmin(OnlyVisible, ReadOnly, FastAdmin):
         busy = Run.objects.unfinished().filter(session__in=[session.pk for session in objs])
         names = [f"Session {session}, with its runs and events" for session in objs]
         return names, {"sessions": len(names)}, set(), [f"Unfinished run: {run}" for run in busy[:10]]
+
+    def delete_model(self, request: HttpRequest, obj: Session) -> None:
+        forks.delete_session(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        for session in queryset:
+            forks.delete_session(session)
 
     @admin.display(description="runs")
     def runs_of_it(self, session: Session) -> str:

@@ -33,9 +33,10 @@ def session_events(request: Request, session: Session) -> HttpResponseBase:
     after = _cursor(request)
     if wants_stream(request):
         place = open_connections.take(request.user)
-        return stream(_of_session(session, after, callers.of_drf_request(request)), place)
+        start = min(max(after, event_log.pruned_seq(session)), session.last_seq)
+        return stream(_of_session(session, after, start, callers.of_drf_request(request)), place)
     limit = limit_of(request)
-    return _page(request, _rows(session.pk, after, limit), session)
+    return _page(request, _rows(session.pk, after, limit), event_log.pruned_seq(session))
 
 
 def run_events(request: Request, run: Run) -> HttpResponseBase:
@@ -46,7 +47,7 @@ def run_events(request: Request, run: Run) -> HttpResponseBase:
         events = _of_finished_run(run, after) if run.is_finished else _of_run(run, after, caller)
         return stream(events, open_connections.take(request.user))
     limit = limit_of(request)
-    return _page(request, _rows(run.session_id, after, limit, run_id=run.pk), run.session)
+    return _page(request, _rows(run.session_id, after, limit, run_id=run.pk), run.session.pruned_seq)
 
 
 def wants_stream(request: Request) -> bool:
@@ -75,7 +76,7 @@ def _rows(session_id: str, after: int, limit: int, *, run_id: uuid.UUID | None =
     return rows, bool(event_log.read(session_id, rows[-1].seq, 1, run_id=run_id))
 
 
-def _page(request: Request, page: tuple[list[Row], bool], session: Session) -> HttpResponse:
+def _page(request: Request, page: tuple[list[Row], bool], pruned_seq: int) -> HttpResponse:
     """Return a page of rows. Frames are JSON text already and are not parsed again."""
     rows, has_more = page
     url = None
@@ -86,7 +87,7 @@ def _page(request: Request, page: tuple[list[Row], bool], session: Session) -> H
         "data": [orjson.Fragment(row.frame) for row in rows],
         "has_more": has_more,
         "next": url,
-        "pruned_seq": session.pruned_seq,
+        "pruned_seq": pruned_seq,
     }
     return HttpResponse(orjson.dumps(body), content_type="application/json")
 
@@ -94,9 +95,8 @@ def _page(request: Request, page: tuple[list[Row], bool], session: Session) -> H
 # Streams
 
 
-async def _of_session(session: Session, after: int, caller: Caller) -> AsyncIterator[bytes]:
-    """Yield all events after the cursor until the client disconnects."""
-    start = min(max(after, session.pruned_seq), session.last_seq)
+async def _of_session(session: Session, after: int, start: int, caller: Caller) -> AsyncIterator[bytes]:
+    """Yield all events after `start` until the client disconnects. `after`: the cursor of the client."""
     yield PING  # so that the client sees at once that the stream is open
     if start != after:
         yield _reset(start)

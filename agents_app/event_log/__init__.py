@@ -2,6 +2,7 @@
 
 from agents_app.event_log.following import before_run, follow, follow_run
 from agents_app.event_log.lifetime import announce, wait_until_created
+from agents_app.event_log.lineage import pruned_seq
 from agents_app.event_log.pruning import prune
 from agents_app.event_log.reading import Row, heads, read
 from agents_app.event_log.recording import record
@@ -21,6 +22,7 @@ __all__ = [
     "follow_run",
     "heads",
     "prune",
+    "pruned_seq",
     "read",
     "record",
     "wait_until_created",

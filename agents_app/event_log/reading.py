@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 
+from agents_app.event_log import lineage
 from agents_app.event_log.vocabulary import EventType
 from agents_app.live import Frame
 from agents_app.models import Event, Session
@@ -42,9 +43,45 @@ def read(
 
     `most`: end with the row whose data exceed this number of characters in all.
     """
+    own = _read(session_id, after, limit, run_id=run_id, most=most)
+    if run_id is None and own and own[0].first > after + 1:  # a fork's log begins in that of its parent
+        return _with_inherited(session_id, after, limit, most, own)
+    return own
+
+
+def _with_inherited(session_id: str, after: int, limit: int, most: int | None, own: list[Row]) -> list[Row]:
+    rows: list[Row] = []
+    for stretch in lineage.inherited(session_id, after):
+        begin = rows[-1].seq if rows else after
+        room = None if most is None else most - _size(rows)
+        rows += _read(stretch.session_id, begin, limit - len(rows), most=room, upto=stretch.upto)
+        if len(rows) >= limit or (most is not None and _size(rows) > most):
+            return rows
+    for row in own:
+        if len(rows) >= limit or (most is not None and _size(rows) > most):
+            break
+        rows.append(row)
+    return rows
+
+
+def _size(rows: list[Row]) -> int:
+    return sum(len(row.frame) for row in rows)
+
+
+def _read(
+    session_id: str,
+    after: int,
+    limit: int,
+    *,
+    run_id: uuid.UUID | None = None,
+    most: int | None = None,
+    upto: int | None = None,
+) -> list[Row]:
     rows: list[Row] = []
     size = 0
     for kind, seq, first, run, at, data in _columns(session_id, after, limit, run_id, most):
+        if upto is not None and seq > upto:
+            break
         text = frame_text(kind, seq, first, run, round(at.timestamp(), 3), data)
         rows.append(Row(first, seq, run, kind, text))
         size += len(data)

@@ -23,8 +23,11 @@ def advance(session_id: str, count: int) -> int:
         return cursor.fetchone()[0] - count
 
 
-def record(session_id: str, run_id: uuid.UUID, events: Sequence[EventData]) -> range:
-    """Append events in the caller's transaction, and publish them once it is committed. Return their numbers."""
+def record(session_id: str, run_id: uuid.UUID | None, events: Sequence[EventData]) -> range:
+    """Append events in the caller's transaction, and publish them once it is committed. Return their numbers.
+
+    `run_id`: the run that they are of; None for events of the session.
+    """
     at = live.now()
     run = parameter_value(run_id)
     created_at = parameter_value(datetime.datetime.fromtimestamp(at, datetime.UTC))

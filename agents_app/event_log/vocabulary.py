@@ -45,6 +45,8 @@ class EventType(StrEnum):
     INTERRUPTED = "interrupted"
     ERROR = "error"
     REASONING_COMPLETE = "reasoning_complete"
+    RUN_REPLACED = "run_replaced"
+    FORKED = "forked"
 
 
 class EventData(msgspec.Struct, frozen=True):
@@ -87,7 +89,11 @@ class MessagePart(TypedDict):
 
 
 class ReasoningStart(EventData, frozen=True):
-    """A run begins. `parts`: the texts and files of its message in their order, if it has files."""
+    """A run begins. `parts`: the texts and files of its message in their order, if it has files.
+
+    `number`: its place in the session. `follows`: the number of the run that it continues, 0 for none, if that is not
+    the one before it. `replaces`: the run of which it is another version.
+    """
 
     event_type = EventType.REASONING_START
 
@@ -97,6 +103,9 @@ class ReasoningStart(EventData, frozen=True):
     message_id: str | None
     trigger: Trigger
     parts: list[MessagePart] | UnsetType = UNSET
+    number: Count | UnsetType = UNSET
+    follows: Count | UnsetType = UNSET
+    replaces: str | UnsetType = UNSET
 
 
 class ReasoningDelta(EventData, frozen=True):
@@ -237,6 +246,35 @@ class ReasoningComplete(EventData, frozen=True):
     iterations: Count
     usage: Usage
     duration_ms: Count
+
+
+class RunReplaced(EventData, frozen=True):
+    """Another version of a run is the current one from now on, by a new run or by a choice between existing ones.
+
+    `head`: the number of the run at the end of the session's path. `newest`: the number of its newest run; one of a
+    greater number becomes the end of the path when it starts.
+    """
+
+    event_type = EventType.RUN_REPLACED
+
+    run_id: str
+    by_run_id: str
+    head: Count
+    newest: Count
+
+
+class Forked(EventData, frozen=True):
+    """The session begins here; what comes before is the log of the session that it was forked from, after a run.
+
+    `head` and `newest`: as of `run_replaced`.
+    """
+
+    event_type = EventType.FORKED
+
+    session_id: str
+    run_id: str
+    head: Count
+    newest: Count
 
 
 RECORDS: dict[EventType, type[EventData]] = {record.event_type: record for record in EventData.__subclasses__()}

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session as WebSession
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from agents_app import event_log
@@ -122,7 +122,8 @@ def _detach_children(ids: list[Any]) -> None:
 
 
 def _empty_sessions(rule: Rule) -> int:
-    rows = Session.objects.filter(run_count__gt=0, updated_at__lt=rule.before, last_seq=F("pruned_seq"))
+    unread = Q(last_seq=F("pruned_seq")) | Q(last_seq=F("parent_seq") + 1)  # nothing was said in a fork
+    rows = Session.objects.filter(unread, run_count__gt=0, updated_at__lt=rule.before)
     rows = rows.exclude(Exists(Run.objects.filter(session=OuterRef("pk"))))
     rows = rows.exclude(Exists(ScheduledTask.objects.filter(kept_session=OuterRef("pk"))))
     return _delete(rows, rule, _RUNS)

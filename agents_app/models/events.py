@@ -8,7 +8,9 @@ from django.db import models
 class EventQuerySet(models.QuerySet["Event"]):
     def visible_to(self, user) -> "EventQuerySet":
         """Return the events of the sessions that `user` may see."""
-        return self if user.is_superuser else self.filter(session__owner=user)
+        if user.is_superuser:
+            return self.filter(session__deleted_at=None)
+        return self.filter(session__owner=user)
 
 
 class Event(models.Model):

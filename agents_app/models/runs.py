@@ -25,7 +25,9 @@ COST_PLACES = 10  # decimals of a US dollar: one token can cost a ten-millionth
 class RunQuerySet(models.QuerySet["Run"]):
     def visible_to(self, user) -> "RunQuerySet":
         """Return the runs of the sessions that `user` may see."""
-        return self if user.is_superuser else self.filter(session__owner=user)
+        if user.is_superuser:
+            return self.filter(session__deleted_at=None)
+        return self.filter(session__owner=user)
 
     def to_answer(self) -> "RunQuerySet":
         """Read what the API answers of a run beside its row."""
@@ -66,6 +68,12 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
     number = models.BigIntegerField(help_text="Place in the session: 1, 2, 3 …. Runs are executed in this order.")
+    follows = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="Number of the run that it continues; 0 for none. Empty for the one before it.",
+    )
+    replaces = models.UUIDField(null=True, editable=False, help_text="Run of which this one is another version.")
     agent = models.ForeignKey(Agent, null=True, on_delete=models.SET_NULL, related_name="runs")
     agent_version = models.ForeignKey(
         AgentVersion,
@@ -219,6 +227,11 @@ class Run(models.Model):
     def is_finished(self) -> bool:
         return self.status not in self.UNFINISHED
 
+    @property
+    def followed(self) -> int:
+        """The number of the run that this one continues; 0 for none. A fork's runs continue its parent's numbers."""
+        return self.number - 1 if self.follows is None else self.follows
+
     @staticmethod
     def used(usage: dict[str, int]) -> dict[str, Any]:
         """Return the columns for a run's usage."""
@@ -230,4 +243,6 @@ class OfRunQuerySet(models.QuerySet):
 
     def visible_to(self, user):
         """Return the rows of the runs that `user` may see."""
-        return self if user.is_superuser else self.filter(run__session__owner=user)
+        if user.is_superuser:
+            return self.filter(run__session__deleted_at=None)
+        return self.filter(run__session__owner=user)

@@ -22,7 +22,7 @@ SESSION_ID_RULE = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : - and ne
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user) -> "SessionQuerySet":
         """Return the sessions that `user` may read and use: their own; all for an administrator."""
-        return self if user.is_superuser else self.filter(owner=user.pk)
+        return self.filter(deleted_at=None) if user.is_superuser else self.filter(owner=user.pk)
 
     def named(self, *names: str) -> "SessionQuerySet":
         """Return the sessions of these names or ids, whoever owns them."""
@@ -97,10 +97,34 @@ class Session(models.Model):
     last_seq = models.BigIntegerField(default=0, help_text="Number of the newest event.")
     pruned_seq = models.BigIntegerField(default=0, help_text="Number of the newest pruned event.")
     run_count = models.BigIntegerField(default=0, help_text="Number of the newest run.")
+    chosen = models.BigIntegerField(
+        null=True, editable=False, help_text="Number of the run that the next one follows. Empty for the newest."
+    )
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        editable=False,
+        db_index=False,  # see the indexes below
+        on_delete=models.SET_NULL,
+        related_name="forks",
+        help_text="Session that this one was forked from, whose beginning it shares.",
+    )
+    parent_run = models.UUIDField(null=True, editable=False, help_text="Run after which this session was forked.")
+    parent_seq = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Events up to this number are in the log of the parent."
+    )
+    parent_count = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Runs up to this number are those of the parent."
+    )
+    deleted_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Moment of its deletion, if forks still need its beginning. Nobody sees it.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    _COUNTERS: ClassVar = {"last_seq", "pruned_seq", "run_count"}
+    _COUNTERS: ClassVar = {"last_seq", "pruned_seq", "run_count", "chosen", "deleted_at"}
 
     objects = SessionManager()
 
@@ -110,7 +134,10 @@ class Session(models.Model):
             models.UniqueConstraint(fields=["name", "owner"], name="session_name_of_owner"),
             models.UniqueConstraint(fields=["name"], condition=Q(owner=None), name="session_name_of_nobody"),
         ]
-        indexes: ClassVar = [models.Index(fields=["-created_at", "id"], name="session_newest")]
+        indexes: ClassVar = [
+            models.Index(fields=["-created_at", "id"], name="session_newest"),
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="session_forks"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.name
@@ -126,7 +153,12 @@ class Session(models.Model):
 
     def is_visible_to(self, user) -> bool:
         """Whether `user` may read and use the session: see `SessionQuerySet.visible_to`."""
-        return user.is_superuser or self.owner_id == user.pk
+        return self.deleted_at is None and (user.is_superuser or self.owner_id == user.pk)
+
+    @property
+    def head(self) -> int:
+        """The number of the run at the end of the chosen path, which the next run follows. 0 if there is none."""
+        return self.run_count if self.chosen is None else self.chosen
 
     def address_for(self, user) -> str:
         """Return the `session_id` by which `user` addresses the session: its name if it is the user's, else its id."""

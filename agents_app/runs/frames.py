@@ -31,6 +31,9 @@ def start_data(run: Run) -> ReasoningStart:
         message_id=run.message_id,
         trigger=run.trigger,
         parts=run.parts or UNSET,
+        number=run.number,
+        follows=UNSET if run.follows is None else run.follows,
+        replaces=str(run.replaces) if run.replaces else UNSET,
     )
 
 

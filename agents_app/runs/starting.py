@@ -14,6 +14,7 @@ from agents_app import event_log
 from agents_app.access import limits
 from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
+from agents_app.event_log.vocabulary import RunReplaced
 from agents_app.exceptions import AgentNotFound, InvalidRequest, SessionBusy, SessionNotFound
 from agents_app.files.parts import StoredPart, title_of
 from agents_app.models import Agent, Run, ScheduledTask, Session, prompt_variables
@@ -38,7 +39,10 @@ _BY_ID = Prepared(lambda: Session.objects.select_for_update(of=("self",)).filter
 _SAME_MESSAGE = Prepared(
     lambda: Run.objects.filter(session=Parameter("session"), message_id=Parameter("message_id")).order_by()
 )
-_TOUCH = "UPDATE agents_app_session SET run_count = %s, agent_id = %s, title = %s, updated_at = %s WHERE id = %s"
+_TOUCH = (
+    "UPDATE agents_app_session SET run_count = %s, chosen = NULL, agent_id = %s, title = %s, updated_at = %s"
+    " WHERE id = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def start(
     parent: Run | None = None,
     due: Due | None = None,
     overrides: Overrides = NO_OVERRIDES,
+    follows: int | None = None,
+    replaces: Run | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
@@ -85,8 +91,9 @@ def start(
     `session_id`: a session as the user names it, which is created if there is none; if it is left out, too.
     `existing_session`: instead, the id of one that must exist. `new_session_id`: the id of the one that is created.
     `agent_name`: `name`, or `name@3` for a version of it. `due`: the task that starts it, and the moment. `overrides`
-    reach no further than the agent's own limits, unless the user is an administrator. `metadata`: that of the session
-    from now on, as `validate_metadata` lets pass; None leaves it as it is.
+    reach no further than the agent's own limits, unless the user is an administrator. `follows`: the number of the run
+    that it continues, instead of the one at the end of the session's path. `replaces`: the run of which it is another
+    version. `metadata`: that of the session from now on, as `validate_metadata` lets pass; None leaves it as it is.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -121,8 +128,12 @@ def start(
             scheduled_for=due.at if due else None,
             retry=due.retry if due else 0,
             overrides=_allowed(overrides, version_id, user),
+            follows=overrides.follows if follows is None else follows,
+            replaces=replaces.pk if replaces else None,
             variables=_variables(version_id, user, agent, session),
         )
+        if replaces is not None:
+            _announce_replaced(run, replaces)
         run_queue.enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
         return Started(run, created=True)
@@ -137,7 +148,7 @@ def _check_ids(message_id: str | None, session_id: str | None) -> None:
 
 def _session(user: Any, session_id: str | None, existing: str | None, new_id: str | None) -> Session:
     if existing is not None:
-        return _lock(user, existing)
+        return lock_session(user, existing)
     name = session_id or f"s-{secrets.token_hex(8)}"
     return open_session(user, name, new_id=new_id, is_new=session_id is None)
 
@@ -155,7 +166,7 @@ def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_ne
             return own
         # By its own id: if another transaction has created it since the look above, `session_id` is its name.
         if named := Session.objects.resolve(user, session_id):
-            return _lock(user, named.pk)
+            return lock_session(user, named.pk)
     created = Session(pk=new_id or make_session_id(), owner=user, name=session_id)
     if not insert(created, ignore_conflicts=True):
         own = _OWN.first(user=user.pk, name=session_id)
@@ -167,7 +178,7 @@ def open_session(user: Any, session_id: str, *, new_id: str | None = None, is_ne
     return created
 
 
-def _lock(user: Any, session_id: str) -> Session:
+def lock_session(user: Any, session_id: str) -> Session:
     """Return the session of that id, locked.
 
     Raises:
@@ -220,8 +231,17 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
         cancel(run, by=by)
 
 
-def _create(session: Session, agent: Agent, **fields: Any) -> Run:
+def _announce_replaced(run: Run, replaced: Run) -> None:
+    number = run.number
+    data = RunReplaced(run_id=str(replaced.pk), by_run_id=str(run.pk), head=number, newest=number)
+    event_log.record(run.session_id, None, [data])
+
+
+def _create(session: Session, agent: Agent, *, follows: int | None, **fields: Any) -> Run:
+    """Write a run at the end of the session's path, or after the run of the number `follows`."""
+    follows = session.head if follows is None else follows
     session.run_count += 1
+    session.chosen = None
     session.agent = agent
     session.title = session.title or title_of(fields["prompt"], fields["parts"])
     with connection.cursor() as cursor:
@@ -231,6 +251,7 @@ def _create(session: Session, agent: Agent, **fields: Any) -> Run:
     run = Run(
         session=session,
         number=session.run_count,
+        follows=None if follows == session.run_count - 1 else follows,
         agent=agent,
         agent_name=agent.name,
         request_id=ids.request_id,

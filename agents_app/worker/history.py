@@ -1,6 +1,7 @@
 """The session's earlier runs, as messages. A run that has ended never changes, so its messages are kept in memory."""
 
 import functools
+import itertools
 import operator
 import threading
 import uuid
@@ -8,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
 from agents_app.database.prepared import Parameter, Prepared
@@ -16,6 +16,7 @@ from agents_app.engine.context_window import file_characters
 from agents_app.engine.spec import Conversation, FilePart, Message, replay_answer
 from agents_app.files.parts import to_engine
 from agents_app.models import Run, Step
+from agents_app.runs import paths
 from agents_app.worker.replay import earlier_messages, replay
 
 _MOST_RUNS = 200
@@ -29,8 +30,6 @@ _AT_ONCE = 16  # rows read by one statement at most: as many as were read before
 class EarlierRun:
     """What a later run needs of one that has ended. `size`: its characters, as far as they count for the window."""
 
-    number: int
-    follows: int
     size: int
     messages: tuple[Message, ...]
 
@@ -75,10 +74,6 @@ def _length(part: str | FilePart) -> int:
 
 _kept = _Kept()
 
-_ENDED = """
-SELECT id FROM agents_app_run WHERE session_id = %s AND number < %s AND status NOT IN ('queued', 'running', 'waiting')
-ORDER BY number DESC LIMIT %s
-"""
 _PLACES = [f"run{i}" for i in range(_AT_ONCE)]
 
 
@@ -101,27 +96,16 @@ def history(run: Run, *, room: int) -> list[Message]:
     Tool rounds are those of completed runs.
     """
     recent: list[EarlierRun] = []
-    follows = followed(run)
     for earlier in _newest_first(run):
-        if earlier.number > follows:
-            continue
         recent.append(earlier)
-        follows = earlier.follows
         room -= earlier.size
         if room < 0:
             break
     return [message for earlier in reversed(recent) for message in earlier.messages]
 
 
-def followed(run: Run) -> int:
-    """Return the number of the run that this run continues: the one before it, unless its caller named another."""
-    return run.overrides.follows or run.number - 1
-
-
 def _newest_first(run: Run) -> Iterator[EarlierRun]:
-    with connection.cursor() as cursor:
-        cursor.execute(_ENDED, [run.session_id, run.number, _MOST_RUNS])
-        ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
+    ids = [node.pk for node in itertools.islice(paths.path(run.session, run.followed), _MOST_RUNS)]
     earlier = {pk: kept for pk in ids if (kept := _kept.get(pk))}
     missing = [pk for pk in ids if pk not in earlier]
     count = 1
@@ -155,8 +139,6 @@ def _earlier_run(run: Run, rounds: Sequence[Step]) -> EarlierRun:
     prompt = Message("user", run.prompt, parts=to_engine(run.parts))
     with_files = [message for message in (*before, prompt, *replayed.turns) if message.parts]
     return EarlierRun(
-        number=run.number,
-        follows=followed(run),
         size=len(run.prompt)
         + len(run.result)
         + sum(len(message.content) for message in before)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import DatabaseError
 
-from agents_app import runs
+from agents_app import event_log, runs
 from agents_app.access import callers, counters
 from agents_app.access.callers import Caller
 from agents_app.database.errors import storage_errors
@@ -71,7 +71,7 @@ def session_state(caller: Caller, session_id: str, agent_name: str | None) -> Se
             session_id=session.address_for(user) if session else session_id,
             agent_name=agent_name or (agent.name if agent else None),
             last_seq=session.last_seq if session else 0,
-            pruned_seq=session.pruned_seq if session else 0,
+            pruned_seq=event_log.pruned_seq(session) if session else 0,
             runs=[UnfinishedRun(id=str(run.pk), status=run.status) for run in unfinished],
         )
     except DatabaseError as error:

@@ -62,6 +62,8 @@ def test_a_run_is_answered_as_the_contract_says(client, agent):
         "scheduled_for": None,
         "trigger": "api",
         "status": "queued",
+        "number": 1,
+        "replaces": None,
         "prompt": "Hello",
         "parts": None,
         "result": None,

@@ -56,6 +56,7 @@ def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, model, nam
     assert set(kinds[1:-1]) == {"reasoning_delta", "reasoning_step"}
     assert chat.fold.frames[0]["data"] == {
         "agent": who, "message": "hi", "enable_reasoning": True, "message_id": "m1", "trigger": "chat",
+        "number": 1,
     }  # fmt: skip
     assert chat.fold.story() == [("thought", "let me think"), ("final_answer", "Hello there")]
     assert end["data"]["status"] == "completed"

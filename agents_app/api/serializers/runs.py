@@ -74,12 +74,45 @@ class StartSerializer(Strict):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        text, parts = of_message(self.context["request"].user, attrs["message"], attrs.get("parts"))
-        try:
-            runs.validate_message(text, has_files=bool(parts))
-        except InvalidRequest as error:
-            raise ValidationError({"message": [ErrorDetail(str(error), code="invalid")]}) from None
-        return attrs | {"message": text, "parts": parts}
+        return _checked(self, attrs)
+
+
+def _checked(serializer: Strict, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with the text of the message, and its parts if it has files."""
+    text, parts = of_message(serializer.context["request"].user, attrs["message"], attrs.get("parts"))
+    try:
+        runs.validate_message(text, has_files=bool(parts))
+    except InvalidRequest as error:
+        raise ValidationError({"message": [ErrorDetail(str(error), code="invalid")]}) from None
+    return attrs | {"message": text, "parts": parts}
+
+
+class RegenerateSerializer(Strict):
+    """The request for another version of a run."""
+
+    message = Message(
+        default="", help_text="The edited message. Leave out with `parts` to repeat the message as it is."
+    )
+    parts = Parts(required=False, help_text="Texts and uploaded files that follow the edited message.")
+    agent_name = Text(required=False, help_text="Another agent, `name` or `name@3`. Leave out for the run's own.")
+    session_id = Text(required=False, help_text="A fork that shares the run and gets the new one. Else its session.")
+    message_id = Text(max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id returns the same run.")
+    if_busy = Choice(
+        choices=["enqueue", "reject", "interrupt"],
+        default="enqueue",
+        help_text="What to do if the session has an unfinished run.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs["message"] and "parts" not in attrs:
+            return attrs | {"message": None}
+        return _checked(self, attrs)
+
+
+class SelectSerializer(Strict):
+    """The request to make a run the current one of its versions."""
+
+    session_id = Text(required=False, help_text="A fork that shares the run. Leave out for the run's own session.")
 
 
 class AcceptedSerializer(serializers.Serializer):
@@ -128,6 +161,8 @@ class RunSerializer(serializers.ModelSerializer):
             "scheduled_for",
             "trigger",
             "status",
+            "number",
+            "replaces",
             "prompt",
             "parts",
             "result",

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from agents_app.api.serializers.fields import Metadata, StrictModel
+from agents_app.api.serializers.fields import Metadata, Strict, StrictModel, Text
 from agents_app.models import Session
 
 
@@ -15,6 +15,9 @@ class SessionSerializer(StrictModel):
         help_text="How you address the session: by its name if it is yours, else by its id."
     )
     agent_name = serializers.SerializerMethodField(help_text="The agent of messages that name none.")
+    parent = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="The id of the session that it was forked from; null if none."
+    )
     metadata = Metadata(help_text="Up to 16 strings, which prompts of agents name as {{metadata.KEY}}.")
 
     class Meta:
@@ -27,10 +30,12 @@ class SessionSerializer(StrictModel):
             "agent_name",
             "last_seq",
             "run_count",
+            "parent",
+            "parent_run",
             "created_at",
             "updated_at",
         )
-        read_only_fields = ("id", "last_seq", "run_count")
+        read_only_fields = ("id", "last_seq", "run_count", "parent_run")
 
     def update(self, session: Session, validated_data: dict[str, Any]) -> Session:
         """Save what the client sent alone: a message that starts meanwhile changes the rest."""
@@ -43,8 +48,20 @@ class SessionSerializer(StrictModel):
     def get_session_id(self, session: Session) -> str:
         return session.address_for(self.context["request"].user)
 
+    def get_parent(self, session: Session) -> str | None:
+        return session.parent_id
+
     def get_agent_name(self, session: Session) -> str | None:
         return session.agent.name if session.agent else None
+
+
+class ForkSerializer(Strict):
+    """The request to fork a session."""
+
+    run_id = serializers.UUIDField(
+        required=False, help_text="The last run that the fork shares. Leave out for the newest that has ended."
+    )
+    title = Text(max_length=200, required=False, help_text="Title of the fork. Leave out for that of the session.")
 
 
 class FrameSerializer(serializers.Serializer):

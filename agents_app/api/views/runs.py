@@ -13,16 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents_app import runs
-from agents_app.api import event_pages
+from agents_app.api import event_pages, idempotency
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
 from agents_app.api.serializers.approvals import ApprovalSerializer, ApproveSerializer
 from agents_app.api.serializers.files import FileSerializer
-from agents_app.api.serializers.runs import RunSerializer, StepSerializer
+from agents_app.api.serializers.runs import RegenerateSerializer, RunSerializer, SelectSerializer, StepSerializer
 from agents_app.api.views.files import content_response
-from agents_app.exceptions import InvalidRequest
+from agents_app.exceptions import Conflict, InvalidRequest
 from agents_app.models import Approval, File, Run, Session, Step
-from agents_app.runs import approvals
+from agents_app.runs import approvals, branches
 
 NEWEST_FIRST = ("-created_at", "created_at")
 FILTERS = {
@@ -91,6 +91,31 @@ class RunViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, vie
         runs.cancel(run, by=request.user.get_username())
         run.refresh_from_db()
         return Response(self.get_serializer(run).data, status=202)
+
+    @extend_schema(request=RegenerateSerializer, responses={202: RunSerializer}, parameters=[idempotency.HEADER])
+    @action(detail=True, methods=["post"])
+    def regenerate(self, request: Request, pk: Any) -> Response:
+        """Start another version of the run: of the same message, or of an edited one. It replaces this one."""
+        body = RegenerateSerializer(data=request.data, context={"request": request})
+        body.is_valid(raise_exception=True)
+        options = body.validated_data
+        place = branches.find(request.user, pk, options.pop("session_id", None))
+        if key := idempotency.key_hash(request):
+            options.setdefault("message_id", f"key-{key}")
+        started = branches.regenerate(place, user=request.user, trigger=Run.Trigger.API, **options)
+        if not started.created and started.run.replaces != place.run.pk:
+            raise Conflict("This id was used for another message.", code="message_id_reused")
+        return Response(self.get_serializer(started.run).data, status=202)
+
+    @extend_schema(request=SelectSerializer, responses={200: RunSerializer})
+    @action(detail=True, methods=["post"])
+    def select(self, request: Request, pk: Any) -> Response:
+        """Make the run the current one of its versions. The session's history leads through it from now on."""
+        body = SelectSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        place = branches.find(request.user, pk, body.validated_data.get("session_id"))
+        branches.select(place, user=request.user)
+        return Response(self.get_serializer(place.run).data)
 
     @extend_schema(request=ApproveSerializer, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])

@@ -5,19 +5,22 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from agents_app.api import event_pages
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
 from agents_app.api.serializers.runs import RunSerializer
-from agents_app.api.serializers.sessions import SessionSerializer
+from agents_app.api.serializers.sessions import ForkSerializer, SessionSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Run, Session
+from agents_app.runs import forks
 
 
 def _get(request: Request, session_id: str) -> Session:
@@ -39,7 +42,7 @@ class SessionViewSet(
 
     queryset = Session.objects.all()
     serializer_class = SessionSerializer
-    http_method_names = ("get", "head", "patch", "delete")
+    http_method_names = ("get", "head", "patch", "delete", "post")
     lookup_value_regex = "[^/]+"
     ordering_fields = ("-created_at", "created_at", "-updated_at", "updated_at")
 
@@ -54,7 +57,18 @@ class SessionViewSet(
         """Delete the session with its runs and its log. With an unfinished run it is a 409."""
         if session.runs.unfinished().exists():
             raise InUse("The session has an unfinished run: cancel it first.")
-        session.delete()
+        forks.delete_session(session)
+
+    @extend_schema(request=ForkSerializer, responses={201: SessionSerializer})
+    @action(detail=True, methods=["post"])
+    def fork(self, request: Request, pk: str) -> Response:
+        """Create a session of yours that begins as this one, up to a run. Nothing is copied, and both go their ways."""
+        body = ForkSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        created = forks.fork(self.get_object(), user=request.user, **body.validated_data)
+        data = self.get_serializer(created).data
+        location = request.build_absolute_uri(reverse("session-detail", args=[data["session_id"]]))
+        return Response(data, status=201, headers={"Location": location})
 
     @extend_schema(**EVENTS)
     @action(detail=True)

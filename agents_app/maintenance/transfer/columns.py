@@ -29,7 +29,7 @@ class Kind:
 
 
 KINDS = {
-    "session": Kind(Session, frozenset({"owner", "agent"})),
+    "session": Kind(Session, frozenset({"owner", "agent", "parent"})),
     # Owner, agent, its version, task and worker are rows of the deployment that it comes from.
     "run": Kind(
         Run,

@@ -45,11 +45,15 @@ def import_sessions(file: IO[bytes], *, owner: str | None = None, dry_run: bool 
         return result
     file.seek(0)
     parents: dict[uuid.UUID, uuid.UUID] = {}
+    forks: dict[str, str] = {}
     for parsed in _parse(file, owner):
         if parsed.session.pk not in result.existing:
             _save(parsed)
             parents |= parsed.parents
+            if parsed.parent is not None:
+                forks[parsed.session.pk] = parsed.parent
     _link_parents(parents)
+    _link_forks(forks, {*result.created, *result.existing})
     return result
 
 
@@ -60,7 +64,8 @@ def _parse(file: IO[bytes], owner: str | None) -> Iterator[ParsedSession]:
     """
     for parsed in parse(file):
         session = parsed.session
-        session.owner = _owner(parsed, owner)
+        parsed.file_owner = _owner(parsed, owner)
+        session.owner = None if session.deleted_at else parsed.file_owner
         if not session.name:
             session.name = session.pk
             here = Session.objects.filter(owner=session.owner, name=session.name).first()
@@ -103,7 +108,7 @@ def _exists(parsed: ParsedSession) -> bool:
 def _check_files(parsed: ParsedSession) -> None:
     """Check that no file exists already, except uploads of the same owner, which several sessions may name."""
     existing = File.objects.filter(pk__in=[file.row.pk for file in parsed.files])
-    owner = parsed.session.owner
+    owner = parsed.file_owner
     uploads = {file.row.pk for file in parsed.files if file.row.run_id is None}
     for file in existing:
         if file.pk not in uploads or file.run_id is not None or file.owner_id != (owner and owner.pk):
@@ -113,7 +118,7 @@ def _check_files(parsed: ParsedSession) -> None:
 def _store_files(parsed: ParsedSession) -> list[File]:
     """Store the bytes of the files that do not exist. Returns their rows."""
     existing = set(File.objects.filter(pk__in=[f.row.pk for f in parsed.files]).values_list("pk", flat=True))
-    owner = parsed.session.owner
+    owner = parsed.file_owner
     rows = []
     for file in parsed.files:
         if file.row.pk not in existing:
@@ -148,3 +153,16 @@ def _link_parents(parents: dict[uuid.UUID, uuid.UUID]) -> None:
     for run, parent in parents.items():
         if parent in existing:
             Run.objects.filter(pk=run).update(parent=parent)
+
+
+def _link_forks(forks: dict[str, str], in_file: set[str]) -> None:
+    """Set what sessions were forked from: a session of the file, or of the same owner.
+
+    Each begins earlier than its fork, so that none can be its own ancestor.
+    """
+    for pk, parent_id in forks.items():
+        session, parent = (Session.objects.filter(pk=each).first() for each in (pk, parent_id))
+        if session is None or parent is None or parent.parent_seq >= session.parent_seq:
+            continue
+        if parent_id in in_file or (parent.deleted_at is None and parent.owner_id == session.owner_id):
+            Session.objects.filter(pk=pk).update(parent=parent)

@@ -51,6 +51,7 @@ class ParsedSession:
     session: Session
     owner: str | None
     agent: str | None
+    parent: str | None
     contents: IO[bytes]  # of its files, one after the other
     runs: dict[uuid.UUID, Run] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)  # of the runs
@@ -59,6 +60,7 @@ class ParsedSession:
     approvals: list[Approval] = field(default_factory=list)
     files: list[ParsedFile] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    file_owner: Any = None  # the user who gets the files, also of what nobody sees but through a fork
 
     @property
     def label(self) -> str:
@@ -142,17 +144,21 @@ def _kind(number: int, data: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _begin(number: int, body: dict[str, Any], contents: IO[bytes]) -> ParsedSession:
-    owner, agent = body.pop("owner", None), body.pop("agent", None)
-    if not all(name is None or isinstance(name, str) for name in (owner, agent)):
-        raise ValidationError("'owner' and 'agent' must be names.")
+    owner, agent, parent = (body.pop(name, None) for name in ("owner", "agent", "parent"))
+    if not all(name is None or isinstance(name, str) for name in (owner, agent, parent)):
+        raise ValidationError("'owner', 'agent' and 'parent' must be names.")
     if "id" not in body:
         raise ValidationError("'id' is missing.")
-    return ParsedSession(number, from_dict("session", body), owner, agent, contents)
+    return ParsedSession(number, from_dict("session", body), owner, agent, parent, contents)
 
 
 def _add_run(to: ParsedSession, body: dict[str, Any]) -> None:
     parent = body.pop("parent", None)
     run = from_dict("run", body, session_id=to.session.pk, settled=True)
+    if run.follows is None:
+        run.follows = run.overrides.follows  # in files from before it was a column
+    if not 0 <= run.followed < run.number:
+        raise ValidationError(f"'follows' must be a number below that of the run, {run.number}.")
     if not run.is_finished:
         raise ValidationError(f"The run is {run.status}: only runs that have ended can be imported.")
     if run.pk in to.runs or run.number in to.numbers:
@@ -220,12 +226,17 @@ def _add_artifact(to: ParsedSession, body: dict[str, Any]) -> None:
     _add_file(to, body)
 
 
+def _begins_after(session: Session) -> int:
+    """Return the number before the first event that the session has itself."""
+    return max(session.pruned_seq, session.parent_seq)
+
+
 def _add_event(to: ParsedSession, body: dict[str, Any]) -> None:
     data = body.pop("data", None)
     if not isinstance(data, dict):
         raise ValidationError("'data' must be an object.")
     event = from_dict("event", body, session_id=to.session.pk, data=exact_json.dumps(data).decode())
-    before = to.events[-1].seq if to.events else to.session.pruned_seq
+    before = to.events[-1].seq if to.events else _begins_after(to.session)
     # The rule for every reader of a log: see docs/protocol.md.
     if not event.first <= before + 1 <= event.seq or event.first > event.seq:
         raise ValidationError(f"Event {event.first}..{event.seq} does not follow {before}.")
@@ -245,7 +256,7 @@ _ADD: dict[str, Callable[[ParsedSession, dict[str, Any]], None]] = {
 def _check_session(number: int, parsed: ParsedSession) -> None:
     """Check what concerns the session as a whole. `number` is the line after it."""
     session = parsed.session
-    last = parsed.events[-1].seq if parsed.events else session.pruned_seq
+    last = parsed.events[-1].seq if parsed.events else _begins_after(session)
     if last != session.last_seq:
         raise InvalidFile(
             number, f"Session {parsed.label} should end with event {session.last_seq}, but ends with {last}."

@@ -1,5 +1,6 @@
 // The chat page: one session, watched and driven over one WebSocket. See PROTOCOL, section 1.
 
+import { api } from "../shared/api.js";
 import { AgentPicker } from "./agents.js";
 import { approvalLabel, toolName } from "./card_titles.js";
 import { PinnedApprovals } from "./approvals.js";
@@ -39,7 +40,7 @@ const TITLE = document.title;
 const page = elementsById();
 const sessionId = openSession();
 const outbox = new Outbox(sessionId);
-const transcript = new Transcript(page.transcript, new Rendering(() => draw()), { folds: true, isPinned: true });
+const transcript = new Transcript(page.transcript, new Rendering(() => draw()), { folds: true, isPinned: true, branches: true });
 const approvals = new PinnedApprovals(page.approvals);
 const picker = new AgentPicker(page.agent, (name) => {
   page["new-chat"].href = `?agent=${encodeURIComponent(name)}`;
@@ -50,7 +51,7 @@ const composer = new Composer({
   field: page.message,
   problem: page.problem,
   send: (message, parts) => say(message, parts),
-  lastMessage: () => outbox.payloads.at(-1)?.message ?? [...conversation.runs.values()].at(-1)?.message,
+  lastMessage: () => outbox.payloads.at(-1)?.message ?? conversation.path.at(-1)?.message,
 });
 composer.files = new ComposerFiles({
   sessionId,
@@ -263,6 +264,41 @@ function answerApproval({ type, detail }) {
   }
 }
 
+/** Ask the server for something; what comes of it is in the log. */
+async function change(act) {
+  try {
+    await act();
+  } catch (error) {
+    composer.complain(error.message);
+    draw();
+  }
+}
+
+/** Have a message answered anew, as it was or edited, by the agent that is chosen now. */
+function regenerate({ detail: { run, message } }) {
+  const body = { session_id: sessionId, message_id: randomId(), if_busy: "interrupt" };
+  if (picker.value) {
+    body.agent_name = picker.value;
+  }
+  if (message !== undefined) {
+    body.message = message;
+    body.parts = run.files.map((file) => ({ type: "file", file_id: file.file_id }));
+  }
+  following = true;
+  change(() => api("POST", `/v1/runs/${run.id}/regenerate`, body));
+}
+
+function selectVersion({ detail: { run } }) {
+  change(() => api("POST", `/v1/runs/${run.id}/select`, { session_id: sessionId }));
+}
+
+function fork({ detail: { run } }) {
+  change(async () => {
+    const made = await api("POST", `/v1/sessions/${encodeURIComponent(sessionId)}/fork`, { run_id: run.id });
+    location.assign(`?session=${encodeURIComponent(made.session_id)}`);
+  });
+}
+
 function askExample({ target }) {
   const example = target.closest("button");
   if (example) {
@@ -378,6 +414,9 @@ page.reasoning.checked = localStorage.getItem(REASONING) !== "false";
 page.reasoning.addEventListener("change", showReasoning);
 showReasoning();
 page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.files, detail.agent));
+page.transcript.addEventListener("regenerate", regenerate);
+page.transcript.addEventListener("version", selectVersion);
+page.transcript.addEventListener("fork", fork);
 page["connect-now"].addEventListener("click", () => connection.open());
 page["to-end"].addEventListener("click", goToEnd);
 page.scroller.addEventListener("scroll", watchScrolling, { passive: true });

@@ -6,6 +6,8 @@ import { laidOut } from "./json.js";
 export function asJSON(sessionId, conversation) {
   const runs = [...conversation.runs.values()].map((run) => ({
     id: run.id,
+    number: run.number,
+    follows: run.follows,
     agent: run.agent,
     message: run.message,
     files: run.files,
@@ -34,7 +36,7 @@ export function fileName(name) {
 
 export function asMarkdown(name, conversation) {
   const parts = [`# ${withoutFetches(name)}`];
-  for (const run of conversation.runs.values()) {
+  for (const run of conversation.path) {
     const names = run.files.map((file) => `[${file.name || file.media_type}]`);
     parts.push("---", [run.message, ...names].filter(Boolean).join("\n").replace(/^/gm, "> "));
     for (const item of run.items) {

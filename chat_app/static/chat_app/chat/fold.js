@@ -1,5 +1,7 @@
 // A session's frames folded into runs and their items: PROTOCOL, section 1. Knows nothing of a page.
 
+import { Branches } from "./branches.js";
+
 /** One line or card of a run. `unchanged` is how much of `text` is as it was when it was last drawn. */
 class Item {
   text = "";
@@ -41,6 +43,8 @@ export class Run {
   message = "";
   files = []; // of the message
   messageId = null;
+  number = 0; // in the session
+  follows = 0; // the number of the run that it continues; 0 for none
   agent = "";
   status = "running"; // then completed, failed or cancelled
   stopped = "";
@@ -288,6 +292,7 @@ export class Conversation {
   cursor = 0;
   runs = new Map();
   changed = new Set();
+  branches = new Branches();
 
   /** Take a frame of the log, once. Returns false where something before it is missing. */
   take(frame) {
@@ -298,15 +303,33 @@ export class Conversation {
       return false;
     }
     this.cursor = frame.seq;
+    if (frame.run_id === null) {
+      this.#takeOfSession(frame);
+      return true;
+    }
     const run = this.#run(frame.run_id);
+    if (frame.type === "reasoning_start") {
+      this.branches.add(run, frame.data);
+    }
     run.take(frame.type, frame.data, frame.timestamp);
     this.changed.add(run);
     return true;
   }
 
+  #takeOfSession({ type, data }) {
+    if (type === "run_replaced" || type === "forked") {
+      this.branches.choose(data);
+    }
+  }
+
   /** What is up to here was pruned on the server. */
   skipTo(seq) {
     this.cursor = Math.max(this.cursor, seq);
+  }
+
+  /** The runs that models are told of, and the page shows. */
+  get path() {
+    return this.branches.path();
   }
 
   get running() {

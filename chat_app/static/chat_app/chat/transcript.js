@@ -2,6 +2,7 @@
 
 import { attachmentList } from "./attachments.js";
 import { cardFor } from "./cards.js";
+import { Branching } from "./branching.js";
 import { copyButton } from "./copying.js";
 import { button, element, setText } from "../shared/dom.js";
 import { Fold, isWork } from "./fold_of_work.js";
@@ -23,12 +24,13 @@ export class Transcript {
 
   /**
    * `rendering.watch(card)` is told of each card whose Markdown the server might render. `folds`: of a run that has
-   * ended only the answer is shown; `isPinned`: open questions are asked elsewhere.
+   * ended only the answer is shown; `isPinned`: open questions are asked elsewhere; `branches`: messages can be edited,
+   * answered again and forked.
    */
-  constructor(root, rendering, { folds = false, isPinned = false } = {}) {
+  constructor(root, rendering, { folds = false, isPinned = false, branches = false } = {}) {
     this.#root = root;
     this.#rendering = rendering;
-    this.#options = { folds, isPinned };
+    this.#options = { folds, isPinned, branches };
     setInterval(() => this.#tick(), CLOCK);
   }
 
@@ -42,6 +44,21 @@ export class Transcript {
       this.#sections.get(run).draw();
     }
     conversation.changed.clear();
+    if (conversation.branches?.changed) {
+      this.#drawBranches(conversation);
+    }
+  }
+
+  /** Show the runs of the path, each with its place among its versions. */
+  #drawBranches({ branches }) {
+    branches.changed = false;
+    const path = new Set(branches.path());
+    for (const section of this.#sections.values()) {
+      section.element.hidden = !path.has(section.run);
+      if (path.has(section.run)) {
+        section.branching?.drawVersions(branches.versions(section.run));
+      }
+    }
   }
 
   /** Have every card there. */
@@ -94,7 +111,9 @@ class Section {
     this.said = element("div", "said");
     this.said.dir = "auto";
     this.again = button(gettext("Ask again"), "link again", () => this.#askAgain());
-    this.actions = element("p", "actions", copyButton(() => run.message), this.again);
+    this.branching = options.branches ? new Branching(run, this.said) : null;
+    const more = this.branching?.buttons ?? [];
+    this.actions = element("p", "actions", ...more, copyButton(() => run.message), this.again);
     this.lists = element("div", "lists");
     this.fold = options.folds ? new Fold(this.element, this.lists) : null;
     this.now = element("span", "now");
@@ -109,7 +128,7 @@ class Section {
     this.element.dataset.status = run.status;
     setText(this.title, gettext("Message to {agent}", { agent: run.agent }));
     showMessage(this.said, run.message);
-    this.said.hidden = !run.message;
+    this.said.hidden = !run.message || Boolean(this.branching?.isOpen);
     this.#drawFiles();
     this.#postpone();
     for (const item of run.changed) {
@@ -118,6 +137,7 @@ class Section {
     run.changed.clear();
     setText(this.now, isRunning ? activity(run) : summary(run));
     this.again.hidden = isRunning;
+    this.branching?.draw();
     this.fold?.draw(run);
     this.drawClock();
   }

@@ -108,7 +108,7 @@ def test_the_chat_page_leads_to_the_page_to_sign_in_and_back(closed_product):
     assert address == closed_product.url + "/chat/"
 
 
-def test_a_wrong_password_is_said_so(people):
+def test_a_wrong_password_is_refused_with_a_sentence(people):
     status, _, page = FormClient(people["ann"].product).sign_in("bob", "wrong")
     assert (status, "Please enter a correct username and password" in page) == (200, True)
 

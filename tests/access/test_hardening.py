@@ -38,7 +38,7 @@ def manage(tmp_path: Path, *arguments: str, **environment: str) -> "subprocess.C
 # Settings
 
 
-def test_nothing_is_said_against_production_settings(tmp_path):
+def test_production_settings_have_no_warnings(tmp_path):
     done = manage(tmp_path, "check", "--deploy", "--fail-level", "INFO", **PRODUCTION)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
@@ -47,7 +47,7 @@ def test_nothing_is_said_against_production_settings(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "words"), [("SECURE_PROXY_SSL_HEADER", "SESSION_COOKIE_SECURE"), ("SECRET_KEY", "SECRET_KEY")]
 )
-def test_what_is_missing_in_production_is_said(tmp_path, missing, words):
+def test_a_setting_that_is_missing_in_production_is_a_warning(tmp_path, missing, words):
     environment = {name: value for name, value in PRODUCTION.items() if name != missing}
     done = manage(tmp_path, "check", "--deploy", "--fail-level", "WARNING", **environment)
     assert done.returncode == 1

@@ -274,7 +274,7 @@ def test_lists_have_only_ones_own(everybody, things, role):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_was_said_is_read_again_by_its_owner_alone(everybody, things, role):
+def test_a_conversation_is_read_again_by_its_owner_alone(everybody, things, role):
     kept = things["kept"].ids
     status = {"owner": 200, "administrator": 200, "anonymous": 401}.get(role, 404)
     sessions = "/v1/sessions/{id}/events"

@@ -40,7 +40,7 @@ def test_what_is_no_ticket_opens_nothing(people, name, ticket):
     assert close_code(people["ann"].product.socket_url(name), {}, protocols(ticket)) == 4401
 
 
-def test_a_ticket_is_the_person_who_asked_for_it(people, model, name):
+def test_a_ticket_is_its_owners(people, model, name):
     model.script(name, [[{"text": "hello"}]])
     people["boss"].add_agent(name, model.base_url)
     chat = people["ann"].chat(name)

@@ -225,7 +225,7 @@ def test_a_check_does_not_keep_a_page_waiting(admin_client, monkeypatch):
     assert "did not answer within 0.2 seconds" in act(admin_client, McpServer, "check_now", silent).content.decode()
 
 
-def test_what_a_check_found_is_forgotten_where_something_else_is_started(admin_client, run):
+def test_the_result_of_a_check_is_forgotten_when_the_command_changes(admin_client, run):
     server = McpServer.objects.get()
     server.record_check(ok=True, message="It answers.", tool_names=["read"])
     path = address(McpServer, "change", server.pk)

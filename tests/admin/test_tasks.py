@@ -66,7 +66,7 @@ def test_the_form_explains_itself_and_shows_the_next_five(admin_client, task):
     assert SECRET not in content
 
 
-def test_what_is_wrong_is_said_at_the_field_and_nothing_is_saved(admin_client, helper):
+def test_an_error_is_shown_at_its_field_and_nothing_is_saved(admin_client, helper):
     response = admin_client.post(ADD, form(helper, schedule_value="99 * * * *", timezone="Europe/Berln"))
     assert "Did you mean &#x27;Europe/Berlin&#x27;?" in response.content.decode()
     response = admin_client.post(ADD, form(helper, schedule_value="99 * * * *"))

@@ -50,7 +50,7 @@ def full_disk(product):
 
 
 @pytest.mark.slow
-def test_a_full_disk_and_a_lost_file_are_told_and_so_is_their_end(own_product):
+def test_a_full_disk_and_a_lost_file_are_reported_and_so_is_their_end(own_product):
     whole_again(own_product)
 
     with full_disk(own_product):
@@ -68,7 +68,7 @@ def test_a_full_disk_and_a_lost_file_are_told_and_so_is_their_end(own_product):
     whole_again(own_product)
 
 
-def test_a_scheduler_that_is_stuck_is_told(product, agent, name):
+def test_a_scheduler_that_is_stuck_is_reported(product, agent, name):
     body = {"name": name, "agent_name": agent(FINAL), "task_prompt": "Go.", "schedule_type": "interval",
             "schedule_value": "3600", "misfire": "skip"}  # fmt: skip
     status, task = product.request("POST", "/v1/tasks", body)
@@ -94,7 +94,7 @@ def test_a_scheduler_that_is_stuck_is_told(product, agent, name):
 
 
 @pytest.mark.django_db
-def test_missing_migrations_are_told(monkeypatch):
+def test_missing_migrations_are_reported(monkeypatch):
     monkeypatch.setattr(health, "_is_migrated", threading.Event())
     ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("agents_app")
     MigrationRecorder(connection).record_unapplied(app, newest)

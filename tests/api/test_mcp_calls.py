@@ -156,7 +156,7 @@ def test_patterns_hide_tools(product, name):
     assert caller.call("fail")[0] == 404
 
 
-def test_names_that_are_too_long_or_look_alike_are_told(product, name):
+def test_names_that_are_too_long_or_look_alike_are_reported(product, name):
     caller = Caller(product, name, env={"ODD_NAMES": "1"})
     message = caller.check()["message"]
     tools = {tool["tool"]: tool["name"] for tool in caller.request("GET", "/tools")[1]["data"]}

@@ -122,7 +122,7 @@ def test_stars_keep_nothing_where_nothing_is(client):
 
 
 @pytest.mark.both
-def test_put_resets_what_it_leaves_out_but_not_what_a_check_found(client):
+def test_put_resets_missing_fields_but_not_the_result_of_a_check(client):
     create(client, **FILES, env={"API_KEY": "a"}, timeout=5, denied_tools=["*"])
     McpServer.objects.get().record_check(ok=True, message="It answers.", tool_names=["read"])
     server = client.put("/v1/mcp-servers/files", FILES, content_type=JSON).json()
@@ -140,7 +140,7 @@ def test_what_was_read_can_be_sent_back(client):
 
 
 @pytest.mark.parametrize("changed", [{"command": "uvx"}, {"args": []}, {"env": {"API_KEY": "b"}}])
-def test_what_a_check_found_is_forgotten_where_something_else_is_started(client, changed):
+def test_the_result_of_a_check_is_forgotten_when_the_command_changes(client, changed):
     create(client, **FILES, env={"API_KEY": "a"})
     McpServer.objects.get().record_check(ok=True, message="It answers.", tool_names=["read"])
     assert change(client, "files", timeout=5, env={"API_KEY": "***"}).json()["check_ok"] is True

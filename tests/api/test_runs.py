@@ -211,7 +211,7 @@ def test_cancelling_ends_a_waiting_run_and_again_does_nothing(client, agent):
     assert (again.status_code, again.json()) == (202, response.json())
 
 
-def test_steps_are_told_in_the_words_of_the_frames(client, agent, admin_user):
+def test_steps_have_the_fields_of_the_frames(client, agent, admin_user):
     run = Run.objects.get(pk=start(client, message="Hello").json()["run_id"])
     at = timezone.now()
     for index, kind in enumerate(["thought", "tool_use", "tool_result", "final_answer"]):

@@ -84,7 +84,7 @@ def broken(report: Report) -> set[str]:
     return {each["name"] for each in report["checks"] if each["state"] == "broken"}
 
 
-def test_a_whole_deployment_is_found_whole(cluster, doctor):
+def test_a_whole_deployment_has_no_problems(cluster, doctor):
     report = doctor("--url", cluster.url, "--idle", "1", finds=set())
     check(report, "processes", "ok", "1 web process and 2 worker processes")
     check(report, "versions", "ok")

@@ -225,7 +225,7 @@ def test_parallel_calls_are_answered_together_and_in_order(ask, claude, name):
     assert (answers[0]["content"], answers[2]["content"]) == ("2", "6")
 
 
-def test_a_call_with_broken_arguments_is_told_as_one_without(ask, claude, name):
+def test_a_call_with_broken_arguments_is_sent_as_one_without(ask, claude, name):
     ask([{"tool_call": {"name": "calculate", "arguments": '{"expr'}}], [{"text": "ok"}], **CALCULATOR)
     assert claude.requests(name)[1]["messages"][1]["content"][0]["input"] == {}
 
@@ -252,7 +252,7 @@ def test_an_empty_text_among_the_blocks_is_left_out(ask, claude, name):
     assert chat.fold.story()[-1] == ("final_answer", "ok")
 
 
-def test_the_next_run_is_not_told_the_thoughts_of_the_last(ask, claude, name):
+def test_the_next_run_does_not_get_the_thoughts_of_the_last(ask, claude, name):
     turns = [[{"reasoning": "hm"}, call("1 + 1")], [{"text": "ok"}]]
     chat = ask(*turns, family="adaptive", **CALCULATOR)
     assert chat.ask("again", agent_name=name)["data"]["status"] == "completed"
@@ -450,7 +450,7 @@ def test_a_history_that_is_too_long_loses_its_oldest(claude_agent, open_chat, cl
     assert "too long" in reasons(chat)[0]
 
 
-def test_a_wrong_key_is_said(claude, product, open_chat, name):
+def test_a_wrong_key_is_reported(claude, product, open_chat, name):
     claude.script(name, [[{"text": "ok"}]])
     add_agent(product, claude.root, name, key=WRONG_KEY, provider=f"{name}-wrong")
     chat = open_chat(name, after=0)

@@ -159,7 +159,7 @@ def test_nulls_are_left_out(site, read):
         ("application/x-yaml", "a: 1"),
     ],
 )
-def test_other_texts_are_told_as_they_are(site, read, content_type, body):
+def test_other_texts_are_returned_as_they_are(site, read, content_type, body):
     assert content(read(site.page("/", body, Content_Type=content_type))) == body
 
 
@@ -189,7 +189,7 @@ def test_what_is_no_text_is_an_error_that_names_its_type(site, read, content_typ
     assert page in str(details.value)
 
 
-def test_an_error_of_the_server_is_told_with_its_page(site, read):
+def test_an_error_of_the_server_is_returned_with_its_page(site, read):
     result = read(site.page("/", "<h1>Gone fishing</h1>", status=404, Content_Type="text/html"))
     assert result.is_error
     assert "Status: 404 Not Found\n" in result.content
@@ -201,7 +201,7 @@ def test_an_error_of_the_server_is_told_with_its_page(site, read):
 
 
 @pytest.mark.parametrize("page", [{}, {"status": 204}, {"Content_Type": "text/html"}, {"Content_Type": "text/plain"}])
-def test_an_empty_page_is_said_to_be_empty(site, read, page):
+def test_an_empty_page_is_reported_as_empty(site, read, page):
     result = read(site.page("/", **page))
     assert not result.is_error
     assert content(result) == "[There is nothing to read on this page.]"

@@ -34,7 +34,7 @@ def steps_of(pieces: list[bytes]) -> list[Step]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_of_a_known_shape_has_its_steps(name):
+def test_a_recorded_stream_has_its_steps(name):
     data, steps = STREAMS[name]
     assert steps_of([data]) == steps
     assert steps_of([data[at : at + 1] for at in range(len(data))]) == steps

@@ -92,7 +92,7 @@ def test_killed_between_a_message_with_a_file_and_its_answer(agent, open_chat, p
     assert [each["type"] for each in request["messages"][-1]["content"]] == ["text", "image_url"]
 
 
-def test_killed_when_a_tools_file_is_stored_and_not_yet_known(agent, open_chat, product, model, name):
+def test_killed_when_a_tools_file_is_stored_and_has_no_row_yet(agent, open_chat, product, model, name):
     give = {"tool_call": {"name": "give_file", "arguments": {"name": "a.csv", "content": name}}}
     who = agent([give], [{"text": "Here it is."}], builtin_tools=["give_file"])
     chat = open_chat(name)

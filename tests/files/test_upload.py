@@ -103,7 +103,7 @@ def test_content_is_shown_only_if_it_is_harmless_and_in_ranges(ann):
     assert shown.headers["content-disposition"].startswith("attachment")
 
 
-def test_a_file_whose_bytes_are_lost_is_not_found(ann, people):
+def test_a_file_without_bytes_is_a_404(ann, people):
     folder = people["ann"].product.var_dir / "files"
     before = {path for path in folder.rglob("*") if path.is_file()}
     file = upload(ann, PNG + b"lost").json()["id"]

@@ -770,7 +770,7 @@ def test_secrets_are_neither_on_the_command_line_nor_in_the_log(tmp_path, caplog
         ("/elsewhere", "edirect"),
     ],
 )
-def test_what_is_no_server_is_told_in_a_sentence_without_secrets(transport, path, reason, caplog):
+def test_an_address_without_a_server_is_an_error_without_secrets(transport, path, reason, caplog):
     caplog.set_level(logging.DEBUG)
     with odd_http() as web, odd_http() as foreign:
         web.elsewhere = foreign.url("/200?key=secret-of-theirs")
@@ -802,7 +802,7 @@ def test_an_address_that_never_answers_is_given_up(transport, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["sse", "streamableHttp"])
-def test_a_server_that_dies_in_a_call_is_found_again(kind):
+def test_a_server_that_dies_in_a_call_is_connected_again(kind):
     with Everything(kind) as running:
         spec = running.spec()
 

@@ -47,7 +47,7 @@ def test_any_agent_is_found_however_many_there_are(product, agent, name):
 
 @pytest.mark.both
 @ERAS
-def test_an_agent_is_asked_and_its_steps_are_told_as_they_come(product, agent, name, era):
+def test_an_agent_answers_and_its_steps_are_progress_messages(product, agent, name, era):
     who = agent(*CALCULATES, builtin_tools=["calculate"], description="Knows numbers.")
 
     async def story():
@@ -169,7 +169,7 @@ def test_who_loses_the_connection_goes_on_from_the_last_event(product, speak, ag
     assert again["result"]["structuredContent"]["run_id"] == heard[-1]["result"]["structuredContent"]["run_id"]
 
 
-def test_nothing_is_known_of_a_call_that_never_came(product, speak, name):
+def test_a_call_that_never_came_has_no_state(product, speak, name):
     raw = speak(product)
     never_sent = ResumePoint(9, None, name).first_event().split()[1].decode()
     answer = raw.send("GET", Last_Event_ID=never_sent)
@@ -240,7 +240,7 @@ def test_work_is_scheduled_run_and_stopped(product, agent, model, name):
     run(story)
 
 
-def test_what_is_wrong_is_said_and_nothing_is_begun(product, agent, model, name):
+def test_an_error_is_one_sentence_and_no_run_starts(product, agent, model, name):
     who = agent([{"text": "never"}])
 
     async def story():

@@ -179,7 +179,7 @@ def test_the_messages_of_the_request_are_the_conversation(client, agent, model):
     assert second["messages"] == [{"role": "system", "content": "You are a parrot."}, *HELLO]
 
 
-def test_a_tool_round_of_another_server_is_told_as_it_was(client, agent, model):
+def test_a_tool_round_of_another_server_is_sent_as_it_was(client, agent, model):
     who = agent([{"text": "ok"}])
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}}
     messages = [
@@ -361,7 +361,7 @@ def test_every_chunk_of_a_stream_is_of_one_answer(client, agent):
 
 
 @pytest.mark.both
-def test_words_come_as_they_are_said(client, agent, model, name):
+def test_words_come_as_the_model_sends_them(client, agent, model, name):
     who = agent([{"text": "One. "}, {"wait": name}, {"text": "Two."}])
     stream = client.chat.completions.create(model=who, messages=HELLO, stream=True)
     text = ""
@@ -709,7 +709,7 @@ def test_a_conversation_that_is_too_long_is_the_clients_fault(client, agent):
 
 @pytest.mark.both
 @pytest.mark.slow
-def test_a_failure_after_the_first_byte_is_said_in_the_stream(client, raw, agent):
+def test_a_failure_after_the_first_byte_is_an_event_of_the_stream(client, raw, agent):
     who = agent([{"text": "I was about to"}, {"wait": "never"}], timeout=5)
     meanwhile = raw("/v1/chat/completions", {"model": who, "messages": HELLO, "stream": True})
     text = ""

@@ -45,7 +45,7 @@ def test_an_agent_answers_with_a_response(client, agent):
     assert client.responses.retrieve(answer.id) == answer
 
 
-def test_what_the_model_is_told(client, agent, model):
+def test_the_messages_that_the_model_gets(client, agent, model):
     who = agent([{"text": "ok"}], system_prompt="You are a parrot.")
     call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Bonn"}'}
     output = [
@@ -182,7 +182,7 @@ def test_leaving_stops_one_that_nobody_keeps(client, agent, model):
 
 
 @pytest.mark.both
-def test_a_model_that_begins_again_is_told_in_one_item(client, agent, model, name):
+def test_a_model_that_begins_again_is_one_item(client, agent, model, name):
     cut = [{"text": "Hello wor"}, {"wait": name}, {"cut": True}]
     who = agent([{"only_first": 1, "do": cut}, {"text": "Good morning."}])
     events = []

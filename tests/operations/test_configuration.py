@@ -88,7 +88,7 @@ def test_the_same_again_changes_nothing(load):
 
 
 @pytest.mark.django_db
-def test_a_change_is_said_like_a_diff(load):
+def test_a_change_is_shown_as_a_diff(load):
     load(OURS)
     output = load(OURS.replace("temperature: 0.5", "temperature: 0.9").replace("role: Helps", "role: Serves"))
     assert "~ agents.helper" in output
@@ -131,7 +131,7 @@ def test_prune_deletes_what_no_file_mentions(load):
         ("command: npx", 10, "colour"),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_line_and_changes_nothing(load, wrong, line, words):
+def test_an_error_names_file_and_line_and_nothing_changes(load, wrong, line, words):
     better = {
         "role: Helps": "max_iterations: -1",
         "provider: lab": "provider: nobody",

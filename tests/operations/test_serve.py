@@ -161,7 +161,7 @@ def test_tools_that_are_called_side_by_side_are_all_waited_for(product, model, a
     assert "unknown" not in json.dumps(model.requests(name)[-1]["messages"])
 
 
-def test_a_tool_that_hangs_is_cut_off_and_told_as_unknown(product, model, agent, open_chat, name):
+def test_a_tool_that_hangs_is_cut_off_and_its_result_is_unknown(product, model, agent, open_chat, name):
     who = agent([call("hang", name)], [{"text": FINAL}], **tools("hang"))
     chat = open_chat(name)
     chat.say("hi", agent_name=who)
@@ -331,7 +331,7 @@ def test_a_second_server_on_the_same_data_is_refused(product):
     assert product.get("/healthz") == {"status": "ok"}
 
 
-def test_a_port_in_use_is_said_in_a_sentence(tmp_path):
+def test_a_port_in_use_is_an_error_of_one_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, output = serve(tmp_path / "var", PORT=str(taken.getsockname()[1]))
     assert status != 0

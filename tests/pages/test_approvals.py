@@ -41,7 +41,7 @@ def pinned(page: Page):
     return page.locator("#approvals")
 
 
-def test_asked_reloaded_restarted_and_approved(page, product, name):
+def test_an_approval_survives_a_reload_and_a_restart(page, product, name):
     expect(pinned(page).locator(".label")).to_have_text("Allow note to run?")
     expect(pinned(page)).to_contain_text("expires in")
     assert page.title() == "(1) Chat · AInTandem"

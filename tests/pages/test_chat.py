@@ -75,7 +75,7 @@ def test_stop_hangs_up_on_the_model(agent, chat, model):
     assert model.wait_for_abort(name)
 
 
-def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, model):
+def test_a_message_sent_while_the_agent_answers_waits_for_its_turn(agent, chat, model):
     page = chat(agent([{"wait": "asked twice"}, {"text": "Yes."}]))
     say(page, "First?")
     expect(runs(page, "running")).to_have_count(1)
@@ -89,7 +89,7 @@ def test_a_message_said_while_the_agent_answers_waits_for_its_turn(agent, chat, 
 
 
 @pytest.mark.slow
-def test_a_killed_server_costs_nothing_that_was_said(chat, model, name, own_product):
+def test_a_killed_server_loses_no_message(chat, model, name, own_product):
     turn = [{"text": "Half "}, {"only_first": 1, "do": [{"wait": "never"}]}, {"text": "and whole."}]
     model.script(name, [turn])
     own_product.add_agent(name, model.base_url)

@@ -134,7 +134,7 @@ def test_a_summary_tells_turn_duration_and_tokens(agent, chat):
     )
 
 
-def test_what_goes_on_now_is_said_with_its_time(agent, chat):
+def test_the_present_step_is_shown_with_its_time(agent, chat):
     page = chat(agent([{"reasoning": "Let me see."}, {"wait": "never"}]))
     say(page, "Well?")
 

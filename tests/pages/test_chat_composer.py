@@ -194,7 +194,7 @@ def test_an_empty_chat_proposes_three_things_to_say(chat, agent, open_page, prod
     expect(page.locator(".run")).to_have_attribute("data-status", re.compile("cancelled|completed"))
 
 
-def test_what_is_new_is_told_to_screen_readers_once_and_whole(agent, chat):
+def test_a_new_answer_is_announced_to_screen_readers_once_and_whole(agent, chat):
     page = chat(agent([{"text": "It is 84.", "chunk": 2}]))
     page.evaluate("""() => {
         window.said = [];

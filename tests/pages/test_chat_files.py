@@ -80,7 +80,7 @@ def test_files_are_dropped_and_survive_a_cut_network_and_a_reload(agent, chat):
         expect(each.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 10)
 
 
-def test_a_picture_is_opened_large_and_a_deleted_file_is_said_to_be_gone(agent, chat, product, open_page):
+def test_a_picture_opens_large_and_a_deleted_file_is_marked_as_gone(agent, chat, product, open_page):
     page = chat(agent([{"text": "I see."}]))
     page.set_input_files("#file-input", [PICTURE, NOTES])
     expect(chips(page, "uploaded")).to_have_count(2)

@@ -216,7 +216,7 @@ def test_one_can_go_to_any_moment_of_a_replay(agent, start, runs_page):
     expect(page.locator("#cards .item[data-type=final_answer] .text")).to_have_text("It is 84.")
 
 
-def test_a_run_that_is_not_there_is_said_to_be_so(runs_page):
+def test_a_run_that_does_not_exist_is_an_error(runs_page):
     page = runs_page(run="00000000-0000-0000-0000-000000000000")
     expect(page.locator("#problem")).to_have_text(re.compile(r"\w"))
 

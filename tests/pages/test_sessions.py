@@ -146,7 +146,7 @@ def test_an_unfinished_run_is_marked_and_keeps_its_session(open_chat_page, agent
     expect(lines(page)).to_have_count(1)
 
 
-def test_what_other_agents_began_is_shown_only_where_wanted(open_chat_page, product, model, agent, name):
+def test_sessions_of_other_agents_are_shown_on_request(open_chat_page, product, model, agent, name):
     model.script(helper := f"{name}-helper", [[{"text": "Helped."}]])
     product.add_agent(helper, model.base_url)
     ask = {"tool_call": {"name": "ask_agent", "arguments": {"agent": helper, "message": f"{name} child"}}}

@@ -66,7 +66,7 @@ def test_a_task_is_made_with_a_form_that_foresees(agent, tasks_page, product, na
     product.request("DELETE", f"/v1/tasks/{task}")
 
 
-def test_what_is_wrong_is_said_while_one_types_and_under_its_field(agent, tasks_page, name):
+def test_errors_are_shown_while_one_types_and_under_their_fields(agent, tasks_page, name):
     who = agent([{"text": "Done."}])
     page = tasks_page("?new=1")
     page.locator("[name=agent_name]").select_option(who)

@@ -78,7 +78,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(sign_in, people, name):
     assert product.request("GET", "/v1/sessions", **headers)[0] == 401
 
 
-def test_what_the_server_refuses_is_said(sign_in):
+def test_an_error_of_the_server_is_shown(sign_in):
     page = sign_in("ann")
     page.evaluate("document.querySelector('[name=name]').maxLength = 1000")
     page.get_by_label("What it is for").fill("x" * 101)

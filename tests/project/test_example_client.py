@@ -57,7 +57,7 @@ def test_a_socket_that_is_cut_again_and_again_costs_nothing(example, product, ag
     assert next(later.frames())["seq"] == session.cursor
 
 
-def test_what_was_said_into_a_cut_socket_is_asked_once(example, product, agent, model, name):
+def test_a_message_into_a_cut_socket_is_one_run(example, product, agent, model, name):
     who = agent([{"text": "ok"}])
     session = example.Session(example.Client(product.url), name, agent=who)
     session.say("One")

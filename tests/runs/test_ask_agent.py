@@ -87,7 +87,7 @@ def test_how_deep_it_may_go_is_limited(agent, helper, open_chat, model, name):
     assert "limit" in tool_results(model.requests(f"{name}-4")[1])[0]
 
 
-def test_an_unknown_agent_is_told_with_those_there_are(agent, helper, open_chat, model, name):
+def test_an_unknown_agent_is_an_error_that_lists_the_agents(agent, helper, open_chat, model, name):
     other = helper([{"text": "x"}])
     who = agent([asking(f"{name}-nobody")], [{"text": "Oh."}], **ASKS)
     chat = open_chat(name, after=0)

@@ -66,7 +66,7 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("text", NOT_JSON.values(), ids=NOT_JSON)
-def test_what_is_not_json_is_told_so(chat, text):
+def test_a_frame_that_is_not_json_is_an_error(chat, text):
     error = answered(chat, text)["data"]
     assert error["code"] == "invalid_json"
     assert len(error["message"]) < 200
@@ -604,7 +604,9 @@ def hasty_product(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [locked, full_disk])
-def test_a_database_that_refuses_is_told_and_nothing_is_half_written(hasty_product, open_chat, model, name, trouble):
+def test_a_database_that_refuses_is_an_error_and_nothing_is_half_written(
+    hasty_product, open_chat, model, name, trouble
+):
     model.script(name, [[{"text": "At last"}]])
     hasty_product.add_agent(name, model.base_url)
     chat = open_chat(name, on=hasty_product, agent_name=name)

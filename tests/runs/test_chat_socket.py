@@ -33,7 +33,7 @@ def test_the_seeds_own_client_gets_an_answer_from_the_real_default_model(product
 
 
 @pytest.mark.both
-def test_a_run_is_told_in_the_order_of_the_protocol(agent, open_chat, model, name):
+def test_a_run_has_its_frames_in_the_order_of_the_protocol(agent, open_chat, model, name):
     who = agent(
         [
             {"reasoning": "let me think"},

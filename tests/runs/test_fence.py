@@ -245,7 +245,7 @@ def check_only_the_successor_wrote(run):
 
 
 @pytest.mark.parametrize("zombie_first", [True, False])
-def test_a_zombie_writes_nothing_and_is_told(start, zombie_first):
+def test_a_zombie_writes_nothing_and_gets_an_error(start, zombie_first):
     run = start()
     old, new = zombie_and_successor(run)
 
@@ -312,7 +312,7 @@ def test_a_finished_run_takes_no_more_words(start):
     assert Event.objects.filter(run_id=run.pk, type="reasoning_complete").count() == 1
 
 
-def test_a_zombie_that_streams_without_waiting_is_slowed_down_and_told(start):
+def test_a_zombie_that_streams_without_waiting_is_slowed_down_and_gets_an_error(start):
     run = start()
     old, _ = zombie_and_successor(run)
 

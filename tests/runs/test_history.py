@@ -32,7 +32,7 @@ def assert_well_formed(messages: list[dict]) -> None:
 
 
 @pytest.mark.both
-def test_a_session_remembers_what_was_said(agent, open_chat, model, name):
+def test_a_session_remembers_its_messages(agent, open_chat, model, name):
     who = agent([{"text": "Nice to meet you"}], system_prompt="Be kind.")
     chat = open_chat(name)
     chat.ask("I am Ada", agent_name=who)
@@ -154,7 +154,7 @@ def test_tool_rounds_are_left_out_whole_or_not_at_all(small, open_chat, model, n
 
 
 @pytest.mark.both
-def test_tool_rounds_of_earlier_runs_are_told(agent, open_chat, model, name):
+def test_tool_rounds_of_earlier_runs_are_sent(agent, open_chat, model, name):
     call = {"tool_call": {"name": "calculate", "arguments": {"expression": "6*7"}, "id": "call_a"}}
     who = agent([{"text": "I calculate"}, call], [{"text": "It is 42"}], builtin_tools=["calculate"])
     chat = open_chat(name)

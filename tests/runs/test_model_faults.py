@@ -240,7 +240,7 @@ def test_a_run_fails_with_a_code_and_a_clear_sentence(shared_product, outcomes, 
     assert outcome.run["attempt"] == 1
 
 
-def test_what_a_failed_run_had_said_is_kept(outcomes):
+def test_the_text_of_a_failed_run_is_kept(outcomes):
     assert outcomes["an end in the middle"].run["result"] == "half an ans"
 
 
@@ -276,7 +276,7 @@ def test_the_words_of_a_failed_try_do_not_count(agent, open_chat, product, model
     assert product.request("GET", f"/v1/runs/{end['run_id']}")[1]["result"] == "Right words"
 
 
-def test_without_reasoning_a_retry_is_silent_and_a_failure_is_told(agent, open_chat, name):
+def test_without_reasoning_a_retry_is_silent_and_a_failure_is_reported(agent, open_chat, name):
     who = agent([status(500, "I am broken")])
     chat = open_chat(name, after=0)
     chat.ask("hi", agent_name=who, enable_reasoning=False)

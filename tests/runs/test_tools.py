@@ -43,7 +43,7 @@ def ask(agent, open_chat, name):
 
 
 @pytest.mark.both
-def test_a_tool_is_called_and_its_result_told_to_the_model(ask, model, name):
+def test_a_tool_is_called_and_the_model_gets_its_result(ask, model, name):
     chat = ask([calculate("6 * 7", id="call_a")], [{"text": "It is 42."}])
     use, result, answer = steps(chat)
     assert (use["type"], use["tool_name"], use["tool_call_id"]) == ("tool_use", "calculate", "call_a")
@@ -59,7 +59,7 @@ def test_a_tool_is_called_and_its_result_told_to_the_model(ask, model, name):
     assert requests[1] == {"role": "tool", "tool_call_id": "call_a", "content": "42"}
 
 
-def test_the_model_is_told_which_tools_there_are(ask, model, name):
+def test_the_model_gets_the_list_of_tools(ask, model, name):
     ask([{"text": "none needed"}])
     tools = model.requests(name)[0]["fields"]["tools"]
     assert [tool["function"]["name"] for tool in tools] == BOTH

@@ -348,7 +348,7 @@ def deliveries(server, task):
     return get(server, f"/v1/tasks/{task['id']}/deliveries")["data"]
 
 
-def test_a_webhook_is_told_signed_and_again_until_it_takes_it(clocked_product, worker_agent, receiver):
+def test_a_webhook_is_signed_and_sent_again_until_it_takes_it(clocked_product, worker_agent, receiver):
     server, hook = clocked_product, receiver(500, 302)
     who = worker_agent(ANSWER)
     how = {"schedule_type": "once", "schedule_value": in_seconds(server, 60), "misfire_grace": 600}
@@ -378,7 +378,7 @@ def test_a_webhook_is_told_signed_and_again_until_it_takes_it(clocked_product, w
     assert SECRET not in json.dumps(get(server, "/v1/tasks"))
 
 
-def test_a_webhook_in_a_private_network_is_not_told(own_product, model, name, receiver):
+def test_a_webhook_in_a_private_network_is_not_sent(own_product, model, name, receiver):
     hook = receiver()
     model.script(name, [ANSWER])
     own_product.add_agent(name, model.base_url)

@@ -93,7 +93,7 @@ def test_an_agent_makes_changes_and_deletes_tasks(answers_of, product, model, na
     assert name not in [each["name"] for each in whole_list(product, "/v1/tasks")]
 
 
-def test_what_is_wrong_is_told_so_that_the_model_can_correct_it(answers_of, product, name):
+def test_an_error_names_the_field_so_that_the_model_can_correct_it(answers_of, product, name):
     answers = answers_of(
         task(name, schedule_value="0 9 * * FUNDAY", timezone="Berlin"),
         task(name, schedule_type="once", schedule_value="2020-01-01T00:00:00Z"),

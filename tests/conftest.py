@@ -245,20 +245,18 @@ def open_lasting_page(chromium_url: str) -> Iterator[Callable[..., Any]]:
         yield open_page
 
 
+@pytest.fixture(scope="module")
+def tabs(open_lasting_page: Callable[..., Any]) -> Any:
+    from tests.harness.pages.browser import Tabs
+
+    return Tabs(open_lasting_page)
+
+
 @pytest.fixture
-def open_page(open_lasting_page: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """The same, for one test: a page that is left open goes on working."""
-    pages: list[Any] = []
-
-    def open_one(**options: Any) -> Any:
-        pages.append(open_lasting_page(**options))
-        return pages[-1]
-
-    yield open_one
-    for page in pages:
-        if not page.is_closed():
-            page.unroute_all(behavior="ignoreErrors")  # a handler at work would fail the next test
-        page.context.close()
+def open_page(tabs: Any) -> Iterator[Callable[..., Any]]:
+    """A function that opens a page for one test: see `Tabs.borrow`. A page that is left open would go on working."""
+    with tabs.borrow() as open_page:
+        yield open_page
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ def admin(people, open_page):
     def open_admin(path: str, **options) -> Page:
         page = open_page(**options)
         page.on("console", note)
+        pages.append(page)
         page.goto(f"{people['boss'].product.url}/admin/{path}")
         page.fill("#id_username", "boss")
         page.fill("#id_password", PASSWORD)
@@ -28,6 +29,7 @@ def admin(people, open_page):
         expect(page.locator("#user-tools")).to_contain_text("boss")
         return page
 
+    pages: list[Page] = []
     refused: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -37,6 +39,8 @@ def admin(people, open_page):
             refused.append(f"{message.text} {place}")
 
     yield open_admin
+    for page in pages:
+        page.remove_listener("console", note)
     assert not refused, refused
 
 

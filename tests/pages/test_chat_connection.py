@@ -78,7 +78,7 @@ def test_a_silent_network_is_noticed_when_the_browser_hears_of_a_change(agent, c
 
 
 def test_a_suspended_tab_catches_up(agent, chat, model, name, product):
-    page = chat(agent([{"text": COUNTED[:1000]}, {"wait": name}, {"text": COUNTED[1000:]}]))
+    page = chat(agent([{"text": COUNTED[:1000]}, {"wait": name}, {"text": COUNTED[1000:]}]), is_new=True)
     say(page, "Count.")
     expect(text_of(page, "final_answer")).to_contain_text("word100")
     devtools = page.context.new_cdp_session(page)
@@ -95,7 +95,7 @@ def test_a_suspended_tab_catches_up(agent, chat, model, name, product):
 
 def test_a_slow_line_shows_all_of_it_and_a_reload_in_the_middle_too(agent, open_page, product, model, name):
     who = agent([{"text": COUNTED[:1000]}, {"wait": name}, {"text": COUNTED[1000:]}])
-    page = open_page()
+    page = open_page(is_new=True)
     slow = {"offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
     page.goto(f"{product.url}/chat/", timeout=60_000)

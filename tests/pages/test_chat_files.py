@@ -131,7 +131,7 @@ def test_sending_waits_for_uploads(agent, chat):
 
 
 def test_files_are_added_and_removed_with_the_keyboard_alone(agent, chat, product):
-    page = chat(agent([{"text": "I see."}]))
+    page = chat(agent([{"text": "I see."}]), is_new=True)
     page.locator("#message").focus()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Add files")).to_be_focused()
@@ -155,7 +155,7 @@ def test_files_are_added_and_removed_with_the_keyboard_alone(agent, chat, produc
 
 
 def test_a_name_is_text_and_markup_in_a_file_is_never_shown(agent, chat):
-    page = chat(agent([{"text": "I see."}]))
+    page = chat(agent([{"text": "I see."}]), is_new=True)
     name = "<img src=x onerror=alert(1)>.svg"
     script = "<script>alert(1)</script>"
     page.on("dialog", lambda dialog: pytest.fail(f"A script ran: {dialog.message}"))

@@ -202,7 +202,7 @@ def test_no_attack_gets_through_in_a_real_page(agent, chat, model, name):
     everything = "\n\n".join(ATTACKS)
     call = {"tool_call": {"name": everything[:60], "arguments": {everything[:200]: everything}}}
     answer = [{"text": everything}, {"wait": name}]
-    page = chat(agent([{"reasoning": everything}, call], answer, role=everything[:90]))
+    page = chat(agent([{"reasoning": everything}, call], answer, role=everything[:90]), is_new=True)
     fetched = []
     page.expose_function("broken", lambda: fetched.append("a script"))
     page.on("request", lambda request: fetched.append(request.url) if "evil.test" in request.url else None)
@@ -253,7 +253,7 @@ def test_no_attack_gets_through_on_the_other_pages(agent, open_page, product, na
     task = product.request("POST", "/v1/tasks", {"name": task_name, **fields})[1]["id"]
     run = product.request("POST", f"/v1/tasks/{task}/run", {})[1]
     product.request("PATCH", f"/v1/sessions/{run['session_id']}", {"title": f"{name} {ATTACKS[2]}"})
-    page = open_page()
+    page = open_page(is_new=True)
     broken = []
     page.expose_function("broken", lambda: broken.append("a script"))
     page.on("request", lambda request: broken.append(request.url) if "evil.test" in request.url else None)

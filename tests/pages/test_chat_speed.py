@@ -17,7 +17,7 @@ CALLS = long_session.CALLS if os.environ.get("LONG_SESSION") else 50
 
 @pytest.fixture
 def page(open_page):
-    page = open_page()
+    page = open_page(is_new=True)
     yield page
     page.close()
 

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 @pytest.mark.slow
 def test_the_api_can_be_read_and_tried_out_without_anything_from_elsewhere(product, open_page):
-    page = open_page()
+    page = open_page(is_new=True)
     complaints, requests = [], []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: requests.append(request.url))

@@ -15,7 +15,7 @@ from agents_app.engine.spec import Message, ModelSpec, Parameters
 from agents_app.exceptions import ModelUnavailable
 
 BEAT = {"raw": ": beat\n\n"}
-BEATS = [each for _ in range(100) for each in (BEAT, {"sleep": 0.05})]
+BEATS = [each for _ in range(1000) for each in (BEAT, {"sleep": 0.05})]
 FOR_EVER = {"wait": "never"}
 
 
@@ -55,7 +55,7 @@ def read(model, name, monkeypatch):
 def test_the_end_of_an_answer_is_the_end_after_a_short_grace(read, rest):
     parts, seconds = read({"text": "Yes", "chunk": 9}, {"finish": "stop"}, *rest)
     assert parts == [TextPart("Yes"), EndPart("stop")]
-    assert seconds < 4
+    assert seconds < 30, "the beats go on for 50"
 
 
 def test_the_usage_may_come_within_the_grace(read):

@@ -156,6 +156,7 @@ def test_a_long_result_is_shown_in_part_until_somebody_wants_it_all(chat, agent)
     use.locator("summary").click()
     assert len(use.locator(".text").first.inner_text()) == 4000
     use.get_by_role("button", name="Show all").first.click()
+    expect(use.locator(".text").first).to_have_text(json.dumps(argument, indent=2))
     assert json.loads(use.locator(".text").first.inner_text()) == argument
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, text_of
+from tests.harness.pages.chat_page import CALCULATION, copy_with, expect_connected, runs, say, text_of
 from tests.harness.people import add_crowd
 
 pytestmark = pytest.mark.slow
@@ -104,14 +104,7 @@ def test_an_answer_is_copied_as_it_was_written(agent, chat, product):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=product.url)
     say(page, "Well?")
     expect(text_of(page, "final_answer").locator("strong")).to_have_text("84")
-    page.evaluate("""() => {
-        const made = document.querySelector(".item .copy");
-        window.copied = new Promise((done) => new MutationObserver(() => made.textContent === "Copied" && done(true))
-            .observe(made, { childList: true, characterData: true, subtree: true }));
-    }""")
-    page.locator(".item .copy").click()
-    assert page.evaluate("copied")  # it says so for a moment only
-    assert page.evaluate("navigator.clipboard.readText()") == "It is **84**."
+    assert copy_with(page, page.locator(".item .copy")) == "It is **84**."
 
 
 def test_a_message_shows_its_code_and_is_copied_as_it_was_written(agent, chat, product):
@@ -127,9 +120,7 @@ def test_a_message_shows_its_code_and_is_copied_as_it_was_written(agent, chat, p
     expect(bubble.locator("pre code")).to_have_text("x = '<b>'\n")
     expect(bubble).to_contain_text("Is **this** right?")
     bubble.hover()
-    page.locator(".actions").get_by_role("button", name="Copy").click()
-    expect(page.locator(".actions .copy")).to_have_text("Copied")
-    assert page.evaluate("navigator.clipboard.readText()") == message
+    assert copy_with(page, page.locator(".actions .copy")) == message
 
 
 def export(page: Page, kind: str) -> str:

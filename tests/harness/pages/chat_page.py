@@ -31,6 +31,17 @@ def unfold(page: Page) -> None:
     page.get_by_role("button", name="Worked").click()
 
 
+def copy_with(page: Page, button: Locator) -> str:
+    """Press a button that copies, and return what it has copied once it says so, which it does for a moment only."""
+    button.evaluate("""(button) => {
+        window.copied = new Promise((done) => new MutationObserver(() => button.textContent === "Copied" && done(true))
+            .observe(button, { childList: true, characterData: true, subtree: true }));
+    }""")
+    button.click()
+    assert page.evaluate("copied")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
 def words(page: Page) -> str:
     """All that the conversation says, once the server has rendered what is in sight."""
     expect(page.locator('.item[data-rendering="wanted"]:visible')).to_have_count(0)

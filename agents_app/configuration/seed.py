@@ -17,23 +17,38 @@ _SEED_LOCK = 0x41494E55  # of PostgreSQL's advisory locks
 _IN_USE = "in-use"
 OLLAMA = "http://127.0.0.1:11434"
 
-AGENTS = {
-    "assistant": ("General assistant", "You are a helpful assistant. Answer briefly and to the point."),
+_FILES = ("read_file", "give_file")
+# Role, description, prompt and built-in tools. None of the tools needs approval: they read, or show what they make.
+AGENTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "assistant": (
+        "General assistant",
+        "Answers questions, reads web pages and files, and schedules tasks.",
+        "You are a helpful assistant. Answer briefly and to the point.",
+        ("current_time", "calculate", "fetch_url", "ask_user", *_FILES, "create_task", "list_tasks"),
+    ),
     "researcher": (
         "Researcher",
+        "Looks things up on the web and in files, and says how sure it is.",
         "You are a careful researcher. Say what is known, what is not, and how sure you are. Be concise.",
+        ("current_time", "fetch_url", *_FILES),
     ),
     "developer": (
         "Software developer",
+        "Writes and explains code.",
         "You are an experienced software developer. Answer with short, working code.",
+        ("fetch_url", *_FILES),
     ),
     "writer": (
         "Writer",
+        "Drafts and revises texts.",
         "You are a writer with a clear, plain style. Write what is asked, and nothing around it.",
+        _FILES,
     ),
     "analyst": (
         "Analyst",
+        "Weighs facts and figures, and ends with a conclusion.",
         "You are an analyst. Structure the question, weigh the facts, and end with a short conclusion.",
+        ("current_time", "calculate", *_FILES),
     ),
 }
 
@@ -52,14 +67,13 @@ def fill() -> str | None:
         local = Provider.objects.create(
             name="local", kind=Provider.Kind.LOCAL, default_model="SmolLM2-135M-Instruct", is_default=True
         )
-        for name, (role, prompt) in AGENTS.items():
+        for name, (role, description, prompt, tools) in AGENTS.items():
             Agent.objects.create(
                 name=name,
                 role=role,
-                description=f"{role}, on the default provider.",
+                description=description,
                 system_prompt=prompt,
-                max_tokens=512,
-                temperature=0.2,
+                builtin_tools=list(tools),
                 is_default=name == "assistant",
             )
         _add_available_providers()

@@ -9,18 +9,18 @@ import importlib.util
 import os
 import secrets
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agents_app.engine.providers.base import Model, ModelRequest, Part
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import RunFailed
-
-if TYPE_CHECKING:
-    from agents_app.engine.providers.openai import OpenAIModel
 
 DEMONSTRATION_MODEL = "SmolLM2-135M-Instruct"
 CONTEXT_TOKENS = 8192
 _SLOTS = 4
+_MOST_TOKENS = 512  # of an answer of the demonstration model
 
 _lock = threading.Lock()
 _servers: dict[Path, tuple[Any, str]] = {}
@@ -47,7 +47,19 @@ def model_path() -> Path:
     return path
 
 
-async def open_local_model(spec: ModelSpec) -> "OpenAIModel":
+class _Demonstration:
+    """The demonstration model, which takes tools for text and rambles on: it gets no tools, and little room."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
+        limit = min(request.parameters.max_tokens or _MOST_TOKENS, _MOST_TOKENS)
+        parameters = dataclasses.replace(request.parameters, max_tokens=limit)
+        return self._model.stream(dataclasses.replace(request, tools=(), parameters=parameters))
+
+
+async def open_local_model(spec: ModelSpec) -> Model:
     """Return the local model, started at its first use and kept until the process ends."""
     from agents_app.engine.providers.openai import OpenAIModel  # workers have imported it, and nobody else needs it
 
@@ -55,7 +67,8 @@ async def open_local_model(spec: ModelSpec) -> "OpenAIModel":
     base_url, api_key = await asyncio.to_thread(_start, path)
     # llama.cpp's server closes the connection after every stream, whatever its headers say.
     headers = (*spec.headers, ("Connection", "close"))
-    return OpenAIModel.shared(dataclasses.replace(spec, base_url=base_url, api_key=api_key, headers=headers))
+    model = OpenAIModel.shared(dataclasses.replace(spec, base_url=base_url, api_key=api_key, headers=headers))
+    return model if os.environ.get("LOCAL_MODEL_PATH") else _Demonstration(model)
 
 
 def _start(path: Path) -> tuple[str, str]:

@@ -102,7 +102,8 @@ def _authenticate(http_request: ASGIRequest) -> McpRequest | HttpResponse:
     session = http_request.headers.get(SESSION_HEADER, "")
     if session and not requests.is_session_of(caller.user, session):
         return error_response(404, "There is no such session: initialize again.", "session_not_found")
-    return McpRequest(caller, session, revision=http_request.headers.get("MCP-Protocol-Version", ""))
+    revision, base_url = http_request.headers.get("MCP-Protocol-Version", ""), http_request.build_absolute_uri("/")
+    return McpRequest(caller, session, revision=revision, base_url=base_url)
 
 
 def _error(error: AgentError) -> HttpResponse:

@@ -1,14 +1,20 @@
-"""The files of a call of `run_agent`, as programs have them: links, embedded content of MCP, and ids of uploads."""
+"""Files of a program's calls: links, embedded content of MCP and ids go in, links to what a run made come out."""
 
 import base64
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
+from urllib.parse import urljoin
+
+from django.urls import reverse
 
 from agents_app.exceptions import InvalidRequest
 from agents_app.files.incoming import IncomingFile, from_base64, from_url
+from agents_app.mcp_server.requests import McpRequest
+from agents_app.models import File, Run
 
 MOST_FILES = 20
+_MOST_LINKS = 100
 _OWN = re.compile(r"(?:.*/v1/files/)?(file-[0-9a-f]{32})(?:/content)?", re.DOTALL)
 SCHEMA: dict[str, Any] = {
     "type": "array",
@@ -87,3 +93,28 @@ def _require(block: dict[str, Any], name: str, path: str) -> str:
 _READERS: dict[str, Callable[[dict[str, Any], str], IncomingFile]] = {
     "resource_link": _resource_link, "image": _media, "audio": _media, "resource": _resource
 }  # fmt: skip
+
+
+class Link(TypedDict):
+    """A file that a run made. A client reads `uri` with its token."""
+
+    file_id: str
+    name: str
+    media_type: str
+    size: int
+    uri: str
+
+
+def links(run: Run, request: McpRequest) -> list[Link]:
+    """Return the files that a run has made, the first ones if they are many."""
+    rows = File.objects.visible_to(request.user).kept().filter(run=run).order_by("created_at", "id")[:_MOST_LINKS]
+    return [
+        Link(
+            file_id=row.pk,
+            name=row.name,
+            media_type=row.media_type,
+            size=row.size,
+            uri=urljoin(request.base_url, reverse("file-content", args=[row.pk])),
+        )
+        for row in rows
+    ]

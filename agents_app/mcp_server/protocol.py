@@ -16,7 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from agents_app.background import spawn
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, acheck_arguments
 from agents_app.exceptions import AgentError, RateLimited
-from agents_app.mcp_server import tools
+from agents_app.mcp_server import files, tools
 from agents_app.mcp_server.requests import McpRequest
 from agents_app.per_loop import per_loop
 
@@ -73,7 +73,7 @@ async def _call_tool(context: ServerRequestContext, params: types.CallToolReques
     except Exception:
         logger.exception("The tool %s failed", params.name)
         result = ToolResult("The server failed. The failure was logged.", is_error=True)
-    return _result(result if isinstance(result, ToolResult) else ToolResult(result))
+    return _result(result if isinstance(result, ToolResult) else ToolResult(result), request)
 
 
 def _check_texts(arguments: dict[str, Any]) -> None:
@@ -98,11 +98,18 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _result(result: ToolResult) -> types.CallToolResult:
+def _result(result: ToolResult, request: McpRequest) -> types.CallToolResult:
+    links = (result.details or {}).get("files", ()) if request.knows_resource_links else ()
     return types.CallToolResult(
-        content=[types.TextContent(text=result.content)],
+        content=[types.TextContent(text=result.content), *map(_resource_link, links)],
         structured_content=result.details or None,
         is_error=result.is_error,
+    )
+
+
+def _resource_link(file: files.Link) -> types.ResourceLink:
+    return types.ResourceLink(
+        uri=file["uri"], name=file["name"] or file["file_id"], mime_type=file["media_type"], size=file["size"]
     )
 
 

@@ -40,7 +40,7 @@ class McpRequest:
 
     `session` is the client's MCP session, or empty. `revision` is that of the protocol. `resume_point` is set if the
     request continues an earlier call. `takes_events`: the client accepts a stream of events. `is_disconnected`: the
-    client has closed the connection.
+    client has closed the connection. `base_url`: under which the client knows this server.
     """
 
     caller: Caller
@@ -49,6 +49,7 @@ class McpRequest:
     resume_point: ResumePoint | None = None
     takes_events: bool = True
     is_disconnected: bool = False
+    base_url: str = ""
     _random_key: str = field(default_factory=lambda: secrets.token_hex(_RANDOM_KEY_SIZE))
 
     @property
@@ -67,6 +68,11 @@ class McpRequest:
     def accepts_empty_events(self) -> bool:
         """Whether the client accepts an event that has an id and no message. Older clients fail at it."""
         return self.revision == _HANDSHAKE_REVISIONS[-1]
+
+    @property
+    def knows_resource_links(self) -> bool:
+        """Whether the client knows links in results. Earlier revisions have none, nor the header with the revision."""
+        return self.revision not in ("", *_HANDSHAKE_REVISIONS[:2])
 
     def idempotency_key(self, request_id: RequestId) -> str:
         """Return the key of the request `request_id`: the same if the client's session sends it again.

@@ -23,6 +23,7 @@ from agents_app.event_log.vocabulary import (
     Retry,
 )
 from agents_app.exceptions import AgentError, SessionNotFound
+from agents_app.mcp_server import files
 from agents_app.mcp_server.database import database
 from agents_app.mcp_server.requests import McpRequest
 from agents_app.models import Run, Step
@@ -78,7 +79,7 @@ class RunProgress:
                 with anyio.CancelScope(shield=True):
                     await self._cancel()
             raise
-        return self._result(await database.run(_row, self._run))
+        return self._result(*await database.run(_row_with_files, self._run, self._request))
 
     async def _cancel(self) -> None:
         with contextlib.suppress(AgentError):
@@ -144,8 +145,12 @@ class RunProgress:
             self._seen, self._reported_at = progress, time.monotonic()
             await self._report(round(progress, 3), None, text)
 
-    def _result(self, run: Run) -> ToolResult:
-        content = {"run_id": str(run.pk), "session_id": self._session_id, "status": str(run.status)}
+    def _result(self, run: Run, links: list[files.Link]) -> ToolResult:
+        content: dict[str, Any] = {
+            "run_id": str(run.pk), "session_id": self._session_id, "status": str(run.status)
+        }  # fmt: skip
+        if links:
+            content["files"] = links
         match run.status:
             case Run.Status.COMPLETED:
                 return tool_result(content | {"result": run.result}, text=run.result)
@@ -157,6 +162,12 @@ class RunProgress:
                 tools = ", ".join(self._pending.values()) or "that it requests"
                 return tool_result(content | {"note": _NEEDS_PERSON.format(tool=tools)})
         return tool_result(content | {"note": _STILL_RUNNING})
+
+
+def _row_with_files(run: Run, request: McpRequest) -> tuple[Run, list[files.Link]]:
+    current = _row(run)
+    with storage_errors():
+        return current, files.links(current, request)
 
 
 def _row(run: Run) -> Run:

@@ -278,3 +278,30 @@ def test_a_program_gives_an_agent_links_and_content(ann, viewer):
                 assert f"'{param}'" in result.content[0].text
 
     run(story)
+
+
+def test_a_program_gets_links_to_the_files_of_a_run_and_passes_them_on(ann, people, viewer, model, name):
+    give = {"tool_call": {"name": "give_file", "arguments": {"name": "a.csv", "content": "a,b"}}}
+    model.script(name, [[give], ANSWER])
+    people["boss"].add_agent(name, model.base_url, builtin_tools=["give_file"])
+
+    async def story() -> None:
+        async with mcp_client(ann.product.url, token=ann.token) as connected:
+            made = await connected.call_tool("run_agent", {"message": "Make it.", "agent_name": name})
+            text, link = made.content
+            (file,) = made.structured_content["files"]
+            assert (text.text, link.type, link.name, link.mime_type, link.size) == (
+                "I see.", "resource_link", "a.csv", "text/csv", 3,
+            )  # fmt: skip
+            assert link.uri == file["uri"] == f"{ann.product.url}/v1/files/{file['file_id']}/content"
+            assert httpx2.get(link.uri, headers=ann.headers).content == b"a,b"
+            assert httpx2.get(link.uri, headers=people["bob"].headers).status_code == 404
+            again = await connected.call_tool("get_run", {"run_id": made.structured_content["run_id"]})
+            assert again.content == made.content
+            block = link.model_dump(mode="json", by_alias=True, exclude_none=True)
+            passed = await connected.call_tool(
+                "run_agent", {"message": "Look.", "agent_name": viewer, "files": [block]}
+            )
+            assert parts_of(ann, passed.structured_content["run_id"]) == ["Look.", ("a.csv", "text/csv", b"a,b")]
+
+    run(story)

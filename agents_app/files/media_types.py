@@ -22,7 +22,7 @@ _OFFICE = {
 }
 _TEXT_TYPES = {"application/json", "application/xml", "application/javascript", "application/x-sh", "image/svg+xml"}
 # Of the rest, puremagic knows many rare types by two or three bytes.
-_KNOWN = ("image/", "audio/", "video/", "font/", "application/pdf", "application/gzip", "application/x-7z-compressed")
+_COMMON = ("image/", "audio/", "video/", "font/", "application/pdf", "application/gzip", "application/x-7z-compressed")
 _MARKUP = {b"%pdf-": "application/pdf", b"<!doctype html": "text/html", b"<html": "text/html", b"<svg": "image/svg+xml"}
 _EXTENSIONS = {".md": "text/markdown", ".yaml": "text/yaml", ".yml": "text/yaml", ".csv": "text/csv"}
 # Types that a browser may show, because they cannot contain a script.
@@ -68,7 +68,7 @@ def _binary_type(head: bytes) -> str:
         matches = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
         return UNKNOWN
-    best = next((match.mime_type for match in matches if match.mime_type.startswith(_KNOWN)), UNKNOWN)
+    best = next((match.mime_type for match in matches if match.mime_type.startswith(_COMMON)), UNKNOWN)
     return _ALIASES.get(best, best)
 
 

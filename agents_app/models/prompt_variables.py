@@ -18,13 +18,13 @@ _VARIABLE = re.compile(r"\{\{\s{0,8}(metadata\.[^{}\s][^{}]{0,63}?|[A-Za-z_][A-Z
 
 def names_in(prompt: str) -> tuple[str, ...]:
     """Return the names of the prompt's variables, each once."""
-    return tuple(dict.fromkeys(name for name in _VARIABLE.findall(prompt) if _is_known(name)))
+    return tuple(dict.fromkeys(name for name in _VARIABLE.findall(prompt) if _exists(name)))
 
 
 def validate_prompt(prompt: str) -> None:
     """Reject unknown variables, and more than MOST."""
     names = _VARIABLE.findall(prompt)
-    if unknown := next((name for name in names if not _is_known(name)), None):
+    if unknown := next((name for name in names if not _exists(name)), None):
         existing = ", ".join(f"{{{{{name}}}}}" for name in (*_NAMES, "metadata.KEY"))
         raise ValidationError(f"There is no variable {{{{{unknown}}}}}. There are: {existing}.")
     if len(names) > MOST:
@@ -53,5 +53,5 @@ def fill(prompt: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), prompt)
 
 
-def _is_known(name: str) -> bool:
+def _exists(name: str) -> bool:
     return name in _NAMES or name.startswith(_METADATA)

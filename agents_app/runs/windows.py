@@ -18,7 +18,7 @@ def context_tokens(provider: Provider | None, model: str) -> int:
     if provider.kind == Provider.Kind.LOCAL:
         return provider.context_tokens
     listed = _listed(provider.kind, provider.base_url, model)
-    return listed or model_windows.known(provider.base_url, model) or provider.context_tokens
+    return listed or model_windows.window_of(provider.base_url, model) or provider.context_tokens
 
 
 @lru_cache(maxsize=1024)

@@ -200,6 +200,7 @@ def test_what_is_no_json_stays_as_it_is(lay_out, text):
 
 def test_an_image_of_a_tool_is_shown(agent, chat, product, name, tmp_path):
     command = {"command": sys.executable, "args": [own_mcp_server.__file__], "env": {"EFFECTS": str(tmp_path / "log")}}
+    command["folders"] = [{"path": str(tmp_path), "write": True}]  # the only one that its sandbox shows
     assert product.request("POST", "/v1/mcp-servers", {"name": name, "transport": "stdio", **command})[0] == 201
     call = {"tool_call": {"name": f"{name}__image", "arguments": {"data": PICTURE}}}
     page = chat(agent([call], [{"text": "There."}], mcp_servers=[name]))

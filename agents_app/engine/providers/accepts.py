@@ -50,11 +50,11 @@ _refused: dict[tuple[str, str], dict[str, float]] = {}  # and until when
 def accepted(spec: ModelSpec, by_hand: Collection[str] | None) -> frozenset[str]:
     """Return the kinds of files that the model accepts. `by_hand`: what its agent's administrator says."""
     now, refused = time.monotonic(), _refused.get((spec.base_url, spec.model), {})
-    kinds = frozenset(by_hand) if by_hand is not None else _known(spec)
+    kinds = frozenset(by_hand) if by_hand is not None else _kinds_of_model(spec)
     return ((kinds | {TEXT}) & kinds_of(spec.kind)) - {kind for kind, until in refused.items() if now < until}
 
 
-def _known(spec: ModelSpec) -> frozenset[str]:
+def _kinds_of_model(spec: ModelSpec) -> frozenset[str]:
     learned = _learned.get((spec.base_url, spec.model))
     if learned is not None:
         return learned

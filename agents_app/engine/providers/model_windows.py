@@ -24,7 +24,7 @@ _MOST_KEPT = 10_000
 _windows: dict[tuple[str, str], int] = {}
 
 
-def known(base_url: str, model: str) -> int | None:
+def window_of(base_url: str, model: str) -> int | None:
     """Return the window of a model, if its server has said it to this process."""
     return _windows.get((base_url, model))
 

@@ -13,7 +13,7 @@ REASONING = ("reasoning_content", "reasoning")
 FIELDS = frozenset(
     {"extra_content", "reasoning_details", "reasoning_opaque", "thinking_blocks", "provider_specific_fields"}
 )
-_KNOWN_OF_CALLS = frozenset({"index", "id", "type", "function"})
+_CALL_FIELDS = frozenset({"index", "id", "type", "function"})
 _MAX_SIZE = 1024 * 1024  # characters of their JSON
 
 
@@ -42,7 +42,7 @@ class SentBack:
 
     def on_call(self, position: int, piece: dict[str, Any]) -> None:
         """Keep the fields of a piece of a call."""
-        for name in piece.keys() - _KNOWN_OF_CALLS:
+        for name in piece.keys() - _CALL_FIELDS:
             self._keep(self._calls.setdefault(position, {}), name, piece[name])
 
     def part(self, *, has_calls: bool) -> FieldsPart | None:

@@ -3,7 +3,7 @@
 import { getAll } from "../shared/api.js";
 
 export class AgentPicker {
-  #wanted = null; // who was chosen, perhaps before the list was there
+  #choice = null; // who was chosen, perhaps before the list was there
   #loaded = false;
 
   /** `chosen(name)` is called where a person, or a link, has chosen. */
@@ -19,7 +19,7 @@ export class AgentPicker {
 
   /** Choose an agent, now or once the list is there; one that is not in it leaves the choice as it was. */
   choose(name) {
-    this.#wanted = name;
+    this.#choice = name;
     this.#show(name);
     this.chosen(name);
   }
@@ -51,15 +51,15 @@ export class AgentPicker {
       option.title = agent.description ?? "";
       return option;
     });
-    const wanted = this.#wanted;
-    if (wanted?.includes("@")) {
-      options.push(new Option(wanted, wanted)); // a version, or a draft
+    const choice = this.#choice;
+    if (choice?.includes("@")) {
+      options.push(new Option(choice, choice)); // a version, or a draft
     }
     if (!options.length) {
       return;
     }
     this.select.replaceChildren(...options);
     this.select.disabled = false;
-    this.#show(this.#wanted ?? agentName);
+    this.#show(this.#choice ?? agentName);
   }
 }

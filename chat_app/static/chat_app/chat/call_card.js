@@ -90,8 +90,8 @@ function statusOf({ status, result }, run) {
 }
 
 function glimpseOf({ arguments: values, text, result }) {
-  const given = Object.values(values ?? {}).map((value) => (typeof value === "string" ? value : JSON.stringify(value)));
-  const words = (given.length ? given.join(", ") : values ? "" : text).slice(0, GLIMPSE);
+  const texts = Object.values(values ?? {}).map((value) => (typeof value === "string" ? value : JSON.stringify(value)));
+  const words = (texts.length ? texts.join(", ") : values ? "" : text).slice(0, GLIMPSE);
   const came = result?.text.slice(0, GLIMPSE);
   return [words, came].filter(Boolean).join(" → ").replace(/\s+/g, " ").trim();
 }

@@ -229,8 +229,8 @@ export class Run {
 
   /** The step of the failure comes first; what kind it is only this frame says. */
   #fail({ message, code }) {
-    const said = this.items.find((item) => item.type === "error" && item.text === message);
-    const item = said ?? this.#say("error", message);
+    const shown = this.items.find((item) => item.type === "error" && item.text === message);
+    const item = shown ?? this.#say("error", message);
     item.status = "failed";
     item.code = code;
     this.changed.add(item);

@@ -5,7 +5,7 @@ const MOST_AT_ONCE = 50;
 const PATIENCE = 2000; // before it asks again where the server could not answer
 
 export class Rendering {
-  #wanted = new Map(); // of each run: cards by the name of their step
+  #queues = new Map(); // of each run: cards by the name of their step
   #waiting = new WeakMap(); // of each list: its cards
   #inSight = new WeakSet();
   #asking = false;
@@ -48,9 +48,9 @@ export class Rendering {
       return;
     }
     card.preview();
-    const cards = this.#wanted.get(card.run.id) ?? new Map();
+    const cards = this.#queues.get(card.run.id) ?? new Map();
     cards.set(card.item.kind === "response" ? "answer" : String(card.item.step), card);
-    this.#wanted.set(card.run.id, cards);
+    this.#queues.set(card.run.id, cards);
   }
 
   async #ask() {
@@ -59,8 +59,8 @@ export class Rendering {
     }
     this.#asking = true;
     try {
-      while (this.#wanted.size) {
-        const [runId, cards] = this.#wanted.entries().next().value;
+      while (this.#queues.size) {
+        const [runId, cards] = this.#queues.entries().next().value;
         await this.#askFor(runId, cards);
       }
     } catch (error) {
@@ -84,16 +84,16 @@ export class Rendering {
     }
     const { data } = response.ok ? await response.json() : { data: [] };
     const answers = data.flatMap((step) => [[String(step.step), step], ...(step.is_answer ? [["answer", step]] : [])]);
-    const known = answers.filter(([name]) => cards.has(name));
-    for (const [name, step] of known) {
+    const present = answers.filter(([name]) => cards.has(name));
+    for (const [name, step] of present) {
       cards.get(name).render(step);
       cards.delete(name);
     }
-    if (!known.length) {
+    if (!present.length) {
       names.forEach((name) => this.#giveUp(cards, name)); // the server does not have them
     }
     if (!cards.size) {
-      this.#wanted.delete(runId);
+      this.#queues.delete(runId);
     }
     this.changed();
   }

@@ -3,9 +3,9 @@
 /** The id in the address; a new one is put there where there is none. */
 export function openSession() {
   const url = new URL(location.href);
-  const known = url.searchParams.get("session");
-  if (known) {
-    return known;
+  const id = url.searchParams.get("session");
+  if (id) {
+    return id;
   }
   const made = randomId();
   url.searchParams.set("session", made);

@@ -9,10 +9,10 @@ const INTERVAL = 15_000;
 const PAGE = 40;
 
 export class Sessions {
-  #known = [];
+  #rows = [];
   #next = null;
   #timer = 0;
-  #asked = 0;
+  #requests = 0;
   #renaming = false;
 
   constructor({ current, page, complain, onDeleted, onWaiting }) {
@@ -36,7 +36,7 @@ export class Sessions {
   }
 
   async #load() {
-    const limit = Math.min(200, Math.max(PAGE, this.#known.length));
+    const limit = Math.min(200, Math.max(PAGE, this.#rows.length));
     const query = new URLSearchParams({ limit, search: this.page["session-search"].value.trim() });
     if (this.page["all-sessions"].checked) {
       query.set("all", "1");
@@ -45,17 +45,17 @@ export class Sessions {
   }
 
   async #loadMore() {
-    await this.#ask(this.#next, this.#known);
+    await this.#ask(this.#next, this.#rows);
   }
 
   async #ask(address, before) {
-    const asked = (this.#asked += 1);
+    const request = (this.#requests += 1);
     try {
       const list = await get(address);
-      if (asked !== this.#asked || this.#renaming) {
+      if (request !== this.#requests || this.#renaming) {
         return; // what was asked later counts
       }
-      this.#known = [...before, ...list.data];
+      this.#rows = [...before, ...list.data];
       this.#next = nextPage(list);
       this.#draw();
     } catch (error) {
@@ -65,21 +65,21 @@ export class Sessions {
 
   #draw() {
     const { page } = this;
-    const state = JSON.stringify(this.#known.map(({ id, title, unfinished, waiting }) => [id, title, unfinished, waiting]));
-    this.onWaiting(this.#known.filter((session) => session.waiting && !this.#isCurrent(session)).length);
+    const state = JSON.stringify(this.#rows.map(({ id, title, unfinished, waiting }) => [id, title, unfinished, waiting]));
+    this.onWaiting(this.#rows.filter((session) => session.waiting && !this.#isCurrent(session)).length);
     page["more-sessions"].hidden = !this.#next;
-    page["no-sessions"].hidden = this.#known.length > 0;
+    page["no-sessions"].hidden = this.#rows.length > 0;
     if (page.sessions.dataset.shown !== state) {
       const focused = document.activeElement?.closest?.("#sessions li")?.dataset.session;
       page.sessions.dataset.shown = state;
-      page.sessions.replaceChildren(...this.#known.map((session) => this.#line(session)));
+      page.sessions.replaceChildren(...this.#rows.map((session) => this.#line(session)));
       page.sessions.querySelector(`li[data-session="${CSS.escape(focused ?? "")}"] a`)?.focus();
     }
   }
 
   /** The title of the chat that is open, if it is in the list. */
   get currentTitle() {
-    return this.#known.find((session) => this.#isCurrent(session))?.title;
+    return this.#rows.find((session) => this.#isCurrent(session))?.title;
   }
 
   #isCurrent(session) {

@@ -82,12 +82,12 @@ export class Transcript {
 
 /** A message that the log does not show yet. */
 export function pendingMessage(payload, words) {
-  const said = element("div", "said");
-  said.dir = "auto";
-  showMessage(said, payload.message);
-  said.hidden = !payload.message;
+  const bubble = element("div", "said");
+  bubble.dir = "auto";
+  showMessage(bubble, payload.message);
+  bubble.hidden = !payload.message;
   const files = attachmentList(payload.parts ?? []);
-  const section = element("section", "run", ...(files ? [files] : []), said, element("p", "ending", words));
+  const section = element("section", "run", ...(files ? [files] : []), bubble, element("p", "ending", words));
   section.dataset.status = "pending";
   return section;
 }
@@ -108,10 +108,10 @@ class Section {
     this.element = element("section", "run");
     this.element.dataset.run = run.id;
     this.title = element("h2", "hidden");
-    this.said = element("div", "said");
-    this.said.dir = "auto";
+    this.bubble = element("div", "said");
+    this.bubble.dir = "auto";
     this.again = button(gettext("Ask again"), "link again", () => this.#askAgain());
-    this.branching = options.branches ? new Branching(run, this.said) : null;
+    this.branching = options.branches ? new Branching(run, this.bubble) : null;
     const more = this.branching?.buttons ?? [];
     this.actions = element("p", "actions", ...more, copyButton(() => run.message), this.again);
     this.lists = element("div", "lists");
@@ -119,7 +119,7 @@ class Section {
     this.now = element("span", "now");
     this.clock = element("span", "clock");
     this.ending = element("p", "ending", this.now, this.clock);
-    this.element.append(this.title, this.said, this.actions, ...(this.fold ? [this.fold.button] : []), this.lists, this.ending);
+    this.element.append(this.title, this.bubble, this.actions, ...(this.fold ? [this.fold.button] : []), this.lists, this.ending);
   }
 
   draw() {
@@ -127,8 +127,8 @@ class Section {
     const isRunning = run.status === "running";
     this.element.dataset.status = run.status;
     setText(this.title, gettext("Message to {agent}", { agent: run.agent }));
-    showMessage(this.said, run.message);
-    this.said.hidden = !run.message || Boolean(this.branching?.isOpen);
+    showMessage(this.bubble, run.message);
+    this.bubble.hidden = !run.message || Boolean(this.branching?.isOpen);
     this.#drawFiles();
     this.#postpone();
     for (const item of run.changed) {
@@ -145,7 +145,7 @@ class Section {
   #drawFiles() {
     this.files ??= attachmentList(this.run.files);
     if (this.files && !this.files.parentNode) {
-      this.said.before(this.files);
+      this.bubble.before(this.files);
     }
   }
 
@@ -331,10 +331,10 @@ export function activity(run) {
 }
 
 function summary(run) {
-  const { input_tokens: taken = 0, output_tokens: given = 0, tool_calls: calls = 0 } = run.usage;
+  const { input_tokens: taken = 0, output_tokens: output = 0, tool_calls: calls = 0 } = run.usage;
   const words = [ending(run.status), run.agent, duration(run.durationMs)];
-  if (taken || given) {
-    words.push(gettext("{taken} in · {given} out tokens", { taken: number(taken), given: number(given) }));
+  if (taken || output) {
+    words.push(gettext("{taken} in · {given} out tokens", { taken: number(taken), given: number(output) }));
   }
   if (calls) {
     words.push(ngettext("{count} tool call", "{count} tool calls", calls));

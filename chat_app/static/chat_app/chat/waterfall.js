@@ -17,9 +17,9 @@ export class Waterfall {
   draw(run, { from, to, now, queuedAt }) {
     const spans = spansOf(run, { now, queuedAt });
     const length = Math.max(0.001, to - from);
-    const known = new Set(spans.map((span) => span.key));
+    const keys = new Set(spans.map((span) => span.key));
     for (const [key, row] of this.#rows) {
-      if (!known.has(key)) {
+      if (!keys.has(key)) {
         row.element.remove();
         this.#rows.delete(key);
       }

@@ -73,8 +73,8 @@ class Line {
       this.#inner.append(sign[1]);
       return at + 2;
     }
-    const found = this.text.indexOf(closing, at + 2);
-    const end = found === -1 ? this.text.length : found + 2;
+    const position = this.text.indexOf(closing, at + 2);
+    const end = position === -1 ? this.text.length : position + 2;
     this.#inner.append(element("code", "", this.text.slice(at, end)));
     return end;
   }

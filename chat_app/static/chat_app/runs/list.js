@@ -12,7 +12,7 @@ const FILLED = new Set(["agent", "task"]); // from the API, later: what the addr
 export class RunList {
   #runs = [];
   #next = null;
-  #asked = 0;
+  #requests = 0;
 
   constructor({ page, current }) {
     this.page = page;
@@ -42,10 +42,10 @@ export class RunList {
   }
 
   #readAddress() {
-    const asked = new URL(location.href).searchParams;
+    const query = new URL(location.href).searchParams;
     for (const name of FILTERS) {
       const field = this.page[`filter-${name}`];
-      const value = asked.get(name) ?? "";
+      const value = query.get(name) ?? "";
       if (value && FILLED.has(name)) {
         field.append(new Option(value, value));
       }
@@ -84,10 +84,10 @@ export class RunList {
   }
 
   async #ask(address, before) {
-    const asked = (this.#asked += 1);
+    const request = (this.#requests += 1);
     try {
       const list = await get(address);
-      if (asked === this.#asked) {
+      if (request === this.#requests) {
         this.#runs = [...before, ...list.data];
         this.#next = nextPage(list);
         this.#draw();

@@ -22,7 +22,7 @@ const AGAIN = 2000;
 export class RunView {
   #frames = [];
   #cursor = 0;
-  #asked = 0;
+  #requests = 0;
   #drawing = false;
   #replay = null;
   #played = 0; // when the replay was drawn last, by the clock of the browser
@@ -98,10 +98,10 @@ export class RunView {
   }
 
   async #refresh() {
-    const asked = (this.#asked += 1);
+    const request = (this.#requests += 1);
     try {
       const row = await get(`/v1/runs/${encodeURIComponent(this.id)}`);
-      if (asked === this.#asked) {
+      if (request === this.#requests) {
         this.row = row; // an answer that was overtaken tells of the past
         this.#drawRow();
       }
@@ -187,8 +187,8 @@ export class RunView {
   async #again({ message, files, agent }) {
     try {
       const parts = files.length ? { parts: files } : {};
-      const wanted = { message, ...parts, session_id: this.row.session_id };
-      const { run_id: run } = await api("POST", `/v1/agents/${encodeURIComponent(agent)}/runs`, wanted);
+      const body = { message, ...parts, session_id: this.row.session_id };
+      const { run_id: run } = await api("POST", `/v1/agents/${encodeURIComponent(agent)}/runs`, body);
       location.assign(`/runs/?run=${encodeURIComponent(run)}`);
     } catch (error) {
       this.#complain(error.message);

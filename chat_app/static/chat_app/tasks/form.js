@@ -12,7 +12,7 @@ const SCHEDULE = ["schedule_type", "schedule_value", "timezone"];
 
 export class TaskForm {
   #timer = 0;
-  #asked = 0;
+  #requests = 0;
 
   /** `saved(task)` is called with what the server has written. */
   constructor({ page, saved }) {
@@ -80,8 +80,8 @@ export class TaskForm {
       }
     }
     const { timeout, ...others } = values;
-    const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
-    return { ...given, timeout };
+    const fields = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
+    return { ...fields, timeout };
   }
 
   async #save() {
@@ -107,7 +107,7 @@ export class TaskForm {
   }
 
   async #foresee() {
-    const asked = (this.#asked += 1);
+    const request = (this.#requests += 1);
     const { elements } = this.form;
     const schedule = Object.fromEntries(SCHEDULE.map((name) => [name, elements[name].value.trim()]));
     if (!schedule.schedule_value) {
@@ -116,12 +116,12 @@ export class TaskForm {
     }
     try {
       const { data } = await api("POST", "/v1/tasks/simulate", { ...schedule, count: MOMENTS });
-      if (asked === this.#asked) {
+      if (request === this.#requests) {
         SCHEDULE.forEach((name) => showProblem(elements[name], undefined));
         this.#drawMoments(data, data.length ? "" : gettext("This schedule has no future runs."));
       }
     } catch (error) {
-      if (asked === this.#asked) {
+      if (request === this.#requests) {
         const named = SCHEDULE.filter((name) => error.fields[name]);
         SCHEDULE.forEach((name) => showProblem(elements[name], error.fields[name]));
         this.#drawMoments([], named.length ? "" : error.message); // once: under its field, or here

@@ -19,8 +19,8 @@ export class TaskHistory {
     const [runs, skips, deliveries] = await Promise.all(
       ["runs", "skips", "deliveries"].map(async (what) => (await get(`/v1/tasks/${this.id}/${what}?limit=${SHOWN}`)).data),
     );
-    const told = new Map(deliveries.map((delivery) => [delivery.run_id, delivery]));
-    const lines = [...runs.map((run) => ofRun(run, told.get(run.id), this.zone)), ...skips.map((skip) => ofSkip(skip, this.zone))];
+    const deliveryOf = new Map(deliveries.map((delivery) => [delivery.run_id, delivery]));
+    const lines = [...runs.map((run) => ofRun(run, deliveryOf.get(run.id), this.zone)), ...skips.map((skip) => ofSkip(skip, this.zone))];
     lines.sort((one, other) => other.at - one.at);
     this.#draw(lines.slice(0, SHOWN));
   }
@@ -50,7 +50,7 @@ function ofRun(run, delivery, zone) {
     facts: facts.join(" · "),
     address: `/runs/?run=${encodeURIComponent(run.id)}`,
     words: plain(run.error ?? run.result ?? "").slice(0, 200),
-    told: delivery && wordsOf(delivery, zone),
+    webhook: delivery && wordsOf(delivery, zone),
     failed: delivery?.status === "failed",
   };
 }
@@ -77,14 +77,14 @@ function wordsOf({ status, attempts, error, delivered_at: at, next_attempt_at: n
   }
 }
 
-function drawn({ status, facts, address, words, told, failed }) {
-  const said = element("span", "facts", words);
-  said.dir = "auto";
-  said.title = words;
-  const line = element("li", "", address ? link(facts, address) : facts, said);
+function drawn({ status, facts, address, words, webhook, failed }) {
+  const text = element("span", "facts", words);
+  text.dir = "auto";
+  text.title = words;
+  const line = element("li", "", address ? link(facts, address) : facts, text);
   line.dataset.status = status;
-  if (told) {
-    line.append(element("span", failed ? "wrong told" : "quiet told", told));
+  if (webhook) {
+    line.append(element("span", failed ? "wrong told" : "quiet told", webhook));
   }
   return line;
 }

@@ -9,7 +9,7 @@ const INTERVAL = 5000;
 export class TaskList {
   #tasks = [];
   #next = null;
-  #asked = 0;
+  #requests = 0;
 
   constructor({ page, current }) {
     this.page = page;
@@ -24,10 +24,10 @@ export class TaskList {
   }
 
   async #ask(address, before) {
-    const asked = (this.#asked += 1);
+    const request = (this.#requests += 1);
     try {
       const list = await get(address);
-      if (asked === this.#asked) {
+      if (request === this.#requests) {
         this.#tasks = [...before, ...list.data];
         this.#next = nextPage(list);
         this.#draw();

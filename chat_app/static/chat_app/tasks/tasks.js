@@ -5,11 +5,11 @@ import { TaskList } from "./list.js";
 import { TaskView } from "./view.js";
 
 const page = elementsById();
-const asked = new URL(location.href).searchParams;
-const id = asked.get("task");
+const query = new URL(location.href).searchParams;
+const id = query.get("task");
 const list = new TaskList({ page, current: id });
 
-document.body.dataset.view = id || asked.has("new") ? "one" : "all";
-if (id || asked.has("new")) {
+document.body.dataset.view = id || query.has("new") ? "one" : "all";
+if (id || query.has("new")) {
   new TaskView({ page, id, changed: () => list.load() }).open();
 }

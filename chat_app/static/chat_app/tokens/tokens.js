@@ -79,11 +79,11 @@ function confirm(token) {
 
 async function make() {
   const { name, expires_in_days: days, scope } = page["new-token"].elements;
-  const wanted = { name: name.value.trim(), expires_in_days: days.value ? Number(days.value) : null };
+  const fields = { name: name.value.trim(), expires_in_days: days.value ? Number(days.value) : null };
   if (scope) {
-    wanted.scope = scope.value;
+    fields.scope = scope.value;
   }
-  const made = await api("POST", "/v1/tokens", wanted);
+  const made = await api("POST", "/v1/tokens", fields);
   page.secret.textContent = made.token;
   page.copy.replaceChildren(copyButton(() => made.token));
   page.example.textContent = `curl -H "Authorization: Bearer ${made.token}" ${location.origin}/v1/agents`;

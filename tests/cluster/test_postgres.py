@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.chat import Chat
 from tests.harness.wait import until
-from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, begin_on_both, end_all
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, begin_on_both, end_all, streams
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def pids(cluster: FaultyCluster) -> dict[str, int]:
 def test_restarted_in_mid_stream(whole: FaultyCluster, crowd: Crowd, streaming, mode):
     agent = streaming(RATE * 6)
     before = pids(whole)
-    begin(crowd, whole, agent, 10)
+    begin(crowd, whole, agent, streams(5, 10))
     began = time.monotonic()
     whole.postgres.restart(mode)
     away = time.monotonic() - began
@@ -80,7 +80,7 @@ def test_a_message_while_it_is_down_is_refused_clearly_and_works_later(whole: Fa
 
 def test_down_for_longer_than_a_lease(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 10)
-    begin(crowd, whole, agent, 10)
+    begin(crowd, whole, agent, streams(5, 10))
     ((last,),) = whole.query("SELECT max(lease_until) + '2s' FROM agents_app_run")  # one may have been renewed since
     whole.stop("postgres")
     until(lambda: datetime.datetime.now(datetime.UTC) > last)
@@ -93,7 +93,7 @@ def test_down_for_longer_than_a_lease(whole: FaultyCluster, crowd: Crowd, stream
 
 def test_who_freezes_in_a_transaction_loses_its_locks_before_its_lease(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(50 * 120, rate=50)
-    begin_on_both(crowd, whole, agent, 20)
+    begin_on_both(crowd, whole, agent, streams(8, 20))
     stuck = (
         "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
         " AND client_port = ANY(%s) AND state_change < now() - '0.15s'::interval"

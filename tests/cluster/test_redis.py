@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.harness.wait import until
-from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, end_all, percentile
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin, end_all, percentile, streams
 
 pytestmark = pytest.mark.slow
 SLOW = 40.0  # seconds that a watcher may hear nothing while Redis is away
@@ -24,7 +24,7 @@ def is_fast(crowd: Crowd) -> bool:
 
 def test_stopped_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 17)
-    begin(crowd, whole, agent, 16)
+    begin(crowd, whole, agent, streams(6, 16))
     whole.redis.flush()
     assert ages(crowd), "a flush stops nobody"
     whole.stop("redis")
@@ -42,7 +42,7 @@ def test_stopped_and_flushed(whole: FaultyCluster, crowd: Crowd, streaming):
 
 def test_frozen(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 10)
-    begin(crowd, whole, agent, 10)
+    begin(crowd, whole, agent, streams(5, 10))
     whole.freeze("redis")
     crowd.wait_for_all(lambda watcher: time.monotonic() - watcher.last_frame_at > 2)
     whole.thaw("redis")
@@ -58,7 +58,7 @@ def test_frozen(whole: FaultyCluster, crowd: Crowd, streaming):
 
 def test_its_connections_are_killed_again_and_again(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 9)
-    begin(crowd, whole, agent, 10)
+    begin(crowd, whole, agent, streams(5, 10))
     for kind in ("pubsub", "normal", "pubsub"):
         with whole.redis.client() as client:
             client.client_kill_filter(_type=kind)

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from tests.harness.watchers import RATE, Crowd, FaultyCluster, check_sessions, percentile
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, check_sessions, percentile, streams
 
 pytestmark = pytest.mark.slow
-SOCKETS, RUNS = 60, 10
+SOCKETS, RUNS = streams(20, 60), streams(5, 10)
 
 
 def test_rolling_restart_of_all_four_processes(whole: FaultyCluster, crowd: Crowd, streaming):

@@ -1,6 +1,5 @@
 """A worker dies, freezes or stops: its runs go on elsewhere, once, and watchers hardly notice."""
 
-import os
 import threading
 import time
 from itertools import pairwise
@@ -10,18 +9,16 @@ import pytest
 from tests.harness.chat import Chat
 from tests.harness.cluster import Cluster
 from tests.harness.wait import until
-from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin_on_both, check_sessions, end_all
+from tests.harness.watchers import RATE, Crowd, FaultyCluster, begin_on_both, check_sessions, end_all, streams
 
 pytestmark = pytest.mark.slow
 
-# Fifty take half a minute of computing: `MANY_STREAMS=1 pytest tests/cluster/test_takeover.py -k streaming_runs`.
-STREAMS = 50 if os.environ.get("MANY_STREAMS") else 16
 MESSAGES = 6  # of each of a session's two watchers
 
 
 def test_kill_9_of_a_worker_with_many_streaming_runs(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 15)
-    runs = begin_on_both(crowd, whole, agent, STREAMS)
+    runs = begin_on_both(crowd, whole, agent, streams(8, 50))
     ((dead,),) = whole.query("SELECT id FROM agents_app_workerprocess WHERE pid = %s", whole.pid("worker-1"))
 
     whole.kill("worker-1")
@@ -48,7 +45,7 @@ def test_kill_9_of_a_worker_with_many_streaming_runs(whole: FaultyCluster, crowd
 
 def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 15)
-    begin_on_both(crowd, whole, agent, 10)
+    begin_on_both(crowd, whole, agent, streams(6, 10))
     whole.freeze("worker-1")
     until(lambda: len(set(whole.workers_of(agent).values())) == 1)
     until(lambda: any(watcher.fold.of_type("retry") for watcher in crowd.watchers))
@@ -61,7 +58,7 @@ def test_a_worker_frozen_for_longer_than_its_lease_writes_nothing_more(whole: Fa
 
 def test_sigterm_of_a_worker_hands_its_runs_over(whole: FaultyCluster, crowd: Crowd, streaming):
     agent = streaming(RATE * 12)
-    begin_on_both(crowd, whole, agent, 10)
+    begin_on_both(crowd, whole, agent, streams(6, 10))
     began = time.monotonic()
     assert whole.stop("worker-2") == 0
     ended = time.monotonic() - began

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 SKEW = 5.0  # seconds between the true time and a process's clock, at most
 # Ten thousand moments take some minutes: `TEN_THOUSAND=1 pytest tests/cluster/test_tasks.py -k moments`.
-TICKERS, TASKS, SECONDS, KILLS, CALM = (8, 100, 100, 10, 10) if os.environ.get("TEN_THOUSAND") else (4, 20, 12, 4, 3)
+TICKERS, TASKS, SECONDS, KILLS, CALM = (8, 100, 100, 10, 10) if os.environ.get("TEN_THOUSAND") else (3, 10, 8, 3, 3)
 
 
 class Ticker(Daemon):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import sys
 import threading
@@ -23,6 +24,7 @@ from tests.harness.crashable import Crashable
 from tests.harness.wait import until
 
 RATE = 10  # tokens a second of one stream
+MANY_STREAMS = "MANY_STREAMS" in os.environ  # fifty streams instead of some take half a minute of computing
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # before a watcher comes back
 RESEND = 3.0  # seconds after which a message that was not seen in the log is sent again, with its id
 
@@ -336,6 +338,11 @@ def begin_on_both(crowd: Crowd, cluster: FaultyCluster, agent: str, count: int) 
 def end_all(crowd: Crowd, cluster: FaultyCluster, timeout: float = 180) -> None:
     crowd.wait_for_all(lambda watcher: watcher.ends(), timeout)
     check_sessions(cluster, crowd.watchers)
+
+
+def streams(few: int, many: int) -> int:
+    """How many streams a test has: `MANY_STREAMS=1 pytest tests/cluster` is for who changes the takeover."""
+    return many if MANY_STREAMS else few
 
 
 def percentile(values: Iterable[float], share: float) -> float:

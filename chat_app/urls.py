@@ -34,6 +34,7 @@ urlpatterns = [
     path("agents/models", agent_choices.ModelsView.as_view(), name="agent-models"),
     path("models/", views.models, name="models-page"),
     path("tools/", views.tools, name="tools-page"),
+    path("waiting/", views.waiting, name="waiting"),
     path("tasks/", views.tasks, name="tasks"),
     path("runs/", views.runs, name="runs"),
     path("chat", RedirectView.as_view(pattern_name="chat_app:chat", query_string=True)),

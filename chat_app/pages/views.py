@@ -67,6 +67,13 @@ def agents(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 @translated
+def waiting(request: HttpRequest) -> HttpResponse:
+    return _page(request, "waiting")
+
+
+@never_cache
+@require_safe
+@translated
 def models(request: HttpRequest) -> HttpResponse:
     return _administrators_page(request, "models")
 

@@ -56,7 +56,7 @@ LIMITED = {
 }
 # Addresses for people's browsers: what they answer to those who have not signed in.
 PAGES = {
-    r"/(agents|chat|models|tasks|tools|runs|accounts/tokens)/": 302,
+    r"/(agents|chat|models|tasks|tools|runs|waiting|accounts/tokens)/": 302,
     r"/agents/try": 302,
     r"/agents/(choices|models)": 401,
     r"/(chat|admin)": 302,

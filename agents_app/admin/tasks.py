@@ -34,6 +34,11 @@ class TaskForm(forms.ModelForm):
         "rest and never shown. Leave empty to keep the stored secret.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.parts and "task_prompt" in self.fields:  # its files, which the API sets, are a prompt too
+            self.fields["task_prompt"].required = False
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         cleaned["webhook_secret"] = cleaned.get("webhook_secret") or self.instance.webhook_secret
@@ -123,9 +128,9 @@ class ScheduledTaskAdmin(SecretsAdmin):
     raw_id_fields = ("kept_session",)
     actions = ("run_now", "enable", "disable")
     inlines = (RunInline, SkipInline, DeliveryInline)
-    readonly_fields = ("foreseen", "in_words", "next_run_at", "owner", "created_at", "updated_at")
+    readonly_fields = ("files", "foreseen", "in_words", "next_run_at", "owner", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "description", "agent", "task_prompt", "enabled")}),
+        (None, {"fields": ("name", "description", "agent", "task_prompt", "files", "enabled")}),
         (
             "Schedule",
             {"fields": ("schedule_type", "schedule_value", "timezone", "in_words", "foreseen", "jitter")},
@@ -170,6 +175,10 @@ class ScheduledTaskAdmin(SecretsAdmin):
         if not change:
             obj.owner = request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
+
+    def files(self, task: ScheduledTask) -> str:
+        names = [part["name"] or part["file_id"] for part in task.parts or () if part["type"] == "file"]
+        return ", ".join(names) or "None. The API adds files to a prompt."
 
     @admin.display(description="when", ordering="schedule_value")
     def when(self, task: ScheduledTask) -> str:

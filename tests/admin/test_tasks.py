@@ -120,3 +120,15 @@ def test_a_deleted_task_leaves_its_runs(admin_client, task):
     delete = reverse("admin:agents_app_scheduledtask_delete", args=[task.pk])
     assert admin_client.post(delete, {"post": "yes"}).status_code == 302
     assert Run.objects.get().task is None
+
+
+def test_the_files_of_a_task_are_a_prompt(admin_client, helper, task):
+    assert "None. The API adds files to a prompt." in admin_client.get(page(task)).content.decode()
+    refused = admin_client.post(page(task), form(helper, task_prompt=""))
+    assert "This field is required." in refused.content.decode()
+    file = {"type": "file", "file_id": "file-1", "media_type": "text/csv", "name": "a.csv", "size": 3}
+    ScheduledTask.objects.update(task_prompt="", parts=[file])
+    assert "a.csv" in admin_client.get(page(task)).content.decode()
+    assert admin_client.post(page(task), form(helper, task_prompt="", name="Renamed")).status_code == 302
+    task.refresh_from_db()
+    assert (task.name, task.task_prompt, task.parts) == ("Renamed", "", [file])

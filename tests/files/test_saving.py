@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from agents_app.doctor import stored_files
 from agents_app.exceptions import FileTooLarge, InvalidRequest, StorageUnavailable
 from agents_app.files import inventory, saving, storage
 from agents_app.files.object_storage import ObjectStorage
@@ -41,7 +42,7 @@ def of_each_kind(request, monkeypatch, tmp_path):
         "bucket": lambda: ObjectStorage(request.getfixturevalue("bucket")),
     }
     place = kinds[request.param]()
-    for module in (storage, saving, inventory):
+    for module in (storage, saving, inventory, stored_files):
         monkeypatch.setattr(module, "storage", lambda: place)
     return place
 
@@ -146,6 +147,7 @@ def test_what_is_missing_and_what_belongs_to_no_file_is_counted(admin_user, of_e
     of_each_kind.save("nobodys", ContentFile(b"x"))
     counts = inventory.take()
     assert (counts.stored, counts.missing, counts.orphans) == (2, 1, before.orphans + 1)
+    assert [finding.state for finding in stored_files.stored_files()] == ["broken", "warning"]
     of_each_kind.delete("nobodys")
     assert not of_each_kind.exists("nobodys")
     with pytest.raises(FileNotFoundError):

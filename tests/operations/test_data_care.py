@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -52,6 +53,7 @@ def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_produ
     chat = Chat(own_product.socket_url("old", after=0))
     chat.say("hi", agent_name=name)
     chat.until_text("half")
+    upload = httpx2.post(f"{own_product.url}/v1/files", files={"file": ("a.txt", b"kept")}, timeout=60).json()
     file = tmp_path / "backup"
     assert "secret_key" in manage(own_product, "backup", str(file))
     assert file.stat().st_mode & 0o077 == 0
@@ -63,6 +65,8 @@ def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_produ
     assert "not a backup of this product" in manage(own_product, "restore", "--yes", str(FIRST_RELEASE), succeeds=False)
     with contextlib.closing(sqlite3.connect(own_product.var_dir / "db.sqlite3")) as database, database:
         database.execute("UPDATE agents_app_session SET title = 'lost'")
+    for content in (own_product.var_dir / "files").iterdir():
+        content.unlink()
     assert "Restored" in manage(own_product, "restore", "--yes", str(file))
     assert (own_product.var_dir / "db.sqlite3.before-restore").exists()
     own_product.start()
@@ -72,6 +76,7 @@ def test_a_backup_of_a_running_server_comes_back_and_goes_on(tmp_path, own_produ
     assert chat.fold.story() == [("final_answer", "half whole")]
     chat.close()
     assert own_product.request("GET", "/v1/sessions/old")[1]["title"] == "hi"
+    assert httpx2.get(f"{own_product.url}/v1/files/{upload['id']}/content", timeout=60).content == b"kept"
 
 
 # An upgrade

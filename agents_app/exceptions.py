@@ -13,6 +13,7 @@ AgentError                  something a caller should be told, in one sentence
 │   └── AlreadyAnswered     an approval that somebody else has given, or refused
 ├── AuthenticationExpired   the access of a connected caller has ended: token revoked, user signed out
 ├── RateLimited             too fast; `retry_after` seconds
+│   └── BudgetReached           … or a budget that stops runs has nothing left
 ├── StorageUnavailable      the database refused a write (full disk, lock that lasts)
 ├── ServerUnavailable       an MCP server cannot be used just now
 ├── RunFailed               ends a run; `code` is for programs, the text for people
@@ -111,6 +112,12 @@ class RateLimited(AgentError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BudgetReached(RateLimited):
+    """A budget that stops runs has nothing left. `retry_after`: seconds until it resets."""
+
+    code = "budget_reached"
 
 
 class StorageUnavailable(AgentError):

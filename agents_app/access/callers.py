@@ -30,6 +30,9 @@ class Caller:
     token: ApiToken | None = None
     session_hash: str | None = None
 
+    def __post_init__(self) -> None:
+        self.user.token_uid = self.token.uid if self.token else None  # which `runs.start` notes on runs, for budgets
+
     @property
     def is_limited(self) -> bool:
         """Whether the caller has no more rights than an ordinary user."""
@@ -42,6 +45,7 @@ class Caller:
             AuthenticationExpired: the user was deactivated or deleted.
         """
         user = rights.active_user(self.user.pk)
+        user.token_uid = self.user.token_uid
         return rights.as_ordinary_user(user) if self.is_limited else user
 
 

@@ -28,6 +28,7 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
         options = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} | options
     started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options)
     run = started.run
+    run.budget_left = started.budget_left
     if key and not started.created and not _is_same(run, agent_name, options):
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     return run

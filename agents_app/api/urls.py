@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from agents_app.api.views.actions import ActionViewSet
 from agents_app.api.views.agent_versions import ActivateVersionView, AgentDraftView, AgentVersionsView, AgentVersionView
 from agents_app.api.views.agents import AgentViewSet
+from agents_app.api.views.budgets import BudgetViewSet
 from agents_app.api.views.files import FileViewSet
 from agents_app.api.views.info import InfoView, RootView, SchemaView
 from agents_app.api.views.mcp_servers import McpServerViewSet
@@ -25,6 +26,7 @@ from agents_app.api.views.tokens import TicketView, TokenViewSet
 router = SimpleRouter(trailing_slash=False)
 router.register("actions", ActionViewSet, "action")
 router.register("agents", AgentViewSet, "agent")
+router.register("budgets", BudgetViewSet, "budget")
 router.register("providers", ProviderViewSet, "provider")
 router.register("mcp-servers", McpServerViewSet, "mcp-server")
 router.register("files", FileViewSet, "file")

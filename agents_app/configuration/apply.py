@@ -11,12 +11,13 @@ from rest_framework import serializers
 
 from agents_app.access.callers import local_administrator
 from agents_app.api.serializers.agents import AgentSerializer
+from agents_app.api.serializers.budgets import BudgetSerializer
 from agents_app.api.serializers.mcp_servers import McpServerSerializer
 from agents_app.api.serializers.providers import ProviderSerializer
 from agents_app.api.serializers.tasks import TaskSerializer
 from agents_app.configuration.parsing import KINDS, ConfigurationError, Item, Problem
 from agents_app.database.errors import storage_errors
-from agents_app.models import Agent, McpServer, Provider, Run, ScheduledTask
+from agents_app.models import Agent, Budget, McpServer, Provider, Run, ScheduledTask
 from agents_app.models.agent_versions import LONGEST_NOTE, one_version
 
 SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
@@ -24,12 +25,20 @@ SERIALIZERS: dict[str, type[serializers.ModelSerializer]] = {
     "mcp_servers": McpServerSerializer,
     "agents": AgentSerializer,
     "tasks": TaskSerializer,
+    "budgets": BudgetSerializer,
 }
-ROWS: dict[str, Any] = {"providers": Provider, "mcp_servers": McpServer, "agents": Agent, "tasks": ScheduledTask}
+ROWS: dict[str, Any] = {
+    "providers": Provider,
+    "mcp_servers": McpServer,
+    "agents": Agent,
+    "tasks": ScheduledTask,
+    "budgets": Budget,
+}
 _LOADING = 0x41494E56  # of PostgreSQL's advisory locks
 NOT_CONFIGURATION = {
     "id", "version", "created_at", "updated_at", "has_api_key", "checked_at", "check_ok", "check_message", "tool_names",
     "next_run_at", "last_run_at", "last_status", "last_result", "last_error",
+    "spent", "spent_tokens", "left", "left_tokens", "resets_at",
     "total_runs", "successful_runs", "failed_runs", "skipped_runs",
 }  # fmt: skip
 _SECRET = {"api_key", "webhook_secret", "env", "headers"}

@@ -16,7 +16,7 @@ _SHORT_NAMES = {
     "mcp_servers": {"type": "transport"},  # as other programs' files of MCP servers have it
 }
 _TRANSPORTS = {"http": "streamable_http", "streamable-http": "streamable_http"}
-KINDS = ("providers", "mcp_servers", "agents", "tasks")  # each may refer to those before it
+KINDS = ("providers", "mcp_servers", "agents", "tasks", "budgets")  # each may refer to those before it
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ _WITH_TABLES: tuple[Check, ...] = (
     integrations.models,
     integrations.mcp_servers,
     integrations.sandboxes,
+    integrations.budgets,
 )
 
 

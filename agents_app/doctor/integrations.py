@@ -9,8 +9,9 @@ from agents_app.doctor.findings import Finding, broken, ok, one_line, plural, wa
 from agents_app.engine.sandbox import availability
 from agents_app.integrations import mcp_servers as servers
 from agents_app.integrations import providers
-from agents_app.models import Agent, McpServer, Provider
+from agents_app.models import Agent, Budget, McpServer, Provider
 from agents_app.models.sandboxes import Sandbox
+from agents_app.runs import budgets as run_budgets
 
 _AT_ONCE = 8
 _TIMEOUT = 20.0  # seconds for an MCP server
@@ -59,6 +60,18 @@ def _provider_remedy(provider: Provider) -> str:
         return "Set LOCAL_MODEL_PATH to a GGUF file."
     key = f"its key in {provider.api_key_env}" if provider.api_key_env else "its key"
     return f"Fix its address or {key}, in the admin or the environment."
+
+
+def budgets() -> Iterator[Finding]:
+    """Look for agents whose runs cost nothing in budgets of money, because nobody knows the price of their model."""
+    if not Budget.objects.filter(enabled=True, amount__isnull=False, unknown_price=None).exists():
+        return
+    if unpriced := run_budgets.agents_without_price():
+        text = f"Budgets in money do not count {plural(len(unpriced), 'agent')} whose model has no known price: "
+        remedy = "Enter the price in the admin, or set `unknown_price` of the budgets."
+        yield warning("budgets", one_line(text + ", ".join(unpriced)) + ".", remedy)
+    else:
+        yield ok("budgets", "The price of each enabled agent's model is known.")
 
 
 def mcp_servers() -> Iterator[Finding]:

@@ -23,6 +23,11 @@ def learn(model: ModelSpec, characters: int, tokens: int) -> None:
         _ratios[model.base_url, model.model] = 0.5 * previous + 0.5 * ratio
 
 
+def tokens(model: ModelSpec, characters: int) -> int:
+    """Return how many tokens a text of that length is for this model, about."""
+    return round(characters / _ratios.get((model.base_url, model.model), _DEFAULT_RATIO))
+
+
 def image_characters() -> int:
     """Return what a picture takes of a window, in characters of text."""
     return int(_IMAGE_TOKENS * _DEFAULT_RATIO)

@@ -6,6 +6,7 @@ from agents_app.engine.events import CUT_SHORT, UNKNOWN_END, Answer, AwaitingApp
 from agents_app.engine.model_turns import NO_ANSWER, ModelTurns
 from agents_app.engine.providers.base import Files, Model
 from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.engine.spending import Spending
 from agents_app.engine.tool_calls import ToolCalls
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
@@ -18,9 +19,16 @@ class Turns:
     """One run of an agent. Iterate over `events()`; `open_answer` is the text of an unfinished answer."""
 
     def __init__(
-        self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset, files: Files | None = None
+        self,
+        spec: AgentSpec,
+        conversation: Conversation,
+        model: Model,
+        tools: Toolset,
+        files: Files | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self.spec = spec
+        self._spending = spending
         self.conversation = conversation
         self.tools = tools
         self._model_turns = ModelTurns(spec, conversation, model, tools, files)
@@ -51,6 +59,9 @@ class Turns:
             self._check_limits()
             for text, code in await self.tools.refresh():
                 yield RunWarning(text, code)
+            if self._spending and (wait := await self._spending.begin_turn(self._model_turns.estimate)):
+                yield wait
+                return
             self.conversation.iteration += 1
             async for event in self._model_turns.events():
                 yield event

@@ -11,6 +11,7 @@ from agents_app.engine.events import CUT_SHORT, Event, Retry
 from agents_app.engine.providers.accepts import FileRefused
 from agents_app.engine.providers.base import Files, Model, ModelRequest
 from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.engine.spending import TurnEstimate
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable
@@ -69,6 +70,13 @@ class ModelTurns:
                 await asyncio.sleep(delay)
             finally:
                 self._release_files()
+
+    def estimate(self) -> TurnEstimate:
+        """Return the most tokens that the next turn is expected to take."""
+        request = self._request(1.0)
+        size = context_window.characters(request.messages, self._file_weights) + len(request.system_prompt)
+        size += sum(len(tool.description) + len(str(tool.parameters)) for tool in request.tools)
+        return TurnEstimate(context_window.tokens(self.spec.model, size), self._answer_tokens())
 
     async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
         request = await self._request_with_files(shrink)
@@ -135,8 +143,7 @@ class ModelTurns:
 
     def _request(self, shrink: float) -> ModelRequest:
         spec = self.spec
-        window = spec.model.context_tokens
-        answer = min(spec.parameters.max_tokens, window // 2) if spec.parameters.max_tokens else min(2048, window // 4)
+        answer = self._answer_tokens()
         # Without the reasons, which have commands and addresses: a user can ask the model for its prompt.
         missing = [f"Some tools of {source!r} are not available now." for source in self.tools.problems]
         prompt = "\n\n".join([spec.system_prompt, *missing]).strip()
@@ -147,6 +154,11 @@ class ModelTurns:
             tools=self.tools.tools,
             parameters=spec.parameters,
         )
+
+    def _answer_tokens(self) -> int:
+        """Return how many tokens of the window are for the answer."""
+        window, most = self.spec.model.context_tokens, self.spec.parameters.max_tokens
+        return min(most, window // 2) if most else min(2048, window // 4)
 
     def _count(self, reader: TurnReader, request: ModelRequest) -> None:
         if reader.usage is None:

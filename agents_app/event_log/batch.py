@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents_app.engine.events import Delta
+from agents_app.event_log.charges import Charge
 from agents_app.event_log.vocabulary import EventType, ReasoningDelta, encode
 from agents_app.live import Frame
 from agents_app.models import Event, Step
@@ -61,6 +62,7 @@ class Write:
     steps: list[Step]
     changes: dict[str, Any]
     callbacks: list[InTransaction]
+    charges: list[Charge]
 
     def needed(self) -> list[Entry]:
         """Return the entries without the deltas that a later entry of this very write replaces."""
@@ -92,6 +94,7 @@ class Plan:
     replaced: list[tuple[str, int, int]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     ended: list[uuid.UUID] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
 
 
 @dataclass(slots=True)

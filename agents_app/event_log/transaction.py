@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from agents_app import live
-from agents_app.event_log import sql
+from agents_app.event_log import charges, sql
 from agents_app.event_log.batch import Attempt, Entry, Head, Plan, Segment, Write, Written
 from agents_app.event_log.reading import frame_text
 from agents_app.event_log.vocabulary import EventType
@@ -65,6 +65,7 @@ def _write(writes: list[Write], attempt: Attempt) -> None:
             new_heads.append((head, segments, end))
             written.append(Written(head, frames))
             plan.steps += write.steps
+            plan.charges += write.charges
             if write.changes:
                 _change_run(plan, head, write.changes, end)
             for callback in write.callbacks:
@@ -132,3 +133,5 @@ def _execute(plan: Plan) -> None:
             latest.values(), update_conflicts=True, unique_fields=["run", "index"], update_fields=STEP_FIELDS
         )
     TokenUse.objects.add(plan.ended)
+    if plan.charges:
+        charges.apply(plan.charges)

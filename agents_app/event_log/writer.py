@@ -17,6 +17,7 @@ from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine.events import Delta
 from agents_app.event_log import transaction
 from agents_app.event_log.batch import Attempt, Entry, Head, InTransaction, Segment, Write, Written
+from agents_app.event_log.charges import Charge
 from agents_app.event_log.vocabulary import EventData, EventType, encode
 from agents_app.exceptions import Fenced, StorageUnavailable
 from agents_app.foreign_text import clean_json
@@ -44,6 +45,7 @@ class RunLog:
         self._steps: list[Step] = []
         self._changes: dict[str, Any] = {}
         self._callbacks: list[InTransaction] = []
+        self._charges: list[Charge] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._size = 0
         self._has_room = asyncio.Event()
@@ -97,10 +99,10 @@ class RunLog:
             self._has_room.clear()
             await self._has_room.wait()
 
-    async def commit(self, *, then: InTransaction | None = None, **changes: Any) -> None:
+    async def commit(self, *, then: InTransaction | None = None, charge: Charge | None = None, **changes: Any) -> None:
         """Write all that waits, with `changes` to the run's row. Return when it is in the database.
 
-        `then` is called on the writer's thread, in the same transaction, after the changes.
+        `then` is called on the writer's thread, in the same transaction, after the changes. `charge` is applied in it.
 
         Raises:
             Fenced, StorageUnavailable: it is not, and nothing more of this run will be written.
@@ -110,6 +112,8 @@ class RunLog:
         self._changes |= {name: clean_json(value) for name, value in changes.items()}
         if then is not None:
             self._callbacks.append(then)
+        if charge is not None:
+            self._charges.append(charge)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._writer.wake(self)
@@ -121,9 +125,10 @@ class RunLog:
 
     def take(self) -> "_Part":
         """Hand over all that waits."""
-        write = Write(self._head, self._entries, self._steps, self._changes, self._callbacks)
+        write = Write(self._head, self._entries, self._steps, self._changes, self._callbacks, self._charges)
         part = _Part(self, write, self._waiters)
-        self._entries, self._steps, self._changes, self._callbacks, self._waiters = [], [], {}, [], []
+        self._entries, self._steps, self._changes, self._waiters = [], [], {}, []
+        self._callbacks, self._charges = [], []
         self._size = 0
         self._has_room.set()
         return part

@@ -3,6 +3,7 @@
 from agents_app.models.agent_versions import AgentVersion
 from agents_app.models.agents import Agent, Provider
 from agents_app.models.approvals import Approval
+from agents_app.models.budgets import Budget, Reservation
 from agents_app.models.chores import Chore
 from agents_app.models.events import Event
 from agents_app.models.files import File, FileChunk, StoredBytes
@@ -22,6 +23,7 @@ __all__ = [
     "AgentVersion",
     "ApiToken",
     "Approval",
+    "Budget",
     "Chore",
     "Delivery",
     "Event",
@@ -31,6 +33,7 @@ __all__ = [
     "Postponed",
     "Price",
     "Provider",
+    "Reservation",
     "Run",
     "ScheduledTask",
     "Session",

@@ -152,6 +152,9 @@ class Run(models.Model):
     cancelled_by = models.CharField(max_length=150, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     request_id = models.CharField(max_length=128, blank=True, help_text="Id of the request that started the run.")
+    token = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="`uid` of the API token that started the run, for budgets."
+    )
     traceparent = models.CharField(max_length=64, blank=True, help_text="OpenTelemetry span that started the run.")
     first_seq = models.BigIntegerField(
         null=True,
@@ -168,6 +171,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = RunQuerySet.as_manager()
+    budget_left: Any = None  # of a run that was started a moment ago: see `runs.Started`
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-number"]

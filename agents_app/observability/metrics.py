@@ -60,6 +60,7 @@ DATABASE_ERRORS = _counter("database_errors", "Errors of the database, by part o
 # Runs
 RUNS_STARTED = _counter("runs_started", "Runs that were accepted.", "trigger")
 RUNS_FINISHED = _counter("runs_finished", "Runs that ended.", "status")
+BUDGETS_REACHED = _counter("budgets_reached", "Turns of the model that a budget had no room for.", "action")
 RUNS_EXECUTING = _gauge("worker_runs", "Runs that this process executes.")
 WORKER_CAPACITY = _gauge("worker_capacity", "Runs that this process would execute at a time.")
 PICK_UP = _histogram("pick_up_seconds", "From a run's acceptance to a worker's first claim of it.")

@@ -9,7 +9,7 @@ from django.utils import timezone
 from agents_app import event_log
 from agents_app.database.errors import storage_errors
 from agents_app.engine.spec import Usage
-from agents_app.event_log import EventData
+from agents_app.event_log import EventData, charges
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
 from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.steps import usage_of
@@ -30,8 +30,7 @@ def cancel(run: Run, *, by: str) -> None:
         request = {"cancel_requested": True, "cancelled_by": by, "cancel_requested_at": timezone.now()}
         waiting = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.WAITING])
         if waiting.update(**request):
-            end_cancelled(Run.objects.get(pk=run.pk))
-            run_queue.enqueue_next(run.session_id)
+            _end_cancelled(Run.objects.get(pk=run.pk))
         elif Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(**request):
             run_queue.cancel(run.pk)
         else:
@@ -46,7 +45,7 @@ def cancel_children(run: Run, *, by: str) -> None:
         cancel(child, by=by)
 
 
-def end_cancelled(run: Run) -> None:
+def _end_cancelled(run: Run) -> None:
     """End a cancelled run that no worker executes, in the caller's transaction."""
     events: list[EventData] = []
     if run.first_seq is None:
@@ -54,16 +53,22 @@ def end_cancelled(run: Run) -> None:
     usage, iterations = _used(run)
     events += cancel_events(run, usage, iterations)
     numbers = event_log.record(run.session_id, run.pk, events)
+    price = _price(run, usage)
     Run.objects.filter(pk=run.pk).update(
         status=Run.Status.CANCELLED,
         **Run.used(usage.as_dict()),
-        **_price(run, usage),
+        **price,
         finished_at=timezone.now(),
         first_seq=run.first_seq or numbers[0],
         last_seq=numbers[-1],
     )
-    TokenUse.objects.add([run.pk])
     close_approvals(run)
+    run_queue.enqueue_next(run.session_id)
+    # Last, after the lock that the queue takes: the log's writer has these rows in the same order.
+    TokenUse.objects.add([run.pk])
+    if run.attempt:
+        tokens = usage.input_tokens + usage.output_tokens
+        charges.apply([charges.Charge(run.pk, price["cost"], tokens, is_last=True)])
     transaction.on_commit(metrics.RUNS_FINISHED.labels(Run.Status.CANCELLED.value).inc)
 
 

@@ -25,6 +25,8 @@ from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
 from agents_app.queue import run_queue
+from agents_app.runs import budgets
+from agents_app.runs.budgets import Left
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
 
@@ -47,10 +49,14 @@ _TOUCH = (
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An accepted run. `created` is False if the same `message_id` started it before."""
+    """An accepted run. `created` is False if the same `message_id` started it before.
+
+    `budget_left`: what its budgets had left when it was accepted; None if it has none.
+    """
 
     run: Run
     created: bool
+    budget_left: Left | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ def start(
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
-        InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited: nothing was written.
+        InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited, BudgetReached: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
     validate_message(message, has_files=bool(parts))
@@ -110,6 +116,8 @@ def start(
         agent, version_id = _agent(agent_name, session, user)
         version_id = version_id or current_id(agent)
         limits.admit(user, trigger)
+        token = getattr(user, "token_uid", None) or (parent.token if parent else None)
+        budget_left = budgets.admit(owner_id=session.owner_id, agent_id=agent.pk, token=token)
         _settle_busy(session, if_busy, by=user.get_username())
         if metadata is not None:
             session.metadata = metadata
@@ -123,6 +131,7 @@ def start(
             enable_reasoning=enable_reasoning,
             message_id=message_id or None,
             trigger=trigger,
+            token=token,
             parent=parent,
             task=due.task if due else None,
             scheduled_for=due.at if due else None,
@@ -136,7 +145,7 @@ def start(
             _announce_replaced(run, replaces)
         run_queue.enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
-        return Started(run, created=True)
+        return Started(run, created=True, budget_left=budget_left)
 
 
 def _check_ids(message_id: str | None, session_id: str | None) -> None:

@@ -26,7 +26,7 @@ from agents_app import scheduler
 from agents_app.access import callers, open_mode, origins
 from agents_app.api.error_responses import error_response
 from agents_app.database.threads import DatabaseThreads
-from agents_app.models import Approval, Run
+from agents_app.models import Approval, Budget, Run
 from agents_app.network import is_loopback
 from agents_app.observability import metrics
 from agents_app.queue import run_queue
@@ -130,6 +130,7 @@ class _Snapshot:
     approvals: int
     overdue: float
     workers: int
+    budgets: dict[str, int]
 
 
 def _read_snapshot() -> _Snapshot:
@@ -141,7 +142,18 @@ def _read_snapshot() -> _Snapshot:
         approvals=Approval.objects.filter(status=Approval.Status.PENDING).count(),
         overdue=scheduler.overdue(),
         workers=run_queue.workers_alive(),
+        budgets=_budgets(),
     )
+
+
+_NEAR = 0.8  # of a limit
+
+
+def _budgets() -> dict[str, int]:
+    shares = [row.share for row in Budget.objects.filter(enabled=True)]
+    reached = sum(share >= 1 for share in shares)
+    near = sum(_NEAR <= share < 1 for share in shares)
+    return {"open": len(shares) - near - reached, "near": near, "reached": reached}
 
 
 class _DatabaseCollector(Collector):
@@ -182,6 +194,14 @@ class _DatabaseCollector(Collector):
         yield _gauge("approvals_pending", "Tool calls that wait for approval.", snapshot.approvals)
         yield _gauge("schedule_overdue_seconds", "For how long the oldest due task has been overdue.", snapshot.overdue)
         yield _gauge("workers", "Workers that are alive.", snapshot.workers)
+        budgets = GaugeMetricFamily(
+            "aintandem_budgets",
+            "Budgets below 80 % of their limit, near it (near), or used up (reached).",
+            labels=["state"],
+        )
+        for state, count in snapshot.budgets.items():
+            budgets.add_metric([state], count)
+        yield budgets
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -22,7 +22,8 @@ from agents_app.event_log.vocabulary import EventType
 from agents_app.exceptions import RunFailed
 from agents_app.models import Agent, Event, Run
 from agents_app.models.runs import FIRST_IN_SESSION
-from agents_app.runs import pricing
+from agents_app.runs import budgets, pricing
+from agents_app.runs.budgets import Subject
 from agents_app.runs.frames import start_data
 from agents_app.runs.pricing import Tariff
 from agents_app.worker.conversation import conversation
@@ -39,6 +40,7 @@ class Claim:
 
     `dangling`: steps that the previous worker began to stream and never finished; `segments`: where their deltas are.
     `is_broken`: data that the run needs cannot be read; it can only fail. `denial`: why its owner may not run it now.
+    `payer`: whose budgets count the run. `budget_answers`: see `budgets.answers_of`.
     """
 
     run: Run
@@ -49,6 +51,8 @@ class Claim:
     tariff: Tariff | None = None
     is_broken: bool = False
     denial: RunFailed | None = None
+    payer: Subject | None = None
+    budget_answers: dict[str, bool] = field(default_factory=dict)
 
 
 _CLAIMABLE = "(run.status = 'queued' OR (run.status = 'running' AND run.lease_until < %(now)s))"
@@ -90,7 +94,8 @@ ORDER BY id FOR UPDATE
 """
 _SET_FIRST = "UPDATE agents_app_run SET first_seq = %s WHERE id = %s"
 # Of the agent, only the columns without which the rights could not be read: the rest is in the run's version.
-_NOT_READ = [f"agent__{field.name}" for field in Agent._meta.concrete_fields if field.name not in ("id", "name")]
+_READ = ("id", "name", "owner")
+_NOT_READ = [f"agent__{field.name}" for field in Agent._meta.concrete_fields if field.name not in _READ]
 _CLAIMED = Prepared(lambda: rights.with_rights(Run.objects.filter(pk=Parameter("pk"))).defer(*_NOT_READ))
 
 
@@ -164,7 +169,9 @@ def _read(run: Run, integrations: Integrations) -> Claim:
         providers.encode_history(read.spec.model, rebuilt.history)
     tariff = pricing.tariff(read.provider, read.spec.model.model) if read else None
     prepared = Claim(run, read and read.spec, rebuilt, tariff=tariff, denial=denial)
+    prepared.payer = budgets.payer_of(run)
     if run.attempt > 1:
+        prepared.budget_answers = budgets.answers_of(run)
         prepared.dangling, prepared.segments = _left_behind(run, prepared.conversation.next_index)
     return prepared
 

@@ -13,14 +13,15 @@ _MOST_CHARACTERS_PER_TOKEN = 6  # the most that the engine's estimate can become
 def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     """Return what the model reads. `context_tokens` is the size of its window: no more of the session is loaded."""
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
-    decisions, approved_tools = _decisions(run) if steps else ({}, {})
+    decisions, approved_tools = _decisions(run) if run.attempt > 1 else ({}, {})
     earlier = history(run, room=context_tokens * _MOST_CHARACTERS_PER_TOKEN) if run.number > 1 else []
     rebuilt = Conversation(history=earlier + earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
     rebuilt.prompt_parts = to_engine(run.parts)
     replay(rebuilt, steps, decisions)
     if steps:
-        rebuilt.next_index = steps[-1].index + 1
         rebuilt.usage = usage_of(steps)
+    # A question about a budget has an index, but no step.
+    rebuilt.next_index = max([-1, *decisions, *(step.index for step in steps[-1:])]) + 1
     return rebuilt
 
 

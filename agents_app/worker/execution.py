@@ -6,7 +6,6 @@ import datetime
 import functools
 import logging
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -28,6 +27,7 @@ from agents_app.tools.toolset import toolset
 from agents_app.worker import attachments
 from agents_app.worker.claims import Claim
 from agents_app.worker.files import RunFiles
+from agents_app.worker.spending import RunSpending
 from agents_app.worker.telemetry import RunTelemetry
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class Execution:
         self._hand_back = False
         self._ending = False
         self._telemetry = RunTelemetry(claim.run)
+        self._spending = RunSpending(claim, log, database)
         self.task = spawn(self._execute())
 
     def stop(self, reason: str) -> None:
@@ -155,7 +156,7 @@ class Execution:
         model = await providers.open_model(self._spec.model)
         tools = toolset(self._spec, self.run, self._run_child)
         files = RunFiles(self._spec.model, self._spec.accepts, self.run.session.owner_id)
-        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files)
+        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files, self._spending)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Answer | AwaitingApproval):
@@ -208,13 +209,14 @@ class Execution:
         for row in event.waiting:
             self._write_step(row, Step.Status.PENDING)
         if not event.waiting:
-            await self._log.commit()
+            await self._log.commit(charge=self._spending.charge())
             return
         assert self._spec is not None
         expires_at = timezone.now() + datetime.timedelta(seconds=self._spec.limits.approval_timeout)
         for row in event.waiting:
             self._log.add(waiting_data(self.run, row, expires_at))
-        await self._log.commit(then=lambda: approvals.request(self.run, event.waiting, expires_at))
+        request = functools.partial(approvals.request, self.run, event.waiting, expires_at)
+        await self._log.commit(then=request, charge=self._spending.charge())
 
     def _keep_attachments(self, step: StepDone) -> Callable[[], None] | None:
         """Return what saves the step's attachments in the transaction that writes the step."""
@@ -267,7 +269,8 @@ class Execution:
         """Wait for a person; no worker holds the run meanwhile."""
         self._ending = True
         settle = functools.partial(approvals.settle_parked, self.run)
-        await self._log.commit(then=settle, status=Run.Status.WAITING, lease_until=None, worker="", takeovers=0)
+        changes: dict[str, Any] = {"status": Run.Status.WAITING, "lease_until": None, "worker": "", "takeovers": 0}
+        await self._log.commit(then=settle, charge=self._spending.charge(), **changes)
 
     async def _end_completed(self, answer: Answer) -> None:
         if not self.run.enable_reasoning:
@@ -296,10 +299,11 @@ class Execution:
     async def _end(self, status: Run.Status, **changes: Any) -> None:
         self._ending = True
         usage, iterations = self._conversation.usage, self._conversation.iteration
-        cost = self._claim.tariff.cost(usage.as_dict()) if self._claim.tariff else Decimal(0)
+        cost = self._spending.cost()
         self._log.add(complete_data(self.run, status, usage, iterations))
         await self._log.commit(
             then=self._clean_up,
+            charge=self._spending.charge(is_last=True),
             status=status,
             **Run.used(usage.as_dict()),
             cost=cost,
@@ -316,10 +320,10 @@ class Execution:
 
     async def _release(self) -> None:
         changes: dict[str, Any] = {"status": Run.Status.QUEUED, "lease_until": None, "worker": "", "takeovers": 0}
-        await self._log.commit(then=self._enqueue_next, **changes)
+        await self._log.commit(then=self._enqueue_next, charge=self._spending.charge(), **changes)
 
     def _clean_up(self) -> None:
-        if self._claim.denial or (self._spec and self._spec.can_wait_for_people):
+        if self.run.attempt > 1 or self._claim.denial or (self._spec and self._spec.can_wait_for_people):
             close_approvals(self.run)
         self._enqueue_next()
 

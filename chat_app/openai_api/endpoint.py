@@ -15,7 +15,7 @@ from agents_app.api.error_responses import error_response
 from agents_app.api.errors import exception_handler
 from agents_app.database.errors import storage_errors
 from agents_app.database.threads import DatabaseThreads
-from agents_app.exceptions import AgentError, AgentNotFound, Conflict
+from agents_app.exceptions import AgentError, AgentNotFound, BudgetReached, Conflict
 from agents_app.models import Run
 
 database = DatabaseThreads("openai", 2)
@@ -23,6 +23,7 @@ database = DatabaseThreads("openai", 2)
 Handler = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 _RUN_STATUS = {
     "agent_not_found": 404,
+    "budget_reached": 429,
     "context_length_exceeded": 400,
     "run_cancelled": 409,
     "unsupported_response_format": 400,
@@ -94,6 +95,11 @@ def add_run_headers(response: HttpResponseBase, run: Run, user: Any) -> HttpResp
     """Add the ids of the run and its session to the response. `user`: who gets it."""
     response["X-Run-Id"] = str(run.pk)
     response["X-Session-Id"] = run.session.address_for(user)
+    if left := run.budget_left:
+        if left.money is not None:
+            response["x-budget-remaining"] = f"{left.money:.6f}"
+        if left.tokens is not None:
+            response["x-budget-remaining-tokens"] = str(left.tokens)
     return response
 
 
@@ -112,7 +118,7 @@ def _translated(error: Exception, response: JsonResponse) -> JsonResponse:
     if isinstance(error, AgentNotFound):
         text = f"{error} A model is the name of an agent: see /v1/models."
         response = error_response(404, text, "model_not_found", param="model")
-    if isinstance(error, MethodNotAllowed | Conflict):
+    if isinstance(error, MethodNotAllowed | Conflict | BudgetReached):
         response["x-should-retry"] = "false"
     if isinstance(error, NotAuthenticated | AuthenticationFailed):
         response["WWW-Authenticate"] = "Bearer"

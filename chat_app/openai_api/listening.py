@@ -124,7 +124,9 @@ class RunFollower:
 def reload(run: Run) -> Run:
     """Return the run as it is now."""
     with storage_errors():
-        return Run.objects.select_related("session").get(pk=run.pk)
+        now = Run.objects.select_related("session").get(pk=run.pk)
+    now.budget_left = run.budget_left
+    return now
 
 
 def incomplete_reason(run: Run) -> str | None:

@@ -29,7 +29,7 @@ OK = "it works"
 # somebody who has not signed in, and to an administrator.
 MATRIX = [
     ("get", r"/|/v1/(info|schema|schema/frames)", OK, OK, OK, OK, OK),
-    ("get", r"/v1/(actions|agents|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
+    ("get", r"/v1/(actions|agents|budgets|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
     ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
     ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 404, 401, OK),
@@ -42,6 +42,8 @@ MATRIX = [
     ("get|delete", r"/v1/tokens/{}", OK, 404, 404, 401, 404),  # not even an administrator drives somebody else's
     ("get|post|put|patch|delete", r"/v1/(actions|files|runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
     ("get|post|put|patch|delete", r"/v1/(providers|mcp-servers)(/{}(/check)?)?", 403, 403, 403, 401, OK),
+    ("get", r"/v1/budgets/{}", OK, 404, 404, 401, OK),
+    ("post|put|patch|delete", r"/v1/budgets(/{})?", 403, 403, 403, 401, OK),
     ("get|post", r"/v1/mcp-servers/{}/tools(/{}/call)?", 403, 403, 403, 401, 503),  # ours cannot be started
     ("get|post", r"/v1/(connections|broadcast)", 403, 403, 403, 401, OK),
 ]
@@ -72,6 +74,7 @@ PAGES = {
 TASK = {"name": "n", "task_prompt": "x", "schedule_type": "interval", "schedule_value": "86400"}
 PROVIDER = {"name": "isolated", "kind": "openai", "base_url": "http://127.0.0.1:9/v1"}
 SERVER = {"name": "isolated", "transport": "stdio", "command": "/nonexistent/program"}
+BUDGET = {"name": "isolated", "scope": "user", "user": "ann", "amount": 5000}
 # What is sent, so that nothing but the wrong caller is at fault. {} in a text is the agent, {name} something new.
 FORM = '--form\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhi\r\n--form--\r\n'
 BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
@@ -88,6 +91,9 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("post", "/v1/providers"): PROVIDER | {"name": "{name}"},
     ("put", "/v1/providers/{name}"): PROVIDER,
     ("patch", "/v1/providers/{name}"): {"base_url": "http://127.0.0.1:9/changed"},
+    ("post", "/v1/budgets"): BUDGET | {"name": "{name}"},
+    ("put", "/v1/budgets/{name}"): BUDGET,
+    ("patch", "/v1/budgets/{name}"): {"amount": 6000},
     ("post", "/v1/mcp-servers"): SERVER | {"name": "{name}"},
     ("put", "/v1/mcp-servers/{name}"): SERVER,
     ("patch", "/v1/mcp-servers/{name}"): {"description": "changed"},
@@ -147,11 +153,15 @@ def things(everybody, model) -> dict[str, Belongings]:
     grant = {"access": "restricted", "allowed_users": ["ann"], "allowed_groups": ["colleagues"]}
     names = ("anns", "anns-own", "anns-other")
     made = belongings(ann, boss, model, *names, secret=SECRET, **grant)
-    for path, body in (("/v1/providers", PROVIDER), ("/v1/mcp-servers", SERVER)):
-        assert boss.request("POST", path, body)[0] == 201
-    of_all = {"providers": "isolated", "mcp-servers": "isolated", "tool": "any", "number": "1"}
+    lasting = BUDGET | {"name": "lasting"}
+    created = {"providers": [PROVIDER], "mcp-servers": [SERVER], "budgets": [BUDGET, lasting]}
+    for path, bodies in created.items():
+        for body in bodies:
+            assert boss.request("POST", f"/v1/{path}", body)[0] == 201
+    of_all = {"providers": "isolated", "mcp-servers": "isolated", "budgets": "lasting", "tool": "any", "number": "1"}
+    ids = {"kept": of_all, "owner": of_all, "administrator": of_all | {"budgets": "isolated"}}  # who deletes it
     return {
-        role: Belongings(each.ids | of_all, each.secret)
+        role: Belongings(each.ids | ids[role], each.secret)
         for role, each in zip(("kept", "owner", "administrator"), made, strict=True)
     }
 

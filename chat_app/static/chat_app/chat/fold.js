@@ -192,7 +192,8 @@ export class Run {
   /** The question stands right after the call that it is about. */
   #askApproval(data, timestamp) {
     const call = this.items.findLast((item) => item.type === "tool_use" && item.callId === data.tool_call_id);
-    const item = new Item("approval", call ? call.step + 0.5 : Infinity);
+    const own = data.action_id?.split("_").at(-1) ?? Infinity; // of a question that no call asks, as of a budget
+    const item = new Item("approval", call ? call.step + 0.5 : Number(own));
     item.status = "pending";
     item.startedAt = timestamp;
     item.callId = data.tool_call_id;

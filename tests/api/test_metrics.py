@@ -135,8 +135,8 @@ def test_no_label_says_who_or_where(product):
         if family.name.startswith("aintandem_") and label != "le"
     }
     assert {label for _, label in labels} <= {
-        "code", "direction", "method", "operation", "outcome", "provider_kind", "reason", "source", "status",
-        "trigger", "version",
+        "action", "code", "direction", "method", "operation", "outcome", "provider_kind", "reason", "source", "state",
+        "status", "trigger", "version",
     }  # fmt: skip
 
 

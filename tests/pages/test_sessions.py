@@ -47,6 +47,7 @@ def test_newest_first_and_the_open_one_marked(talked, open_chat_page, name):
     search(page, name)
 
     expect(lines(page)).to_have_text([f"{name} pears✎✕", f"{name} apples✎✕"])
+    expect(page.locator("#sessions .group-name")).to_have_text("Today")
     expect(page.locator("#sessions [aria-current=page]")).to_have_text(f"{name} pears")
     lines(page).nth(1).locator("a").click()
     expect_connected(page)

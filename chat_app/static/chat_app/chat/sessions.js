@@ -2,7 +2,7 @@
 
 import { api, get, nextPage } from "../shared/api.js";
 import { element, isComposing, link, signButton } from "../shared/dom.js";
-import { gettext } from "../shared/words.js";
+import { gettext, language } from "../shared/words.js";
 
 const TYPING = 200;
 const INTERVAL = 15_000;
@@ -65,16 +65,28 @@ export class Sessions {
 
   #draw() {
     const { page } = this;
-    const state = JSON.stringify(this.#rows.map(({ id, title, unfinished, waiting }) => [id, title, unfinished, waiting]));
+    const shown = (row) => [row.id, row.title, row.unfinished, row.waiting, dayGroup(row.updated_at)];
+    const state = JSON.stringify(this.#rows.map(shown));
     this.onWaiting(this.#rows.filter((session) => session.waiting && !this.#isCurrent(session)).length);
     page["more-sessions"].hidden = !this.#next;
     page["no-sessions"].hidden = this.#rows.length > 0;
     if (page.sessions.dataset.shown !== state) {
       const focused = document.activeElement?.closest?.("#sessions li")?.dataset.session;
       page.sessions.dataset.shown = state;
-      page.sessions.replaceChildren(...this.#rows.map((session) => this.#line(session)));
+      page.sessions.replaceChildren(...this.#lines());
       page.sessions.querySelector(`li[data-session="${CSS.escape(focused ?? "")}"] a`)?.focus();
     }
+  }
+
+  /** The lines of the sessions, with a heading before the first of each group of days. */
+  #lines() {
+    let group = "";
+    return this.#rows.flatMap((session) => {
+      const before = group;
+      group = dayGroup(session.updated_at);
+      const heading = group === before ? [] : [element("li", "group-name", group)];
+      return [...heading, this.#line(session)];
+    });
   }
 
   /** The title of the chat that is open, if it is in the list. */
@@ -169,4 +181,20 @@ export class Sessions {
       return false;
     }
   }
+}
+
+const DAY = 86_400_000;
+
+/** What the day of a moment is called: today, yesterday, then weeks and months. */
+function dayGroup(iso) {
+  const today = new Date().setHours(0, 0, 0, 0);
+  const at = new Date(iso).setHours(0, 0, 0, 0);
+  const days = Math.round((today - at) / DAY); // rounded: a day of a clock change has 23 or 25 hours
+  if (days <= 1) {
+    return days < 1 ? gettext("Today") : gettext("Yesterday");
+  }
+  if (days <= 30) {
+    return days <= 7 ? gettext("Previous 7 days") : gettext("Previous 30 days");
+  }
+  return new Date(iso).toLocaleDateString(language, { month: "long", year: "numeric" });
 }

@@ -1,4 +1,4 @@
-"""Approvals in the admin: open ones, and who answered them."""
+"""What runs wait for, in the admin: open ones, and who answered them."""
 
 import json
 from typing import Any
@@ -11,20 +11,20 @@ from django.utils.html import format_html
 from agents_app.admin.base import FastAdmin, OnlyVisible, short
 from agents_app.exceptions import AgentError
 from agents_app.models import Approval
-from agents_app.runs import approvals
+from agents_app.runs import actions, approvals
 
 
 @admin.register(Approval)
 class ApprovalAdmin(OnlyVisible, FastAdmin):
-    """Read, approve, deny. Whoever may change approvals may answer them."""
+    """Read, approve, deny. Whoever may change approvals may answer them; what needs a text, in the chat."""
 
-    list_display = ("tool_name", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")
-    list_filter = ("status",)
+    list_display = ("tool_name", "kind", "agent", "status", "arguments_in_short", "by", "created_at", "expires_at")
+    list_filter = ("status", "kind")
     list_select_related = ("run",)
     search_fields = ("^tool_name", "=tool_call_id", "=run__session__name", "=run__session__id")
     ordering = ("-pk",)
     fields = (
-        "tool_name", "run", "arguments_as_json", "status", "for_run", "reason", "by",
+        "tool_name", "kind", "run", "arguments_as_json", "status", "for_run", "response", "is_error", "reason", "by",
         "created_at", "expires_at", "answered_at",
     )  # fmt: skip
     readonly_fields = fields
@@ -58,7 +58,12 @@ class ApprovalAdmin(OnlyVisible, FastAdmin):
         for approval in queryset.select_related("run"):
             call = approval.tool_call_id
             try:
-                approvals.answer(approval.run, tool_call_id=call, approved=approved, by=request.user.get_username())
+                if approval.kind == Approval.Kind.APPROVAL:
+                    by = request.user.get_username()
+                    approvals.answer(approval.run, tool_call_id=call, approved=approved, by=by)
+                else:
+                    outcome = "answered" if approved else "declined"
+                    actions.answer(request.user, approval.action_id, outcome=outcome)
             except AgentError as error:
                 messages.error(request, f"{approval.tool_name}: {error}")
             else:

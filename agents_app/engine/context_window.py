@@ -83,7 +83,8 @@ def fit(
     `shrink`: the share of the context to use, after a server rejected the first try as too long. `weights`: see
     `file_characters`.
     """
-    required = [Message("user", conversation.prompt, parts=conversation.prompt_parts), *conversation.turns]
+    prompt = Message("user", conversation.prompt, parts=conversation.prompt_parts)
+    required = [prompt, *conversation.turns] if prompt.content or prompt.parts else conversation.turns
     ratio = _ratios.get((model.base_url, model.model), _DEFAULT_RATIO)
     room = (model.context_tokens - answer_tokens) * ratio * shrink - len(system_prompt) - characters(required, weights)
     recent: list[Message] = []

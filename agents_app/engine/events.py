@@ -44,7 +44,7 @@ class StepDone:
     details: dict[str, Any] = field(default_factory=dict)  # more fields of the step's frame
     tool_digest: str = ""  # of the tool of a call that waits for approval
     parameters: dict[str, Any] = field(default_factory=dict)  # the same tool's JSON Schema
-    asks: bool = False  # a person answers the call, and it is not made
+    action: str = ""  # see Tool.action
     is_edited: bool = False  # a person has changed the call's arguments
 
 

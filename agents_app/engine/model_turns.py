@@ -10,7 +10,7 @@ from agents_app.engine import context_window, instrumentation
 from agents_app.engine.events import CUT_SHORT, Event, Retry
 from agents_app.engine.providers.accepts import FileRefused
 from agents_app.engine.providers.base import Files, Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.engine.spec import AgentSpec, Conversation, Parameters
 from agents_app.engine.spending import TurnEstimate
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
@@ -152,13 +152,20 @@ class ModelTurns:
             system_prompt=prompt,
             messages=context_window.fit(spec.model, prompt, self.conversation, answer, shrink, self._file_weights),
             tools=self.tools.tools,
-            parameters=spec.parameters,
+            parameters=self._parameters(),
         )
 
     def _answer_tokens(self) -> int:
         """Return how many tokens of the window are for the answer."""
         window, most = self.spec.model.context_tokens, self.spec.parameters.max_tokens
         return min(most, window // 2) if most else min(2048, window // 4)
+
+    def _parameters(self) -> Parameters:
+        parameters = self.spec.parameters
+        choice = parameters.tool_choice
+        if choice is None or (choice.turn == self.conversation.iteration and self.tools.tools):
+            return parameters
+        return dataclasses.replace(parameters, tool_choice=None)
 
     def _count(self, reader: TurnReader, request: ModelRequest) -> None:
         if reader.usage is None:

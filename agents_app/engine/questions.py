@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents_app.engine.spec import Decision
-from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult
+from agents_app.engine.toolset import QUESTION, Call, Tool, ToolError, ToolResult
 
 LONGEST_QUESTION = 4000  # characters
 MOST_OPTIONS = 20
@@ -55,5 +55,5 @@ ASK_USER = Tool(
         "additionalProperties": False,
     },
     call=_not_called,
-    asks=True,
+    action=QUESTION,
 )

@@ -19,6 +19,14 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """In the model turn of that number, the model must call the tool of that name, or any tool if `name` is empty."""
+
+    name: str = ""
+    turn: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """How the model should answer. None leaves the choice to the model.
 
@@ -32,6 +40,8 @@ class Parameters:
     thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
     response_format: dict[str, Any] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +138,13 @@ class AgentSpec:
     allowed_tools: tuple[str, ...] = ()
     denied_tools: tuple[str, ...] = ()
     approval_required: tuple[str, ...] = ()
+    client_tools: tuple[dict[str, Any], ...] = ()  # as `client_tools.checked` returned them
     limits: Limits = Limits()
 
     @property
-    def can_wait_for_people(self) -> bool:
-        return bool(self.approval_required) or "ask_user" in self.builtin_tools
+    def can_wait(self) -> bool:
+        """Whether a run may wait for a person or for the calling program."""
+        return bool(self.approval_required or self.client_tools) or "ask_user" in self.builtin_tools
 
     @property
     def can_ask_agents(self) -> bool:
@@ -247,10 +259,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A person's decision on a call that needs approval. `by` is empty if nobody decided in time.
+    """An answer to a call that needs one. `by` is empty if nobody gave one in time.
 
     `tool_digest`: of the tool when the call was made; empty if it has none. `arguments`: those with which the person
-    replaced the model's, if any. `response`: the answer to a question.
+    replaced the model's, if any. `response`: the answer to a question, or the result that the calling program gave.
     """
 
     approved: bool
@@ -259,7 +271,8 @@ class Decision:
     tool_digest: str = ""
     arguments: dict[str, Any] | None = None
     response: str = ""
-    is_answer: bool = False  # to a question, not to the call of a tool
+    is_error: bool = False  # the result is that the tool failed
+    action: str = ""  # of the tool: see Tool.action
 
 
 @dataclass(frozen=True, slots=True)

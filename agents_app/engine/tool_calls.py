@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 
-from agents_app.engine import instrumentation, questions
+from agents_app.engine import client_tools, instrumentation, questions
 from agents_app.engine.arguments import arguments_problem, parse_arguments
 from agents_app.engine.events import (
     TOOL_RESULT,
@@ -29,7 +29,7 @@ from agents_app.engine.spec import (
     replay_turn,
     result_parts,
 )
-from agents_app.engine.toolset import Call, ToolError, ToolResult, Toolset, acheck_arguments
+from agents_app.engine.toolset import CLIENT_TOOL, Call, ToolError, ToolResult, Toolset, acheck_arguments
 from agents_app.foreign_text import clean
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was running, so it may or may not have "
     "taken effect. It was not repeated. Check before you call it again."
 )
-TOO_MANY_CALLS = f"This call was not made: at most {MOST_CALLS_PER_TURN} calls are made in one turn. Make it again."
+TOO_MANY_CALLS = "This call was not made: at most {} {} made in one turn. Make it again."
 CUT_CALL = {
     "length": (
         "This call was not made: your answer reached its limit of tokens before the call was complete. Make it again, "
@@ -73,17 +73,18 @@ class ToolCalls:
         calls: list[tuple[StepDone, StepDone]] = []
         waiting: list[StepDone] = []
         not_made: list[tuple[StepDone, str]] = []
+        most = MOST_CALLS_PER_TURN if self.spec.parameters.parallel_tool_calls else 1
         for number, use in enumerate(uses, start=1):
             row = _ledger_row(conversation.next_index, use)
             conversation.next_index += 1
             if cut := use.provider_data.get("cut"):
                 not_made.append((row, CUT_CALL[cut]))
-            elif number > MOST_CALLS_PER_TURN:
-                not_made.append((row, TOO_MANY_CALLS))
+            elif number > most:
+                not_made.append((row, TOO_MANY_CALLS.format(most, "call is" if most == 1 else "calls are")))
             elif await self._must_be_approved(use):
                 row.tool_digest = self.tools.digest_of(use.tool_name)
                 tool = self.tools.get(use.tool_name)
-                row.parameters, row.asks = tool.parameters, tool.asks
+                row.parameters, row.action = tool.parameters, tool.action
                 waiting.append(row)
             else:
                 calls.append((use, row))
@@ -99,13 +100,13 @@ class ToolCalls:
             yield AwaitingApproval(waiting)
 
     async def _must_be_approved(self, use: StepDone) -> bool:
-        """Whether a person must approve the call first. A call with invalid arguments only fails."""
+        """Whether somebody must approve or answer the call first. A call with invalid arguments only fails."""
         name = use.tool_name
         if use.arguments is None:
             return False
         try:
             tool = self.tools.get(name)
-            if not tool.asks and (not self.tools.needs_approval(name) or self._is_approved_for_run(name)):
+            if not tool.action and (not self.tools.needs_approval(name) or self._is_approved_for_run(name)):
                 return False
             await acheck_arguments(tool, use.arguments)
         except ToolError:
@@ -140,8 +141,9 @@ class ToolCalls:
             row = _ledger_row(open_tool.index, use)
             if open_tool.cut:
                 yield self._result(row, ToolResult(CUT_CALL[open_tool.cut], is_error=True))
-            elif decision and decision.is_answer:
-                yield self._result(row, questions.outcome(decision))
+            elif decision and decision.action:
+                answered = client_tools if decision.action == CLIENT_TOOL else questions
+                yield self._result(row, answered.outcome(decision))
             elif open_tool.started:
                 if self._may_run_again(call.name):
                     calls.append((use, row))

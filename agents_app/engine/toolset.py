@@ -12,6 +12,7 @@ from agents_app.engine.spec import FilePart, Limits
 logger = logging.getLogger(__name__)
 
 NAME = r"[A-Za-z0-9_-]{1,64}"  # a tool's name that every model provider accepts
+QUESTION, CLIENT_TOOL = "question", "client_tool"  # see Tool.action
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Tool:
 
     `read_only` and `idempotent` say whether a call may be repeated after a crash. `timeout` is in seconds; None: the
     loop's default. `server`: the MCP server that it belongs to, which calls it `own_name`. `digest`: of what such a
-    server says of the tool, which may change at any time. `asks`: a person answers the call, which is
-    then never made.
+    server says of the tool, which may change at any time. `action`: instead of the server, a person (QUESTION) or the
+    program that started the run (CLIENT_TOOL) answers the call.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Tool:
     server: str = ""
     own_name: str = ""
     digest: str = ""
-    asks: bool = False
+    action: str = ""
 
     @property
     def may_run_again(self) -> bool:
@@ -163,10 +164,12 @@ class Toolset:
     def _usable(self, tools: Iterable[Tool]) -> tuple[Tool, ...]:
         usable: dict[str, Tool] = {}
         for tool in tools:
-            allowed = not self._allowed or matches(tool.name, self._allowed)
-            if allowed and not matches(tool.name, self._denied):
+            if tool.action == CLIENT_TOOL or self._is_allowed(tool.name):
                 usable.setdefault(tool.name, tool)
         return tuple(usable.values())
+
+    def _is_allowed(self, name: str) -> bool:
+        return (not self._allowed or matches(name, self._allowed)) and not matches(name, self._denied)
 
     def needs_approval(self, name: str) -> bool:
         return matches(name, self._approval)

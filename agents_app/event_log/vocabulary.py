@@ -121,7 +121,10 @@ class ReasoningDelta(EventData, frozen=True):
 
 
 class ReasoningStep(EventData, frozen=True, kw_only=True):
-    """A whole step. The fields from `tool_name` on are those of tool calls and their results."""
+    """A whole step. The fields from `tool_name` on are those of tool calls and their results.
+
+    `action_id`: of a call that the calling program executes.
+    """
 
     event_type = EventType.REASONING_STEP
 
@@ -138,6 +141,7 @@ class ReasoningStep(EventData, frozen=True, kw_only=True):
     attachments: list[Attachment] | UnsetType = UNSET
     child_run_id: str | UnsetType = UNSET
     child_session_id: str | UnsetType = UNSET
+    action_id: str | UnsetType = UNSET
 
 
 class ApprovalRequired(EventData, frozen=True):
@@ -165,12 +169,15 @@ class ApprovalResolved(EventData, frozen=True):
 
 
 class ActionRequired(EventData, frozen=True):
-    """A person must answer a question of the agent. `response_schema`: the JSON Schema of the answer."""
+    """A question of the agent must be answered, or a tool executed. `response_schema`: the JSON Schema of the response.
+
+    `message`: the question.
+    """
 
     event_type = EventType.ACTION_REQUIRED
 
     action_id: str
-    kind: Annotated[str, _one_of(["question"])]
+    kind: Annotated[str, _one_of(["question", "client_tool"])]
     tool_call_id: str
     tool_name: str
     message: str
@@ -180,7 +187,7 @@ class ActionRequired(EventData, frozen=True):
 
 
 class ActionResolved(EventData, frozen=True):
-    """A question was answered, or will not be. `by` is empty if nobody answered in time."""
+    """An action was answered, or will not be. `by` is empty if nobody answered in time. `response`: to a question."""
 
     event_type = EventType.ACTION_RESOLVED
 

@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.db.models.signals import m2m_changed
 
 from agents_app.database.prepared import Parameter, Prepared
+from agents_app.engine import client_tools
 from agents_app.engine.spec import AgentSpec, Limits, ModelSpec, Parameters, ServerSpec
 from agents_app.models import prompt_variables
 
@@ -20,9 +21,10 @@ from agents_app.models import prompt_variables
 # them, nor are keys, addresses and headers of providers and servers: those change under runs that wait.
 COLUMNS = (
     "role", "description", "system_prompt", "model", "temperature", "top_p", "max_tokens", "reasoning_effort",
-    "thinking_budget", "accepts", "builtin_tools", "allowed_tools", "denied_tools", "approval_required",
+    "thinking_budget", "accepts", "builtin_tools", "client_tools", "allowed_tools", "denied_tools", "approval_required",
     "approval_timeout", "max_iterations", "timeout", "max_total_tokens",
 )  # fmt: skip
+LATER_COLUMNS: dict[str, Any] = {"accepts": None, "client_tools": []}  # which older versions do not hold
 LONGEST_NOTE = 200
 
 
@@ -115,6 +117,7 @@ def spec_of(agent: Any) -> dict[str, Any]:
     servers = agent.mcp_servers.order_by("name").values("id", "name")
     return {
         **{name: getattr(agent, name) for name in COLUMNS},
+        "client_tools": client_tools.checked(agent.client_tools, "client_tools"),
         "provider": {"id": agent.provider.pk, "name": agent.provider.name} if agent.provider else None,
         "mcp_servers": list(servers),
     }
@@ -123,9 +126,8 @@ def spec_of(agent: Any) -> dict[str, Any]:
 def _identity(spec: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a spec another one. A provider or server with a new name is the same."""
     provider = spec["provider"] and spec["provider"]["id"]
-    # Older versions do not hold `accepts`.
     servers = {server["id"] for server in spec["mcp_servers"]}
-    return {"accepts": None} | spec | {"provider": provider, "mcp_servers": servers}
+    return LATER_COLUMNS | spec | {"provider": provider, "mcp_servers": servers}
 
 
 def watch_servers(through: Any) -> None:
@@ -162,6 +164,7 @@ class Definition:
     parameters: Parameters
     accepts: tuple[str, ...] | None
     builtin_tools: tuple[str, ...]
+    client_tools: tuple[dict[str, Any], ...]
     servers: tuple[Reference, ...]
     allowed_tools: tuple[str, ...]
     denied_tools: tuple[str, ...]
@@ -187,6 +190,7 @@ class Definition:
             parameters=self.parameters,
             accepts=self.accepts,
             builtin_tools=self.builtin_tools,
+            client_tools=self.client_tools,
             servers=tuple(servers),
             allowed_tools=self.allowed_tools,
             denied_tools=self.denied_tools,
@@ -238,6 +242,7 @@ def definition(version_id: uuid.UUID) -> Definition:
         ),
         accepts=None if spec.get("accepts") is None else tuple(spec["accepts"]),
         builtin_tools=tuple(spec["builtin_tools"]),
+        client_tools=tuple(spec.get("client_tools", ())),
         servers=tuple(Reference(**server) for server in spec["mcp_servers"]),
         allowed_tools=tuple(spec["allowed_tools"]),
         denied_tools=tuple(spec["denied_tools"]),

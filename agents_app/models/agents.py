@@ -11,9 +11,10 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models, transaction
 
 from agents_app.database.prepared import Parameter, Prepared
+from agents_app.engine import client_tools
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
-from agents_app.exceptions import Conflict
-from agents_app.models.agent_versions import COLUMNS, AgentVersion, agent_changed, one_version
+from agents_app.exceptions import Conflict, InvalidRequest
+from agents_app.models.agent_versions import COLUMNS, LATER_COLUMNS, AgentVersion, agent_changed, one_version
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prompt_variables import validate_prompt
@@ -51,6 +52,14 @@ def validate_builtin_tools(value) -> None:
         if name not in BUILTIN_TOOLS and name not in PLATFORM_TOOLS:
             existing = ", ".join(sorted({*BUILTIN_TOOLS, *PLATFORM_TOOLS}))
             raise ValidationError(f"There is no built-in tool {name[:64]!r}. There are: {existing}.")
+
+
+def validate_client_tools(value) -> None:
+    """Reject what are not definitions of tools."""
+    try:
+        client_tools.checked(value, "client_tools")
+    except InvalidRequest as error:
+        raise ValidationError(str(error)) from None
 
 
 CONTENT_KINDS = ("text", "image", "pdf", "audio")  # that a model may accept
@@ -243,6 +252,13 @@ class Agent(models.Model):
         validators=[validate_builtin_tools],
         help_text='Names of built-in tools, for example ["current_time", "calculate"].',
     )
+    client_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_client_tools],
+        help_text='Tools that the calling program executes, for example [{"name": "open_page", "description": "Open a '
+        'page.", "parameters": {"type": "object"}}].',
+    )
     mcp_servers = models.ManyToManyField(
         McpServer, blank=True, related_name="agents", help_text="Servers whose tools the agent has, named server__tool."
     )
@@ -328,6 +344,11 @@ class Agent(models.Model):
             super().save(*args, **options)
             agent_changed(self)
 
+    def clean(self) -> None:
+        names = (tool["name"] for tool in self.client_tools)
+        if name := client_tools.taken_name(names, self.builtin_tools, ()):
+            raise ValidationError({"client_tools": f"The agent has a built-in tool {name!r} already."})
+
     def activate(self, version: AgentVersion, *, by: Any, note: str = "") -> None:
         """Take over the spec of an earlier version, as a new version. If it is the present spec, do nothing.
 
@@ -344,7 +365,7 @@ class Agent(models.Model):
                 text = f"Version {version.number} cannot be used again: its provider or an MCP server was deleted."
                 raise Conflict(text)
             for name in COLUMNS:
-                setattr(self, name, spec.get(name))
+                setattr(self, name, spec.get(name, LATER_COLUMNS.get(name)))
             self.provider = provider
             self.save()
             self.mcp_servers.set(servers)

@@ -1,4 +1,4 @@
-"""Tool calls that wait for a person: to be approved, or answered."""
+"""Tool calls that wait: for a person, to be approved or answered, or for the program that executes them."""
 
 import re
 import uuid
@@ -11,7 +11,7 @@ from agents_app.models.runs import OfRunQuerySet, Run
 
 
 class Approval(models.Model):
-    """A tool call that a person must approve, or answer: requested once, answered once."""
+    """A tool call that somebody must approve, or answer: requested once, answered once."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -23,6 +23,7 @@ class Approval(models.Model):
     class Kind(models.TextChoices):
         APPROVAL = "approval"
         QUESTION = "question"  # a call of `ask_user`
+        CLIENT_TOOL = "client_tool"  # a call that the program which started the run executes
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.APPROVAL)
@@ -48,11 +49,15 @@ class Approval(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     for_run = models.BooleanField(default=False, help_text="Approve the tool for the rest of the run.")
     reason = models.TextField(blank=True)
-    response = models.TextField(blank=True, help_text="Answer to a question.")
+    response = models.TextField(blank=True, help_text="Answer to a question, or result of the calling program.")
+    is_error = models.BooleanField(default=False, help_text="The result says that the tool failed.")
     by = models.CharField(max_length=150, blank=True, help_text="User who answered; empty if nobody did in time.")
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     answered_at = models.DateTimeField(null=True, blank=True)
+    answered_seq = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="Number of the event that tells the answer."
+    )
 
     objects = OfRunQuerySet.as_manager()
 

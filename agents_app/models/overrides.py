@@ -34,9 +34,10 @@ class Overrides:
     """Options of one run. Each that is empty leaves the matter to the agent or the session.
 
     `instructions` follow the agent's own. `parameters` replace the agent's, by name. `messages` are the conversation
-    before the prompt, after those of the session. `follows` is the number of the session's run that this one
-    continues, instead of the one before it. `timeout` is in seconds. `response` is what the Responses API repeats of
-    its request.
+    before the prompt, after those of the session; if they end with results of tools, there may be no prompt. `follows`
+    is the number of the session's run that this one continues, instead of the one before it. `timeout` is in seconds.
+    `client_tools` are those that the caller executes, as `client_tools.checked` returned them. `stateless`: nobody but
+    the client that waits can ask for the answer. `response` is what the Responses API repeats of its request.
     """
 
     instructions: str = ""
@@ -44,6 +45,8 @@ class Overrides:
     messages: tuple[EarlierMessage, ...] = ()
     follows: int | None = None
     timeout: float | None = None
+    client_tools: tuple[dict[str, Any], ...] = ()
+    stateless: bool = False
     response: dict[str, Any] = field(default_factory=dict)
 
     def within(self, *, timeout: float, max_tokens: int | None) -> "Overrides":
@@ -54,10 +57,15 @@ class Overrides:
         limited = self.timeout and min(self.timeout, timeout)
         return dataclasses.replace(self, parameters=parameters, timeout=limited)
 
+    @property
+    def end_with_results(self) -> bool:
+        """Whether the messages end with results of tools, which a model can answer without a prompt."""
+        return bool(self.messages) and self.messages[-1]["role"] == "tool"
+
     def as_json(self) -> dict[str, Any] | None:
         """Return the options that are set; None if none is."""
         values = ((each.name, getattr(self, each.name)) for each in dataclasses.fields(self))
-        return {name: list(value) if name == "messages" else value for name, value in values if value} or None
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values if value} or None
 
     def is_sound(self) -> bool:
         """Whether each option is of its type, also what was read from a file."""
@@ -70,6 +78,7 @@ class Overrides:
         )
         numbers = isinstance(self.follows, int | None) and isinstance(self.timeout, int | float | None)
         objects = isinstance(self.parameters, dict) and isinstance(self.response, dict)
+        objects = objects and all(map(_is_definition, self.client_tools)) and isinstance(self.stateless, bool)
         return texts and numbers and objects and isinstance(self.instructions, str)
 
     @classmethod
@@ -77,7 +86,13 @@ class Overrides:
         """Read what `as_json` returned."""
         if not value:
             return NO_OVERRIDES
-        return cls(**{**value, "messages": tuple(value.get("messages", ()))})
+        lists = {name: tuple(value.get(name, ())) for name in ("messages", "client_tools")}
+        return cls(**{**value, **lists})
+
+
+def _is_definition(tool: Any) -> bool:
+    types = {"name": str, "description": str, "parameters": dict}
+    return isinstance(tool, dict) and all(isinstance(tool.get(name), kind) for name, kind in types.items())
 
 
 NO_OVERRIDES = Overrides()

@@ -236,6 +236,11 @@ class Run(models.Model):
         """The number of the run that this one continues; 0 for none. A fork's runs continue its parent's numbers."""
         return self.number - 1 if self.follows is None else self.follows
 
+    @property
+    def has_prompt(self) -> bool:
+        """Whether there is a message to answer: a caller's conversation may end with results of tools instead."""
+        return bool(self.prompt or self.parts)
+
     @staticmethod
     def used(usage: dict[str, int]) -> dict[str, Any]:
         """Return the columns for a run's usage."""

@@ -1,4 +1,4 @@
-"""What people must do for runs: approve a call, or answer a question. One way to answer both, from every door."""
+"""What must be done for runs: approve a call, answer a question, execute a tool. One way to answer, from every door."""
 
 from typing import Any
 
@@ -34,9 +34,12 @@ def answer(
     arguments: dict[str, Any] | None = None,
     reason: str = "",
     for_run: bool = False,
+    is_error: bool = False,
     session_id: str | None = None,
 ) -> Approval:
     """Answer or decline an action. To answer an approval is to approve the call.
+
+    `response`: to a question, or the result of a tool; `is_error`: which says that the tool failed.
 
     Raises:
         InvalidRequest: a value does not fit this kind of action. Names the field.
@@ -44,17 +47,18 @@ def answer(
     """
     action = find(user, action_id, session_id)
     by, is_answered = user.get_username(), outcome == "answered"
-    if action.kind == Approval.Kind.QUESTION:
+    if is_error and action.kind != Approval.Kind.CLIENT_TOOL:
+        raise InvalidRequest("'is_error' is for the result of a tool.", param="is_error")
+    if action.kind != Approval.Kind.APPROVAL:
         if arguments is not None:
-            raise InvalidRequest("'arguments' are for approvals: answer a question by 'response'.", param="arguments")
+            raise InvalidRequest("'arguments' are for approvals: this action needs a 'response'.", param="arguments")
         if is_answered and response is None:
-            raise InvalidRequest("'response' is missing: the answer to the question.", param="response")
-        approvals.answer_question(
-            action.run, action.step, response=response if is_answered else None, reason=reason, by=by
-        )
+            raise InvalidRequest("'response' is missing: the answer, as text.", param="response")
+        given = response if is_answered else None
+        approvals.respond(action.run, action.step, action.kind, response=given, is_error=is_error, reason=reason, by=by)
     else:
         if response is not None:
-            raise InvalidRequest("'response' is for questions: this action approves a call.", param="response")
+            raise InvalidRequest("'response' is for other actions: this one approves a call.", param="response")
         approvals.answer(
             action.run,
             tool_call_id=action.tool_call_id,

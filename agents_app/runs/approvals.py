@@ -12,8 +12,9 @@ from msgspec import UNSET
 from agents_app import event_log
 from agents_app.access import rights
 from agents_app.database.errors import storage_errors
+from agents_app.engine.client_tools import LONGEST_OUTPUT
 from agents_app.engine.events import StepDone
-from agents_app.engine.questions import LONGEST_RESPONSE, response_schema
+from agents_app.engine.questions import LONGEST_RESPONSE
 from agents_app.engine.toolset import ToolError, check_schema
 from agents_app.event_log import EventData
 from agents_app.event_log.vocabulary import ActionResolved, ApprovalResolved
@@ -21,6 +22,8 @@ from agents_app.exceptions import AlreadyAnswered, Conflict, InvalidRequest, Not
 from agents_app.foreign_text import clean_json
 from agents_app.models import Approval, Run, Session
 from agents_app.queue import run_queue
+from agents_app.runs.cancelling import cancel
+from agents_app.runs.frames import response_schema
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ def request(run: Run, rows: list[StepDone], expires_at: datetime.datetime) -> No
             arguments=row.arguments or {},
             tool_digest=row.tool_digest,
             parameters=row.parameters,
-            kind=Approval.Kind.QUESTION if row.asks else Approval.Kind.APPROVAL,
+            kind=row.action or Approval.Kind.APPROVAL,
             expires_at=expires_at,
         )
         for row in rows
@@ -86,8 +89,8 @@ def answer(
         _lock(run)
         pending = _pending(run, tool_call_id)
         _check_rights(run)
-        if any(approval.kind == Approval.Kind.QUESTION for approval in pending):
-            raise InvalidRequest("This call asks a question: answer it, by its 'action_id'.", param="tool_call_id")
+        if any(approval.kind != Approval.Kind.APPROVAL for approval in pending):
+            raise InvalidRequest("This call waits for an answer: give it, by its 'action_id'.", param="tool_call_id")
         if arguments is not None:
             _check_edited(pending, arguments, approved=approved)
         edited = arguments if pending and arguments != pending[0].arguments else None
@@ -98,33 +101,40 @@ def answer(
         _write(run, pending, status, reason, by, for_run=approved and for_run, edited=edited)
 
 
-def answer_question(run: Run, step: int, *, response: str | None, reason: str = "", by: str) -> None:
-    """Answer a question of the agent, or decline to with `response` None.
+def respond(
+    run: Run, step: int, kind: str, *, response: str | None, is_error: bool = False, reason: str = "", by: str
+) -> int:
+    """Answer a question of the agent, or give the result of a call; decline to with `response` None.
+
+    Returns the number of the event that tells it.
 
     Raises:
-        InvalidRequest: the response is no answer to the question, or the reason is too long.
+        InvalidRequest: the response does not fit, or the reason is too long.
         NotFound, AlreadyAnswered, Conflict, StorageUnavailable: as of `answer`.
     """
     if len(reason) > LONGEST_REASON:
         raise InvalidRequest(f"'reason' is longer than {LONGEST_REASON:,} characters.", param="reason")
     with storage_errors(), transaction.atomic():
         _lock(run)
-        question = run.approvals.filter(step=step, kind=Approval.Kind.QUESTION).first()
-        if question is None:
-            raise NotFound("This run has no such question.")
-        if question.status != _PENDING:
-            raise _already_answered(question)
+        action = run.approvals.filter(step=step, kind=kind).first()
+        if action is None:
+            raise NotFound("This run has no such action.")
+        if action.status != _PENDING:
+            who = f" by {action.by}" if action.by else ""
+            text = f"This action was already {_OUTCOMES.get(Approval.Status(action.status), action.status)}{who}."
+            raise AlreadyAnswered(text, code="action_answered")
         _check_rights(run)
         if response is not None:
-            _check_response(question, response)
+            check_response(action, response)
         status = _DENIED if response is None else _APPROVED
-        _write(run, [question], status, reason, by, response=response or "")
+        return _write(run, [action], status, reason, by, response=response or "", is_error=is_error)
 
 
 def schema_of(approval: Approval) -> dict[str, Any]:
-    """Return the JSON Schema of the response to a question, or of the arguments of a call."""
-    is_question = approval.kind == Approval.Kind.QUESTION
-    return response_schema(approval.arguments) if is_question else approval.parameters
+    """Return the JSON Schema of the response, or of the arguments of a call to approve."""
+    if approval.kind == Approval.Kind.APPROVAL:
+        return approval.parameters
+    return response_schema(approval.kind, approval.arguments)
 
 
 def _check_rights(run: Run) -> None:
@@ -132,10 +142,19 @@ def _check_rights(run: Run) -> None:
         raise Conflict(f"{denial} The run ends.", code=denial.code)
 
 
-def _check_response(question: Approval, response: str) -> None:
+def check_response(action: Approval, response: str) -> None:
+    """Check that this can be the response.
+
+    Raises:
+        InvalidRequest: it cannot.
+    """
     if clean_json(response) != response:
         raise InvalidRequest("'response' has characters that cannot be stored, such as NUL.", param="response")
-    schema = response_schema(question.arguments)
+    if action.kind == Approval.Kind.CLIENT_TOOL:
+        if len(response) > LONGEST_OUTPUT:
+            raise InvalidRequest(f"'response' is longer than {LONGEST_OUTPUT:,} characters.", param="response")
+        return
+    schema = response_schema(action.kind, action.arguments)
     if "enum" in schema and response not in schema["enum"]:
         options = ", ".join(repr(option) for option in schema["enum"])
         raise InvalidRequest(f"'response' must be one of the options: {options}.", param="response")
@@ -178,6 +197,10 @@ def expire() -> int:
         with transaction.atomic():
             run = Run.objects.get(pk=run_id)
             _lock(run)
+            if run.overrides.stateless:  # its client has gone, and nobody can read what it would answer
+                cancel(run, by="")
+                count += 1
+                continue
             expired = list(overdue.filter(run=run))
             _write(run, expired, Approval.Status.EXPIRED, "Nobody answered in time.", "")
             count += len(expired)
@@ -193,7 +216,7 @@ def _pending(run: Run, tool_call_id: str | None) -> list[Approval]:
     named = run.approvals.all() if tool_call_id is None else run.approvals.filter(tool_call_id=tool_call_id)
     existing: QuerySet[Approval] = named.order_by("-created_at", "-step")
     if tool_call_id is None:
-        existing = existing.exclude(kind=Approval.Kind.QUESTION)  # whose answer is more than yes
+        existing = existing.filter(kind=Approval.Kind.APPROVAL)  # the others need more than yes
     if pending := [approval for approval in existing if approval.status == _PENDING]:
         return pending
     if not existing or tool_call_id is None:
@@ -220,9 +243,12 @@ def _write(
     for_run: bool = False,
     edited: dict[str, Any] | None = None,
     response: str = "",
-) -> None:
+    is_error: bool = False,
+) -> int:
     if not pending:
-        return
+        return 0
+    resolved = [_resolved(approval, status, reason, by, edited, response) for approval in pending]
+    seq = event_log.record(run.session_id, run.pk, resolved)[-1]
     ids = [approval.pk for approval in pending]
     Approval.objects.filter(pk__in=ids).update(
         status=status,
@@ -231,20 +257,22 @@ def _write(
         for_run=for_run,
         edited_arguments=edited,
         response=response,
+        is_error=is_error,
         answered_at=timezone.now(),
+        answered_seq=seq,
     )
-    resolved = [_resolved(approval, status, reason, by, edited, response) for approval in pending]
-    event_log.record(run.session_id, run.pk, resolved)
     if run.status == Run.Status.WAITING and not run.approvals.filter(status=_PENDING).exists():
         _continue(run)
+    return seq
 
 
 def _resolved(
     approval: Approval, status: Approval.Status, reason: str, by: str, edited: dict[str, Any] | None, response: str
 ) -> EventData:
-    if approval.kind == Approval.Kind.QUESTION:
+    if approval.kind != Approval.Kind.APPROVAL:
+        shown = response if approval.kind == Approval.Kind.QUESTION else ""  # a result is a step of its own
         return ActionResolved(
-            action_id=approval.action_id, outcome=_OUTCOMES[status], response=response, reason=reason, by=by
+            action_id=approval.action_id, outcome=_OUTCOMES[status], response=shown, reason=reason, by=by
         )
     return ApprovalResolved(
         tool_call_id=approval.tool_call_id,

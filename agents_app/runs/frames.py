@@ -1,14 +1,16 @@
 """The events that tell how a run begins, goes on and ends."""
 
 import datetime
-from typing import cast
+from typing import Any, cast
 
 from django.utils import timezone
 from msgspec import UNSET
 
+from agents_app.engine import questions
+from agents_app.engine.client_tools import LONGEST_OUTPUT
 from agents_app.engine.events import StepDone
-from agents_app.engine.questions import response_schema
 from agents_app.engine.spec import Usage
+from agents_app.engine.toolset import CLIENT_TOOL
 from agents_app.event_log import EventData, vocabulary
 from agents_app.event_log.vocabulary import (
     ActionRequired,
@@ -57,17 +59,17 @@ def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> Reaso
 
 
 def waiting_data(run: Run, row: StepDone, expires_at: datetime.datetime) -> ApprovalRequired | ActionRequired:
-    """Return the event of a call that waits for a person."""
+    """Return the event of a call that waits for a person, or for the calling program."""
     arguments = row.arguments or {}
-    if row.asks:
+    if row.action:
         return ActionRequired(
             action_id=action_id(run.pk, row.index),
-            kind="question",
+            kind=row.action,
             tool_call_id=row.tool_call_id,
             tool_name=row.tool_name,
-            message=arguments["question"],
+            message="" if row.action == CLIENT_TOOL else arguments["question"],
             arguments=arguments,
-            response_schema=response_schema(arguments),
+            response_schema=response_schema(row.action, arguments),
             expires_at=expires_at,
         )
     return ApprovalRequired(
@@ -76,6 +78,13 @@ def waiting_data(run: Run, row: StepDone, expires_at: datetime.datetime) -> Appr
         arguments=arguments,
         expires_at=expires_at,
     )
+
+
+def response_schema(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of the response to an action."""
+    if kind == CLIENT_TOOL:
+        return {"type": "string", "maxLength": LONGEST_OUTPUT}
+    return questions.response_schema(arguments)
 
 
 def step_data(step: StepDone, attachments: list[Attachment]) -> ReasoningStep:
@@ -94,4 +103,5 @@ def step_data(step: StepDone, attachments: list[Attachment]) -> ReasoningStep:
         attachments=attachments or UNSET,
         child_run_id=step.details.get("child_run_id", UNSET),
         child_session_id=step.details.get("child_session_id", UNSET),
+        action_id=step.details.get("action_id", UNSET),
     )

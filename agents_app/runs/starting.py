@@ -25,7 +25,7 @@ from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
 from agents_app.queue import run_queue
-from agents_app.runs import budgets
+from agents_app.runs import budgets, client_tools
 from agents_app.runs.budgets import Left
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
@@ -106,7 +106,7 @@ def start(
         InvalidRequest, AgentNotFound, SessionNotFound, SessionBusy, RateLimited, BudgetReached: nothing was written.
         StorageUnavailable: the database refused; nothing was written.
     """
-    validate_message(message, has_files=bool(parts))
+    validate_message(message, has_files=bool(parts) or overrides.end_with_results)
     _check_ids(message_id, session_id)
     with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
@@ -115,6 +115,7 @@ def start(
             return Started(existing, created=False)
         agent, version_id = _agent(agent_name, session, user)
         version_id = version_id or current_id(agent)
+        client_tools.check_names(overrides, definition(version_id))
         limits.admit(user, trigger)
         token = getattr(user, "token_uid", None) or (parent.token if parent else None)
         budget_left = budgets.admit(owner_id=session.owner_id, agent_id=agent.pk, token=token)
@@ -136,7 +137,7 @@ def start(
             task=due.task if due else None,
             scheduled_for=due.at if due else None,
             retry=due.retry if due else 0,
-            overrides=_allowed(overrides, version_id, user),
+            overrides=allowed(overrides, version_id, user),
             follows=overrides.follows if follows is None else follows,
             replaces=replaces.pk if replaces else None,
             variables=_variables(version_id, user, agent, session),
@@ -214,7 +215,7 @@ def _agent(name: str | None, session: Session, user: Any) -> NamedAgent:
     raise AgentNotFound("There is no enabled agent. Add one in the admin.")
 
 
-def _allowed(overrides: Overrides, version_id: uuid.UUID, user: Any) -> Overrides:
+def allowed(overrides: Overrides, version_id: uuid.UUID, user: Any) -> Overrides:
     """Return the options, within the limits of the agent's version unless the user is an administrator."""
     if user.is_superuser or overrides == NO_OVERRIDES:
         return overrides

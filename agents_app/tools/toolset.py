@@ -4,7 +4,7 @@ import functools
 
 from django.conf import settings
 
-from agents_app.engine import mcp
+from agents_app.engine import client_tools, mcp
 from agents_app.engine.builtin_tools import builtin_tools
 from agents_app.engine.spec import AgentSpec
 from agents_app.engine.toolset import Toolset
@@ -20,7 +20,9 @@ from agents_app.tools.tasks import tools_for_agent
 
 def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     """Return the tools that the agent may call. `run_child` has this worker execute another run, and waits for it."""
-    fixed = [*builtin_tools(spec.builtin_tools), *tools_for_agent(run, spec.builtin_tools)]
+    # The caller's first: no server can take the name of one of them, whatever it lists later.
+    fixed = [*client_tools.make_tools(spec.client_tools), *builtin_tools(spec.builtin_tools)]
+    fixed += [*tools_for_agent(run, spec.builtin_tools)]
     fixed += files.make_tools(spec.builtin_tools, run)
     if "ask_agent" in spec.builtin_tools:
         fixed.append(ask_agent.make_tool(spec, run, run_child))

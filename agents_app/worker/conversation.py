@@ -5,7 +5,7 @@ from agents_app.files.parts import to_engine
 from agents_app.models import Approval, Run
 from agents_app.models.steps import usage_of
 from agents_app.worker.history import history
-from agents_app.worker.replay import earlier_messages, replay
+from agents_app.worker.replay import earlier_messages, last_round, replay
 
 _MOST_CHARACTERS_PER_TOKEN = 6  # the most that the engine's estimate can become
 
@@ -15,7 +15,10 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     steps = list(run.steps.order_by("index")) if run.attempt > 1 else []
     decisions, approved_tools = _decisions(run) if run.attempt > 1 else ({}, {})
     earlier = history(run, room=context_tokens * _MOST_CHARACTERS_PER_TOKEN) if run.number > 1 else []
-    rebuilt = Conversation(history=earlier + earlier_messages(run), prompt=run.prompt, approved_tools=approved_tools)
+    messages = earlier_messages(run)
+    results = [] if run.has_prompt else last_round(messages)
+    messages = earlier + messages[: len(messages) - len(results)]
+    rebuilt = Conversation(history=messages, prompt=run.prompt, turns=results, approved_tools=approved_tools)
     rebuilt.prompt_parts = to_engine(run.parts)
     replay(rebuilt, steps, decisions)
     if steps:
@@ -38,7 +41,8 @@ def _decisions(run: Run) -> tuple[dict[int, Decision], dict[str, str]]:
             approval.tool_digest,
             approval.edited_arguments,
             approval.response,
-            is_answer=approval.kind == Approval.Kind.QUESTION,
+            is_error=approval.is_error,
+            action=approval.kind if approval.kind != Approval.Kind.APPROVAL else "",
         )
         if approved and approval.for_run:
             for_run[approval.tool_name] = approval.tool_digest

@@ -16,9 +16,11 @@ from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine import providers
 from agents_app.engine.events import Answer, AwaitingApproval, Delta, Event, Retry, RunWarning, StepDone, ToolsStarting
 from agents_app.engine.loop import Turns
+from agents_app.engine.toolset import CLIENT_TOOL
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.models import Run, Step
+from agents_app.models.approvals import action_id
 from agents_app.queue import run_queue
 from agents_app.runs import approvals, cancel_children, close_approvals
 from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
@@ -202,7 +204,10 @@ class Execution:
     async def _begin_tools(self, event: ToolsStarting) -> None:
         """Record which tools are called, and which wait for approval, before any of it happens."""
         self._calling |= {row.index for row in event.results}
+        of_client = {row.tool_call_id: row.index for row in event.waiting if row.action == CLIENT_TOOL}
         for use in event.uses:
+            if (index := of_client.get(use.tool_call_id)) is not None:
+                use.details = {"action_id": action_id(self.run.pk, index)}
             self._step_done(use)
         for row in event.results:
             self._write_step(row, Step.Status.STARTED)
@@ -323,7 +328,7 @@ class Execution:
         await self._log.commit(then=self._enqueue_next, charge=self._spending.charge(), **changes)
 
     def _clean_up(self) -> None:
-        if self.run.attempt > 1 or self._claim.denial or (self._spec and self._spec.can_wait_for_people):
+        if self.run.attempt > 1 or self._claim.denial or (self._spec and self._spec.can_wait):
             close_approvals(self.run)
         self._enqueue_next()
 

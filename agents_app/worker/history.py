@@ -136,14 +136,14 @@ def _earlier_run(run: Run, rounds: Sequence[Step]) -> EarlierRun:
     replayed = Conversation(history=[], prompt="")
     replay(replayed, rounds)
     before = earlier_messages(run)
-    prompt = Message("user", run.prompt, parts=to_engine(run.parts))
-    with_files = [message for message in (*before, prompt, *replayed.turns) if message.parts]
+    prompt = [Message("user", run.prompt, parts=to_engine(run.parts))] if run.has_prompt else []
+    with_files = [message for message in (*before, *prompt, *replayed.turns) if message.parts]
     return EarlierRun(
         size=len(run.prompt)
         + len(run.result)
         + sum(len(message.content) for message in before)
         + sum(file_characters(message.parts) for message in with_files),
-        messages=(*before, prompt, *replayed.turns, _answer(run, rounds)),
+        messages=(*before, *prompt, *replayed.turns, _answer(run, rounds)),
     )
 
 

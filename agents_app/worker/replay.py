@@ -56,6 +56,14 @@ def _tool_call(use: Step) -> ToolCall:
     return replay_call(use.tool_call_id, use.tool_name, use.arguments, use.content, use.provider_data)
 
 
+def last_round(messages: Sequence[Message]) -> list[Message]:
+    """Return the results of tools at the end, and the turn that called the tools: no window may lack them."""
+    at = len(messages)
+    while at and messages[at - 1].role == "tool":
+        at -= 1
+    return list(messages[max(at - 1, 0) :])
+
+
 def earlier_messages(run: Run) -> list[Message]:
     """Return the conversation before the prompt as its caller sent it."""
     return [

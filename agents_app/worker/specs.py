@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from agents_app.access import own_agents
 from agents_app.database.prepared import Parameter, Prepared
-from agents_app.engine.spec import AgentSpec, ServerSpec
+from agents_app.engine.spec import AgentSpec, ServerSpec, ToolChoice
 from agents_app.exceptions import RunFailed
 from agents_app.models import McpServer, Provider, Run, prompt_variables
 from agents_app.models.agent_versions import Reference, current_id, definition
@@ -93,10 +93,13 @@ def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
     parameters = dict(overrides.parameters)
     if "stop" in parameters:
         parameters["stop"] = tuple(parameters["stop"])
+    if "tool_choice" in parameters:
+        parameters["tool_choice"] = ToolChoice(**parameters["tool_choice"])
     limits = dataclasses.replace(spec.limits, timeout=overrides.timeout) if overrides.timeout else spec.limits
     return dataclasses.replace(
         spec,
         system_prompt=prompt,
         parameters=dataclasses.replace(spec.parameters, **parameters),
+        client_tools=spec.client_tools + overrides.client_tools,
         limits=limits,
     )

@@ -12,7 +12,7 @@ from agents_app.engine.spending import TurnEstimate
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.event_log.charges import Charge, Share
 from agents_app.exceptions import LimitReached
-from agents_app.models import Budget
+from agents_app.models import Approval, Budget
 from agents_app.models.budgets import Rule, known_rules, rules
 from agents_app.observability import metrics
 from agents_app.runs import approvals
@@ -107,7 +107,7 @@ class RunSpending:
             tool_call_id=question_id(rule),
             tool_name=QUESTION,
             arguments={"question": question, "options": OPTIONS},
-            asks=True,
+            action=Approval.Kind.QUESTION.value,
         )
         conversation.next_index += 1  # of the question, though no step has it
         assert self._claim.spec is not None

@@ -1,7 +1,9 @@
 """The conversation of a request, in its roles and parts, as the instructions and messages of a run."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 
@@ -11,6 +13,7 @@ from agents_app.models.overrides import EarlierMessage, MadeCall
 from agents_app.runs.messages import TOO_LONG as MESSAGE_TOO_LONG
 from agents_app.runs.messages import validate_message
 from chat_app.openai_api.contents import MessageContent, read
+from chat_app.openai_api.continuing import CallResult
 from chat_app.openai_api.requests import (
     AnyChatMessage,
     ChatAssistantMessage,
@@ -22,10 +25,12 @@ from chat_app.openai_api.requests import (
 )
 from chat_app.openai_api.validation import INVALID, TOO_LONG, refuse
 
+Value = TypeVar("Value")
+
 
 @dataclass(slots=True)
 class Conversation:
-    """A conversation, built message by message. The last one must be the user's: it becomes the prompt.
+    """A conversation, built message by message. The last one becomes the prompt, if it is the user's.
 
     `field`: of the request, that it is in.
     """
@@ -72,11 +77,13 @@ class Conversation:
         self.messages.append(message)
 
     def take_prompt(self) -> MessageContent:
-        """Remove the last message and return it."""
+        """Remove the last message and return it. A conversation that ends with results of tools has no prompt."""
         path = self.field
         self._require_results(path)
+        if self.messages and self.messages[-1]["role"] == "tool":
+            return MessageContent("")
         if not self.messages or self.messages[-1]["role"] != "user":
-            refuse(path, "must end with a message of the user: an agent's tools run on the server.")
+            refuse(path, "must end with a message of the user, or with results of calls.")
         last = self.messages.pop()
         content = MessageContent(last["content"], last.get("parts", []))
         try:
@@ -85,6 +92,10 @@ class Conversation:
             code = TOO_LONG if error.code == MESSAGE_TOO_LONG else INVALID
             raise InvalidRequest(str(error), param=error.param, code=code) from None
         return content
+
+    def call_ids(self) -> list[str]:
+        """Return the ids of the calls in the conversation."""
+        return [call["id"] for message in self.messages for call in message.get("tool_calls", ())]
 
     def _require_results(self, path: str) -> None:
         if self._pending:
@@ -105,6 +116,39 @@ def of_chat(messages: list[AnyChatMessage]) -> Conversation:
             for call in message.tool_calls or ():
                 conversation.add_call(call.id, call.function.name, call.function.arguments, path)
     return conversation
+
+
+def results_at_end(messages: list[AnyChatMessage]) -> dict[str, CallResult]:
+    """Return the results of calls with which a chat completion ends, by the ids of the calls."""
+    results: dict[str, CallResult] = {}
+    for position, message in _at_end(messages, ChatToolMessage):
+        path = f"messages[{position}]"
+        result = CallResult(read(message.content, f"{path}.content"), f"{path}.tool_call_id", f"{path}.content")
+        _add_result(results, message.tool_call_id, result)
+    return results
+
+
+def outputs_at_end(items: list[InputItem]) -> dict[str, CallResult]:
+    """Return the results of calls with which a response's input ends, by the ids of the calls."""
+    results: dict[str, CallResult] = {}
+    for position, item in _at_end(items, FunctionCallOutputItem):
+        path = f"input[{position}]"
+        result = CallResult(read(item.output, f"{path}.output"), f"{path}.call_id", f"{path}.output")
+        _add_result(results, item.call_id, result)
+    return results
+
+
+def _at_end(values: Sequence[Any], kind: type[Value]) -> list[tuple[int, Value]]:
+    """Return the values of that kind after the last one of another, with their positions."""
+    others = (position for position in range(len(values), 0, -1) if not isinstance(values[position - 1], kind))
+    first = next(others, 0)
+    return list(enumerate(values[first:], start=first))
+
+
+def _add_result(results: dict[str, CallResult], call_id: str, result: CallResult) -> None:
+    if call_id in results:
+        refuse(result.id_path, "is the id of a call that has another result in the same request.")
+    results[call_id] = result
 
 
 def of_responses(items: list[InputItem]) -> Conversation:

@@ -13,9 +13,11 @@ from agents_app.api.streams import PING_INTERVAL, batches
 from agents_app.background import spawn
 from agents_app.database.errors import storage_errors
 from agents_app.event_log import Event, EventType
+from agents_app.event_log.vocabulary import ActionRequired, ApprovalRequired, ReasoningStep
 from agents_app.exceptions import AgentError, InvalidRequest
-from agents_app.models import Run
+from agents_app.models import Approval, Run, Step
 from chat_app.openai_api.endpoint import RunNotCompleted, database
+from chat_app.openai_api.segments import Segment
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +27,59 @@ _FIRST_TEXT = {
     EventType.REASONING_STEP,
     EventType.RESPONSE,
     EventType.APPROVAL_REQUIRED,
+    EventType.ACTION_REQUIRED,
     EventType.REASONING_COMPLETE,
+}
+_CALLS = {
+    EventType.REASONING_STEP,
+    EventType.APPROVAL_REQUIRED,
+    EventType.ACTION_REQUIRED,
 }
 
 
+class CallsOfClient:
+    """Notices that a run waits for the client alone, or for people beside it: its own calls have their results."""
+
+    def __init__(self) -> None:
+        self._own: set[tuple[int, str]] = set()
+        self._are_known = False
+
+    @property
+    def are_waiting(self) -> bool:
+        return self._are_known and not self._own
+
+    def feed(self, event: Event) -> None:
+        if event.type not in _CALLS:
+            return
+        match event.data:
+            case ReasoningStep(type=Step.Kind.TOOL_USE) as step:
+                self._own.add((step.iteration, str(step.tool_call_id)))
+            case ReasoningStep(type=Step.Kind.TOOL_RESULT) as step:
+                self._own.discard((step.iteration, str(step.tool_call_id)))
+            case ActionRequired() as action:
+                self._forget(action.tool_call_id)
+                self._are_known = self._are_known or action.kind == Approval.Kind.CLIENT_TOOL
+            case ApprovalRequired() as approval:
+                self._forget(approval.tool_call_id)
+
+    def _forget(self, tool_call_id: str) -> None:
+        self._own = {each for each in self._own if each[1] != tool_call_id}
+
+
 class RunFollower:
-    """One client that waits for one run. Must be made in the task of the client's request.
+    """One client that waits for one segment of a run. Must be made in the task of the client's request.
 
     `cancel_on_disconnect`: cancel the run if the client disconnects, because nobody else can read the answer.
+    `has_calls`: the run waits for the results of the client's calls.
     """
 
-    def __init__(self, run: Run, caller: Caller, *, cancel_on_disconnect: bool = False) -> None:
-        self.run = run
+    def __init__(self, segment: Segment, caller: Caller, *, cancel_on_disconnect: bool = False) -> None:
+        self.run = segment.run
         self.caller = caller
         self.ended = False
+        self.has_calls = False
+        self._first_seq = segment.first_seq
+        self._calls = CallsOfClient()
         if cancel_on_disconnect:
             request = asyncio.current_task()
             assert request is not None
@@ -46,11 +87,11 @@ class RunFollower:
 
     def _on_request_done(self) -> None:
         """The request was answered, or its client has disconnected."""
-        if not self.ended:
+        if not self.ended and not self.has_calls:
             spawn(_cancel(self.run, self.caller.user.get_username()))
 
     def events(self) -> AsyncIterator[list[Event]]:
-        """Return the run's events from its first to its last; an empty list if there was none for a while.
+        """Return the segment's events from its first to its last; an empty list if there was none for a while.
 
         Raises:
             InvalidRequest: they were pruned.
@@ -58,7 +99,8 @@ class RunFollower:
             AuthenticationExpired: while iterating, if the client's access is revoked.
         """
         run = self.run
-        if run.is_finished and run.first_seq is not None and run.session.pruned_seq >= run.first_seq:
+        first_seq = self._first_seq or run.first_seq
+        if run.is_finished and first_seq is not None and run.session.pruned_seq >= first_seq:
             raise InvalidRequest(
                 "The events of this run were pruned: repeat the request without 'stream'.",
                 param="stream",
@@ -67,7 +109,8 @@ class RunFollower:
         return self._events()
 
     async def _events(self) -> AsyncIterator[list[Event]]:
-        followed = event_log.follow_run(self.run, event_log.before_run(self.run))
+        after = self._first_seq - 1 if self._first_seq else event_log.before_run(self.run)
+        followed = event_log.follow_run(self.run, after)
         clock = asyncio.get_running_loop().time
         pause = FIRST_TEXT_TIMEOUT
         due = clock() + pause
@@ -75,11 +118,23 @@ class RunFollower:
             log = batches(followed, revoked, pause=FIRST_TEXT_TIMEOUT)
             async with contextlib.aclosing(log):  # type: ignore[type-var]
                 async for events in log:
-                    self.ended = self.ended or any(event.ends_run for event in events)
+                    events = self._until_calls(events)
                     if events or clock() >= due:
                         yield events
                         pause = pause if events else PING_INTERVAL
                         due = clock() + pause
+                    if self.has_calls:
+                        return
+
+    def _until_calls(self, events: list[Event]) -> list[Event]:
+        """Return the events up to the one with which the segment ends."""
+        for position, event in enumerate(events, start=1):
+            self.ended = self.ended or event.ends_run
+            self._calls.feed(event)
+            if self._calls.are_waiting:
+                self.has_calls = True
+                return events[:position]
+        return events
 
     async def opening(self) -> tuple[list[Event], AsyncIterator[list[Event]]]:
         """Return the frames up to the first text, and the rest. Wait for the text, but not for long.
@@ -98,7 +153,7 @@ class RunFollower:
         return opening, rest
 
     async def wait(self) -> Run:
-        """Wait for the run to end and return it.
+        """Wait for the segment to end and return the run.
 
         Raises:
             RunNotCompleted: it was cancelled, or failed without an answer.
@@ -110,7 +165,7 @@ class RunFollower:
         return await self.finished()
 
     async def finished(self) -> Run:
-        """Return the ended run as it is in the database.
+        """Return the run as it is in the database, after the end of the segment.
 
         Raises:
             RunNotCompleted: it was cancelled, or failed without an answer.

@@ -219,9 +219,10 @@ class AgentRequest(Request):
         ]
         | None
     ) = None
-    tools: list[Any] | None = Field(None, description="Rejected unless `tool_choice` is `none`.")
+    tools: list[Any] | None = Field(None, description="Functions that the client executes: see docs/openai.md.")
     functions: list[Any] | None = Field(None, description="Rejected unless `function_call` is `none`.")
-    tool_choice: Any = None
+    tool_choice: Any = Field(None, description="`auto`, `none`, `required` or a function: for the next model turn.")
+    parallel_tool_calls: bool | None = None
     function_call: Any = None
 
 
@@ -293,7 +294,10 @@ class ChatCompletionRequest(AgentRequest):
     messages: Annotated[
         list[AnyChatMessage],
         Field(fail_fast=True),
-        Field(min_length=1, description="Texts, or parts with files. The last message is the user's."),
+        Field(
+            min_length=1,
+            description="Texts, or parts with files. The last is the user's, or the result of a call.",
+        ),
     ]
     metadata: ChatMetadata | None = None
     max_tokens: _Limit = None
@@ -403,7 +407,7 @@ class ResponseRequest(AgentRequest):
     input: Annotated[
         Annotated[Text, Tag("<text>")] | Annotated[list[InputItem], Field(fail_fast=True), Tag("<items>")],
         _tagged(lambda value: "items" if isinstance(value, list) else "text"),
-        Field(description="A message of the user, or items that end with one."),
+        Field(description="A message of the user, or items that end with one, or with results of calls."),
     ]
     instructions: _ShortText | None = None
     previous_response_id: Annotated[str, Field(max_length=1024), _NO_NUL] | None = None

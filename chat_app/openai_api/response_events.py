@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 
 from agents_app.api import sse
-from agents_app.event_log.vocabulary import Event, ReasoningDelta, ReasoningStart, ReasoningStep, Response, Retry
+from agents_app.event_log import EventType
+from agents_app.event_log.vocabulary import Event, ReasoningDelta, ReasoningStep, Response, Retry
 from agents_app.live import Frame
-from agents_app.models import Run, Step
-from chat_app.openai_api.response_object import call, item_id, message, reasoning, response
+from agents_app.models import Step
+from chat_app.openai_api.response_object import call, function_call, item_id, message, reasoning, response
+from chat_app.openai_api.segments import ClientCall, Segment, call_id_of
 from chat_app.openai_api.sequence_number import DONE, SequenceNumber
 from chat_app.openai_api.text_stream import ANSWER, THOUGHT, GrowingText
 
@@ -28,10 +30,11 @@ class _Item:
 
 
 class ResponseEvents:
-    """The events of one run as bytes of a stream for `user`, whose client has those up to `after`."""
+    """The events of a segment as bytes of a stream for `user`, whose client has those up to `after`."""
 
-    def __init__(self, run: Run, user: Any, after: SequenceNumber | None = None) -> None:
-        self._run = run
+    def __init__(self, segment: Segment, user: Any, after: SequenceNumber | None = None) -> None:
+        self.segment = segment
+        self._run = segment.run
         self._user = user
         self._after = after
         self._base = 0
@@ -46,17 +49,16 @@ class ResponseEvents:
 
     def _events(self, event: Event) -> Iterator[bytes]:
         frame = event.frame
+        if event.type == EventType.REASONING_START or frame.seq == self.segment.first_seq:
+            yield from self._begin_response(frame.seq)
         match event.data:
-            case ReasoningStart():
-                self._base = frame.seq
-                running = response(self._run, user=self._user, status="in_progress")
-                yield self._event(frame.seq, 0, "response.created", response=running)
-                yield self._event(frame.seq, 1, "response.in_progress", response=running)
             case ReasoningDelta() as data if data.type in (THOUGHT, ANSWER):
                 yield from self._text(frame, data.type, data.step, data.offset, data.content)
             case ReasoningStep() as data if data.type in (THOUGHT, ANSWER):
                 yield from self._text(frame, self._kind(frame, data), data.step, 0, data.content)
                 yield from self._close(frame.seq, data.content, commentary=data.type == THOUGHT)
+            case ReasoningStep(type=Step.Kind.TOOL_USE, action_id=str(action)) as data:
+                yield from self._client_call(frame.seq, data, action)
             case ReasoningStep(type=Step.Kind.TOOL_USE) as data:
                 yield from self._tool_use(frame.seq, data)
             case ReasoningStep(type=Step.Kind.TOOL_RESULT) as data:
@@ -67,6 +69,12 @@ class ResponseEvents:
             case Retry() as data if self._open and self._open.step == data.step:
                 self._open.text.discard(data.step)
                 self._open.discarded = True
+
+    def _begin_response(self, seq: int) -> Iterator[bytes]:
+        self._base = seq
+        running = response(self.segment, user=self._user, status="in_progress")
+        yield self._event(seq, 0, "response.created", response=running)
+        yield self._event(seq, 1, "response.in_progress", response=running)
 
     def end(self, seq: int, whole: dict[str, Any]) -> bytes:
         """Return the last events; `whole` is the response as the database has it."""
@@ -147,6 +155,20 @@ class ResponseEvents:
         yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=new)
         yield self._event(seq, DONE + 4, "response.mcp_call.in_progress", **item)
         yield self._event(seq, DONE + 5, done, **item, arguments=data.content)
+
+    def _client_call(self, seq: int, data: ReasoningStep, action: str) -> Iterator[bytes]:
+        """Report a call that the client has to make: in one piece, as soon as it is known to be complete and valid."""
+        yield from self._close(seq)
+        made = ClientCall(call_id_of(action), str(data.tool_name), data.content or "{}", data.step)
+        finished = function_call(self._run, made)
+        index = self._next_index()
+        item = {"output_index": index, "item_id": finished["id"]}
+        new = function_call(self._run, made, status="in_progress")
+        name = "response.function_call_arguments"
+        yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=new)
+        yield self._event(seq, DONE + 4, f"{name}.delta", **item, delta=made.arguments)
+        yield self._event(seq, DONE + 5, f"{name}.done", **item, name=made.name, arguments=made.arguments)
+        yield self._event(seq, DONE + 6, "response.output_item.done", output_index=index, item=finished)
 
     def _tool_result(self, seq: int, data: ReasoningStep) -> Iterator[bytes]:
         if (open_call := self._calls.pop(str(data.tool_call_id), None)) is None:

@@ -18,13 +18,14 @@ from agents_app.database.errors import storage_errors
 from agents_app.event_log import Event
 from agents_app.exceptions import AgentError
 from agents_app.models import Run
-from chat_app.openai_api import parameters, starting
-from chat_app.openai_api.conversation import of_responses, of_text
+from chat_app.openai_api import continuing, parameters, segments, starting, tools
+from chat_app.openai_api.conversation import Conversation, of_responses, of_text, outputs_at_end
 from chat_app.openai_api.endpoint import add_run_headers, caller, database, endpoint
 from chat_app.openai_api.listening import RunFollower, reload
 from chat_app.openai_api.requests import ConversationReference, ResponseRequest
 from chat_app.openai_api.response_events import ResponseEvents
-from chat_app.openai_api.response_object import response, run_of
+from chat_app.openai_api.response_object import response, segment_of
+from chat_app.openai_api.segments import Segment
 from chat_app.openai_api.sequence_number import SequenceNumber
 from chat_app.openai_api.starting import RunRequest
 from chat_app.openai_api.validation import MISSING, WRONG_TYPE, parse, refuse
@@ -36,41 +37,44 @@ _DEFAULTS: dict[str, Any] = {"background": False, "store": True, "previous_respo
 
 async def create(request: Request) -> HttpResponseBase:
     """Start a run and return its response: whole, as a stream, or, in the background, as it is now."""
-    body, run_request, run, place = await starting.begin(request, _read)
+    body, run_request, segment, place = await starting.begin(request, _read)
     ephemeral = run_request.ephemeral and body.store is False and not body.background
-    follower = RunFollower(run, of_drf_request(request), cancel_on_disconnect=ephemeral)
+    follower = RunFollower(segment, of_drf_request(request), cancel_on_disconnect=ephemeral)
     await give_thread_back()
     if body.stream:
         opening, rest = await follower.opening()
-        answer = stream(_stream(follower, ResponseEvents(run, request.user), opening, rest), place)
-        return add_run_headers(answer, run, request.user)
+        answer = stream(_stream(follower, ResponseEvents(segment, request.user), opening, rest), place)
+        return add_run_headers(answer, segment.run, request.user)
     if not body.background:
-        run = await follower.wait()
-    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
+        segment = dataclasses.replace(segment, run=await follower.wait())
+    whole = await database.run(_describe, segment, request.user)
+    return add_run_headers(JsonResponse(whole), segment.run, request.user)
 
 
 async def retrieve(request: Request, identifier: str) -> HttpResponseBase:
     """Return the response as it is now, or its stream from the beginning or after a sequence number."""
-    run = await database.run(_get, request, identifier)
+    segment = await database.run(_get, request, identifier)
     if _flag(request, "stream") and request.method == "GET":
         place = open_connections.take(request.user)
         await give_thread_back()
-        follower = RunFollower(run, of_drf_request(request))
-        events = _stream(follower, ResponseEvents(run, request.user, _cursor(request)), [], follower.events())
-        return add_run_headers(stream(events, place), run, request.user)
-    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
+        follower = RunFollower(segment, of_drf_request(request))
+        events = _stream(follower, ResponseEvents(segment, request.user, _cursor(request)), [], follower.events())
+        return add_run_headers(stream(events, place), segment.run, request.user)
+    whole = await database.run(_describe, segment, request.user)
+    return add_run_headers(JsonResponse(whole), segment.run, request.user)
 
 
 async def cancel(request: Request, identifier: str) -> HttpResponseBase:
     """Cancel the run. A run that has ended stays as it is."""
-    run = await database.run(_get, request, identifier)
-    await database.run(runs.cancel, run, by=request.user.get_username())
+    segment = await database.run(_get, request, identifier)
+    await database.run(runs.cancel, segment.run, by=request.user.get_username())
     await give_thread_back()
     with contextlib.suppress(TimeoutError, AgentError):  # the response has the status
         async with asyncio.timeout(_CANCEL_TIMEOUT):
-            await RunFollower(run, of_drf_request(request)).wait()
-    run = await database.run(reload, run)
-    return add_run_headers(JsonResponse(await database.run(_describe, run, request.user)), run, request.user)
+            await RunFollower(segment, of_drf_request(request)).wait()
+    segment = dataclasses.replace(segment, run=await database.run(reload, segment.run))
+    whole = await database.run(_describe, segment, request.user)
+    return add_run_headers(JsonResponse(whole), segment.run, request.user)
 
 
 collection = endpoint(post=create)
@@ -97,11 +101,7 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
         InvalidRequest: it names the field that is wrong.
         NotFound: the response that it follows.
     """
-    conversation = of_text(body.input) if isinstance(body.input, str) else of_responses(body.input)
-    prompt = conversation.take_prompt()
-    if body.instructions:
-        conversation.instructions.insert(0, body.instructions)
-    starting.refuse_tools(body)
+    offered = tools.of_request(body, nested=False)
     metadata = body.metadata or {}
     options: dict[str, Any] = {
         "background": bool(body.background),
@@ -109,28 +109,44 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
         "previous_response_id": body.previous_response_id or "",
         "metadata": metadata,
     }
+    said = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
+    answer = parameters.of_response(body)
     session_id = starting.session_of(request, metadata.get("session_id"))
-    overrides = starting.overrides_of(
-        conversation,
-        only_new=bool(session_id),
-        parameters=parameters.of_response(body),
-        response={name: value for name, value in options.items() if value != _DEFAULTS[name]},
-    )
-    if body.previous_response_id:
-        if session_id or body.conversation is not None:
-            refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
-        existing, follows = _previous(user, body.previous_response_id)
-        overrides = dataclasses.replace(overrides, follows=follows)
-        return RunRequest(model=body.model, prompt=prompt, existing_session=existing, overrides=overrides)
+    in_session = bool(session_id)  # which has the conversation already
+    if body.previous_response_id and (session_id or body.conversation is not None):
+        refuse("previous_response_id", "and a conversation exclude each other.", "mutually_exclusive_parameters")
     session_id = session_id or _conversation_session(body.conversation)
-    return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides)
+    previous = _previous(user, body.previous_response_id) if body.previous_response_id else None
+    session = previous.session if previous else starting.existing_session(user, session_id)
+    if not isinstance(body.input, str) and (results := outputs_at_end(body.input)):
+        within = session.pk if session else "" if session_id else None
+        if going_on := continuing.find(user, results, field="input", session_id=within):
+            head = _with_instructions(of_responses(body.input[: -len(results)]), body)
+            return starting.continuation_request(body.model, going_on, head, offered, parameters=answer, response=said)
+    conversation = of_text(body.input) if isinstance(body.input, str) else of_responses(body.input)
+    prompt = _with_instructions(conversation, body).take_prompt()
+    continuing.require_results(session, "input")
+    is_kept = bool(session or session_id) or body.store is not False or bool(body.background)
+    overrides = starting.overrides_of(
+        conversation, offered, only_new=in_session, can_return=is_kept, parameters=answer, response=said
+    )
+    if previous:
+        overrides = dataclasses.replace(overrides, follows=previous.number)
+        return RunRequest(model=body.model, prompt=prompt, existing_session=previous.session_id, overrides=overrides)
+    abandoned = [] if session_id else continuing.abandoned(user, conversation.call_ids())
+    return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides, abandoned=abandoned)
 
 
-def _previous(user: Any, identifier: str) -> tuple[str, int]:
-    """Return the id of the session of the previous response and the number of its run there."""
+def _with_instructions(conversation: Conversation, body: ResponseRequest) -> Conversation:
+    if body.instructions:
+        conversation.instructions.insert(0, body.instructions)
+    return conversation
+
+
+def _previous(user: Any, identifier: str) -> Run:
+    """Return the run of the previous response."""
     with storage_errors():
-        run = run_of(user, identifier)
-    return run.session_id, run.number
+        return segment_of(user, identifier).run
 
 
 def _conversation_session(conversation: ConversationReference | str | None) -> str:
@@ -144,9 +160,9 @@ def _conversation_session(conversation: ConversationReference | str | None) -> s
     return starting.checked_session(conversation.id, "conversation.id")
 
 
-def _get(request: Request, identifier: str) -> Run:
+def _get(request: Request, identifier: str) -> Segment:
     with storage_errors():
-        return run_of(caller(request), identifier)
+        return segment_of(caller(request), identifier)
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -168,9 +184,8 @@ def _cursor(request: Request) -> SequenceNumber | None:
 # Answers
 
 
-def _describe(run: Run, user: Any) -> dict[str, Any]:
-    with storage_errors():
-        return response(run, run.steps.order_by("index"), user=user)
+def _describe(segment: Segment, user: Any) -> dict[str, Any]:
+    return response(segment, segments.read(segment), user=user)
 
 
 async def _stream(
@@ -185,7 +200,8 @@ async def _stream(
             async for events in rest:
                 last = events[-1:] or last
                 yield b"".join(translated.feed(event) for event in events) or PING
-        run = await database.run(reload, follower.run)
-        yield translated.end(last[0].seq, await database.run(_describe, run, follower.caller.user))
+        segment = dataclasses.replace(translated.segment, run=await database.run(reload, follower.run))
+        whole = await database.run(_describe, segment, follower.caller.user)
+        yield translated.end(last[0].seq, whole)
     except AgentError as error:
         yield translated.error(error.code, str(error))

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework.request import Request
 
+from agents_app import runs
 from agents_app.access import open_connections
 from agents_app.access.open_connections import Place
 from agents_app.api import idempotency
@@ -21,13 +22,18 @@ from agents_app.exceptions import Conflict
 from agents_app.files import incoming, remote
 from agents_app.files.incoming import IncomingFile
 from agents_app.files.parts import StoredPart, are_same
-from agents_app.models import Run
+from agents_app.models import Run, Session
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
+from agents_app.runs.continuing import continue_with, next_overrides
 from chat_app.openai_api.contents import Draft, MessageContent
+from chat_app.openai_api.continuing import Continuation
 from chat_app.openai_api.conversation import Conversation
 from chat_app.openai_api.endpoint import caller, database
+from chat_app.openai_api.listening import reload
 from chat_app.openai_api.requests import AgentRequest
+from chat_app.openai_api.segments import Segment
+from chat_app.openai_api.tools import ClientTools
 from chat_app.openai_api.validation import TOO_LONG, refuse
 
 Body = TypeVar("Body", bound=AgentRequest)
@@ -43,6 +49,8 @@ class RunRequest:
 
     `existing_session`: instead, the id of the session of an earlier response.
     `ephemeral`: nobody but the waiting client can ever ask for the answer. `keeps_files`: as long as the session.
+    `continuation`: instead of a new run, the one that goes on with results of calls. `abandoned`: runs that wait for
+    results, though the client goes on without them. `segment`: of the run that was started or goes on.
     """
 
     model: str
@@ -52,6 +60,9 @@ class RunRequest:
     overrides: Overrides = NO_OVERRIDES
     ephemeral: bool = True
     keeps_files: bool = False
+    continuation: Continuation | None = None
+    abandoned: list[Run] = dataclasses.field(default_factory=list)
+    segment: Segment | None = None
 
     def drafts(self) -> Iterator[Draft]:
         """Yield the parts of each message that has files."""
@@ -81,17 +92,20 @@ def checked_session(session_id: str, path: str) -> str:
     return session_id
 
 
-def refuse_tools(body: AgentRequest) -> None:
-    """Reject a client's own tools, unless the client says that none may be called: agents have tools of their own."""
-    if body.tool_choice == "none" or body.function_call == "none":
-        return
-    for name in ("tools", "functions"):
-        if getattr(body, name):
-            refuse(name, "is not supported: an agent calls the tools that it has on the server.", "unsupported_value")
+def existing_session(user: Any, session_id: str) -> Session | None:
+    """Return the session that the user names, if there is one that the user may use."""
+    if not session_id:
+        return None
+    with storage_errors():
+        return Session.objects.find(user, session_id)
 
 
-def overrides_of(conversation: Conversation, *, only_new: bool, **more: Any) -> Overrides:
+def overrides_of(
+    conversation: Conversation, tools: ClientTools, *, only_new: bool, can_return: bool, **more: Any
+) -> Overrides:
     """Return the options of the run. `only_new`: the session has the conversation already.
+
+    `can_return`: a client that has gone can ask for the answer later.
 
     Raises:
         InvalidRequest: the texts of the conversation are longer than a request without files can be.
@@ -101,13 +115,20 @@ def overrides_of(conversation: Conversation, *, only_new: bool, **more: Any) -> 
     if length > settings.MAX_BODY_BYTES:
         limit = f"{settings.MAX_BODY_BYTES:,} characters, the server's limit for texts (MAX_BODY_BYTES)"
         refuse(conversation.field, f"is longer than {limit}.", TOO_LONG)
-    return Overrides(instructions="\n\n".join(conversation.instructions), messages=messages, **more)
+    more["parameters"] = more["parameters"] | tools.parameters
+    return Overrides(
+        instructions="\n\n".join(conversation.instructions),
+        messages=messages,
+        client_tools=tools.definitions or (),
+        stateless=bool(tools.definitions) and not can_return,
+        **more,
+    )
 
 
 async def begin(
     request: Request, read: Callable[[Request], tuple[Body, RunRequest]]
-) -> tuple[Body, RunRequest, Run, Place]:
-    """Authenticate the caller, `read` the request, save its files, and start its run.
+) -> tuple[Body, RunRequest, Segment, Place]:
+    """Authenticate the caller, `read` the request, save its files, and start its run, or let it go on.
 
     Raises:
         AgentError, NotAuthenticated: nothing was started.
@@ -115,8 +136,9 @@ async def begin(
     body, run_request, run, place = await database.run(_begin, request, read)
     place.leave_with(asyncio.current_task())
     if run is None:
-        run = await _start_with_files(request, run_request)
-    return body, run_request, run, place
+        await _start_with_files(request, run_request)
+    assert run_request.segment is not None
+    return body, run_request, run_request.segment, place
 
 
 def _begin(
@@ -155,6 +177,10 @@ def start(request: Request, run_request: RunRequest) -> Run:
     Raises:
         AgentNotFound, SessionNotFound, Conflict, InvalidRequest, StorageUnavailable: nothing was started.
     """
+    if run_request.continuation is not None:
+        return _continue(run_request, run_request.continuation, request.user)
+    for run in run_request.abandoned:
+        runs.cancel(run, by=request.user.get_username())
     names = ("session_id", "existing_session")
     session = {name: text for name in names if (text := getattr(run_request, name))}
     with storage_errors():
@@ -172,7 +198,36 @@ def start(request: Request, run_request: RunRequest) -> Run:
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     if session or request.headers.get("Idempotency-Key"):
         run_request.ephemeral = False
+    run_request.segment = Segment(run)
     return run
+
+
+def _continue(run_request: RunRequest, continuation: Continuation, user: Any) -> Run:
+    run, seq = continuation.run, continuation.first_seq
+    if continuation.outputs:
+        seq = continue_with(run, continuation.outputs, user=user, overrides=run_request.overrides)
+    run = reload(run)
+    run_request.segment = Segment(run, continuation.turn, seq)
+    run_request.ephemeral = run.overrides.stateless
+    return run
+
+
+def continuation_request(
+    model: str, continuation: Continuation, conversation: Conversation, tools: ClientTools, **options: Any
+) -> RunRequest:
+    """Return the request that continues a run with results. What it does not say of the options stays as it was."""
+    parameters = options.pop("parameters") | tools.parameters
+    if "tool_choice" in parameters:
+        parameters["tool_choice"] = parameters["tool_choice"] | {"turn": continuation.turn + 1}
+    said = Overrides(
+        instructions="\n\n".join(conversation.instructions),
+        parameters=parameters,
+        client_tools=tools.definitions or (),
+        **options,
+    )
+    has_tools = tools.definitions is not None
+    overrides = next_overrides(continuation.run, continuation.turn, said, has_tools=has_tools)
+    return RunRequest(model=model, prompt=MessageContent(""), overrides=overrides, continuation=continuation)
 
 
 def _are_same(first: Overrides, second: Overrides) -> bool:

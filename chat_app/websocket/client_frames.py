@@ -14,11 +14,12 @@ from agents_app.exceptions import InvalidMessage
 from agents_app.files.parts import MOST_PARTS
 from agents_app.models import agent_names
 from agents_app.runs import LONGEST_MESSAGE_ID
-from agents_app.runs.approvals import LONGEST_REASON, LONGEST_RESPONSE
+from agents_app.runs.approvals import LONGEST_REASON
+from agents_app.runs.client_tools import LONGEST_OUTPUT, MOST_TOOLS
 from chat_app.websocket.json_schema import Schema, schema_of
 
 _LARGEST_SEQ = 2**63 - 1
-_CHECKED_LATER = ("message", "parts")  # for NUL characters, with the rest that is checked of them
+_CHECKED_LATER = ("message", "parts", "tools")  # for NUL characters, with the rest that is checked of them
 _TEXT = {"type": "string"}
 
 
@@ -45,6 +46,7 @@ class Chat(Payload, frozen=True):
     enable_reasoning: bool = True
     message_id: Annotated[str, Meta(max_length=LONGEST_MESSAGE_ID)] | None = None
     if_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
+    tools: Annotated[list[Any], Meta(max_length=MOST_TOOLS)] | None = None
 
 
 class Interrupt(Payload, frozen=True):
@@ -67,14 +69,19 @@ class Approve(Payload, frozen=True):
 
 
 class Answer(Payload, frozen=True):
-    """Answer an action, or decline to. `response` answers a question; the other fields are those of `approve`."""
+    """Answer an action, or decline to.
+
+    `response` answers a question, or is the result of a tool; `is_error`: which says that the tool failed. The other
+    fields are those of `approve`.
+    """
 
     action_id: Annotated[str, Meta(min_length=1, max_length=128)]
     outcome: Literal["answered", "declined"]
-    response: Annotated[str, Meta(max_length=LONGEST_RESPONSE)] | None = None
+    response: Annotated[str, Meta(max_length=LONGEST_OUTPUT)] | None = None
     arguments: dict[str, Any] | None = None
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)] | None = None
     for_run: bool = False
+    is_error: bool = False
 
 
 class Resume(Payload, frozen=True):
@@ -166,7 +173,7 @@ def _requirement(schema: Schema) -> str:
         case "string", {"maxLength": most}:
             return f"a string of at most {most:,} characters"
         case "array", {"maxItems": most}:
-            return f"a list of at most {most:,} parts"
+            return f"a list of at most {most:,} entries"
         case "object", _:
             return "an object"
         case "boolean", _:

@@ -235,6 +235,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 **session,
                 message=chat.message,
                 parts=chat.parts,
+                tools=chat.tools,
                 agent_name=chat.agent_name or self.agent_name,
                 enable_reasoning=chat.enable_reasoning,
                 message_id=chat.message_id,

@@ -22,7 +22,8 @@ from agents_app.exceptions import InvalidMessage, NotFound, StorageUnavailable
 from agents_app.files import parts as files
 from agents_app.models import Run, Session
 from agents_app.models.agents import enabled_agents
-from agents_app.runs import actions, approvals
+from agents_app.models.overrides import NO_OVERRIDES, Overrides
+from agents_app.runs import actions, approvals, client_tools
 from chat_app.websocket.client_frames import Answer, Approve
 from chat_app.websocket.server_frames import UnfinishedRun
 
@@ -78,7 +79,15 @@ def session_state(caller: Caller, session_id: str, agent_name: str | None) -> Se
         raise StorageUnavailable("The database does not answer. Try again.") from error
 
 
-def start_run(socket_id: str, caller: Caller, *, message: str, parts: list[Any] | None, **options: Any) -> str:
+def start_run(
+    socket_id: str,
+    caller: Caller,
+    *,
+    message: str,
+    parts: list[Any] | None,
+    tools: list[Any] | None,
+    **options: Any,
+) -> str:
     """Start a run, and return the id of its session.
 
     In the open mode all callers are one user, so each socket has its own limit.
@@ -88,6 +97,7 @@ def start_run(socket_id: str, caller: Caller, *, message: str, parts: list[Any] 
     with storage_errors():
         user = caller.user_of_now()
         text, checked = files.of_message(user, message, parts)
+    options["overrides"] = Overrides(client_tools=tuple(client_tools.checked(tools))) if tools else NO_OVERRIDES
     return runs.start(user=user, message=text, parts=checked, trigger=Run.Trigger.CHAT, **options).run.session_id
 
 
@@ -142,6 +152,7 @@ def answer(caller: Caller, session_id: str, frame: Answer) -> None:
                 arguments=frame.arguments,
                 reason=frame.reason or "",
                 for_run=frame.for_run,
+                is_error=frame.is_error,
                 session_id=session_id,
             )
         except NotFound as error:

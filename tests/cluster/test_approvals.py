@@ -1,5 +1,8 @@
 """An approval in a cluster: asked by one worker, which dies, answered on the other instance, carried out elsewhere."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
 import pytest
 
 from tests.harness.chat import Chat
@@ -36,6 +39,34 @@ def test_answered_on_another_instance_after_every_worker_has_died(whole: FaultyC
         assert chat.until("reasoning_complete")["data"]["status"] == "completed"
         chat.close()
     assert whole.effects(name) == [name]
+    whole.start("worker-2")
+
+
+def test_two_programs_give_a_result_on_two_instances_after_every_worker_has_died(
+    whole: FaultyCluster, model: FakeModel, name: str
+):
+    model.script(name, [[{"tool_call": {"name": "look", "arguments": {}, "id": "call_1"}}], [{"text": "!"}]])
+    whole.add_agent(name, model.base_url, client_tools=[{"name": "look"}])
+    body = {"model": name, "messages": [{"role": "user", "content": "Look."}]}
+    first = httpx2.post(f"{whole.web_urls[0]}/v1/chat/completions", json=body, timeout=30).json()
+    made = first["choices"][0]["message"]["tool_calls"][0]["id"]
+    for worker in ("worker-1", "worker-2"):
+        whole.kill(worker)
+    path = f"/v1/actions/{made.replace('call_', 'act_')}/answer"
+    answer = {"outcome": "answered", "response": "A cat."}
+    with ThreadPoolExecutor() as pool:
+        sent = [pool.submit(httpx2.post, url + path, json=answer, timeout=30) for url in whole.web_urls]
+        assert sorted(each.result().status_code for each in sent) == [202, 409]
+    whole.start("worker-1")
+    messages = [
+        *body["messages"],
+        first["choices"][0]["message"],
+        {"role": "tool", "tool_call_id": made, "content": "A cat."},
+    ]
+    again = httpx2.post(
+        f"{whole.web_urls[1]}/v1/chat/completions", json=body | {"messages": messages}, timeout=30
+    ).json()
+    assert again["choices"][0]["message"]["content"] == "!"
     whole.start("worker-2")
 
 

@@ -225,6 +225,34 @@ def test_parallel_calls_are_answered_together_and_in_order(ask, claude, name):
     assert (answers[0]["content"], answers[2]["content"]) == ("2", "6")
 
 
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        ("required", {"type": "any"}),
+        ({"type": "function", "function": {"name": "look"}}, {"type": "tool", "name": "look"}),
+    ],
+)
+@pytest.mark.parametrize("family", ["budget", "adaptive"])
+def test_a_model_that_must_call_a_tool_does_not_think_first(claude_agent, claude, product, name, family, choice, sent):
+    who = claude_agent(
+        [{"tool_call": {"name": "look", "arguments": {}}}], [{"text": "A cat."}], family=family, **BUDGET
+    )
+    tool = {"type": "function", "function": {"name": "look"}}
+    body = {"model": who, "tools": [tool], "tool_choice": choice, "parallel_tool_calls": False}
+    messages = [{"role": "user", "content": "Look."}]
+    status, first = product.request("POST", "/v1/chat/completions", body | {"messages": messages})
+    assert status == 200, first
+    message = first["choices"][0]["message"]
+    result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "A cat."}
+    del body["tool_choice"]
+    status, second = product.request("POST", "/v1/chat/completions", body | {"messages": [*messages, message, result]})
+    assert (status, second["choices"][0]["message"]["content"]) == (200, "A cat.")
+    forced, free = (request["fields"] for request in claude.requests(name))
+    one = {"disable_parallel_tool_use": True}
+    assert (forced["tool_choice"], forced.get("thinking")) == (sent | one, None)
+    assert free["tool_choice"] == {"type": "auto"} | one
+
+
 def test_a_call_with_broken_arguments_is_sent_as_one_without(ask, claude, name):
     ask([{"tool_call": {"name": "calculate", "arguments": '{"expr'}}], [{"text": "ok"}], **CALCULATOR)
     assert claude.requests(name)[1]["messages"][1]["content"][0]["input"] == {}

@@ -607,7 +607,7 @@ BAD = {
         "invalid_value",
     ),
     "two answers": ({"n": 2}, "n", "unsupported_value"),
-    "tools": ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_value"),
+    "tools": ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type", "unsupported_value"),
     "functions": ({"functions": [{"name": "f"}]}, "functions", "unsupported_value"),
     "a hot temperature": ({"temperature": 3}, "temperature", "invalid_value"),
     "a temperature in words": ({"temperature": "hot"}, "temperature", "invalid_type"),

@@ -20,6 +20,9 @@ AGENTS = {
     "structured": [{"text": '{"answer": 42}'}],
     "long": [{"reasoning": "Hm."}, {"text": LONG, "delay": 0.05}],
 }
+WEATHER = {"tool_call": {"name": "get_weather", "arguments": {"city": "Bern"}}}
+TURNS = {role: [turn] for role, turn in AGENTS.items()} | {"tools": [[WEATHER], [{"text": "It rains."}]]}
+LOOP = {"calls": [["get_weather", {"city": "Bern"}]], "text": "It rains."}
 HELLO = {"text": "Hello, you.", "thought": "They greet me.", "finish": "stop", "tokens": [1, 5]}
 CHAT = {
     "whole": HELLO,
@@ -40,9 +43,9 @@ class Visit:
 
     def __init__(self, name: str, product: Product, model: FakeModel) -> None:
         self.name, self.product = name, product
-        self.agents = {role: f"{name}-{role}" for role in AGENTS}
+        self.agents = {role: f"{name}-{role}" for role in TURNS}
         for role, agent in self.agents.items():
-            model.script(agent, [AGENTS[role]])
+            model.script(agent, TURNS[role])
             product.add_agent(agent, model.base_url)
         self.seen: list[dict[str, Any]] = []
         self.killed = self._client(leave=self.agents["long"]) if name in OFFICIAL else None
@@ -129,6 +132,15 @@ def test_litellm(visits):
         "unknown": [404, "NotFoundError"],
     }
     assert report["async"] == {name: CHAT[name] for name in ("whole", "streamed", "left")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*OFFICIAL, LANGCHAIN])
+def test_a_client_executes_its_own_tools(visits, name):
+    loops = visits[name].report()["tools"]
+    assert loops == dict.fromkeys(loops, LOOP)
+    runs = visits[name].runs("tools")
+    assert [run["status"] for run in runs] == ["completed"] * len(loops), "each loop is one run"
 
 
 @pytest.mark.slow

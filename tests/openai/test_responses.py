@@ -317,7 +317,7 @@ BAD = {
     ),
     "an item that we do not know": ({"input": [{"type": "item_reference"}]}, "input[0].type", "unsupported_value"),
     "a type that is an object": ({"input": [{"type": {"a": 1}}]}, "input[0].type", "unsupported_value"),
-    "tools": ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_value"),
+    "tools": ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_value"),
     "metadata that is deep": ({"metadata": {"a": {"b": 1}}}, "metadata.a", "invalid_type"),
     "two conversations": (
         {"previous_response_id": "resp_1", "conversation": "c"},

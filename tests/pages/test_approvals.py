@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.harness.crashable import Crashable
+from tests.harness.fakes.fake_model_process import tool_results
 from tests.harness.pages.chat_page import expect_connected, runs, say, text_of
 
 pytestmark = pytest.mark.slow
@@ -130,3 +131,21 @@ def test_an_agent_asks_a_question(agent, open_page, product, model, name, other)
     expect(pinned(page)).to_be_hidden()
     expect(approval(page).locator(".label")).to_contain_text("green" if other else "blue")
     assert model.requests(name)[1]["messages"][-1]["content"] == ("green" if other else "blue")
+
+
+def test_a_call_of_the_calling_program_is_answered_by_hand(agent, open_page, product, model, name):
+    call = {"tool_call": {"name": "get_weather", "arguments": {"city": "Bern"}}}
+    tools = [{"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+    who = agent([call], [{"text": "It rains."}], client_tools=tools)
+    page = open_page()
+    page.goto(f"{product.url}/chat/")
+    expect_connected(page)
+    page.select_option("#agent", who)
+    say(page, "How is the weather?")
+    expect(pinned(page).locator(".label")).to_have_text("get_weather · waiting for the calling program")
+    expect(pinned(page)).to_contain_text("Bern")
+    pinned(page).get_by_label("Result (text or JSON)").fill('{"rain": true}')
+    pinned(page).get_by_role("button", name="Send result").click()
+    expect(runs(page, "completed")).to_have_count(1)
+    expect(approval(page).locator(".label")).to_have_text("get_weather · result from admin")
+    assert tool_results(model.requests(name)[-1]) == ['{"rain": true}']

@@ -1,4 +1,4 @@
-"""What waits for a person, as JSON."""
+"""What runs wait for, as JSON."""
 
 from typing import Any
 
@@ -21,16 +21,16 @@ STATUSES = {
 
 
 class ActionSerializer(serializers.ModelSerializer):
-    """A call that waits for approval, or a question of an agent."""
+    """A call that waits for approval, a question of an agent, or a call that the calling program executes."""
 
     id = serializers.CharField(source="action_id")
     status = serializers.SerializerMethodField()
     run_id = serializers.UUIDField()
     session_id = serializers.SerializerMethodField(help_text="As the caller addresses the session.")
     agent_name = serializers.CharField(source="run.agent_name")
-    message = serializers.SerializerMethodField(help_text="The question; empty for an approval.")
+    message = serializers.SerializerMethodField(help_text="The question; else empty.")
     response_schema = serializers.SerializerMethodField(
-        help_text="JSON Schema of the `response` to a question, or of the `arguments` of an approval."
+        help_text="JSON Schema of the `response`, or of the `arguments` of an approval."
     )
 
     edited_arguments = serializers.DictField(
@@ -53,6 +53,7 @@ class ActionSerializer(serializers.ModelSerializer):
             "edited_arguments",
             "response_schema",
             "response",
+            "is_error",
             "reason",
             "by",
             "created_at",
@@ -80,7 +81,12 @@ class AnswerSerializer(Strict):
     """The answer to an action."""
 
     outcome = Choice(choices=actions.OUTCOMES, help_text="`answered` approves a call.")
-    response = Text(required=False, allow_null=True, default=None, help_text="The answer to a question.")
+    response = Text(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="The answer to a question, or the result of a tool, as text.",
+    )
     arguments = Arguments(
         required=False,
         allow_null=True,
@@ -94,4 +100,5 @@ class AnswerSerializer(Strict):
         default="",
         help_text="A reason for the model.",
     )
+    is_error = Flag(default=False, help_text="The result says that the tool failed.")
     for_run = Flag(default=False, help_text="Do not ask about this tool again in this run.")

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from agents_app.access import own_agents
 from agents_app.api.serializers.agents import ParametersSerializer
-from agents_app.api.serializers.fields import Strict, Text
+from agents_app.api.serializers.fields import ClientTools, Strict, Text
 from agents_app.models import AgentVersion
 from agents_app.models.agent_versions import LONGEST_NOTE
 from agents_app.models.agents import ADMINISTRATORS_FIELDS
@@ -31,6 +31,7 @@ class VersionSpecSerializer(serializers.Serializer):
     parameters = ParametersSerializer()
     mcp_servers = _names()
     builtin_tools = _names("Names of built-in tools.")
+    client_tools = ClientTools(required=False)
     allowed_tools = _names()
     denied_tools = _names()
     approval_required = _names()

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from agents_app.access import own_agents
 from agents_app.api.permissions import is_administrator
-from agents_app.api.serializers.fields import Patterns, StrictModel, Text, WholeNumber, WithDefault
+from agents_app.api.serializers.fields import ClientTools, Patterns, StrictModel, Text, WholeNumber, WithDefault
 from agents_app.models import Agent, McpServer, Provider
 from agents_app.models.agents import ADMINISTRATORS_FIELDS, CONTENT_KINDS, validate_builtin_tools
 
@@ -120,6 +120,7 @@ class AgentSerializer(WithDefault):
         validators=[validate_builtin_tools],
         help_text="Names of built-in tools.",
     )
+    client_tools = ClientTools(required=False, help_text="Tools that the calling program executes.")
     allowed_tools = Patterns(help_text=f"Tools that it may use. Leave empty for all. {_VISIBLE}")
     denied_tools = Patterns(help_text=f"Tools that it may not use. {_VISIBLE}")
     approval_required = Patterns(help_text=f"Tools whose calls a person must approve. {_VISIBLE}")
@@ -156,6 +157,7 @@ class AgentSerializer(WithDefault):
             "parameters",
             "mcp_servers",
             "builtin_tools",
+            "client_tools",
             "allowed_tools",
             "denied_tools",
             "approval_required",

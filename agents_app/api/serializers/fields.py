@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.settings import api_settings
 
+from agents_app.exceptions import InvalidRequest
 from agents_app.models.agents import make_default
 from agents_app.models.env_variables import MASK
 from agents_app.models.metadata import LONGEST_VALUE, validate_metadata
 from agents_app.models.validation import validate_patterns
+from agents_app.runs import client_tools
 
 _LONGEST_NAME = 100
 _MOST_NAMES = 20
@@ -91,6 +94,36 @@ class Patterns(serializers.ListField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(child=Text(), required=False, validators=[validate_patterns], **options)
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "maxItems": client_tools.MOST_TOOLS,
+        "items": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "enum": ["function"]},
+                "name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                "description": {"type": "string", "maxLength": client_tools.LONGEST_DESCRIPTION},
+                "parameters": {"type": "object", "description": "JSON Schema of the arguments, which are an object."},
+                "strict": {"type": "boolean"},
+            },
+            "required": ["name"],
+        },
+    }
+)
+class ClientTools(serializers.Field):
+    """Tools that the calling program executes."""
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        try:
+            return client_tools.checked(data, self.field_name or "tools")
+        except InvalidRequest as error:
+            raise ValidationError(str(error), code="invalid") from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 class Strict(serializers.Serializer):

@@ -9,10 +9,11 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from agents_app import runs
-from agents_app.api.serializers.fields import Choice, Flag, Metadata, Strict, Text
+from agents_app.api.serializers.fields import Choice, ClientTools, Flag, Metadata, Strict, Text
 from agents_app.exceptions import InvalidRequest
 from agents_app.files.parts import MOST_PARTS, of_message
 from agents_app.models import Run, Step
+from agents_app.models.overrides import Overrides
 from agents_app.models.runs import COST_PLACES
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE
 
@@ -65,6 +66,7 @@ class StartSerializer(Strict):
         help_text="The session to continue. Leave out for a new one.",
     )
     enable_reasoning = Flag(default=True, help_text="Whether the log gets thoughts and deltas, or only the answer.")
+    tools = ClientTools(required=False, help_text="Tools that you execute: the run waits for their results.")
     metadata = Metadata(help_text="The session's metadata from now on. Leave out to keep what it has.")
     message_id = Text(max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id returns the same run.")
     if_busy = Choice(
@@ -74,7 +76,8 @@ class StartSerializer(Strict):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return _checked(self, attrs)
+        overrides = Overrides(client_tools=tuple(attrs.pop("tools", ())))
+        return _checked(self, attrs) | {"overrides": overrides}
 
 
 def _checked(serializer: Strict, attrs: dict[str, Any]) -> dict[str, Any]:

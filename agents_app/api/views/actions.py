@@ -1,4 +1,4 @@
-"""/v1/actions: what waits for a person, in all sessions."""
+"""/v1/actions: what runs wait for, in all sessions."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _BY_STATUS = {name: status for status, name in STATUSES.items()}
 
 
 class ActionViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    """Actions: calls that wait for approval, and questions of agents."""
+    """Actions: calls that wait for approval, questions of agents, and calls of the calling program's tools."""
 
     queryset = Approval.objects.all()
     serializer_class = ActionSerializer

@@ -80,6 +80,7 @@ class InfoView(PublicView):
                     "event_streams": True,
                     "mcp_servers": True,
                     "approvals": True,
+                    "client_tools": True,
                     "tasks": True,
                     "chat_completions": True,
                     "files": True,

@@ -1,5 +1,6 @@
 """The parameters of a tool: an object's schema, made of what its server says, that model servers accept."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ __all__ = ["Unclear", "UnusableSchema", "parameters"]
 
 _MAX_REFERENCES = 16  # in a row
 _MAX_HINT = 500  # characters
+_MAX_MERGES = 256  # of alternatives: their number can grow with each level
 _DEFINITIONS = ("$defs", "definitions")
 _COMBINATIONS = ("allOf", "anyOf", "oneOf")
 
@@ -30,7 +32,7 @@ def parameters(schema: object) -> JSON:
     if not _is_object(result):
         return {"type": "object", "properties": {}}
     _resolve(result)
-    result = _merge(result, result, depth=0)
+    result = _merge(result, result, itertools.count(), depth=0)
     _check_references(result)
     if problem := foreign_schema.problem(result):
         raise Unclear(problem)
@@ -105,21 +107,21 @@ def _steps(reference: str) -> list[str]:
 # Alternatives
 
 
-def _merge(schema: JSON, root: JSON, depth: int) -> JSON:
+def _merge(schema: JSON, root: JSON, merges: Iterator[int], depth: int) -> JSON:
     """Return an object's schema without alternatives at its top. It allows what they allow, and more.
 
     Models' servers take none there. The tool's own server checks what is left out.
     """
-    if depth > _MAX_REFERENCES:
+    if depth > _MAX_REFERENCES or next(merges) > _MAX_MERGES:
         raise Unclear("its alternatives have no end")
     target = _follow(root, schema)
     others = {name: value for name, value in schema.items() if name not in ("$ref", "not", "enum", *_COMBINATIONS)}
     if target is not schema:
-        others = _merge(target, root, depth + 1) | others
+        others = _merge(target, root, merges, depth + 1) | others
     result = others | {"type": "object", "properties": dict(others.get("properties", {}))}
     required = dict.fromkeys(result.pop("required", []))
     for combination in _COMBINATIONS:
-        branches = list(_branches(schema.get(combination, []), root, depth))
+        branches = list(_branches(schema.get(combination, []), root, merges, depth))
         for branch in branches:
             for name, part in branch["properties"].items():
                 existing = result["properties"].get(name, {})
@@ -135,10 +137,10 @@ def _merge(schema: JSON, root: JSON, depth: int) -> JSON:
     return result | ({"required": list(required)} if required else {})
 
 
-def _branches(branches: list[JSON], root: JSON, depth: int) -> Iterator[JSON]:
+def _branches(branches: list[JSON], root: JSON, merges: Iterator[int], depth: int) -> Iterator[JSON]:
     for branch in branches:
         if _is_object(_follow(root, branch)):
-            yield _merge(branch, root, depth + 1)
+            yield _merge(branch, root, merges, depth + 1)
 
 
 def _hint(needed: list[list[str]]) -> str:

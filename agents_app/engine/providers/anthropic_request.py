@@ -14,7 +14,7 @@ from agents_app.engine.arguments import parse_arguments
 from agents_app.engine.providers.anthropic_thinking import Abilities, thinking_arguments, without_thinking
 from agents_app.engine.providers.base import ModelRequest
 from agents_app.engine.providers.request_body import Encoded
-from agents_app.engine.spec import Message
+from agents_app.engine.spec import Message, Parameters
 from agents_app.exceptions import RunFailed
 
 BASE_URL = "https://api.anthropic.com"
@@ -39,6 +39,9 @@ def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) 
     arguments: dict[str, Any] = {"model": request.model, "stream": True} | thinking_arguments(request.parameters, able)
     if _started_without_thoughts(request, thoughts) and arguments.get("thinking", {}).get("type") == "enabled":
         arguments = without_thinking(arguments, request.parameters)
+    if request.parameters.tool_choice and request.tools:  # the API refuses to think first
+        arguments = without_thinking(arguments, request.parameters)
+        thoughts = False
     if arguments.get("thinking", {}).get("type") == "disabled":
         thoughts = False
     arguments["messages"] = _turns(request, thoughts)
@@ -49,11 +52,22 @@ def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) 
             {"name": t.name, "description": t.description, "input_schema": _schema(t.parameters)} for t in request.tools
         ]
         arguments["tools"][-1]["cache_control"] = _CACHE
+        arguments |= _choice(request.parameters)
     if request.parameters.stop:
         arguments["stop_sequences"] = list(request.parameters.stop)
     if request.parameters.response_format:
         arguments["output_config"] = arguments.get("output_config", {}) | _format(request.parameters.response_format)
     return arguments
+
+
+def _choice(parameters: Parameters) -> dict[str, Any]:
+    """Return the field that says which tools to call; nothing if that is the model's choice."""
+    choice, one = parameters.tool_choice, not parameters.parallel_tool_calls
+    if choice is None and not one:
+        return {}
+    kind = "auto" if choice is None else "tool" if choice.name else "any"
+    named = {"name": choice.name} if choice and choice.name else {}
+    return {"tool_choice": {"type": kind, **named} | ({"disable_parallel_tool_use": True} if one else {})}
 
 
 def _format(response_format: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from agents_app.engine.providers import (
 )
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.providers.openai_stream import ChatChunks
-from agents_app.engine.spec import Message, ModelSpec
+from agents_app.engine.spec import Message, ModelSpec, Parameters
 from agents_app.engine.tls import ssl_context
 from agents_app.exceptions import ModelError
 
@@ -136,6 +136,7 @@ class OpenAIModel(shared_client.SharedModel):
                 }
                 for t in request.tools
             ]
+            arguments |= _choice(parameters, refused)
         if parameters.temperature is not None:
             arguments["temperature"] = parameters.temperature
         if parameters.top_p is not None:
@@ -149,6 +150,17 @@ class OpenAIModel(shared_client.SharedModel):
         if parameters.response_format:
             arguments["response_format"] = parameters.response_format
         return arguments
+
+
+def _choice(parameters: Parameters, refused: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that say which tools to call. The loop limits the calls of a turn anyway."""
+    fields: dict[str, Any] = {}
+    if (choice := parameters.tool_choice) is not None:
+        named = {"type": "function", "function": {"name": choice.name}}
+        fields["tool_choice"] = named if choice.name else "required"
+    if not parameters.parallel_tool_calls and request_fields.PARALLEL not in refused:
+        fields[request_fields.PARALLEL] = False
+    return fields
 
 
 def encode_messages(spec: ModelSpec, messages: Iterable[Message]) -> None:

@@ -7,6 +7,7 @@ import orjson
 from agents_app.engine.providers.sent_back import FIELDS, REASONING
 
 SENT_BACK = "fields sent back"
+PARALLEL = "parallel_tool_calls"
 _UNKNOWN = (
     "unsupported", "not support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "forbidden",
     "extra", "remove", "invalid field", "not a valid", "does not accept", "additional propert", "no such",
@@ -26,6 +27,8 @@ def refused_field(body: Any, arguments: dict[str, Any]) -> str | None:
     is_unknown = any(word in text for word in _UNKNOWN)
     if "stream_options" in arguments and ("stream_options" in text or "include_usage" in text):
         return "stream_options"
+    if PARALLEL in arguments and PARALLEL in text and is_unknown:
+        return PARALLEL
     for name, other in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")):
         if name in arguments and name in text and (is_unknown or other in text):
             return name

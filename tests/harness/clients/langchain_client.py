@@ -5,8 +5,10 @@ import json
 import sys
 
 import openai
+from langchain_core.messages import ToolMessage
 from langchain_openai import ChatOpenAI
 
+CITY = {"type": "string"}
 REPLY = {"title": "reply", "type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 
 
@@ -65,6 +67,20 @@ def thoughts(message):
     return "".join(part["text"] for block in blocks for part in block["content"])
 
 
+def tool_loop(model):
+    """Execute what is called until there is an answer."""
+    tool = {"title": "get_weather", "description": "Tell the weather.", "type": "object", "properties": {"city": CITY}}
+    bound, messages, calls = model.bind_tools([tool | {"required": ["city"]}]), ["Hello"], []
+    while True:
+        message = bound.invoke(messages)
+        messages.append(message)
+        if not message.tool_calls:
+            return {"calls": calls, "text": message.text}
+        for call in message.tool_calls:
+            calls.append([call["name"], call["args"]])
+            messages.append(ToolMessage("rain", tool_call_id=call["id"]))
+
+
 def main():
     parameters = json.loads(sys.argv[1])
     url, agents = parameters["base_url"], parameters["agents"]
@@ -87,6 +103,10 @@ def main():
         },
         "async": asyncio.run(all_async(chat, agents)),
         "json_mode": structured.with_structured_output(REPLY, method="json_mode").invoke("Hello"),
+        "tools": {
+            "chat": tool_loop(chat(agents["tools"])),
+            "responses": tool_loop(chat(agents["tools"], use_responses_api=True)),
+        },
         "responses": {"whole": response.text, "thought": thoughts(response)},
     }
     print(json.dumps(report))

@@ -67,6 +67,48 @@ async function responses(agents) {
   return { ...result, structured: JSON.parse(structured.output_text) };
 }
 
+const city = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const weather = { name: "get_weather", description: "Tell the weather.", parameters: city };
+
+/** The client's own loop, which executes what is called until there is an answer. */
+async function chatLoop(model, stream) {
+  const calls = [];
+  const execute = (given) => {
+    calls.push(["get_weather", given]);
+    return "rain";
+  };
+  const tools = [{ type: "function", function: { ...weather, parse: JSON.parse, function: execute } }];
+  const runner = client.chat.completions.runTools({ model, messages, tools, stream });
+  return { calls, text: await runner.finalContent() };
+}
+
+async function responseLoop(model, stream) {
+  const calls = [];
+  const tools = [{ type: "function", strict: true, ...weather }];
+  let input = "Hello";
+  let previous = undefined;
+  for (;;) {
+    const options = { model, input, tools, previous_response_id: previous };
+    const response = stream
+      ? await client.responses.stream(options).finalResponse()
+      : await client.responses.create(options);
+    const made = response.output.filter((item) => item.type === "function_call");
+    if (!made.length) return { calls, text: textOf(response) };
+    input = made.map((item) => {
+      calls.push([item.name, JSON.parse(item.arguments)]);
+      return { type: "function_call_output", call_id: item.call_id, output: "rain" };
+    });
+    previous = response.id;
+  }
+}
+
+const toolLoops = async (model) => ({
+  chat: await chatLoop(model, false),
+  chat_streamed: await chatLoop(model, true),
+  responses: await responseLoop(model, false),
+  responses_streamed: await responseLoop(model, true),
+});
+
 const textOf = (response) =>
   response.output
     .filter((item) => item.type === "message")
@@ -101,7 +143,8 @@ async function everything({ agents, rest }) {
   for await (const line of follow(left)) rested.push(line);
   const models = [];
   for await (const model of client.models.list()) models.push(model.id);
-  return { promises: chat, responses: await responses(agents), rest: rested, models };
+  const tools = await toolLoops(agents.tools);
+  return { promises: chat, responses: await responses(agents), tools, rest: rested, models };
 }
 
 if (parameters.leave) {

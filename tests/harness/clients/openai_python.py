@@ -13,6 +13,14 @@ import openai
 HELLO = [{"role": "user", "content": "Hello"}]
 USAGE = {"stream_options": {"include_usage": True}}
 REPLY = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+FUNCTION = {"name": "get_weather", "description": "Tell the weather.", "parameters": CITY, "strict": True}
+CHAT_TOOL, TOOL = {"type": "function", "function": FUNCTION}, {"type": "function", **FUNCTION}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "reply", "schema": REPLY, "strict": True}}
 
 
@@ -149,6 +157,69 @@ def responses(client, agents):
     }
 
 
+def execute(calls, name, arguments):
+    calls.append([name, json.loads(arguments)])
+    return "rain"
+
+
+def chat_loop(client, agent, *, stream):
+    """Execute what is called until there is an answer, as every program with tools does."""
+    messages, calls = [*HELLO], []
+    while True:
+        answer = client.chat.completions.create(model=agent, messages=messages, tools=[CHAT_TOOL], stream=stream)
+        message = joined(answer) if stream else answer.choices[0].message.model_dump(exclude_none=True)
+        messages.append(message)
+        if not message.get("tool_calls"):
+            return {"calls": calls, "text": message["content"]}
+        for call in message["tool_calls"]:
+            result = execute(calls, call["function"]["name"], call["function"]["arguments"])
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+
+
+def joined(chunks):
+    """The message of a stream, whose calls come in pieces."""
+    calls, text, finish = {}, "", None
+    for chunk in chunks:
+        delta, finish = chunk.choices[0].delta, chunk.choices[0].finish_reason or finish
+        text += delta.content or ""
+        for piece in delta.tool_calls or ():
+            call = calls.setdefault(piece.index, {"type": "function", "function": {"name": "", "arguments": ""}})
+            call["id"] = piece.id or call["id"]
+            call["function"]["name"] += piece.function.name or ""
+            call["function"]["arguments"] += piece.function.arguments or ""
+    assert finish == ("tool_calls" if calls else "stop"), finish
+    return {"role": "assistant", "content": text} | ({"tool_calls": list(calls.values())} if calls else {})
+
+
+def response_loop(client, agent, *, stream):
+    given, previous, calls = "Hello", None, []
+    while True:
+        options = {"model": agent, "input": given, "tools": [TOOL], "previous_response_id": previous}
+        if stream:
+            events = list(client.responses.create(**options, stream=True))
+            done = [e for e in events if e.type == "response.function_call_arguments.done"]
+            pieces = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
+            assert [e.arguments for e in done] == pieces, pieces
+            response = events[-1].response
+        else:
+            response = client.responses.create(**options)
+        made = [item for item in response.output if item.type == "function_call"]
+        if not made:
+            return {"calls": calls, "text": response.output_text}
+        results = ((item.call_id, execute(calls, item.name, item.arguments)) for item in made)
+        given = [{"type": "function_call_output", "call_id": call_id, "output": text} for call_id, text in results]
+        previous = response.id
+
+
+def tools(client, agent):
+    return {
+        "chat": chat_loop(client, agent, stream=False),
+        "chat_streamed": chat_loop(client, agent, stream=True),
+        "responses": response_loop(client, agent, stream=False),
+        "responses_streamed": response_loop(client, agent, stream=True),
+    }
+
+
 def follow(stream):
     for event in stream:
         line = {"type": event.type, "number": event.sequence_number, "delta": getattr(event, "delta", None)}
@@ -169,6 +240,7 @@ def main():
         "blocking": everything(caller, agents),
         "async": everything(Async(parameters["base_url"]), agents),
         "responses": responses(caller.client, agents),
+        "tools": tools(caller.client, agents["tools"]),
         "rest": list(follow(caller.client.responses.retrieve(rest["id"], stream=True, starting_after=rest["after"]))),
         "models": [model.id for model in caller.client.models.list()],
     }

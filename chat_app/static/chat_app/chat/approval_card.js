@@ -2,6 +2,7 @@
 
 import { ArgumentsEditor } from "./arguments_editor.js";
 import { approvalLabel } from "./card_titles.js";
+import { clientToolForm } from "./client_tool_form.js";
 import { questionForm } from "./question_form.js";
 import { button, element, setText } from "../shared/dom.js";
 import { gettext } from "../shared/words.js";
@@ -9,7 +10,7 @@ import { gettext } from "../shared/words.js";
 /** The form of a question; `item` is the question. */
 export function approvalForm(item) {
   if (item.actionId) {
-    return questionForm(item);
+    return item.isClientTool ? clientToolForm(item) : questionForm(item);
   }
   const editor = new ArgumentsEditor(item.arguments);
   const form = element("form", "answers");
@@ -78,7 +79,7 @@ export class ApprovalCard {
     this.element.hidden = isAsking && this.isPinned;
     this.form.hidden = !isAsking;
     this.form.inert = false;
-    this.arguments.hidden = !isAsking || Boolean(item.actionId); // once answered, the call's own card has them
+    this.arguments.hidden = !isAsking || item.question !== undefined; // once answered, the call's own card has them
     setText(this.label, approvalLabel(item));
     setText(this.reason, item.text);
     this.reason.hidden = !item.text;

@@ -48,7 +48,7 @@ export class PinnedApprovals {
     this.place.replaceChildren(...(this.#form ? [this.#form] : []));
     if (this.#item) {
       setText(this.label, approvalLabel(this.#item));
-      this.arguments.hidden = Boolean(this.#item.actionId);
+      this.arguments.hidden = this.#item.question !== undefined;
       setText(this.arguments, JSON.stringify(this.#item.arguments, null, 2));
       this.#drawExpiry();
     }

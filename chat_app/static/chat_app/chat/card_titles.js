@@ -14,7 +14,10 @@ export function toolName(name) {
   return server ? gettext("{tool} ({server})", { tool, server }) : tool;
 }
 
-export function approvalLabel({ status, toolName: name, by, question, response }) {
+export function approvalLabel({ status, toolName: name, by, question, response, isClientTool }) {
+  if (isClientTool) {
+    return clientToolLabel(status, toolName(name), by);
+  }
   if (question !== undefined) {
     return questionLabel(status, question, by, response);
   }
@@ -26,6 +29,19 @@ export function approvalLabel({ status, toolName: name, by, question, response }
       return gettext("{tool} · allowed by {by}", { tool, by });
     case "denied":
       return by ? gettext("{tool} · declined by {by}", { tool, by }) : gettext("{tool} · expired without a decision", { tool });
+    default:
+      return gettext("{tool} · cancelled", { tool });
+  }
+}
+
+function clientToolLabel(status, tool, by) {
+  switch (status) {
+    case "pending":
+      return gettext("{tool} · waiting for the calling program", { tool });
+    case "approved":
+      return gettext("{tool} · result from {by}", { tool, by });
+    case "denied":
+      return by ? gettext("{tool} · declined by {by}", { tool, by }) : gettext("{tool} · expired without a result", { tool });
     default:
       return gettext("{tool} · cancelled", { tool });
   }

@@ -154,7 +154,7 @@ function announce({ type, data }) {
 
 function news(type, data) {
   if (type === "action_required") {
-    return data.message;
+    return data.message || approvalLabel({ status: "pending", toolName: data.tool_name, isClientTool: true });
   }
   if (type === "approval_required") {
     return approvalLabel({ status: "pending", toolName: data.tool_name });

@@ -200,8 +200,9 @@ export class Run {
     item.toolName = data.tool_name;
     item.arguments = data.arguments;
     item.expiresAt = data.expires_at;
-    item.actionId = data.action_id; // of a question, which has a message too
-    item.question = data.message;
+    item.actionId = data.action_id; // of a question, which has a message too, or of the calling program's tool
+    item.isClientTool = data.kind === "client_tool";
+    item.question = item.isClientTool ? undefined : data.message;
     this.#place(item);
   }
 

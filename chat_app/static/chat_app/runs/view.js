@@ -36,7 +36,8 @@ export class RunView {
     page.cancel.addEventListener("click", () => this.#cancel());
     page.play.addEventListener("click", () => this.#play());
     page.position.addEventListener("input", () => this.#seek());
-    page.cards.addEventListener("approval", ({ detail }) => this.#answer(detail));
+    page.cards.addEventListener("approval", ({ detail }) => this.#send(`/v1/runs/${encodeURIComponent(this.id)}/approve`, detail));
+    page.cards.addEventListener("answer", ({ detail: { action_id: id, ...rest } }) => this.#send(`/v1/actions/${id}/answer`, rest));
     page.cards.addEventListener("again", ({ detail }) => this.#again(detail));
   }
 
@@ -195,9 +196,9 @@ export class RunView {
     }
   }
 
-  async #answer(detail) {
+  async #send(path, answer) {
     try {
-      await api("POST", `/v1/runs/${encodeURIComponent(this.id)}/approve`, detail);
+      await api("POST", path, answer);
     } catch (error) {
       this.#complain(error.message);
     }

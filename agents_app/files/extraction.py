@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ READABLE = frozenset(
 )  # media types whose text the child extracts
 
 _threads = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="extraction")
+_turns = threading.BoundedSemaphore(_AT_A_TIME)  # of threads that are not of this pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,17 @@ async def pages(source: IO[bytes]) -> Result:
 async def picture(source: IO[bytes], *, longest_edge: int, most_bytes: int) -> Result:
     """Return the `media_type` of a picture and its bytes, scaled; without bytes if it fits as it is."""
     return await _run(source, {"job": "picture", "longest_edge": longest_edge, "most_bytes": most_bytes})
+
+
+def picture_now(source: IO[bytes], *, longest_edge: int, most_bytes: int) -> Result:
+    """Return as `picture` does, to a thread that waits: for its turn, as the children of runs do, and for the child."""
+    job = {"job": "picture", "longest_edge": longest_edge, "most_bytes": most_bytes}
+    if not _turns.acquire(timeout=_TIMEOUT):
+        return Result("too many pictures are being read", is_final=False)
+    try:
+        return _Child(source, job).run()
+    finally:
+        _turns.release()
 
 
 async def _run(source: IO[bytes], job: dict[str, Any]) -> Result:

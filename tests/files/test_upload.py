@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import openai
+import PIL.Image
 import pytest
 
 from agents_app.server.daphne.admission import AT_ONCE_PER_USER
+from tests.harness import documents
 from tests.harness.open_files import bytes_without_name
 from tests.harness.people import Person
 from tests.harness.product import Product
@@ -101,6 +103,25 @@ def test_content_is_shown_only_if_it_is_harmless_and_in_ranges(ann):
     shown = ann.get(f"/v1/files/{page['id']}/content")
     assert shown.headers["content-type"] == "application/octet-stream"
     assert shown.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_thumbnail_is_small_and_a_small_picture_is_its_own(ann, bob, people):
+    large, small = documents.picture(900, 600), documents.picture()
+    file = upload(ann, large).json()
+    path = f"/v1/files/{file['id']}/thumbnail"
+    thumbnail = ann.get(path)
+    shown = PIL.Image.open(io.BytesIO(thumbnail.content))
+    assert (shown.size, len(thumbnail.content) < 200 * 1024 < len(large)) == ((480, 320), True)
+    assert thumbnail.headers["content-type"] == f"image/{shown.format.lower()}"
+    assert ann.get(path).content == thumbnail.content
+    assert ann.get(path, headers={"If-None-Match": thumbnail.headers["etag"]}).status_code == 304
+    for data, name in ((small, "small.png"), (PNG, "broken.png"), (b"text", "a.txt")):  # as they are
+        other = upload(ann, data, name).json()["id"]
+        assert ann.get(f"/v1/files/{other}/thumbnail").content == data
+    assert bob.get(path).status_code == 404
+    assert httpx2.get(people["ann"].product.url + path).status_code == 401
+    assert ann.delete(f"/v1/files/{file['id']}").status_code == 200
+    assert ann.get(path).status_code == 404
 
 
 def test_a_file_without_bytes_is_a_404(ann, people):

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.harness.documents import picture
 from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, text_of, words
 from tests.harness.paths import ROOT
 
@@ -94,8 +95,12 @@ def test_a_killed_server_loses_no_message(chat, model, name, own_product):
     model.script(name, [turn])
     own_product.add_agent(name, model.base_url)
     page = chat(name, on=own_product)
+    page.set_input_files("#file-input", [{"name": "a.png", "mimeType": "image/png", "buffer": picture(500, 400)}])
+    expect(page.locator('.upload[data-status="uploaded"]')).to_have_count(1)
     say(page, "Before.")
     expect(text_of(page, "final_answer")).to_have_text("Half ")
+    thumbnail = page.get_by_role("img", name="a.png")
+    expect(thumbnail).to_have_js_property("naturalWidth", 480)
 
     own_product.kill()
     expect(page.locator("#connection")).to_have_attribute("data-state", re.compile("waiting|connecting"))
@@ -112,6 +117,7 @@ def test_a_killed_server_loses_no_message(chat, model, name, own_product):
     page.reload()
     expect(runs(page, "completed")).to_have_count(2)
     assert words(page) == before
+    expect(thumbnail).to_have_js_property("naturalWidth", 480)
 
 
 @pytest.mark.slow

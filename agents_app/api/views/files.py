@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from agents_app.api.base import JSONView
 from agents_app.api.serializers.files import PURPOSES, DeletedFileSerializer, FileSerializer, UploadSerializer
 from agents_app.exceptions import InvalidRequest, NotFound
-from agents_app.files import reading, saving
+from agents_app.files import reading, saving, thumbnails
 from agents_app.files.media_types import HARMLESS
 from agents_app.files.storage import storage
 from agents_app.models import File, Session
@@ -93,6 +93,12 @@ class FileViewSet(
         """Return the bytes, as a download unless a browser can show them safely."""
         return content_response(request, self.get_object())
 
+    @extend_schema(responses={(200, "image/*"): bytes})
+    @action(detail=True)
+    def thumbnail(self, request: Request, pk: Any) -> HttpResponseBase:
+        """Return a picture as small as lists need it; small pictures and other files as `content` does."""
+        return thumbnail_response(request, self.get_object())
+
 
 def _filtered(queryset: QuerySet[File], request: Request) -> QuerySet[File]:
     query = request.query_params
@@ -152,9 +158,32 @@ def content_response(request: Request, file: File) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(status=status, content_type=content_type, headers=headers)
     if not storage().exists(file.stored.key):  # later the status could say nothing of it
-        raise NotFound("The bytes of this file are not in the server's storage any more.", code="file_content_missing")
+        raise _lost()
     stream = reading.pieces(file.stored.key, start, end - start)
     return StreamingHttpResponse(stream, status=status, content_type=content_type, headers=headers)
+
+
+def thumbnail_response(request: Request, file: File) -> HttpResponseBase:
+    if not thumbnails.has_thumbnail(file) or file.size <= thumbnails.SMALL:
+        return content_response(request, file)
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{file.stored.sha256}-{thumbnails.LONGEST_EDGE}"'}
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return HttpResponse(status=304, headers=headers)
+    try:
+        picture = thumbnails.scaled(file)
+    except FileNotFoundError:
+        raise _lost() from None
+    except thumbnails.Unreadable:
+        picture = None
+    if picture is None:
+        return content_response(request, file)
+    media_type, data = picture
+    headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return HttpResponse(data, content_type=media_type, headers=headers)
+
+
+def _lost() -> NotFound:
+    return NotFound("The bytes of this file are not in the server's storage any more.", code="file_content_missing")
 
 
 def _range(header: str, size: int) -> tuple[int, int, int]:

@@ -16,6 +16,10 @@ export function contentAddress({ file_id: fileId }) {
   return `/v1/files/${encodeURIComponent(fileId)}/content`;
 }
 
+function thumbnailAddress({ file_id: fileId }) {
+  return `/v1/files/${encodeURIComponent(fileId)}/thumbnail`;
+}
+
 /** The files of a message or a step; null if there are none. */
 export function attachmentList(files) {
   return files.length ? element("ul", "attachments", ...files.map((file) => element("li", "", attachment(file)))) : null;
@@ -35,7 +39,7 @@ function thumbnail(file) {
   image.alt = nameOf(file);
   image.loading = "lazy";
   image.decoding = "async";
-  image.src = contentAddress(file);
+  image.src = thumbnailAddress(file);
   const opener = element("button", "picture", image);
   opener.type = "button";
   opener.title = gettext("Open {name} large", { name: nameOf(file) });

@@ -16,10 +16,8 @@ PARALLEL = int(os.environ.get("PARALLEL_RUNS", "12"))  # of which ROOM have room
 
 
 @pytest.fixture
-def product(request):
-    """A server that can be killed; or the cluster, for the tests that kill nothing."""
-    is_cluster = os.environ.get("PRODUCT") == "cluster" and "kill" not in request.node.name
-    return request.getfixturevalue("shared_product" if is_cluster else "running")
+def product(running):
+    return running
 
 
 @pytest.fixture
@@ -57,7 +55,6 @@ def ended(product, accepted):
     return until(lambda: (run := get(product, path))["finished_at"] and run)
 
 
-@pytest.mark.both
 def test_a_turn_is_counted_and_a_budget_without_room_refuses_the_next_run(agent, product, budget, name):
     agent(turn())
     budget(tokens=TOKENS_OF_A_TURN)
@@ -69,7 +66,6 @@ def test_a_turn_is_counted_and_a_budget_without_room_refuses_the_next_run(agent,
     assert name in refused["error"]["message"]
 
 
-@pytest.mark.both
 def test_a_run_ends_at_the_turn_that_has_no_room(agent, product, budget, name):
     agent(turn(call("calculate", "1")), turn(), **tools("calculate"))
     budget(amount=0.05, unknown_price=100)  # dollars per million tokens: a turn is 10 cents
@@ -121,7 +117,6 @@ def test_parallel_runs_stay_in_the_budget_under_kill_9(agent, product, model, bu
     assert (counted["spent_tokens"], counted["left_tokens"]) == (ROOM * TOKENS_OF_A_TURN, 0)
 
 
-@pytest.mark.both
 @pytest.mark.parametrize(("response", "end"), [("Go on", "completed"), ("Stop", "failed")])
 def test_a_person_is_asked_whether_a_run_may_go_on(agent, open_chat, product, budget, name, response, end):
     agent(turn(call("calculate", "1")), turn(), **tools("calculate"))
@@ -139,7 +134,6 @@ def test_a_person_is_asked_whether_a_run_may_go_on(agent, open_chat, product, bu
     assert get(product, f"/v1/budgets/{name}")["spent_tokens"] == TOKENS_OF_A_TURN * (2 if end == "completed" else 1)
 
 
-@pytest.mark.both
 def test_a_budget_that_only_warns(agent, open_chat, product, budget, name):
     agent(turn())
     budget(tokens=0, action="warn")

@@ -140,6 +140,8 @@ try:
     CONNECTIONS_PER_ADDRESS = env.int("CONNECTIONS_PER_ADDRESS", 1000 if AUTH_REQUIRED and not TRUSTED_PROXIES else 0)
     QUEUED_RUNS = env.int("QUEUED_RUNS", 10_000)
     QUEUED_RUNS_PER_USER = env.int("QUEUED_RUNS_PER_USER", 1000 if AUTH_REQUIRED else 0)
+    RUNNING_RUNS_PER_USER = env.int("RUNNING_RUNS_PER_USER", 0)  # at a time; 0 is no limit
+    USERS_HIGHEST_PRIORITY = env.int("USERS_HIGHEST_PRIORITY", 0)  # that a user who is no administrator may set
     TASKS_PER_USER = env.int("TASKS_PER_USER", 100)  # administrators have no limit
     TOKENS_PER_USER_PER_DAY = env.int("TOKENS_PER_USER_PER_DAY", 0)
     FETCH_ALLOW_PRIVATE = env.bool("FETCH_ALLOW_PRIVATE", False)

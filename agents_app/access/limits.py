@@ -11,6 +11,7 @@ from agents_app.access import counters
 from agents_app.access.origins import address_of, network_of
 from agents_app.exceptions import Conflict, InvalidRequest, RateLimited
 from agents_app.models import Run, ScheduledTask, TokenUse
+from agents_app.models.runs import HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 RETRY_FULL_QUEUE = 5.0  # seconds
 LEAST_INTERVAL = 60  # seconds between two runs of a task, if its owner is no administrator
@@ -69,6 +70,24 @@ def admit_task(user: Any) -> None:
     limit = settings.TASKS_PER_USER
     if not user.is_superuser and 0 < limit <= ScheduledTask.objects.filter(owner=user).count():
         raise Conflict(f"You have {limit:,} tasks, which is the limit: delete some first.", code="too_many_tasks")
+
+
+def highest_priority(user: Any) -> int:
+    """Return the highest priority that `user` may give a run."""
+    return HIGHEST_PRIORITY if user.is_superuser else min(settings.USERS_HIGHEST_PRIORITY, HIGHEST_PRIORITY)
+
+
+def check_priority(user: Any, priority: int) -> None:
+    """Check that `user` may give a run this priority.
+
+    Raises:
+        InvalidRequest: it is none, or higher than that.
+    """
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        text = f"'priority' must be {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}."
+        raise InvalidRequest(text, param="priority")
+    if priority > (most := highest_priority(user)):
+        raise InvalidRequest(f"Only administrators may set a 'priority' above {most}.", param="priority")
 
 
 def check_schedule(owner: Any, schedule_type: str, schedule_value: str) -> None:

@@ -130,7 +130,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ("Tools", {"fields": ("builtin_tools", "mcp_servers", "client_tools", "allowed_tools", "denied_tools")}),
         ("Approval", {"fields": ("approval_required", "approval_timeout")}),
         ("Access", {"fields": ("owner", "access", "allowed_users", "allowed_groups")}),
-        ("Limits per run", {"fields": ("max_iterations", "timeout", "max_total_tokens")}),
+        ("Limits", {"fields": ("max_iterations", "timeout", "max_total_tokens", "max_running")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
 

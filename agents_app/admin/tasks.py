@@ -144,6 +144,7 @@ class ScheduledTaskAdmin(SecretsAdmin):
                     "misfire_limit",
                     "overlap",
                     "timeout",
+                    "priority",
                     "max_retries",
                     "retry_delay",
                 )

@@ -21,12 +21,19 @@ from agents_app.admin.base import (
     dollars,
     is_administrator,
 )
-from agents_app.models import ApiToken
+from agents_app.models import ApiToken, UserLimits
 
 _USE_DAYS = 30
 
 admin.site.unregister(get_user_model())
 admin.site.unregister(Group)
+
+
+class LimitsInline(AdministratorsWrite, admin.StackedInline):
+    """The user's own limits."""
+
+    model = UserLimits
+    can_delete = False
 
 
 @admin.register(get_user_model())
@@ -48,6 +55,7 @@ class PersonAdmin(AdministratorsWrite, UserAdmin):
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     actions = ("sign_out", "sign_out_and_revoke")
+    inlines = (LimitsInline,)
 
     @admin.action(description="Sign out everywhere", permissions=["change"])
     def sign_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -9,6 +9,7 @@ from agents_app.models.events import Event
 from agents_app.models.files import File, FileChunk, StoredBytes
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prices import Price
+from agents_app.models.running_limits import UserLimits
 from agents_app.models.runs import Run
 from agents_app.models.sessions import Session
 from agents_app.models.steps import Step
@@ -42,5 +43,6 @@ __all__ = [
     "StoredBytes",
     "Ticket",
     "TokenUse",
+    "UserLimits",
     "WorkerProcess",
 ]

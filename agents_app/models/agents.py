@@ -18,6 +18,7 @@ from agents_app.models.agent_versions import COLUMNS, LATER_COLUMNS, AgentVersio
 from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prompt_variables import validate_prompt
+from agents_app.models.running_limits import forget_limits
 from agents_app.models.stored_secrets import SecretsOfAnAddress
 from agents_app.models.validation import (
     HEADER_VALUE,
@@ -301,6 +302,12 @@ class Agent(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Limit on the tokens of one run, input and output.",
     )
+    max_running = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Limit on its runs in progress at a time; the others wait. Leave empty for no limit.",
+    )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -343,6 +350,7 @@ class Agent(models.Model):
         with transaction.atomic():
             super().save(*args, **options)
             agent_changed(self)
+            transaction.on_commit(forget_limits)
 
     def clean(self) -> None:
         names = (tool["name"] for tool in self.client_tools)

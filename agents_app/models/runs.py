@@ -17,8 +17,9 @@ FIRST_IN_SESSION = """NOT EXISTS (
     SELECT 1 FROM agents_app_run AS ahead WHERE ahead.session_id = run.session_id
         AND ahead.number < run.number AND ahead.status IN ('queued', 'running', 'waiting'))"""
 # The run that is first in a session: the one in progress, or the next one. By hand, because every run needs it twice.
-NEXT_OF_SESSION = """SELECT id, status FROM agents_app_run
+NEXT_OF_SESSION = """SELECT id, status, priority FROM agents_app_run
     WHERE session_id = %(session)s AND status IN ('queued', 'running', 'waiting') ORDER BY number LIMIT 1"""
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -5, 5
 COST_PLACES = 10  # decimals of a US dollar: one token can cost a ten-millionth
 
 
@@ -151,6 +152,11 @@ class Run(models.Model):
     cancel_requested = models.BooleanField(default=False)
     cancelled_by = models.CharField(max_length=150, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="-5 to 5. Of runs whose owners have as many in progress, the highest is next.",
+    )
     request_id = models.CharField(max_length=128, blank=True, help_text="Id of the request that started the run.")
     token = models.UUIDField(
         null=True, blank=True, editable=False, help_text="`uid` of the API token that started the run, for budgets."
@@ -198,6 +204,12 @@ class Run(models.Model):
                 fields=["session", "number"],
                 condition=Q(status__in=["queued", "running", "waiting"]),
                 name="run_unfinished_of_session",
+            ),
+            # Whether there are runs to prefer: it is empty if nobody sets priorities.
+            models.Index(
+                fields=["priority"],
+                condition=Q(status__in=["queued", "running", "waiting"]) & ~Q(priority=0),
+                name="run_prioritized",
             ),
             models.Index(fields=["-created_at"], name="run_newest"),
             # In addition to the one above, which SQLite uses only if the condition is written word for word.

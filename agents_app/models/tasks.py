@@ -19,7 +19,7 @@ from agents_app import clock, schedules
 from agents_app.models.agent_versions import AgentVersion
 from agents_app.models.agents import Agent
 from agents_app.models.encryption import EncryptedTextField
-from agents_app.models.runs import Run
+from agents_app.models.runs import HIGHEST_PRIORITY, LOWEST_PRIORITY, Run
 from agents_app.models.sessions import Session
 from agents_app.models.task_outcomes import Skip
 from agents_app.notifier import task_changes
@@ -182,6 +182,12 @@ class ScheduledTask(models.Model):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(_DAY)],
         help_text="Limit on the seconds of one run. Leave empty to use the agent's.",
+    )
+    priority = models.SmallIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MinValueValidator(LOWEST_PRIORITY), MaxValueValidator(HIGHEST_PRIORITY)],
+        help_text="-5 to 5. Of runs whose owners have as many in progress, the highest is next.",
     )
     session = models.CharField(
         max_length=8, choices=SessionMode, default=SessionMode.NEW, help_text="Sessions of its runs."

@@ -39,6 +39,12 @@ class InProcessQueue:
         if head is not None and head[1] == Run.Status.QUEUED:
             transaction.on_commit(lambda: self._call(lambda receiver: receiver.wake()))
 
+    def fill_places(self) -> None:
+        transaction.on_commit(lambda: self._call(lambda receiver: receiver.wake()))
+
+    def prefer(self, run_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+        return run_ids  # it chooses the most urgent ones itself
+
     def cancel(self, run_id: uuid.UUID) -> None:
         transaction.on_commit(lambda: self._call(lambda receiver: receiver.abort(run_id)))
 

@@ -28,6 +28,12 @@ class Queue(Protocol):
     def enqueue_next(self, session_id: str) -> None:
         """Hand over the session's next run if none is in progress, once the caller's transaction is committed."""
 
+    def fill_places(self) -> None:
+        """Hand over runs that had to wait because their owner or agent had as many in progress as they may have."""
+
+    def prefer(self, run_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+        """Return the runs without those whose owners have more urgent ones: these come first, in their places."""
+
     def cancel(self, run_id: uuid.UUID) -> None:
         """Have the run stopped once the caller's transaction is committed."""
 

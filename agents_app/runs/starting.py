@@ -90,6 +90,7 @@ def start(
     follows: int | None = None,
     replaces: Run | None = None,
     metadata: dict[str, str] | None = None,
+    priority: int = 0,
 ) -> Started:
     """Write a run and its place in the queue, in one transaction.
 
@@ -100,6 +101,7 @@ def start(
     reach no further than the agent's own limits, unless the user is an administrator. `follows`: the number of the run
     that it continues, instead of the one at the end of the session's path. `replaces`: the run of which it is another
     version. `metadata`: that of the session from now on, as `validate_metadata` lets pass; None leaves it as it is.
+    `priority`: as `limits.check_priority` lets pass.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -108,6 +110,7 @@ def start(
     """
     validate_message(message, has_files=bool(parts) or overrides.end_with_results)
     _check_ids(message_id, session_id)
+    limits.check_priority(user, priority)
     with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
         if message_id and (existing := _SAME_MESSAGE.first(session=session.pk, message_id=message_id)):
@@ -133,6 +136,7 @@ def start(
             message_id=message_id or None,
             trigger=trigger,
             token=token,
+            priority=parent.priority if parent else priority,
             parent=parent,
             task=due.task if due else None,
             scheduled_for=due.at if due else None,

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from agents_app import runs
+from agents_app.access import limits
 from agents_app.database.errors import storage_errors
 from agents_app.exceptions import AgentError, AgentNotFound, SessionNotFound, StorageUnavailable
 from agents_app.files.parts import joined
@@ -71,6 +72,7 @@ def _start_run(due: runs.Due, **options: Any) -> runs.Started:
         agent_name=task.agent_name,
         due=due,
         overrides=Overrides(timeout=task.timeout),
+        priority=min(task.priority, limits.highest_priority(task.owner)),  # who may have lost that right meanwhile
         **options,
     )
 

@@ -21,7 +21,9 @@ from agents_app.event_log.batch import Segment
 from agents_app.event_log.vocabulary import EventType
 from agents_app.exceptions import RunFailed
 from agents_app.models import Agent, Event, Run
+from agents_app.models.running_limits import RunningLimits, places, running_limits
 from agents_app.models.runs import FIRST_IN_SESSION
+from agents_app.queue import run_queue
 from agents_app.runs import budgets, pricing
 from agents_app.runs.budgets import Subject
 from agents_app.runs.frames import start_data
@@ -64,12 +66,12 @@ UPDATE agents_app_run SET status = 'running', fence = fence + 1, attempt = attem
 WHERE id IN (
     SELECT run.id FROM agents_app_run AS run {{turns}}
     WHERE {_CLAIMABLE} {{others}} AND {FIRST_IN_SESSION}
-    ORDER BY {{first}} run.created_at, run.number LIMIT %(limit)s {{locked}})
+    ORDER BY {{first}} run.priority DESC, run.created_at, run.number LIMIT %(limit)s {{locked}})
 RETURNING id
 """
 # Owners take turns: first whoever has the fewest runs in progress, then by age. Sharing the places of one claim evenly
 # (ROW_NUMBER per owner) cost six times as much with 1,000 runs in the queue; this way an owner without a run in
-# progress is next as soon as a place is free.
+# progress is next as soon as a place is free, whatever the priorities of others.
 _TURNS = """INNER JOIN agents_app_session AS session ON session.id = run.session_id
     LEFT JOIN (
         SELECT session.owner_id, COUNT(*) AS runs
@@ -88,8 +90,23 @@ _ONLY = {
     "postgresql": "AND run.id = ANY(%(only)s)",
 }
 
+# Where users or agents have limits: what could be claimed, without the owners and agents that have no place left.
+_CANDIDATES = f"""
+SELECT run.id, session.owner_id, run.agent_id, run.parent_id FROM agents_app_run AS run {_TURNS}
+WHERE {_CLAIMABLE} {{others}} AND {FIRST_IN_SESSION} AND (run.parent_id IS NOT NULL OR ({{not_full}}))
+ORDER BY COALESCE(busy.runs, 0), run.priority DESC, run.created_at, run.number LIMIT %(limit)s
+"""
+_NOT_FULL = {
+    "sqlite": """COALESCE(session.owner_id, 0) NOT IN (SELECT value FROM json_each(%(full_users)s))
+        AND COALESCE(run.agent_id, 0) NOT IN (SELECT value FROM json_each(%(full_agents)s))""",
+    "postgresql": """COALESCE(session.owner_id, 0) <> ALL(%(full_users)s)
+        AND COALESCE(run.agent_id, 0) <> ALL(%(full_agents)s)""",
+}
+_LIMITS_LOCK = 0x41494E57  # of PostgreSQL's advisory locks: two workers would both take an owner's last place
+
 _LOCK_SESSIONS = """
-SELECT id FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
+SELECT EXISTS (SELECT 1 FROM agents_app_run WHERE status IN ('queued', 'running', 'waiting') AND priority <> 0)
+FROM agents_app_session WHERE id IN (SELECT session_id FROM agents_app_run WHERE id = ANY(%s))
 ORDER BY id FOR UPDATE
 """
 _SET_FIRST = "UPDATE agents_app_run SET first_seq = %s WHERE id = %s"
@@ -117,7 +134,13 @@ def claim(
         with connection.cursor() as cursor:
             if only is not None and connection.vendor == "postgresql":
                 cursor.execute(_LOCK_SESSIONS, [list(only)])  # sessions before runs: see event_log.sql
-            cursor.execute(_statement(connection.vendor, is_choice=only is not None), parameters)
+                if any(has_priorities for (has_priorities,) in cursor.fetchall()):
+                    only = run_queue.prefer(list(only))
+                    parameters["only"] = _ids(only)
+            if limits := running_limits():
+                parameters["only"] = _ids(_with_places(cursor, limits, parameters, is_choice=only is not None))
+            is_choice = only is not None or bool(limits)
+            cursor.execute(_statement(connection.vendor, is_choice=is_choice), parameters)
             ids = [uuid.UUID(str(pk)) for (pk,) in cursor.fetchall()]
         if not ids:
             return []
@@ -128,6 +151,33 @@ def claim(
                 _begin(run)
     integrations = Integrations()
     return [_prepare(run, integrations) for run in ours]
+
+
+def _with_places(cursor: Any, limits: RunningLimits, parameters: dict[str, Any], *, is_choice: bool) -> list[uuid.UUID]:
+    """Choose runs whose owners and agents have a place for them."""
+    vendor = connection.vendor
+    if vendor == "postgresql":
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LIMITS_LOCK])
+    taken = places(limits, parameters["now"])
+    others = f"{_NOT_BUSY[vendor]} {_ONLY[vendor] if is_choice else ''}"
+    statement = _CANDIDATES.format(others=others, not_full=_NOT_FULL[vendor])
+    chosen: dict[uuid.UUID, None] = {}
+    while True:
+        full = {"full_users": _numbers(taken.full_users), "full_agents": _numbers(taken.full_agents)}
+        cursor.execute(statement, parameters | full)
+        rows = [(uuid.UUID(str(pk)), *more) for pk, *more in cursor.fetchall()]
+        known = len(taken.full_users), len(taken.full_agents)
+        for pk, owner_id, agent_id, parent_id in rows:
+            if len(chosen) == parameters["limit"]:
+                break
+            if pk not in chosen and (parent_id is not None or taken.offer(owner_id, agent_id)):
+                chosen[pk] = None
+        if known == (len(taken.full_users), len(taken.full_agents)) or len(chosen) == parameters["limit"]:
+            return list(chosen)  # else those who have no more places may have hidden others
+
+
+def _numbers(ids: set[int]) -> Any:
+    return list(ids) if connection.vendor == "postgresql" else orjson.dumps(list(ids)).decode()
 
 
 @functools.cache

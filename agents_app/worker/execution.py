@@ -21,6 +21,7 @@ from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
 from agents_app.models import Run, Step
 from agents_app.models.approvals import action_id
+from agents_app.models.running_limits import may_be_limited
 from agents_app.queue import run_queue
 from agents_app.runs import approvals, cancel_children, close_approvals
 from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
@@ -276,6 +277,7 @@ class Execution:
         settle = functools.partial(approvals.settle_parked, self.run)
         changes: dict[str, Any] = {"status": Run.Status.WAITING, "lease_until": None, "worker": "", "takeovers": 0}
         await self._log.commit(then=settle, charge=self._spending.charge(), **changes)
+        await self._leave_place()
 
     async def _end_completed(self, answer: Answer) -> None:
         if not self.run.enable_reasoning:
@@ -319,6 +321,7 @@ class Execution:
             **changes,
         )
         self._telemetry.ended(status, usage, cost, error_code=changes.get("error_code", ""))
+        await self._leave_place()
 
         if self._spec and self._spec.can_ask_agents and status != Run.Status.COMPLETED:
             await self._database.run(cancel_children, self.run, by=self.run.cancelled_by)
@@ -326,6 +329,11 @@ class Execution:
     async def _release(self) -> None:
         changes: dict[str, Any] = {"status": Run.Status.QUEUED, "lease_until": None, "worker": "", "takeovers": 0}
         await self._log.commit(then=self._enqueue_next, charge=self._spending.charge(), **changes)
+
+    async def _leave_place(self) -> None:
+        """Let a run begin that waited for this one's owner or agent to have a place."""
+        if may_be_limited():
+            await self._database.run(run_queue.fill_places)
 
     def _clean_up(self) -> None:
         if self.run.attempt > 1 or self._claim.denial or (self._spec and self._spec.can_wait):

@@ -8,7 +8,7 @@ from tests.harness.watchers import FaultyCluster
 
 WAITING = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, args, status)
-SELECT %s, 'agents_app.execute_run', -n, gen_random_uuid()::text, jsonb_build_object('owner', owner), 'todo'
+SELECT %s, 'agents_app.execute_run', 8 - 16 * n, gen_random_uuid()::text, jsonb_build_object('owner', owner), 'todo'
 FROM generate_series(1, 10) AS owner, generate_series(1, 1000) AS n
 """
 

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agents_app import runs
-from agents_app.models import Agent, budgets
+from agents_app.models import Agent, budgets, running_limits
 from agents_app.worker import claims
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -18,7 +18,9 @@ IS_POSTGRESQL = connection.vendor == "postgresql"
 @pytest.fixture
 def start(admin_user, monkeypatch):
     budgets.rules()
-    monkeypatch.setattr(budgets._cache, "valid_until", math.inf)  # which the machine may be too busy to keep to
+    running_limits.running_limits()
+    for cache in (budgets._cache, running_limits._cache):
+        monkeypatch.setattr(cache, "valid_until", math.inf)  # which the machine may be too busy to keep to
     Agent.objects.create(name="helper", model="m")
 
     def start(session_id):
@@ -36,7 +38,7 @@ def test_a_start_and_a_claim_take_few_statements(start):
     assert len(of_start) <= (11 if IS_POSTGRESQL else 10), [query["sql"] for query in of_start]
     assert len(of_claim) <= (9 if IS_POSTGRESQL else 8), [query["sql"] for query in of_claim]
     if IS_POSTGRESQL:
-        assert jobs([run, start("third"), start("third")]) == [("second", -1), ("third", -2), ("third", -3)]
+        assert jobs([run, start("third"), start("third")]) == [("second", -8), ("third", -24), ("third", -40)]
 
 
 def jobs(rows):

@@ -165,6 +165,7 @@ class AgentSerializer(WithDefault):
             "max_iterations",
             "timeout",
             "max_total_tokens",
+            "max_running",
             "owner",
             "is_editable",
             "access",

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from agents_app import runs
-from agents_app.api.serializers.fields import Choice, ClientTools, Flag, Metadata, Strict, Text
+from agents_app.api.serializers.fields import Choice, ClientTools, Flag, Metadata, Strict, Text, WholeNumber
 from agents_app.exceptions import InvalidRequest
 from agents_app.files.parts import MOST_PARTS, of_message
 from agents_app.models import Run, Step
@@ -69,6 +69,12 @@ class StartSerializer(Strict):
     tools = ClientTools(required=False, help_text="Tools that you execute: the run waits for their results.")
     metadata = Metadata(help_text="The session's metadata from now on. Leave out to keep what it has.")
     message_id = Text(max_length=runs.LONGEST_MESSAGE_ID, required=False, help_text="The same id returns the same run.")
+    priority = WholeNumber(
+        default=0,
+        min_value=-5,
+        max_value=5,
+        help_text="-5 to 5. Above 0 for administrators, unless set otherwise.",
+    )
     if_busy = Choice(
         choices=["enqueue", "reject", "interrupt"],
         default="enqueue",
@@ -174,6 +180,7 @@ class RunSerializer(serializers.ModelSerializer):
             "model",
             "cost",
             "attempt",
+            "priority",
             "request_id",
             "created_at",
             "started_at",

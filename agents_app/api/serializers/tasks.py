@@ -82,6 +82,12 @@ class TaskSerializer(StrictModel):
     schedule_value = ScheduleValueField(
         max_length=LONGEST_VALUE, help_text=str(ScheduledTask._meta.get_field("schedule_value").help_text)
     )
+    priority = WholeNumber(
+        required=False,
+        min_value=-5,
+        max_value=5,
+        help_text="-5 to 5. Above 0 for administrators, unless set otherwise.",
+    )
     session_id = SessionField(
         source="kept_session",
         allow_null=True,
@@ -126,6 +132,7 @@ class TaskSerializer(StrictModel):
             "max_retries",
             "retry_delay",
             "timeout",
+            "priority",
             "session",
             "session_id",
             "webhook_url",
@@ -151,6 +158,8 @@ class TaskSerializer(StrictModel):
         if attrs.get("session") == ScheduledTask.SessionMode.NEW:
             attrs["kept_session"] = None
         self._check_schedule(attrs)
+        if "priority" in attrs:
+            limits.check_priority(self.context["request"].user, attrs["priority"])
         self._check_message(attrs)
         return attrs
 

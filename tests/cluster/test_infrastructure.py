@@ -38,8 +38,21 @@ SERVERS: dict[str, Callable[[], Daemon]] = {
 }
 
 
+@pytest.fixture(scope="module", params=SERVERS)
+def lasting_server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with SERVERS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture
+def server(lasting_server: Daemon) -> Daemon:
+    """The same for all tests of a kind of server; it runs, whatever the test before has done to it."""
+    lasting_server.thaw() if lasting_server.is_alive else lasting_server.start()
+    return lasting_server
+
+
 @pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+def own_server(request: pytest.FixtureRequest) -> Iterator[Any]:
     with SERVERS[request.param]() as running:
         yield running
 
@@ -59,13 +72,24 @@ def _status(pid: int) -> str:
 # Each server
 
 
-def test_a_server_leaves_no_process_and_no_file(server: Daemon):
-    assert server.pid in server.pids()
+def test_a_server_leaves_no_process_and_no_file(own_server: Daemon):
+    assert own_server.pid in own_server.pids()
+    own_server.kill()
+    other = subprocess.Popen(
+        own_server.command(),
+        cwd=own_server.cwd,
+        env=own_server.marked_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until(own_server.is_ready)
 
-    server.close()
-    assert server.pids() == []
-    assert not is_open(server.port)
-    assert not server.folder.exists()
+    own_server.close()
+    assert other.wait(60) == -signal.SIGKILL, "also if somebody else started it again"
+    assert own_server.pids() == []
+    assert not is_open(own_server.port)
+    assert not own_server.folder.exists()
 
 
 def test_a_killed_server_takes_its_children_along_and_starts_again_on_its_port(server: Daemon):
@@ -115,23 +139,6 @@ def test_what_cannot_start_says_why(tmp_path: Path):
         with pytest.raises(RuntimeError, match=r"redis ended at once.*(?s:.)*Address already in use"):
             redis.start()
         redis.close()
-
-
-def test_a_server_started_again_by_somebody_else_is_ended_too(server: Daemon):
-    server.kill()
-    other = subprocess.Popen(
-        server.command(),
-        cwd=server.cwd,
-        env=server.marked_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    until(server.is_ready)
-
-    server.close()
-    assert other.wait(60) == -signal.SIGKILL
-    assert server.pids() == []
 
 
 def test_nothing_outlives_whoever_started_it_not_even_after_kill_9(tmp_path: Path):

@@ -22,7 +22,7 @@ from tests.harness.product import Product
 
 PROGRAM = ROOT / "var/test-tools/schemathesis/bin/schemathesis"
 HOOKS = ROOT / "tests/harness/schemathesis_hooks.py"
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "1"))
 NO_LIMITS = {"REQUESTS_PER_MINUTE": "0", "REQUESTS_PER_MINUTE_PER_ADDRESS": "0", "QUEUED_RUNS_PER_USER": "0"}
 # Of {id} and its like in the addresses of a kind of things, most are of something that there is.
 PARAMETERS = {"agents": "name", "models": "name", "providers": "name", "mcp-servers": "name", "responses": "identifier"}
@@ -116,11 +116,11 @@ def report(person: Person, schema: Path, config: Path) -> str:
 
 @pytest.mark.slow
 def test_every_answer_is_one_that_the_schema_promises(people, things, tmp_path):
-    """To nobody, a user and an administrator; in this order, for the last one changes things."""
+    """To a user and an administrator, and, with more examples, to nobody; the last one changes things."""
     config, schema = tmp_path / "schemathesis.toml", tmp_path / "schema.json"
     config.write_text(settings(things))
     schema.write_text(json.dumps(people["boss"].request("GET", "/v1/schema")[1]))
-    reports = [report(people[name], schema, config) for name in ("", "ann", "boss")]
+    reports = [report(people[name], schema, config) for name in ("", "ann", "boss")[EXAMPLES == 1 :]]
     assert not any(reports), "\n".join(reports)
     assert [people[name].request("GET", "/v1/sessions")[0] for name in ("ann", "boss")] == [200, 200]
 

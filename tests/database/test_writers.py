@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.harness.product import Product
 
-TURNS = int(os.environ.get("WRITER_TURNS", "5"))  # of eight threads at once, four changes each
+TURNS = int(os.environ.get("WRITER_TURNS", "2"))  # of eight threads at once, four changes each
 TIMEOUT = 3  # seconds that a write waits for the others
 
 

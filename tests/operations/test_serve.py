@@ -348,7 +348,7 @@ def test_an_empty_folder_is_all_that_it_needs(tmp_path, name):
     folders = {each: tmp_path / each for each in ("home", "tmp", "here")}
     for folder in folders.values():
         folder.mkdir()
-    where = {"HOME": str(folders["home"]), "TMPDIR": str(folders["tmp"]), "PYTHONDONTWRITEBYTECODE": "1"}
+    where = {"HOME": str(folders["home"]), "TMPDIR": str(folders["tmp"])}
     with Elsewhere(tmp_path / "new" / "var", folders["here"], **where) as product:
         output = product.log.read_text()
         assert f"{product.url}/chat/" in output
@@ -435,10 +435,8 @@ class Other(Product):
     def start(self, timeout=180):
         self.log = self.var_dir / "other.log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", *self._command, str(self.port)],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
+            command = [sys.executable, *self._command, str(self.port)]
+            self.process = zygote.start(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
         until(self._answers, timeout)
 
     def _answers(self):

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 
 from agents_app.configuration.parsing import KINDS
 from chat_app.websocket.schema import SCHEMA
+from tests.harness import zygote
 from tests.harness.paths import ROOT
 from tests.harness.product import Product
 
@@ -100,7 +101,7 @@ def play(language, text, product, folder):
     else:
         command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
     environment = surroundings(product, folder)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = zygote.run(command, cwd=folder, env=environment)
     return "" if done.returncode == 0 else f"{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
 
 

@@ -71,8 +71,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduli
     return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around all others: `-m`, and pytest-django, which sorts as well
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark what is slow. Long files first: a file stays in one process, and the last one should not be waited for."""
     mark_processes(items)
     weights: Counter[Path] = Counter()
@@ -80,6 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("slow"):
             weights[item.path] += 8 if item.path.parent.name == "cluster" else 1
     mark_more_cases(items)  # which take no longer than others: they are many
+    yield
     items.sort(key=lambda item: (not uses_the_cluster(item.path), -weights[item.path]))
 
 

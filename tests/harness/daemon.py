@@ -24,9 +24,11 @@ _reserved: set[int] = set()
 def free_port() -> int:
     """A port that stays free while its server is down: the kernel gives none of these to clients.
 
-    Each of pytest's processes has ports of its own.
+    Each of pytest's processes has ports of its own, also where the tests run on PostgreSQL beside the embedded ones.
     """
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+    if os.environ.get("PRODUCT") == "cluster":
+        process += 4
     while True:
         port = random.randrange(12_000 + process, 32_000, 8)
         if port not in _reserved and not is_open(port):

@@ -31,7 +31,7 @@ from tests.harness.product import Product
 from tests.harness.wait import until
 
 T = TypeVar("T")
-GUESSES = int(os.environ.get("GUESSES", "400"))  # 10,000 take half a minute
+GUESSES = int(os.environ.get("GUESSES", "150"))  # 10,000 take half a minute
 LOGIN_FAILURES = 10
 SOCKETS = 40  # of one user
 FRAMES = 1000  # of one socket in a minute
@@ -70,7 +70,7 @@ def eve(people) -> Person:
 @pytest.fixture(autouse=True)
 def bystander(fortress, people, model, name) -> Iterator[None]:
     """Ann's answer streams throughout: without a gap, without a long pause, and whole for whoever reads it again."""
-    model.script(name, [[{"text": FLOW, "chunk": 6, "delay": 0.02}]])
+    model.script(name, [[{"text": FLOW, "chunk": 6, "delay": 0.1}]])
     people["boss"].add_agent(name, model.base_url)
     process = psutil.Process(fortress.pid)
     chat = people["ann"].chat(name, after=0)

@@ -71,6 +71,7 @@ class McpServerAdmin(AdministratorsWrite, SecretsAdmin):
             "Limits of stdio processes",
             {"fields": ("max_memory_mb", "max_cpu_seconds", "max_processes", "max_open_files")},
         ),
+        ("Processes and connections", {"fields": ("scope",)}),
         ("Sandbox of stdio processes", {"fields": ("sandbox", "allowed_hosts", "folders")}),
         ("Last check", {"fields": ("checked_at", "check_ok", "check_message", "tools")}),
         ("Times", {"fields": ("created_at", "updated_at")}),

@@ -103,7 +103,8 @@ class ServerSpec:
     `timeout` is in seconds, of one call. `tool_timeouts` and the patterns `allowed` (none: all) and `denied` use the
     server's own names of tools. `folder` is the working directory of a stdio server, `sandbox` what it may
     reach; None: all that we may. `problem`: why the server cannot
-    be used at all, for example a variable that is not set. `tool_digests`: of the tools at the last check.
+    be used at all, for example a variable that is not set. `tool_digests`: of the tools at the last check. `scope`: the
+    user or session whose own connection it is; empty for one that all share.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ServerSpec:
     folder: str = ""
     limits: ProcessLimits = ProcessLimits()
     sandbox: SandboxSpec | None = None
+    scope: str = ""
     problem: str = ""
     tool_digests: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 

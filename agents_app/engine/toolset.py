@@ -47,11 +47,15 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool, as the tool sees it. `progress` shows a line of text to watchers; `limits` are the run's."""
+    """One call of a tool, as the tool sees it. `progress` shows a line of text to watchers; `limits` are the run's.
+
+    `user` stands for the user whose run it is, and says nothing about who that is.
+    """
 
     id: str
     progress: Callable[[str], None]
     limits: Limits = field(default_factory=Limits)
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ class Toolset:
     """The tools of one run, by name: fixed ones, and those of sources, which `refresh` lists again.
 
     `allowed` and `denied` are patterns of names; an empty `allowed` allows all. `approval`: patterns of tools whose
-    calls a person must approve. `keep` stores the attachments of a result, and says of which it became files.
+    calls a person must approve. `keep` stores the attachments of a result, and says of which it became files. `user`
+    is whose calls they are: see `Call`.
     """
 
     def __init__(
@@ -132,8 +137,9 @@ class Toolset:
         denied: Sequence[str] = (),
         approval: Sequence[str] = (),
         keep: "Callable[[ToolResult], Awaitable[ToolResult]] | None" = None,
+        user: str = "",
     ) -> None:
-        self._keep = keep
+        self._keep, self._user = keep, user
         self._fixed = tuple(tools)
         self._sources = sources
         self._allowed, self._denied, self._approval = allowed, denied, approval
@@ -190,7 +196,7 @@ class Toolset:
         """
         for tool in self.tools:
             if tool.name == name:
-                return tool if self._keep is None else _with_kept_results(tool, self._keep)
+                return _of_user(tool if self._keep is None else _with_kept_results(tool, self._keep), self._user)
         names = ", ".join(tool.name for tool in self.tools) or "none"
         raise ToolError(f"There is no tool {name!r}. Available tools: {names}.")
 
@@ -201,6 +207,13 @@ def _with_kept_results(tool: Tool, keep: Callable[[ToolResult], Awaitable[ToolRe
         return await keep(result) if isinstance(result, ToolResult) and result.attachments else result
 
     return dataclasses.replace(tool, call=call)
+
+
+def _of_user(tool: Tool, user: str) -> Tool:
+    async def call(arguments: dict[str, Any], call: Call) -> str | ToolResult:
+        return await tool.call(arguments, dataclasses.replace(call, user=user))
+
+    return dataclasses.replace(tool, call=call) if user else tool
 
 
 def check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:

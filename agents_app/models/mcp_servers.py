@@ -83,6 +83,14 @@ def _validate_address(url: str) -> None:
         raise ValidationError({"url": text})
 
 
+class Scope(models.TextChoices):
+    """Who shares a connection to a server, and what the server remembers in it."""
+
+    SHARED = "shared", "shared (one for everybody)"
+    USER = "user", "user (one for each user)"
+    SESSION = "session", "session (one for each session)"
+
+
 class McpServerQuerySet(models.QuerySet["McpServer"]):
     def enabled(self) -> "McpServerQuerySet":
         return self.filter(enabled=True)
@@ -177,6 +185,12 @@ class McpServer(SecretsOfAnAddress, models.Model):
         default=1024,
         validators=[MinValueValidator(16), MaxValueValidator(1_048_576)],
         help_text="Limit on open files of each process of a stdio server. Leave empty for no limit.",
+    )
+    scope = models.CharField(
+        max_length=16,
+        choices=Scope,
+        default=Scope.USER,
+        help_text="Whose calls one connection, and so one process of a command, serves.",
     )
     sandbox = models.CharField(
         max_length=16,
@@ -306,8 +320,12 @@ class McpServer(SecretsOfAnAddress, models.Model):
         outcome = {name: getattr(self, name) for name in (*OUTCOME, "tool_digests")}
         McpServer.objects.filter(pk=self.pk, updated_at=self.updated_at).update(**outcome)
 
-    def spec(self) -> ServerSpec:
-        """Return what the engine needs, with variables expanded. If that fails, the error is its `problem`."""
+    def spec(self, *, user_id: int | None = None, session_id: str = "") -> ServerSpec:
+        """Return what the engine needs, with variables expanded. If that fails, the error is its `problem`.
+
+        Without a user it is for a check, or a call by hand, which has a connection of its own.
+        """
+        scope = self._scope_key(user_id, session_id)
         fixed: dict[str, Any] = {
             "name": self.name,
             "transport": self.transport,
@@ -316,7 +334,9 @@ class McpServer(SecretsOfAnAddress, models.Model):
             "allowed": tuple(self.allowed_tools),
             "denied": tuple(self.denied_tools),
             "tool_digests": tuple(sorted(self.tool_digests.items())),
-            "folder": str(Path(settings.VAR_DIR) / "mcp" / self.name),
+            "scope": scope,
+            # Not in one another: what is shared must not show what is a user's. No name of a server has a dot.
+            "folder": str(Path(settings.VAR_DIR) / "mcp" / ".".join(filter(None, (self.name, scope)))),
             "sandbox": self._sandbox_spec(),
             "limits": ProcessLimits(
                 memory=self.max_memory_mb * 1024**2 if self.max_memory_mb else None,
@@ -343,6 +363,11 @@ class McpServer(SecretsOfAnAddress, models.Model):
             reason = f"With its variables expanded, it cannot be used. {error.messages[0]}"
             return ServerSpec(**fixed, problem=self._unavailable(reason))
         return spec
+
+    def _scope_key(self, user_id: int | None, session_id: str) -> str:
+        if user_id is None or self.scope == Scope.SHARED:
+            return ""
+        return f"session-{session_id}" if self.scope == Scope.SESSION else f"user-{user_id}"
 
     def _sandbox_spec(self) -> SandboxSpec | None:
         is_command = self.transport == self.Transport.STDIO

@@ -3,6 +3,7 @@
 import functools
 
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 from agents_app.engine import client_tools, mcp
 from agents_app.engine.builtin_tools import builtin_tools
@@ -16,6 +17,8 @@ from agents_app.tools import ask_agent, files
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.attachments import Attachments
 from agents_app.tools.tasks import tools_for_agent
+
+_USER = 32  # hexadecimal digits of what stands for a user
 
 
 def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
@@ -36,4 +39,5 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
         denied=spec.denied_tools,
         approval=spec.approval_required,
         keep=Attachments(run.session.owner_id, with_ids="read_file" in spec.builtin_tools).keep,
+        user=salted_hmac("agents_app.tools.user", str(run.session.owner_id), algorithm="sha256").hexdigest()[:_USER],
     )

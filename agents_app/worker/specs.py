@@ -46,10 +46,11 @@ class Integrations:
             raise RunFailed(text, code="provider_not_found")
         return provider
 
-    def server(self, reference: Reference, *, is_of_user: bool = False) -> ServerSpec | None:
+    def server(self, reference: Reference, run: Run, *, is_of_user: bool = False) -> ServerSpec | None:
         """Return that server; None if it is disabled. One that was deleted costs its tools, not the run.
 
-        `is_of_user`: for an agent that a user made. The server may be closed to these by now.
+        By the server's scope, the connection is that of the run's user or session alone. `is_of_user`: for an agent
+        that a user made. The server may be closed to these by now.
         """
         if reference.id not in self._servers:
             self._servers[reference.id] = _SERVER.first(pk=reference.id)
@@ -59,7 +60,7 @@ class Integrations:
             return ServerSpec(reference.name, McpServer.Transport.STDIO, problem=problem)
         if is_of_user and not server.open_to_users:
             return None
-        return server.spec() if server.enabled else None
+        return server.spec(user_id=run.session.owner_id, session_id=run.session_id) if server.enabled else None
 
 
 def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
@@ -76,7 +77,7 @@ def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
     if is_of_user and not own_agents.may_use_model(provider, version.model, is_named=version.provider is not None):
         text = "Agents of users may not use this model any more: choose another one."
         raise RunFailed(text, code="model_not_allowed")
-    servers = filter(None, (integrations.server(each, is_of_user=is_of_user) for each in version.servers))
+    servers = filter(None, (integrations.server(each, run, is_of_user=is_of_user) for each in version.servers))
     spec = version.agent_spec(run.agent_name, provider, servers)
     if run.variables:
         spec = dataclasses.replace(spec, system_prompt=prompt_variables.fill(spec.system_prompt, run.variables))

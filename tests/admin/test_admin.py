@@ -198,6 +198,7 @@ def test_a_remote_server_is_added(admin_client):
         "headers": '{"Authorization": "Bearer secret"}',
         "timeout": 60,
         "sandbox": "network",
+        "scope": "user",
         "enabled": "on",
     }
     response = admin_client.post(address(McpServer, "add"), form)

@@ -99,6 +99,7 @@ class McpServerSerializer(StrictModel):
             "max_cpu_seconds",
             "max_processes",
             "max_open_files",
+            "scope",
             "sandbox",
             "allowed_hosts",
             "folders",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agents_app.engine.mcp.pool import Pool
 from agents_app.engine.mcp.tool_names import changed, changes, is_allowed
 from agents_app.engine.spec import JSON, ServerSpec
 from agents_app.engine.toolset import Call, Tool, ToolError, ToolResult, ToolSource, ToolsUnavailable
@@ -82,7 +83,10 @@ def source(spec: ServerSpec) -> ToolSource:
 async def check(spec: ServerSpec) -> ServerReport:
     """Try the server: connect if there is no connection, and list its tools. A failure is a report too."""
     started = time.monotonic()
-    connection = _connection(spec)
+    try:
+        connection = _connection(spec)
+    except ToolsUnavailable as error:
+        return ServerReport(False, _plain(str(error), _MAX_TEXT))
     try:
         tools = await connection.tools(fresh=True)
     except ToolsUnavailable as error:
@@ -128,29 +132,17 @@ async def call_tool(spec: ServerSpec, tool: str, arguments: JSON, progress: Call
 
 async def close_servers() -> None:
     """Close all connections of this event loop; takes about 5 seconds at most."""
-    connections = _connections()
-    closing = [connection.close() for connection in connections.values()]
-    connections.clear()
-    await asyncio.gather(*closing)
+    await asyncio.gather(*(connection.close() for connection in _pool().take_all()))
 
 
-def _make_connections() -> "dict[ServerSpec, Connection]":
-    return {}
-
-
-_connections = per_loop(_make_connections)
+_pool = per_loop(Pool)
 
 
 def _connection(spec: ServerSpec) -> "Connection":
     """Return the one connection for that spec in this event loop."""
     from agents_app.engine.mcp.connection import Connection  # the SDK takes a second to import
 
-    connections = _connections()
-    if spec not in connections:
-        for idle in [other for other, connection in connections.items() if connection.is_idle]:
-            del connections[idle]
-        connections[spec] = Connection(spec, lambda tool: _function(spec, tool))
-    return connections[spec]
+    return _pool().get(spec, lambda: Connection(spec, lambda tool: _function(spec, tool)))
 
 
 def _function(spec: ServerSpec, tool: str) -> Callable[[JSON, Call], Awaitable[ToolResult]]:

@@ -6,6 +6,8 @@ requests into that task's queue.
 
 import asyncio
 import contextlib
+import dataclasses
+import hashlib
 import logging
 import math
 import time
@@ -91,6 +93,11 @@ class Connection:
     def is_idle(self) -> bool:
         """Whether nothing is lost with this object."""
         return (self._owner is None or self._owner.done()) and time.monotonic() > self._fail_until
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._running > 0 or not self._queue.empty()
 
     @property
     def last_log_line(self) -> str:
@@ -334,9 +341,9 @@ class Connection:
 
     async def _result(self, session: Session, request: ToolRequest, request_id: int) -> ToolResult | None:
         """Return the call's result, in words if there is none; None if another session has to make the call."""
-        call = request.call
+        call = dataclasses.replace(request.call, user=_user_of_server(request.call.user, self._spec.name))
         try:
-            raw = await session.call(request.tool, request.arguments, call.progress, request_id)
+            raw = await session.call(request.tool, request.arguments, call, request_id)
             return tool_result(raw, max_characters=call.limits.max_result_characters)
         except ServerError as error:
             return ToolResult(str(error), is_error=True)
@@ -360,6 +367,11 @@ class Connection:
 def _fail(request: ListRequest, reason: str) -> None:
     if not request.answer.done():
         request.answer.set_exception(ToolsUnavailable(reason))
+
+
+def _user_of_server(user: str, server: str) -> str:
+    """Return what stands for the user to this server: two servers cannot tell that they have the same user."""
+    return hashlib.sha256(f"{user}\0{server}".encode()).hexdigest()[: len(user)]
 
 
 def _unavailable(spec: ServerSpec, reason: str) -> str:

@@ -28,9 +28,11 @@ from agents_app.engine.mcp.transports.sse import SseTransport
 from agents_app.engine.mcp.transports.stdio import StdioTransport
 from agents_app.engine.mcp.transports.streamable_http import HttpTransport
 from agents_app.engine.spec import JSON, ServerSpec
+from agents_app.engine.toolset import Call
 
 _PING_TIMEOUT = 5.0
 _MAX_ERROR_LENGTH = 2000  # characters
+USER_KEY = "aintandem/user"  # in `_meta` of a call: the same for all calls of one user, and not the user's name
 _CLIENT = types.Implementation(name="AInTandem Agent MCP Scheduler", version="1")
 _TRANSPORTS: dict[str, Callable[[ServerSpec], Transport]] = {
     "stdio": StdioTransport,
@@ -117,8 +119,10 @@ class Session:
         except MCPError as error:
             raise await _connect_failed(error, self._transport) from None
 
-    async def call(self, tool: str, arguments: JSON, show: Callable[[str], None], request_id: int) -> JSON:
+    async def call(self, tool: str, arguments: JSON, call: Call, request_id: int) -> JSON:
         """Call a tool and return its result as the server sent it. Cancelling this notifies the server.
+
+        `call.user`, if there is one, goes along.
 
         Raises:
             ServerError: the server rejects the call.
@@ -127,9 +131,11 @@ class Session:
         """
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-            show(_progress_line(progress, total, message))
+            call.progress(_progress_line(progress, total, message))
 
-        params = {"name": tool, "arguments": arguments}
+        params: JSON = {"name": tool, "arguments": arguments}
+        if call.user:
+            params["_meta"] = {USER_KEY: call.user}
         try:
             return await self._request("tools/call", params, request_id, on_progress)
         except asyncio.CancelledError:

@@ -221,6 +221,16 @@ def about_me(*_: object) -> dict:
     return text(json.dumps(me))
 
 
+_notes: list[str] = []
+_users: list[str] = []  # of the calls
+
+
+def remember(arguments: dict, *_: object) -> dict:
+    """Return the notes of all calls to this process so far, and whose call this is."""
+    _notes.append(arguments["note"])
+    return text(json.dumps({"notes": _notes, "user": _users[-1]}))
+
+
 def refuse(*_: object) -> dict:
     raise RuntimeError("Not today.")
 
@@ -236,7 +246,7 @@ TOOLS: dict[str, Callable[..., dict]] = {
     tool.__name__: tool
     for tool in (
         echo, slow, crash, hang_up, huge, image, mixed, structured, wrong, garbage, chatter, chatter_for_ever, leak,
-        grow, rewrite, fork, daemon, hog, burn, about_me, refuse, refuse_nobody,
+        grow, rewrite, fork, daemon, hog, burn, about_me, remember, refuse, refuse_nobody,
     )
 }  # fmt: skip
 TOOLS["slow_once"] = slow  # without the hint that it may be called again
@@ -280,6 +290,7 @@ def call(message: dict) -> None:
     tool = TOOLS.get(params["name"], echo)
     try:
         token = params.get("_meta", {}).get("progressToken")
+        _users.append(params.get("_meta", {}).get("aintandem/user", ""))
         say({"id": message["id"], "result": tool(params.get("arguments") or {}, message["id"], token)})
     except Cancelled:
         say({"id": message["id"], "error": {"code": 0, "message": "Request cancelled"}})

@@ -44,6 +44,7 @@ def server(product, name, effects) -> str:
         "command": sys.executable,
         "args": [OWN],
         "env": {"EFFECTS": str(effects)},
+        "scope": "shared",  # so that a check sees what a run did to it
         "folders": [{"path": str(effects.parent), "write": True}],
     }
     status, answer = product.request("POST", "/v1/mcp-servers", body)

@@ -76,6 +76,19 @@ class CommandProcess:
             return f"its process was ended by {_signal_name(-status)}"
         return f"its process ended with status {status}"
 
+    def kill(self) -> None:
+        """Begin the end of the process and all that it started. `end` is still to be called.
+
+        The first process of a sandbox takes all others with it, and bubblewrap ends after it. If that ended before, its
+        child would be left to whoever adopts it.
+        """
+        first = [] if self._mark else _children(self._group)
+        for pid in first:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not first:
+            self._signal(signal.SIGKILL)
+
     async def end(self, *, now: bool = False) -> None:
         """End the process and its group: by the end of its input (unless `now`), then SIGTERM, then SIGKILL.
 
@@ -89,14 +102,22 @@ class CommandProcess:
             self._terminate()
             await _within(TERM_GRACE, self._gone())
         finally:
-            self._signal(signal.SIGKILL)
+            self.kill()
+            if self._mark:
+                self._transport.close()
+            rest = background.spawn(self._end_rest())
+        await asyncio.shield(rest)
+
+    async def _end_rest(self) -> None:
+        """See the killed processes off, and what served them. Nobody's cancellation ends this."""
+        try:
+            if self._mark:
+                await asyncio.get_running_loop().run_in_executor(None, kill_marked, self._mark)
+            await _within(_REAP_GRACE, self._gone())
+        finally:
             self._transport.close()
-            loop = asyncio.get_running_loop()
-            daemons = loop.run_in_executor(None, kill_marked, self._mark) if self._mark else None
-            gateway = background.spawn(self._gateway.close()) if self._gateway else None
-        await _within(_REAP_GRACE, self._gone())
-        for ending in filter(None, (daemons, gateway)):
-            await ending
+            if self._gateway:
+                await self._gateway.close()
 
     async def _gone(self) -> None:
         while not self.exited.is_set() or self._signal(0):

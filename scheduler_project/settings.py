@@ -4,6 +4,7 @@ import datetime
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 
 import dj_database_url
@@ -124,6 +125,7 @@ try:
     MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", max(1024 * 1024, _SMALLEST_BODY))  # of a frame of a socket too
     CHAT_BODY_MAX_BYTES = env.int("CHAT_BODY_MAX_BYTES", max(20 * 1024 * 1024, MAX_BODY_BYTES))  # of OpenAI's API
     FILES_URL = env.str("FILES_URL", "")  # a folder that all instances share, or a bucket of S3
+    CODE_PYTHON = env.str("CODE_PYTHON", "") or sys.executable
     FILES_MAX_BYTES = env.int("FILES_MAX_BYTES", 32 * 1024 * 1024)
     FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", 1024**3 if AUTH_REQUIRED else 0)  # of uploads; 0 is no limit
     USER_AGENTS = env.bool("USER_AGENTS", True)  # whether users make agents of their own

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents_app.database.threads import DatabaseThreads
-from agents_app.maintenance import retention
+from agents_app.maintenance import retention, working_folders
 from agents_app.models import Chore
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ class DailyPruning:
         try:
             for rule in retention.configured_rules(self._sleep):
                 counts.update(retention.apply(rule))
+            if folders := working_folders.delete_unneeded():
+                counts["folders"] = folders
         except _Stopping:
             Chore.objects.filter(pk=PRUNE).update(next_at=now)  # the next worker continues
             return _RETRY_INTERVAL

@@ -13,7 +13,7 @@ from agents_app.engine.web import fetch_url
 from agents_app.engine.web.guarded_client import guarded_client
 from agents_app.engine.web.resolving import FETCHES
 from agents_app.models import Run
-from agents_app.tools import ask_agent, files
+from agents_app.tools import ask_agent, files, run_code
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.attachments import Attachments
 from agents_app.tools.tasks import tools_for_agent
@@ -29,6 +29,8 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     fixed += files.make_tools(spec.builtin_tools, run)
     if "ask_agent" in spec.builtin_tools:
         fixed.append(ask_agent.make_tool(spec, run, run_child))
+    if "run_code" in spec.builtin_tools:
+        fixed.append(run_code.make_tool(run))
     if "fetch_url" in spec.builtin_tools:
         open_client = functools.partial(guarded_client, resolve=FETCHES.of(run.session.owner_id))
         fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE, open_client=open_client))

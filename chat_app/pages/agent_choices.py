@@ -24,6 +24,7 @@ BUILTIN_TOOLS = {
     "ask_user": _("Ask you a question"),
     "read_file": _("Read attached files"),
     "give_file": _("Make a file to download"),
+    "run_code": _("Run Python code"),
     "ask_agent": _("Ask another agent"),
     "create_task": _("Create a task"),
     "list_tasks": _("List your tasks"),

@@ -11,7 +11,7 @@ def serve_everybody_as_before(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents_app', '0033_sandboxes'),
+        ('agents_app', '0037_priorities_and_places'),
     ]
 
     operations = [

@@ -29,7 +29,8 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
     started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options)
     run = started.run
     run.budget_left = started.budget_left
-    if key and not started.created and not _is_same(run, agent_name, options):
+    is_own = run.message_id == options.get("message_id")  # not a run in progress that took the message
+    if key and not started.created and is_own and not _is_same(run, agent_name, options):
         raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     return run
 

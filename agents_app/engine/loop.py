@@ -7,6 +7,7 @@ from agents_app.engine.model_turns import NO_ANSWER, ModelTurns
 from agents_app.engine.providers.base import Files, Model
 from agents_app.engine.spec import AgentSpec, Conversation
 from agents_app.engine.spending import Spending
+from agents_app.engine.steering import Steering, add_message
 from agents_app.engine.tool_calls import ToolCalls
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
@@ -26,11 +27,13 @@ class Turns:
         tools: Toolset,
         files: Files | None = None,
         spending: Spending | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.spec = spec
         self._spending = spending
         self.conversation = conversation
         self.tools = tools
+        self._steering = steering
         self._model_turns = ModelTurns(spec, conversation, model, tools, files)
         self._tool_calls = ToolCalls(spec, conversation, tools)
 
@@ -63,6 +66,9 @@ class Turns:
                 yield wait
                 return
             self.conversation.iteration += 1
+            if self._steering is not None and self.conversation.turns:
+                for message in await self._steering.take(self.conversation.iteration):
+                    add_message(self.conversation.turns, message)
             async for event in self._model_turns.events():
                 yield event
             reader = self._model_turns.reader

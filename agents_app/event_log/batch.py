@@ -27,6 +27,7 @@ class Head:
     """The end of the log of one claimed run.
 
     Owned by the writer's thread. `segments`: the delta rows at the end of the session's log that a step may replace.
+    `is_steered`: whether messages waited for the run at the last write, which so hears of them without a question.
     """
 
     run_id: uuid.UUID
@@ -34,6 +35,7 @@ class Head:
     fence: int
     segments: list[Segment] = field(default_factory=list)
     last_seq: int = 0
+    is_steered: bool = False
 
 
 @dataclass(slots=True)

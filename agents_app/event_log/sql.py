@@ -12,7 +12,7 @@ _EVENT = "INSERT INTO agents_app_event (session_id, seq, first, run_id, type, da
 
 # SQLite does not return columns of the FROM clause: `take` joins the session's rows.
 SQLITE_OWNED = (
-    "SELECT r.id, r.fence, r.session_id FROM json_each(%s) JOIN agents_app_run r"
+    "SELECT r.id, r.fence, r.session_id, r.is_steered FROM json_each(%s) JOIN agents_app_run r"
     " ON r.id = value->>0 AND r.fence = value->>1 AND r.status = 'running'"
 )
 SQLITE_ADVANCE = (
@@ -27,14 +27,14 @@ SQLITE_INSERT = (
 # a claim: the next claim sees all that this transaction writes, or this one writes nothing.
 POSTGRESQL_TAKE = """
 WITH ours AS MATERIALIZED (
-    SELECT r.id AS run, r.fence, s.id AS session, (c.value->>3)::bigint AS n
+    SELECT r.id AS run, r.fence, r.is_steered, s.id AS session, (c.value->>3)::bigint AS n
     FROM json_array_elements(%s::json) AS c
     JOIN agents_app_session AS s ON s.id = c.value->>2
     JOIN agents_app_run AS r
         ON r.id = (c.value->>0)::uuid AND r.fence = (c.value->>1)::bigint AND r.status = 'running'
     ORDER BY s.id FOR UPDATE OF s FOR NO KEY UPDATE OF r)
 UPDATE agents_app_session AS t SET last_seq = t.last_seq + ours.n FROM ours WHERE t.id = ours.session
-RETURNING ours.run, ours.fence, t.last_seq
+RETURNING ours.run, ours.fence, t.last_seq, ours.is_steered
 """
 POSTGRESQL_INSERT = (
     f"{_EVENT} SELECT value->>0, (value->>1)::bigint, (value->>2)::bigint, (value->>3)::uuid, value->>4, value->>5,"
@@ -42,11 +42,11 @@ POSTGRESQL_INSERT = (
 )
 
 
-def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int]]:
+def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int, bool]]:
     """Take numbers for [[run, fence, session, count]…].
 
     Returns:
-        (run, fence, the session's new last_seq) of the runs that are still ours.
+        (run, fence, the session's new last_seq, whether messages wait for it) of the runs that are still ours.
     """
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -55,9 +55,9 @@ def take(claimed: list[list[Any]]) -> list[tuple[Any, int, int]]:
         counts = {(run, fence): count for run, fence, _, count in claimed}
         cursor.execute(SQLITE_OWNED, [_json(claimed)])
         ours = cursor.fetchall()
-        cursor.execute(SQLITE_ADVANCE, [_json([[session, counts[run, fence]] for run, fence, session in ours])])
+        cursor.execute(SQLITE_ADVANCE, [_json([[session, counts[run, fence]] for run, fence, session, _ in ours])])
         newest = dict(cursor.fetchall())
-        return [(run, fence, newest[session]) for run, fence, session in ours]
+        return [(run, fence, newest[session], bool(is_steered)) for run, fence, session, is_steered in ours]
 
 
 def insert(events: list[list[Any]]) -> None:

@@ -79,9 +79,10 @@ def _take_numbers(counts: list[tuple[Head, int]]) -> dict[Head, int]:
     by_run = {(head.run_id, head.fence): (head, count) for head, count in counts}
     claimed = [[head.run_id.hex, head.fence, head.session_id, count] for head, count in counts]
     before = {}
-    for run, fence, last in sql.take(claimed):
+    for run, fence, last, is_steered in sql.take(claimed):
         head, count = by_run[uuid.UUID(str(run)), fence]
         before[head] = last - count
+        head.is_steered = is_steered
     return before
 
 

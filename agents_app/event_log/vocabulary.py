@@ -45,6 +45,8 @@ class EventType(StrEnum):
     INTERRUPTED = "interrupted"
     ERROR = "error"
     REASONING_COMPLETE = "reasoning_complete"
+    STEER_QUEUED = "steer_queued"
+    STEERED = "steered"
     RUN_REPLACED = "run_replaced"
     FORKED = "forked"
 
@@ -253,6 +255,25 @@ class ReasoningComplete(EventData, frozen=True):
     iterations: Count
     usage: Usage
     duration_ms: Count
+
+
+class SteerQueued(EventData, frozen=True):
+    """A message for a run in progress. The run takes it between two model turns, or it becomes a run of its own."""
+
+    event_type = EventType.STEER_QUEUED
+
+    message_id: str
+    message: str
+    parts: list[MessagePart] | UnsetType = UNSET
+
+
+class Steered(EventData, frozen=True):
+    """The run has taken a message, before the model turn `iteration`."""
+
+    event_type = EventType.STEERED
+
+    message_id: str
+    iteration: Count
 
 
 class RunReplaced(EventData, frozen=True):

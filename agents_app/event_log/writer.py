@@ -55,6 +55,11 @@ class RunLog:
     def session_id(self) -> str:
         return self._head.session_id
 
+    @property
+    def is_steered(self) -> bool:
+        """Whether messages waited for the run when it last wrote."""
+        return self._head.is_steered
+
     def delta(self, delta: Delta) -> None:
         """Append a piece of a step. Pieces that wait together become one row."""
         if self._broken:

@@ -12,6 +12,7 @@ from agents_app.models.prices import Price
 from agents_app.models.running_limits import UserLimits
 from agents_app.models.runs import Run
 from agents_app.models.sessions import Session
+from agents_app.models.steering import SteeredMessage
 from agents_app.models.steps import Step
 from agents_app.models.task_outcomes import Delivery, Postponed, Skip
 from agents_app.models.tasks import ScheduledTask
@@ -39,6 +40,7 @@ __all__ = [
     "ScheduledTask",
     "Session",
     "Skip",
+    "SteeredMessage",
     "Step",
     "StoredBytes",
     "Ticket",

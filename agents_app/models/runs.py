@@ -110,6 +110,12 @@ class Run(models.Model):
         help_text="Number of the retry after a failure; 0 for the first attempt.",
     )
     settled = models.BooleanField(default=False, help_text="Whether the scheduler has processed the end of the run.")
+    steers = models.UUIDField(
+        null=True, editable=False, help_text="Run that takes this one's message if it can, before this one begins."
+    )
+    is_steered = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Whether messages wait to be taken by the run."
+    )
     prompt = models.TextField(help_text="Text of the message, without its files.")
     parts = models.JSONField(null=True, blank=True, help_text="Texts and files of the message, if it has files.")
     enable_reasoning = models.BooleanField(default=True)

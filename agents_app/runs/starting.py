@@ -25,12 +25,12 @@ from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.models.sessions import SESSION_ID, SESSION_ID_RULE, make_session_id
 from agents_app.observability import context, metrics
 from agents_app.queue import run_queue
-from agents_app.runs import budgets, client_tools
+from agents_app.runs import budgets, client_tools, steering
 from agents_app.runs.budgets import Left
 from agents_app.runs.cancelling import cancel
 from agents_app.runs.messages import LONGEST_MESSAGE_ID, validate_message
 
-IfBusy = Literal["enqueue", "reject", "interrupt"]
+IfBusy = Literal["enqueue", "reject", "interrupt", "steer"]
 MOST_INTERRUPTED = 50  # runs that one message stops, in the transaction that starts its own
 
 
@@ -100,8 +100,9 @@ def start(
     `agent_name`: `name`, or `name@3` for a version of it. `due`: the task that starts it, and the moment. `overrides`
     reach no further than the agent's own limits, unless the user is an administrator. `follows`: the number of the run
     that it continues, instead of the one at the end of the session's path. `replaces`: the run of which it is another
-    version. `metadata`: that of the session from now on, as `validate_metadata` lets pass; None leaves it as it is.
-    `priority`: as `limits.check_priority` lets pass.
+    version. `if_busy`: with "steer", a run in progress takes the message, and is returned; if it ends first, the
+    message is the next run. `metadata`: that of the session from now on, as `validate_metadata` lets pass; None leaves
+    it as it is. `priority`: as `limits.check_priority` lets pass.
 
     Raises:
         IntegrityError: the task has started a run for that moment and retry before; nothing was written.
@@ -114,8 +115,9 @@ def start(
     with storage_errors(), transaction.atomic():
         session = _session(user, session_id, existing_session, new_session_id)
         if message_id and (existing := _SAME_MESSAGE.first(session=session.pk, message_id=message_id)):
-            existing.session = session
-            return Started(existing, created=False)
+            return Started(_of_session(steering.steered_run(existing), session), created=False)
+        if if_busy == "steer" and message_id and (taken := steering.same(session, message_id)):
+            return Started(_of_session(taken, session), created=False)
         agent, version_id = _agent(agent_name, session, user)
         version_id = version_id or current_id(agent)
         client_tools.check_names(overrides, definition(version_id))
@@ -123,6 +125,7 @@ def start(
         token = getattr(user, "token_uid", None) or (parent.token if parent else None)
         budget_left = budgets.admit(owner_id=session.owner_id, agent_id=agent.pk, token=token)
         _settle_busy(session, if_busy, by=user.get_username())
+        target = steering.find_target(session, message) if if_busy == "steer" else None
         if metadata is not None:
             session.metadata = metadata
             Session.objects.filter(pk=session.pk).update(metadata=metadata)
@@ -133,7 +136,8 @@ def start(
             prompt=message,
             parts=parts,
             enable_reasoning=enable_reasoning,
-            message_id=message_id or None,
+            message_id=message_id or (steering.make_message_id() if target else None),
+            steers=target.pk if target else None,
             trigger=trigger,
             token=token,
             priority=parent.priority if parent else priority,
@@ -148,6 +152,9 @@ def start(
         )
         if replaces is not None:
             _announce_replaced(run, replaces)
+        if target is not None:
+            steering.offer(run, target)
+            return Started(_of_session(target, session), created=True, budget_left=budget_left)
         run_queue.enqueue_next(session.pk)
         transaction.on_commit(metrics.RUNS_STARTED.labels(str(trigger)).inc)
         return Started(run, created=True, budget_left=budget_left)
@@ -233,7 +240,7 @@ def _variables(version_id: uuid.UUID, user: Any, agent: Agent, session: Session)
 
 
 def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
-    if if_busy == "enqueue":
+    if if_busy in ("enqueue", "steer"):
         return
     unfinished = list(session.runs.unfinished().order_by("number"))
     if unfinished and if_busy == "reject":
@@ -243,6 +250,11 @@ def _settle_busy(session: Session, if_busy: IfBusy, *, by: str) -> None:
         raise SessionBusy(text)
     for run in unfinished:
         cancel(run, by=by)
+
+
+def _of_session(run: Run, session: Session) -> Run:
+    run.session = session
+    return run
 
 
 def _announce_replaced(run: Run, replaced: Run) -> None:

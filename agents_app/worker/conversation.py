@@ -20,7 +20,8 @@ def conversation(run: Run, context_tokens: int = 8192) -> Conversation:
     messages = earlier + messages[: len(messages) - len(results)]
     rebuilt = Conversation(history=messages, prompt=run.prompt, turns=results, approved_tools=approved_tools)
     rebuilt.prompt_parts = to_engine(run.parts)
-    replay(rebuilt, steps, decisions)
+    steered = list(run.steered.all()) if run.attempt > 1 else []
+    replay(rebuilt, steps, decisions, steered)
     if steps:
         rebuilt.usage = usage_of(steps)
     # A question about a budget has an index, but no step.

@@ -31,6 +31,7 @@ from agents_app.worker import attachments
 from agents_app.worker.claims import Claim
 from agents_app.worker.files import RunFiles
 from agents_app.worker.spending import RunSpending
+from agents_app.worker.steering import RunSteering
 from agents_app.worker.telemetry import RunTelemetry
 
 logger = logging.getLogger(__name__)
@@ -159,7 +160,8 @@ class Execution:
         model = await providers.open_model(self._spec.model)
         tools = toolset(self._spec, self.run, self._run_child)
         files = RunFiles(self._spec.model, self._spec.accepts, self.run.session.owner_id)
-        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files, self._spending)
+        steering = RunSteering(self.run, self._log)
+        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files, self._spending, steering)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Answer | AwaitingApproval):

@@ -15,7 +15,7 @@ from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine.context_window import file_characters
 from agents_app.engine.spec import Conversation, FilePart, Message, replay_answer
 from agents_app.files.parts import to_engine
-from agents_app.models import Run, Step
+from agents_app.models import Run, SteeredMessage, Step
 from agents_app.runs import paths
 from agents_app.worker.replay import earlier_messages, replay
 
@@ -88,6 +88,7 @@ def _tool_rounds() -> QuerySet[Step]:
 
 _RUNS = Prepared(lambda: Run.objects.filter(_among("pk")))
 _TOOL_ROUNDS = Prepared(_tool_rounds)
+_STEERED = Prepared(lambda: SteeredMessage.objects.filter(_among("run")).order_by("run", "pk"))
 
 
 def history(run: Run, *, room: int) -> list[Message]:
@@ -124,26 +125,30 @@ def _read(ids: list[uuid.UUID]) -> dict[uuid.UUID, EarlierRun]:
     rounds: dict[uuid.UUID, list[Step]] = {}
     for step in _TOOL_ROUNDS.all(**places):
         rounds.setdefault(step.run_id, []).append(step)
+    steered: dict[uuid.UUID, list[SteeredMessage]] = {}
+    for row in _STEERED.all(**places):
+        steered.setdefault(row.run_id, []).append(row)
     result = {}
     for run in runs:
         completed = run.status == Run.Status.COMPLETED
-        result[run.pk] = _earlier_run(run, rounds.get(run.pk, []) if completed else [])
+        result[run.pk] = _earlier_run(run, rounds.get(run.pk, []) if completed else [], steered.get(run.pk, []))
         _kept.add(run.pk, result[run.pk])
     return result
 
 
-def _earlier_run(run: Run, rounds: Sequence[Step]) -> EarlierRun:
-    replayed = Conversation(history=[], prompt="")
-    replay(replayed, rounds)
-    before = earlier_messages(run)
+def _earlier_run(run: Run, rounds: Sequence[Step], steered: Sequence[SteeredMessage]) -> EarlierRun:
     prompt = [Message("user", run.prompt, parts=to_engine(run.parts))] if run.has_prompt else []
-    with_files = [message for message in (*before, *prompt, *replayed.turns) if message.parts]
+    replayed = Conversation(history=[], prompt="", turns=prompt)
+    replay(replayed, rounds, steered=steered)
+    before = earlier_messages(run)
+    with_files = [message for message in (*before, *replayed.turns) if message.parts]
     return EarlierRun(
         size=len(run.prompt)
+        + sum(len(row.message) for row in steered)
         + len(run.result)
         + sum(len(message.content) for message in before)
         + sum(file_characters(message.parts) for message in with_files),
-        messages=(*before, *prompt, *replayed.turns, _answer(run, rounds)),
+        messages=(*before, *replayed.turns, _answer(run, rounds)),
     )
 
 

@@ -1,5 +1,6 @@
 """Turn stored rows back into messages of the conversation."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,17 +15,27 @@ from agents_app.engine.spec import (
     replay_turn,
     result_parts,
 )
+from agents_app.engine.steering import add_message
 from agents_app.files.parts import to_engine
-from agents_app.models import Run, Step
+from agents_app.models import Run, SteeredMessage, Step
 
 
 def replay(
-    rebuilt: Conversation, steps: Sequence[Step], decisions: Mapping[int, Decision] = MappingProxyType({})
+    rebuilt: Conversation,
+    steps: Sequence[Step],
+    decisions: Mapping[int, Decision] = MappingProxyType({}),
+    steered: Sequence[SteeredMessage] = (),
 ) -> None:
-    """Add the tool rounds of a run. A round counts only if all of its calls were written."""
+    """Add the tool rounds of a run, and the messages that it took between them.
+
+    A round counts only if all of its calls were written.
+    """
+    waiting = deque(steered)
     uses = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_USE}
     for step in steps:
         if step.kind == Step.Kind.TOOL_USE and "text" in step.provider_data:
+            while waiting and waiting[0].iteration <= step.iteration:
+                add_message(rebuilt.turns, steered_message(waiting.popleft()))
             rebuilt.turns.append(_assistant_turn(step, uses))
             rebuilt.iteration = step.iteration
         elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
@@ -37,6 +48,13 @@ def replay(
             started, decision = step.status == Step.Status.STARTED, decisions.get(step.index)
             cut = use.provider_data.get("cut", "")
             rebuilt.open_tools.append(OpenTool(step.index, call, step.iteration, started, decision, cut))
+    for row in waiting:
+        add_message(rebuilt.turns, steered_message(row))
+
+
+def steered_message(row: SteeredMessage) -> Message:
+    """Return a message that the run took while it worked."""
+    return Message("user", row.message, parts=to_engine(row.parts))
 
 
 def _files(step: Step) -> list[FilePart]:

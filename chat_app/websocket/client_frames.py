@@ -45,7 +45,7 @@ class Chat(Payload, frozen=True):
     agent_name: Annotated[str, Meta(max_length=agent_names.LONGEST)] | None = None
     enable_reasoning: bool = True
     message_id: Annotated[str, Meta(max_length=LONGEST_MESSAGE_ID)] | None = None
-    if_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
+    if_busy: Literal["enqueue", "reject", "interrupt", "steer"] = "enqueue"
     tools: Annotated[list[Any], Meta(max_length=MOST_TOOLS)] | None = None
 
 

@@ -1,6 +1,8 @@
 """Other versions of a run, the choice between them, and forks: what the model is told is the chosen path."""
 
+import os
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -160,25 +162,43 @@ def test_a_fork_keeps_its_beginning_when_its_parent_is_deleted(talk, model, name
         assert talk.product.request("DELETE", f"/v1/sessions/{each.session}")[0] == 204
 
 
-@pytest.mark.both
-def test_each_path_is_what_a_walk_of_the_frames_says(talk, model, name):
-    """Random starts, versions, choices and forks: two implementations agree, and no log has a gap."""
-    chance = random.Random(name)
-    sessions, runs = [talk], [talk.say("0")]
-    for number in range(1, 14):
+def play(talk: Talk, model, actions: Sequence[str], count: int) -> None:
+    """Do random things, then check that the model is told in each session what a walk of its frames says."""
+    chance = random.Random(talk.session)
+    sessions = [talk]
+    talk.say("0")
+    for number in range(1, count):
         at = chance.choice(sessions).wait()
-        known = [frame["run_id"] for frame in at.frames() if frame["type"] == "reasoning_start"]
-        run = chance.choice(known)
-        match chance.choice(("say", "say", "regenerate", "select", "fork")):
+        run = chance.choice([frame["run_id"] for frame in at.frames() if frame["type"] == "reasoning_start"])
+        match chance.choice(actions):
             case "say":
-                runs.append(at.say(str(number)))
+                at.say(str(number))
+            case "steer":  # in time, or as a run of its own
+                at.say(str(number))
+                at.say(f"{number}!", if_busy="steer")
             case "regenerate":
-                runs.append(at.regenerate(run, message=str(number), session_id=at.session))
+                at.regenerate(run, message=str(number), session_id=at.session)
             case "select":
                 at.select(run, session_id=at.session)
             case "fork":
                 sessions.append(at.fork(run_id=run))
+            case "kill":
+                at.say(str(number))
+                talk.product.kill()
+                talk.product.start()
     for each in sessions:
         expected = path_of(each.wait().frames())
         each.say("?")
         assert each.heard(model) == [*expected, "?"]
+
+
+@pytest.mark.both
+def test_each_path_is_what_a_walk_of_the_frames_says(talk, model):
+    play(talk, model, ["say", "steer", "regenerate", "select", "fork"], int(os.environ.get("BRANCHES", "14")))
+
+
+@pytest.mark.slow
+def test_paths_are_whole_after_kill_9(running, model, name):
+    model.script(name, [[{"echo": True}]])
+    running.add_agent(name, model.base_url)
+    play(Talk(running, name, name), model, ["say", "regenerate", "select", "fork", "kill"], 8)

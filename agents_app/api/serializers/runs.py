@@ -76,9 +76,9 @@ class StartSerializer(Strict):
         help_text="-5 to 5. Above 0 for administrators, unless set otherwise.",
     )
     if_busy = Choice(
-        choices=["enqueue", "reject", "interrupt"],
+        choices=["enqueue", "reject", "interrupt", "steer"],
         default="enqueue",
-        help_text="What to do if the session has an unfinished run.",
+        help_text="What to do if the session has an unfinished run. 'steer': it takes the message while it works.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

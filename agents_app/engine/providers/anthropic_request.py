@@ -94,9 +94,18 @@ def has_thoughts(request: ModelRequest) -> bool:
 
 
 def _open_turns(request: ModelRequest) -> list[Message]:
-    """Return the model's turns since the last message of a user: the current run."""
-    since = itertools.takewhile(lambda message: message.role != "user", reversed(request.messages))
-    return [message for message in since if message.role == "assistant"][::-1]
+    """Return the model's turns since the last message of a user: the current run.
+
+    A message right after results of tools is one that the run took while it worked.
+    """
+    turns: list[Message] = []
+    for message, before in itertools.pairwise([*reversed(request.messages), None]):
+        assert message is not None
+        if message.role == "user" and (before is None or before.role != "tool"):
+            break
+        if message.role == "assistant":
+            turns.append(message)
+    return turns[::-1]
 
 
 def _is_own(message: Message, request: ModelRequest) -> bool:

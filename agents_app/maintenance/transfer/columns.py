@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from agents_app.models import Approval, Event, File, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, SteeredMessage, Step
 
 FORMAT, VERSION = "aintandem-sessions", 1
 _MOST_TOKENS = 2**53  # of a run: JavaScript's largest exact number
@@ -34,10 +34,22 @@ KINDS = {
     "run": Kind(
         Run,
         frozenset(
-            {"session", "agent", "agent_version", "task", "parent", "worker", "lease_until", "takeovers", "settled"}
+            {
+                "session",
+                "agent",
+                "agent_version",
+                "task",
+                "parent",
+                "worker",
+                "lease_until",
+                "takeovers",
+                "settled",
+                "is_steered",
+            }
         ),
     ),
     "step": Kind(Step, frozenset({"id", "run"})),
+    "steered": Kind(SteeredMessage, frozenset({"id", "run", "session"})),
     "approval": Kind(Approval, frozenset({"id", "run"})),
     "file": Kind(File, frozenset({"owner", "stored", "run"})),  # and its bytes, as `data` in base64
     "event": Kind(Event, frozenset({"id", "session", "data"})),

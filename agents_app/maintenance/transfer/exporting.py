@@ -14,13 +14,13 @@ from django.utils import timezone
 from agents_app import exact_json
 from agents_app.files.storage import open_bytes
 from agents_app.maintenance.transfer.columns import FORMAT, VERSION, to_dict, to_json
-from agents_app.models import Approval, Event, File, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, SteeredMessage, Step
 from agents_app.runs import paths
 
 _IN_MEMORY = 16 * 1024**2  # bytes of one session
 _ATTEMPTS = 5
 _ROWS_AT_ONCE = 200
-_PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval))
+_PARTS: tuple[tuple[str, Any], ...] = (("step", Step), ("approval", Approval), ("steered", SteeredMessage))
 
 
 class _Busy(Exception):

@@ -142,7 +142,9 @@ def _save(parsed: ParsedSession) -> None:
             run.agent = agents.get(run.agent_name)
             run.save_base(raw=True, force_insert=True)
         Step.objects.bulk_create(parsed.steps, _ROWS_AT_ONCE)
-        for row in [*parsed.approvals, *files]:
+        for message in parsed.steered:
+            message.session = session
+        for row in [*parsed.approvals, *parsed.steered, *files]:
             row.save_base(raw=True, force_insert=True)
         Event.objects.bulk_create(parsed.events, _ROWS_AT_ONCE)
 

@@ -16,7 +16,7 @@ from agents_app import exact_json
 from agents_app.files.media_types import HEAD, clean_name, media_type
 from agents_app.files.storage import CHUNK
 from agents_app.maintenance.transfer.columns import FORMAT, KINDS, VERSION, from_dict
-from agents_app.models import Approval, Event, File, Run, Session, Step
+from agents_app.models import Approval, Event, File, Run, Session, SteeredMessage, Step
 
 _ARTIFACT = "artifact"  # what a file of a run was in older exports
 
@@ -58,6 +58,7 @@ class ParsedSession:
     parents: dict[uuid.UUID, uuid.UUID] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
+    steered: list[SteeredMessage] = field(default_factory=list)
     files: list[ParsedFile] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     file_owner: Any = None  # the user who gets the files, also of what nobody sees but through a fork
@@ -247,6 +248,7 @@ _ADD: dict[str, Callable[[ParsedSession, dict[str, Any]], None]] = {
     "run": _add_run,
     "step": _part("step", lambda to: to.steps),
     "approval": _part("approval", lambda to: to.approvals),
+    "steered": _part("steered", lambda to: to.steered),
     "file": _add_file,
     _ARTIFACT: _add_artifact,
     "event": _add_event,
@@ -266,6 +268,7 @@ def _check_session(number: int, parsed: ParsedSession) -> None:
     for kind, keys in (
         ("steps", [(step.run_id, step.index) for step in parsed.steps]),
         ("approvals", [(approval.run_id, approval.step) for approval in parsed.approvals]),
+        ("steered messages", [row.message_id for row in parsed.steered]),
         ("files", [file.row.pk for file in parsed.files]),
         ("messages", [run.message_id for run in parsed.runs.values() if run.message_id is not None]),
     ):

@@ -52,3 +52,29 @@ def test_versions_and_forks_are_the_same_in_all_tabs_and_after_a_reload(agent, c
     say(page, "Anders")
     said(page, "One", "Anders")
     said(other, "One", "Two", "Three")
+
+
+def test_a_running_answer_is_steered_from_any_tab(agent, chat, open_page, model, name):
+    call = {"tool_call": {"name": "calculate", "arguments": {"expression": "1 + 1"}}}
+    first = {
+        "only_first": 1,
+        "do": [{"text": "Let me see. "}, {"wait": name}, call, {"finish": "tool_calls"}, {"end": True}],
+    }
+    page = chat(agent([first, {"text": "Done."}], builtin_tools=["calculate"]))
+    expect(page.get_by_role("button", name="Send now")).to_be_hidden()
+    say(page, "Go")
+    expect(page.locator(".run")).to_contain_text("Let me see.")
+    page.fill("#message", "In French")
+    page.get_by_role("button", name="Send now").click()
+    waiting = '.item[data-type="steered"][data-status="pending"]'
+    expect(page.locator(waiting)).to_contain_text("In French")
+    other = open_page()
+    other.goto(page.url)
+    expect(other.locator(waiting)).to_contain_text("In French")
+    page.reload()
+    expect(page.locator(waiting)).to_contain_text("In French")
+    model.release(name)
+    for each in (page, other):
+        expect(runs(each, "completed")).to_have_count(1)
+        expect(each.locator('.item[data-type="steered"][data-status="finished"]')).to_contain_text("In French")
+    expect(page.get_by_role("button", name="Send now")).to_be_hidden()

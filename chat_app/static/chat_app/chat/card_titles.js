@@ -77,6 +77,8 @@ export function title(item) {
       return gettext("Error");
     case "warning":
       return gettext("Warning");
+    case "steered":
+      return item.status === "pending" ? gettext("Sent – read at the next step") : gettext("Sent meanwhile");
     default:
       return gettext("Answer");
   }

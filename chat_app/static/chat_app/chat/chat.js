@@ -50,7 +50,7 @@ const composer = new Composer({
   form: page.composer,
   field: page.message,
   problem: page.problem,
-  send: (message, parts) => say(message, parts),
+  send: (message, parts, busy) => say(message, parts, { busy }),
   lastMessage: () => outbox.payloads.at(-1)?.message ?? conversation.path.at(-1)?.message,
 });
 composer.files = new ComposerFiles({
@@ -116,7 +116,7 @@ function takeLogged(frame) {
     }
     return;
   }
-  if (frame.type === "reasoning_start") {
+  if (frame.type === "reasoning_start" || frame.type === "steer_queued") {
     outbox.remove(frame.data.message_id);
   } else if (frame.type === "reasoning_complete") {
     stopping = false;
@@ -231,9 +231,12 @@ function giveUpTooLarge() {
 
 // What the person does
 
-/** `parts`: the files of the message. */
-function say(message, parts = [], agentName = picker.value) {
+/** `parts`: the files of the message. `busy`: what is to become of it if a run goes on. */
+function say(message, parts = [], { agentName = picker.value, busy } = {}) {
   const payload = { message, message_id: randomId() };
+  if (busy) {
+    payload.if_busy = busy;
+  }
   if (parts.length) {
     payload.parts = parts;
   }
@@ -361,6 +364,7 @@ function drawNow() {
   page.exports.hidden = conversation.runs.size === 0;
   page.stop.hidden = !(busy && connected);
   page.stop.disabled = stopping;
+  composer.isBusy = conversation.running.length > 0 && connected;
   setText(page.stop, stopping ? gettext("Stopping…") : gettext("Stop"));
   if (following && page.empty.hidden) {
     page.scroller.scrollTop = page.scroller.scrollHeight;
@@ -413,7 +417,7 @@ page.approvals.addEventListener("answer", answerApproval);
 page.reasoning.checked = localStorage.getItem(REASONING) !== "false";
 page.reasoning.addEventListener("change", showReasoning);
 showReasoning();
-page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.files, detail.agent));
+page.transcript.addEventListener("again", ({ detail }) => say(detail.message, detail.files, { agentName: detail.agent }));
 page.transcript.addEventListener("regenerate", regenerate);
 page.transcript.addEventListener("version", selectVersion);
 page.transcript.addEventListener("fork", fork);

@@ -10,6 +10,7 @@ export class Composer {
   #draftKey;
   #waits = false; // for uploads, to send then
   #sendLabel;
+  #busy; // of the message that waits for uploads
 
   /** `send(message, parts)` is given what may be sent; `lastMessage()` tells what was said last. */
   constructor({ sessionId, form, field, problem, send, lastMessage }) {
@@ -22,6 +23,8 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
+    this.now = form.querySelector("#send-now");
+    this.now.addEventListener("click", () => this.submit("steer"));
     this.button = form.querySelector('[type="submit"]');
     this.button.disabled = false; // before this, a click would load the page anew
     this.#sendLabel = this.button.textContent;
@@ -30,7 +33,9 @@ export class Composer {
     field.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
-  submit() {
+  /** `busy`: what is to become of it if a run goes on, instead of waiting for its end. */
+  submit(busy = this.#busy) {
+    this.#busy = undefined;
     const message = this.field.value.replaceAll("\0", "");
     if (!message.trim() && !this.files.count) {
       return;
@@ -47,11 +52,12 @@ export class Composer {
     }
     this.#wait(this.files.isBusy);
     if (this.#waits) {
+      this.#busy = busy;
       return;
     }
     this.#write("");
     this.complain("");
-    this.send(message.trim() ? message : "", this.files.take());
+    this.send(message.trim() ? message : "", this.files.take(), busy);
   }
 
   /** An upload has ended, or a file was added or removed: what waits for uploads is sent, or waits no longer. */
@@ -59,6 +65,14 @@ export class Composer {
     if (this.#waits && (!this.files.isBusy || this.files.hasProblems)) {
       this.#wait(false);
       this.submit();
+    }
+  }
+
+  /** While a run goes on, a message can be sent into it, or to be answered after it. */
+  set isBusy(isBusy) {
+    this.now.hidden = !isBusy;
+    if (!this.#waits) {
+      setText(this.button, isBusy ? gettext("Send after this") : this.#sendLabel);
     }
   }
 
@@ -94,7 +108,7 @@ export class Composer {
     }
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
-      this.submit();
+      this.submit(event.ctrlKey || event.metaKey ? "steer" : undefined);
     } else if (event.key === "ArrowUp" && !this.field.value && this.lastMessage()) {
       event.preventDefault();
       this.#write(this.lastMessage());

@@ -98,6 +98,12 @@ export class Run {
       case "response":
         this.#say("response", data.content);
         break;
+      case "steer_queued":
+        this.#queue(data);
+        break;
+      case "steered":
+        this.#takeQueued(data);
+        break;
       case "error":
         this.#fail(data);
         break;
@@ -260,6 +266,36 @@ export class Run {
     return item;
   }
 
+  /** A message that the run takes between two of its turns, if there is another one. */
+  #queue({ message_id: messageId, message, parts }) {
+    const item = this.#say("steered", message);
+    item.status = "pending";
+    item.messageId = messageId;
+    item.attachments = (parts ?? []).filter((part) => part.type === "file");
+  }
+
+  #takeQueued({ message_id: messageId }) {
+    const item = this.#queued(messageId);
+    if (item) {
+      this.items.splice(this.items.indexOf(item), 1);
+      item.status = "finished";
+      item.step = Math.max(-1, ...this.#steps.keys()) + 0.5; // before the turn that has it
+      this.#place(item);
+    }
+  }
+
+  /** The message became a run of its own. */
+  giveUp(messageId) {
+    const item = this.#queued(messageId);
+    if (item) {
+      this.#remove(item);
+    }
+  }
+
+  #queued(messageId) {
+    return this.items.find((item) => item.kind === "steered" && item.status === "pending" && item.messageId === messageId);
+  }
+
   #step(number) {
     let item = this.#steps.get(number);
     if (!item) {
@@ -295,6 +331,7 @@ export class Conversation {
   runs = new Map();
   changed = new Set();
   branches = new Branches();
+  #steered = new Map(); // the runs that got messages while they worked, by the ids of these
 
   /** Take a frame of the log, once. Returns false where something before it is missing. */
   take(frame) {
@@ -312,10 +349,23 @@ export class Conversation {
     const run = this.#run(frame.run_id);
     if (frame.type === "reasoning_start") {
       this.branches.add(run, frame.data);
+      this.#giveUp(frame.data.message_id);
+    } else if (frame.type === "steer_queued") {
+      this.#steered.set(frame.data.message_id, run);
     }
     run.take(frame.type, frame.data, frame.timestamp);
     this.changed.add(run);
     return true;
+  }
+
+  /** A message that no run took while it worked has become one of its own. */
+  #giveUp(messageId) {
+    const former = this.#steered.get(messageId);
+    if (former) {
+      former.giveUp(messageId);
+      this.#steered.delete(messageId);
+      this.changed.add(former);
+    }
   }
 
   #takeOfSession({ type, data }) {

@@ -14,7 +14,7 @@ import { cost, duration, gettext, moment, number } from "../shared/words.js";
 const FRAMES = [
   "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved",
   "action_required", "action_resolved", "warning",
-  "response", "error", "interrupted", "reasoning_complete", "reset",
+  "steer_queued", "steered", "response", "error", "interrupted", "reasoning_complete", "reset",
 ]; // prettier-ignore
 const LIVE = 250;
 const AGAIN = 2000;

@@ -10,7 +10,7 @@ from tests.harness.chat import Chat
 
 
 class Talk:
-    """A session of an agent that repeats what it is told last, by the API."""
+    """A session of an agent, by the API."""
 
     def __init__(self, product, session: str, agent: str) -> None:
         self.product, self.session, self.agent = product, session, agent
@@ -67,7 +67,7 @@ class Talk:
 
 @pytest.fixture
 def talk(product, agent, name) -> Talk:
-    return Talk(product, name, agent([{"echo": True}]))
+    return Talk(product, name, agent([{"text": "ok"}]))
 
 
 def path_of(frames: list[dict]) -> list[str]:
@@ -166,11 +166,14 @@ def play(talk: Talk, model, actions: Sequence[str], count: int) -> None:
     """Do random things, then check that the model is told in each session what a walk of its frames says."""
     chance = random.Random(talk.session)
     sessions = [talk]
+    done: list[tuple[int, int, str]] = []
     talk.say("0")
     for number in range(1, count):
         at = chance.choice(sessions).wait()
         run = chance.choice([frame["run_id"] for frame in at.frames() if frame["type"] == "reasoning_start"])
-        match chance.choice(actions):
+        action = chance.choice(actions)
+        done.append((number, sessions.index(at), action))
+        match action:
             case "say":
                 at.say(str(number))
             case "steer":  # in time, or as a run of its own
@@ -189,7 +192,7 @@ def play(talk: Talk, model, actions: Sequence[str], count: int) -> None:
     for each in sessions:
         expected = path_of(each.wait().frames())
         each.say("?")
-        assert each.heard(model) == [*expected, "?"]
+        assert each.heard(model) == [*expected, "?"], done
 
 
 @pytest.mark.both
@@ -199,6 +202,6 @@ def test_each_path_is_what_a_walk_of_the_frames_says(talk, model):
 
 @pytest.mark.slow
 def test_paths_are_whole_after_kill_9(running, model, name):
-    model.script(name, [[{"echo": True}]])
+    model.script(name, [[{"text": "ok"}]])
     running.add_agent(name, model.base_url)
     play(Talk(running, name, name), model, ["say", "regenerate", "select", "fork", "kill"], 8)

@@ -353,8 +353,12 @@ class Agent(models.Model):
             transaction.on_commit(forget_limits)
 
     def clean(self) -> None:
-        names = (tool["name"] for tool in self.client_tools)
-        if name := client_tools.taken_name(names, self.builtin_tools, ()):
+        try:  # a form calls this with whatever its fields have, and then lists what is wrong with each
+            validate_builtin_tools(self.builtin_tools)
+            tools = client_tools.checked(self.client_tools)
+        except (ValidationError, InvalidRequest):
+            return
+        if name := client_tools.taken_name((tool["name"] for tool in tools), self.builtin_tools, ()):
             raise ValidationError({"client_tools": f"The agent has a built-in tool {name!r} already."})
 
     def activate(self, version: AgentVersion, *, by: Any, note: str = "") -> None:

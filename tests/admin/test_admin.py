@@ -132,6 +132,9 @@ def test_odd_tools_are_refused(admin_client, run):
     for odd in ("[{}]", '"calculate"', "[", '["fly"]'):
         response = admin_client.post(path, form_of(admin_client.get(path)) | {"builtin_tools": odd})
         assert response.context["adminform"].form.errors["builtin_tools"]
+    for odd in ("[{}]", '"look"', '[{"name": "two words"}]'):
+        response = admin_client.post(path, form_of(admin_client.get(path)) | {"client_tools": odd})
+        assert response.context["adminform"].form.errors["client_tools"]
 
 
 def test_an_agent_is_given_servers_and_patterns(admin_client, run):

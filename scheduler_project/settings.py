@@ -20,6 +20,7 @@ PRODUCT_NAME = "AInTandem Agent MCP Scheduler"
 LONGEST_MESSAGE, LARGEST_BODY = 1_000_000, 16 * 1024 * 1024  # that the settings allow: a frame is parsed on the loop
 _FILES_URL = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?(\?(endpoint|region)=[^&#]+(&(endpoint|region)=[^&#]+)?)?"
 LARGEST_FILE = 512 * 1024 * 1024  # bytes that the settings allow: daphne spools a whole body
+LONGEST_PAUSE = 300  # seconds in which a failing provider is not asked
 SHORTEST_KEY = 32  # characters of SECRET_KEY, from which the key of stored secrets is made by one hash
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -115,6 +116,7 @@ try:
     HISTORY_RETENTION_DAYS = env.int("HISTORY_RETENTION_DAYS", 0)
     KEEP_RUNS_PER_SESSION = env.int("KEEP_RUNS_PER_SESSION", 0)
     PRUNE_AT = env.time("PRUNE_AT", datetime.time(3))
+    PROVIDER_PAUSE = env.float("PROVIDER_PAUSE", 15)  # seconds, at first, in which a failing provider is not asked
     LOCAL_MODEL_PATH = env.str("LOCAL_MODEL_PATH", "")
     # Limits; 0 is none. Without sign-in all callers look the same, so one could use up the limit of all.
     REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 6000 if AUTH_REQUIRED else 0)
@@ -216,6 +218,8 @@ if FILES_URL and not re.fullmatch(_FILES_URL, FILES_URL):
     )
 if not 1 <= FILES_MAX_BYTES <= LARGEST_FILE:
     raise ImproperlyConfigured(f"FILES_MAX_BYTES must be 1 to {LARGEST_FILE:,}, not {FILES_MAX_BYTES:,}.")
+if not 0 < PROVIDER_PAUSE <= LONGEST_PAUSE:
+    raise ImproperlyConfigured(f"PROVIDER_PAUSE must be more than 0 and up to {LONGEST_PAUSE}, not {PROVIDER_PAUSE:g}.")
 if LOG_FORMAT not in ("text", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be 'text' or 'json', not {LOG_FORMAT!r}.")
 
@@ -324,7 +328,7 @@ else:
 _local_counters = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
 CACHES = {"default": _local_counters, "local": _local_counters | {"LOCATION": "local"}}
 REDIS_CACHE_OPTIONS = {
-    "serializer": "agents_app.access.counters.JSONSerializer",
+    "serializer": "agents_app.access.shared_cache.JSONSerializer",
     "socket_connect_timeout": 0.5,
     "socket_timeout": 0.5,
 }

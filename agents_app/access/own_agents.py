@@ -45,6 +45,8 @@ def check(user: Any, values: dict[str, Any], agent: Agent | None) -> None:
         problems["name"] = f"You have {MOST_AGENTS} agents, which is the limit: delete one."
     if {"provider", "model"} & values.keys():
         problems |= _model_problem(values, agent)
+    if fallbacks := values.get("fallback_models"):
+        problems |= _fallback_problem(fallbacks, values.get("provider", agent.provider if agent else None))
     if closed := [server.name for server in values.get("mcp_servers", ()) if not server.open_to_users]:
         problems["mcp_servers"] = f"There is no MCP server {closed[0]!r} for agents of users."
     if values.get("max_iterations", 0) > MOST_ITERATIONS:
@@ -74,6 +76,16 @@ def _model_problem(values: dict[str, Any], agent: Agent | None) -> dict[str, str
     if provider is not None and not may_use_model(provider, "", is_named=True):
         return {"provider": f"There is no provider {provider.name!r} for agents of users."}
     return {"model": "Agents of users have the default model of this provider: leave this empty."}
+
+
+def _fallback_problem(fallbacks: list[dict[str, Any]], own: Provider | None) -> dict[str, str]:
+    for fallback in fallbacks:
+        named = fallback.get("provider") or own
+        model = fallback.get("model", "")
+        if not may_use_model(named or Provider.objects.default(), model, is_named=named is not None):
+            name = f"{model!r} of {named.name!r}" if named else f"{model!r}"
+            return {"fallback_models": f"There is no model {name} for agents of users."}
+    return {}
 
 
 def open_servers() -> Any:

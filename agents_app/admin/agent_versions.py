@@ -117,7 +117,7 @@ def _differences(agent: Agent, left: int, right: int) -> Iterator[tuple[str, str
     specs = {version.number: version.spec for version in agent.versions.filter(number__in=(left, right))}
     if len(specs) < 2:
         return
-    for name in ("provider", "mcp_servers", *COLUMNS):
+    for name in ("provider", "fallback_models", "mcp_servers", *COLUMNS):
         if specs[left].get(name) != specs[right].get(name):
             before, after = (_lines(specs[number].get(name))[:_MOST_LINES] for number in (left, right))
             yield name, "\n".join(list(difflib.unified_diff(before, after, lineterm=""))[2:])

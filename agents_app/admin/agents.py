@@ -19,11 +19,13 @@ from agents_app.admin.base import (
     is_administrator,
     with_secrets,
 )
-from agents_app.models import Agent, Provider, Run
-from agents_app.models.agent_versions import one_version
+from agents_app.models import Agent, FallbackModel, Provider, Run
+from agents_app.models.agent_versions import agent_changed, one_version
 from agents_app.models.agents import ADMINISTRATORS_FIELDS
 from agents_app.models.env_variables import MASK, masked
+from agents_app.models.fallback_models import MOST as MOST_FALLBACKS
 from agents_app.models.validation import validate_headers
+from agents_app.runs import circuits
 
 _USE_DAYS = 7
 
@@ -56,6 +58,7 @@ class ProviderForm(JSONForm):
             "default_model",
             "context_tokens",
             "open_to_users",
+            "first_token_timeout",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -77,11 +80,13 @@ class ProviderForm(JSONForm):
 class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     form = ProviderForm
     secrets = {"api_key", "remove_api_key", "headers"}
-    list_display = ("name", "kind", "base_url", "default_model", "has_key", "marked_default", "agent_count")
+    readonly_fields = (*OneDefaultAdmin.readonly_fields, "circuit")
+    list_display = ("name", "kind", "base_url", "default_model", "has_key", "marked_default", "agent_count", "circuit")
     list_filter = ("kind",)
     search_fields = ("name", "base_url", "default_model")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "default_model", "context_tokens", "is_default")}),
+        ("Failures", {"fields": ("first_token_timeout", "circuit")}),
         ("Access", {"fields": ("api_key_env", "api_key", "remove_api_key", "headers", "open_to_users")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
@@ -93,9 +98,23 @@ class ProviderAdmin(AdministratorsWrite, SecretsAdmin, OneDefaultAdmin):
     def has_key(self, provider: Provider) -> str | None:
         return "✓" if provider.secret() else None
 
+    @admin.display(description="circuit")
+    def circuit(self, provider: Provider) -> str:
+        """Closed; open while the provider is not asked because it failed repeatedly; then half open."""
+        return circuits.state_of(provider).replace("_", " ") if provider.pk else ""
+
     @admin.display(description="agents", ordering="agent_count")
     def agent_count(self, provider: Any) -> int:
         return provider.agent_count
+
+
+class FallbackModelInline(AdministratorsWrite, admin.TabularInline):
+    model = FallbackModel
+    form = JSONForm
+    fields = ("position", "provider", "model", "accepts")
+    extra = 0
+    max_num = MOST_FALLBACKS
+    verbose_name_plural = "fallback models"
 
 
 @admin.register(Agent)
@@ -104,6 +123,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
 
     form = JSONForm
     change_form_template = "agents_app/admin/agent.html"
+    inlines = (FallbackModelInline,)
     filter_horizontal = ("mcp_servers",)
     autocomplete_fields = ("provider", "owner", "allowed_users", "allowed_groups")
     list_display = ("name", "provider", "model", "enabled", "marked_default", "runs", "success", "tokens", "cost")
@@ -138,10 +158,13 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         view = self.admin_site.admin_view(agent_versions.versions)
         return [path("<int:pk>/versions", view, name="agents_app_agent_versions"), *super().get_urls()]
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        with one_version(by=request.user):
-            super().save_model(request, obj, form, change)
-            form.save_m2m()  # here, so that both changes are one version; once more does nothing
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with one_version(by=request.user):  # of the agent, its servers and its further models
+            return super().changeform_view(request, *args, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        agent_changed(form.instance)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out what only administrators see."""

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from agents_app.models.agents import make_default
+from agents_app.models.default_rows import make_default
 from agents_app.models.env_variables import masked
 
 MOST_COUNTED = 10_000

@@ -122,7 +122,21 @@ class RunAdmin(OnlyVisible, Kept, FastAdmin):
             {"fields": ("id", "status", "agent_name", "session", "number", "trigger", "task", "prompt", "result")},
         ),
         ("Failure", {"fields": ("error", "error_code", "cancel_requested", "cancelled_by")}),
-        ("Use", {"fields": ("model", "usage", "shown_cost", "duration", "created_at", "started_at", "finished_at")}),
+        (
+            "Use",
+            {
+                "fields": (
+                    "provider",
+                    "model",
+                    "usage",
+                    "shown_cost",
+                    "duration",
+                    "created_at",
+                    "started_at",
+                    "finished_at",
+                )
+            },
+        ),
         ("Worker", {"fields": ("attempt", "takeovers", "fence", "worker", "lease_until", "first_seq", "last_seq")}),
     )
 

@@ -36,7 +36,8 @@ ROWS: dict[str, Any] = {
 }
 _LOADING = 0x41494E56  # of PostgreSQL's advisory locks
 NOT_CONFIGURATION = {
-    "id", "version", "created_at", "updated_at", "has_api_key", "checked_at", "check_ok", "check_message", "tool_names",
+    "id", "version", "created_at", "updated_at", "has_api_key", "circuit",
+    "checked_at", "check_ok", "check_message", "tool_names",
     "next_run_at", "last_run_at", "last_status", "last_result", "last_error",
     "spent", "spent_tokens", "left", "left_tokens", "resets_at",
     "total_runs", "successful_runs", "failed_runs", "skipped_runs",

@@ -10,6 +10,7 @@ TOOL_USE = "tool_use"
 TOOL_RESULT = "tool_result"
 FINAL_ANSWER = "final_answer"
 ERROR = "error"
+OF_MODELS = frozenset({THOUGHT, TOOL_USE, FINAL_ANSWER})  # steps that a model writes
 CUT_SHORT = ("length", "content_filter")  # end reasons of an answer that is not complete
 UNKNOWN_END = "unknown"  # the server did not say why the answer ended, which may be cut
 

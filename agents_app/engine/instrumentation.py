@@ -22,7 +22,6 @@ class ModelCall:
     def __init__(self, spec: ModelSpec, request: ModelRequest) -> None:
         self._kind = spec.kind
         self._started = time.monotonic()
-        self._has_parts = False
         # Not the task's current span: the loop does other things while the response streams.
         self._span = tracing.begin(
             f"chat {request.model}",
@@ -35,11 +34,9 @@ class ModelCall:
             gen_ai__request__max_tokens=request.parameters.max_tokens,
         )
 
-    def on_part(self) -> None:
+    def on_first_part(self) -> None:
         """Record the time to the first part."""
-        if not self._has_parts:
-            self._has_parts = True
-            metrics.MODEL_FIRST_PART.labels(self._kind).observe(time.monotonic() - self._started)
+        metrics.MODEL_FIRST_PART.labels(self._kind).observe(time.monotonic() - self._started)
 
     def on_answer(self, reason: str, usage: UsagePart | None) -> None:
         """Record a complete response."""

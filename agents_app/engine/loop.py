@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 from agents_app.engine.events import CUT_SHORT, UNKNOWN_END, Answer, AwaitingApproval, Event, RunWarning
+from agents_app.engine.fallbacks import Fallbacks
 from agents_app.engine.model_turns import NO_ANSWER, ModelTurns
-from agents_app.engine.providers.base import Files, Model
-from agents_app.engine.spec import AgentSpec, Conversation
+from agents_app.engine.spec import AgentSpec, Conversation, ModelSpec
 from agents_app.engine.spending import Spending
 from agents_app.engine.steering import Steering, add_message
 from agents_app.engine.tool_calls import ToolCalls
@@ -23,9 +23,8 @@ class Turns:
         self,
         spec: AgentSpec,
         conversation: Conversation,
-        model: Model,
+        models: Fallbacks,
         tools: Toolset,
-        files: Files | None = None,
         spending: Spending | None = None,
         steering: Steering | None = None,
     ) -> None:
@@ -34,8 +33,13 @@ class Turns:
         self.conversation = conversation
         self.tools = tools
         self._steering = steering
-        self._model_turns = ModelTurns(spec, conversation, model, tools, files)
+        self._model_turns = ModelTurns(spec, conversation, models, tools)
         self._tool_calls = ToolCalls(spec, conversation, tools)
+
+    @property
+    def model(self) -> ModelSpec:
+        """Return the model that is asked now, or answered last."""
+        return self._model_turns.model
 
     @property
     def open_answer(self) -> str:

@@ -7,10 +7,11 @@ import random
 from collections.abc import AsyncIterator
 
 from agents_app.engine import context_window, instrumentation
-from agents_app.engine.events import CUT_SHORT, Event, Retry
+from agents_app.engine.events import CUT_SHORT, Event, Retry, RunWarning
+from agents_app.engine.fallbacks import TOO_SLOW, Fallbacks
 from agents_app.engine.providers.accepts import FileRefused
-from agents_app.engine.providers.base import Files, Model, ModelRequest
-from agents_app.engine.spec import AgentSpec, Conversation, Parameters
+from agents_app.engine.providers.base import ModelRequest
+from agents_app.engine.spec import AgentSpec, Conversation, ModelSpec, Parameters
 from agents_app.engine.spending import TurnEstimate
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
@@ -24,19 +25,21 @@ NO_ANSWER = "The model ended its turn without an answer."
 class ModelTurns:
     """The model's turns in one run. `reader` is that of the newest attempt; None before the first one."""
 
-    def __init__(
-        self, spec: AgentSpec, conversation: Conversation, model: Model, tools: Toolset, files: Files | None
-    ) -> None:
+    def __init__(self, spec: AgentSpec, conversation: Conversation, fallbacks: Fallbacks, tools: Toolset) -> None:
         self.spec = spec
         self.conversation = conversation
-        self.model = model
         self.tools = tools
         self.reader: TurnReader | None = None
-        self._files = files
+        self._fallbacks = fallbacks
         self._file_weights: dict[str, int] = {}  # of files that were rendered: see `context_window.file_characters`
         self._refused_kinds: frozenset[str] = frozenset()  # of files, by the model's server
         self._characters = 0  # of the turns that ended or failed
         self._may_be_empty = False  # the model has said nothing before
+
+    @property
+    def model(self) -> ModelSpec:
+        """Return the model that is asked now, or answered last."""
+        return self._fallbacks.present.spec
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the events of the next turn, whose reader is complete at the end.
@@ -46,28 +49,42 @@ class ModelTurns:
             LimitReached: the model wrote too much.
         """
         shrink = 1.0
+        attempt = 1
         self._may_be_empty = False
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        if warning := await self._fallbacks.begin_turn():
+            yield self._with_other_model(warning)
+        while True:
             reader = self.reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
             try:
-                async for event in self._request_turn(reader, shrink, is_last_attempt=attempt == MAX_ATTEMPTS):
+                async for event in self._request_turn(reader, shrink, is_last_attempt=self._is_last(attempt)):
                     yield event
                 return
             except ModelError as error:
                 self._characters += reader.characters
+                self._release_files()
+                warning = await self._fallbacks.after(
+                    error, has_tokens=reader.characters > 0, can_retry=self._can_retry(error)
+                )
+                if warning:
+                    shrink = 1.0
+                    yield self._with_other_model(warning)
+                    continue
                 if isinstance(error, FileRefused):
                     self._refused_kinds |= error.kinds
-                self._release_files()
-                if attempt == MAX_ATTEMPTS or not self._can_retry(error):
+                if attempt == MAX_ATTEMPTS or not self._fallbacks.may_retry:
                     raise
                 if error.code == "context_length_exceeded":
                     shrink = self._smaller(shrink, error)
                 self._may_be_empty = error.code == "no_answer"
                 delay = _delay(attempt, error)
+                if await self._fallbacks.begin_round():
+                    shrink, delay = 1.0, _backoff(attempt)
+                    self._forget_model()
                 steps = reader.open_steps or [reader.next_index]
                 self.conversation.next_index = steps[0]
                 yield Retry(steps, attempt, str(error), delay)
                 await asyncio.sleep(delay)
+                attempt += 1
             finally:
                 self._release_files()
 
@@ -76,7 +93,20 @@ class ModelTurns:
         request = self._request(1.0)
         size = context_window.characters(request.messages, self._file_weights) + len(request.system_prompt)
         size += sum(len(tool.description) + len(str(tool.parameters)) for tool in request.tools)
-        return TurnEstimate(context_window.tokens(self.spec.model, size), self._answer_tokens())
+        return TurnEstimate(context_window.tokens(self.model, size), self._answer_tokens())
+
+    def _is_last(self, attempt: int) -> bool:
+        return attempt == MAX_ATTEMPTS and not self._fallbacks.has_more
+
+    def _with_other_model(self, warning: RunWarning) -> RunWarning:
+        self._forget_model()
+        return warning
+
+    def _forget_model(self) -> None:
+        """Forget what is true of the model before only."""
+        self._file_weights = {}
+        self._refused_kinds = frozenset()
+        self._may_be_empty = False
 
     async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
         request = await self._request_with_files(shrink)
@@ -84,11 +114,20 @@ class ModelTurns:
         turn_limit = limits.turn_characters(self.spec.parameters.max_tokens)
         limit = min(turn_limit, limits.max_run_characters - self._characters)
         self.conversation.usage.requests += 1
-        with instrumentation.model_call(self.spec.model, request, is_last_attempt=is_last_attempt) as call:
-            async with contextlib.aclosing(self.model.stream(request)) as stream:  # type: ignore[type-var]
+        self.conversation.usage.of(self.model.place).requests += 1
+        with instrumentation.model_call(self.model, request, is_last_attempt=is_last_attempt) as call:
+            async with (
+                contextlib.aclosing(self._fallbacks.present.model.stream(request)) as stream,  # type: ignore[type-var]
+                _first_token_within(self._fallbacks.first_token_timeout) as deadline,
+            ):
+                is_first = True
                 try:
                     async for parts in stream:
-                        call.on_part()
+                        if is_first:
+                            is_first = False
+                            deadline.reschedule(None)
+                            call.on_first_part()
+                            await self._fallbacks.answers()
                         for part in parts:
                             for event in reader.feed(part):
                                 yield event
@@ -110,8 +149,8 @@ class ModelTurns:
         self._characters += reader.characters
 
     def _release_files(self) -> None:
-        if self._files is not None:
-            self._files.release()
+        if (files := self._fallbacks.present.files) is not None:
+            files.release()
 
     def _can_retry(self, error: ModelError) -> bool:
         if isinstance(error, ModelUnavailable):
@@ -120,14 +159,15 @@ class ModelTurns:
 
     async def _request_with_files(self, shrink: float) -> ModelRequest:
         request = self._request(shrink)
-        if self._files is None or not any(message.parts for message in request.messages):
+        renderer = self._fallbacks.present.files
+        if renderer is None or not any(message.parts for message in request.messages):
             return request
         estimate = context_window.characters(request.messages, self._file_weights)
-        files = await self._files.render(request.messages, self._refused_kinds, shrink)
+        files = await renderer.render(request.messages, self._refused_kinds, shrink)
         self._file_weights |= {file_id: file.characters for file_id, file in files.items()}
         if context_window.characters(request.messages, self._file_weights) > estimate:
             request = self._request(shrink)  # with fewer messages, now that the files turned out to be larger
-        return dataclasses.replace(request, files=files, on_sent=self._files.release)
+        return dataclasses.replace(request, files=files, on_sent=renderer.release)
 
     def _smaller(self, shrink: float, error: ModelError) -> float:
         """Return the next share of the context with less of the history, or of files. If there is none, raise."""
@@ -148,16 +188,16 @@ class ModelTurns:
         missing = [f"Some tools of {source!r} are not available now." for source in self.tools.problems]
         prompt = "\n\n".join([spec.system_prompt, *missing]).strip()
         return ModelRequest(
-            model=spec.model.model,
+            model=self.model.model,
             system_prompt=prompt,
-            messages=context_window.fit(spec.model, prompt, self.conversation, answer, shrink, self._file_weights),
+            messages=context_window.fit(self.model, prompt, self.conversation, answer, shrink, self._file_weights),
             tools=self.tools.tools,
             parameters=self._parameters(),
         )
 
     def _answer_tokens(self) -> int:
         """Return how many tokens of the window are for the answer."""
-        window, most = self.spec.model.context_tokens, self.spec.parameters.max_tokens
+        window, most = self.model.context_tokens, self.spec.parameters.max_tokens
         return min(most, window // 2) if most else min(2048, window // 4)
 
     def _parameters(self) -> Parameters:
@@ -170,15 +210,31 @@ class ModelTurns:
     def _count(self, reader: TurnReader, request: ModelRequest) -> None:
         if reader.usage is None:
             return
-        usage = self.conversation.usage
-        usage.input_tokens += reader.usage.input_tokens
-        usage.output_tokens += reader.usage.output_tokens
-        usage.reasoning_tokens += reader.usage.reasoning_tokens
-        usage.cached_tokens += reader.usage.cached_tokens
+        for usage in (self.conversation.usage, self.conversation.usage.of(self.model.place)):
+            usage.input_tokens += reader.usage.input_tokens
+            usage.output_tokens += reader.usage.output_tokens
+            usage.reasoning_tokens += reader.usage.reasoning_tokens
+            usage.cached_tokens += reader.usage.cached_tokens
         # Schemas and files count too, by an unknown amount.
         if not (request.tools or request.parameters.response_format or request.files):
             size = context_window.characters(request.messages) + len(request.system_prompt)
-            context_window.learn(self.spec.model, size, reader.usage.input_tokens)
+            context_window.learn(self.model, size, reader.usage.input_tokens)
+
+
+@contextlib.asynccontextmanager
+async def _first_token_within(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """End what takes longer, unless the time-out is rescheduled.
+
+    Raises:
+        ModelUnavailable: it took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            yield deadline
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise ModelUnavailable(f"The model gave no token within {seconds:g} seconds.", code=TOO_SLOW) from error
 
 
 def _too_long(turn_limit: int, run_limit: int, limit: int) -> LimitReached:
@@ -193,4 +249,8 @@ def _delay(attempt: int, error: ModelError) -> float:
     retry_after = error.retry_after if isinstance(error, ModelUnavailable) else None
     if retry_after is not None:
         return retry_after
+    return _backoff(attempt)
+
+
+def _backoff(attempt: int) -> float:
     return min(0.5 * 2 ** (attempt - 1), MAX_DELAY) * random.uniform(0.75, 1.25)  # noqa: S311 — no secret

@@ -8,7 +8,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Where a model is and its name. Equal specs share one connection pool."""
+    """Where a model is and its name. Those of one address, key and headers share connections.
+
+    `provider`: the name of its server, for people. `circuit`: of that server, see `engine.fallbacks`.
+    `first_token_timeout`: seconds, for agents with more models.
+    """
 
     kind: str
     base_url: str
@@ -16,6 +20,22 @@ class ModelSpec:
     headers: tuple[tuple[str, str], ...]
     model: str
     context_tokens: int
+    provider: str = ""
+    circuit: str = ""
+    first_token_timeout: float = 30
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the names of provider and model, by which steps and prices know it."""
+        return self.provider, self.model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """One of an agent's models. `accepts`: of text, image, pdf and audio; None: as known of it."""
+
+    model: ModelSpec
+    accepts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +154,8 @@ class AgentSpec:
     system_prompt: str
     model: ModelSpec
     parameters: Parameters = Parameters()
-    accepts: tuple[str, ...] | None = None  # by the model, of text, image, pdf and audio; None: as known of it
+    accepts: tuple[str, ...] | None = None  # as of `ModelChoice`
+    fallbacks: tuple[ModelChoice, ...] = ()  # asked in this order where `model` does not answer
     builtin_tools: tuple[str, ...] = ()
     servers: tuple[ServerSpec, ...] = ()
     allowed_tools: tuple[str, ...] = ()
@@ -142,6 +163,16 @@ class AgentSpec:
     approval_required: tuple[str, ...] = ()
     client_tools: tuple[dict[str, Any], ...] = ()  # as `client_tools.checked` returned them
     limits: Limits = Limits()
+
+    @property
+    def choices(self) -> tuple[ModelChoice, ...]:
+        """Return all its models, in the order in which they are asked."""
+        return (ModelChoice(self.model, self.accepts), *self.fallbacks)
+
+    @property
+    def largest_window(self) -> int:
+        """Return the most tokens that one of its models takes."""
+        return max(choice.model.context_tokens for choice in self.choices)
 
     @property
     def can_wait(self) -> bool:
@@ -239,7 +270,10 @@ def replay_answer(text: str, provider_data: dict[str, Any]) -> Message:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens as the provider counts them, and the number of requests and calls."""
+    """Tokens as the provider counts them, and the number of requests and calls.
+
+    `by_model`: the same of each model by its `place`, if more than one was asked.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -247,6 +281,11 @@ class Usage:
     cached_tokens: int = 0
     requests: int = 0
     tool_calls: int = 0
+    by_model: dict[tuple[str, str], "Usage"] = field(default_factory=dict, repr=False)
+
+    def of(self, place: tuple[str, str]) -> "Usage":
+        """Return the usage of one model, to be added to."""
+        return self.by_model.setdefault(place, Usage())
 
     def as_dict(self) -> dict[str, int]:
         return {

@@ -125,7 +125,8 @@ class ReasoningDelta(EventData, frozen=True):
 class ReasoningStep(EventData, frozen=True, kw_only=True):
     """A whole step. The fields from `tool_name` on are those of tool calls and their results.
 
-    `action_id`: of a call that the calling program executes.
+    `action_id`: of a call that the calling program executes. `model` and `provider`: the model that wrote the step, if
+    that is not the agent's first one.
     """
 
     event_type = EventType.REASONING_STEP
@@ -144,6 +145,8 @@ class ReasoningStep(EventData, frozen=True, kw_only=True):
     child_run_id: str | UnsetType = UNSET
     child_session_id: str | UnsetType = UNSET
     action_id: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    provider: str | UnsetType = UNSET
 
 
 class ApprovalRequired(EventData, frozen=True):

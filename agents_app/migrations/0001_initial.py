@@ -2,6 +2,7 @@
 
 import agents_app.models.agents
 import agents_app.models.encryption
+import agents_app.models.validation
 import django.core.validators
 import django.db.models.deletion
 import uuid
@@ -24,10 +25,10 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(help_text='Unique; used in agents.', max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\\Z', "Use 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit.")])),
                 ('kind', models.CharField(choices=[('openai', 'OpenAI-compatible'), ('anthropic', 'Anthropic'), ('local', 'Local (llama.cpp in this process)')], default='openai', help_text='Which API the server speaks.', max_length=16)),
-                ('base_url', models.CharField(blank=True, help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Not for 'local'.", max_length=500, validators=[agents_app.models.agents.validate_base_url])),
+                ('base_url', models.CharField(blank=True, help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Not for 'local'.", max_length=500, validators=[agents_app.models.validation.validate_base_url])),
                 ('api_key_env', models.CharField(blank=True, help_text='Name of the environment variable that holds the key. Preferred over a stored key.', max_length=128)),
                 ('api_key', agents_app.models.encryption.EncryptedTextField(blank=True, help_text='The key itself, encrypted at rest and never shown again.')),
-                ('headers', models.JSONField(blank=True, default=dict, help_text='Sent with every request to the model.', validators=[agents_app.models.agents.validate_headers])),
+                ('headers', models.JSONField(blank=True, default=dict, help_text='Sent with every request to the model.', validators=[agents_app.models.validation.validate_headers])),
                 ('default_model', models.CharField(blank=True, help_text='The model of agents that name none.', max_length=200)),
                 ('context_tokens', models.PositiveIntegerField(default=8192, help_text='How many tokens the models take in; a longer history loses its oldest messages.', validators=[django.core.validators.MinValueValidator(512)])),
                 ('is_default', models.BooleanField(default=False, help_text='Serves the agents that name no provider.')),

@@ -1,14 +1,16 @@
 """The rows, one file per noun."""
 
 from agents_app.models.agent_versions import AgentVersion
-from agents_app.models.agents import Agent, Provider
+from agents_app.models.agents import Agent
 from agents_app.models.approvals import Approval
 from agents_app.models.budgets import Budget, Reservation
 from agents_app.models.chores import Chore
 from agents_app.models.events import Event
+from agents_app.models.fallback_models import FallbackModel
 from agents_app.models.files import File, FileChunk, StoredBytes
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prices import Price
+from agents_app.models.providers import Provider
 from agents_app.models.running_limits import UserLimits
 from agents_app.models.runs import Run
 from agents_app.models.sessions import Session
@@ -29,6 +31,7 @@ __all__ = [
     "Chore",
     "Delivery",
     "Event",
+    "FallbackModel",
     "File",
     "FileChunk",
     "McpServer",

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
-from agents_app.models.agent_versions import COLUMNS, AgentVersion, spec_of
+from agents_app.models.agent_versions import COLUMNS, AgentVersion, reference, spec_of
 from agents_app.models.agents import Agent
+from agents_app.models.fallback_models import FallbackModel
 
 SUFFIX = "draft"
 
@@ -41,7 +42,10 @@ def _spec(agent: Agent, values: dict[str, Any]) -> dict[str, Any]:
     spec = spec_of(agent) | {name: values[name] for name in COLUMNS if name in values}
     if "provider" in values:
         provider = values["provider"]
-        spec["provider"] = {"id": provider.pk, "name": provider.name} if provider else None
+        spec["provider"] = reference(provider)
+    if "fallback_models" in values:
+        fallbacks = (FallbackModel(**fields) for fields in values["fallback_models"])
+        spec["fallback_models"] = [fallback.as_spec() for fallback in fallbacks]
     if "mcp_servers" in values:
         servers = sorted(values["mcp_servers"], key=lambda server: server.name)
         spec["mcp_servers"] = [{"id": server.pk, "name": server.name} for server in servers]

@@ -31,7 +31,8 @@ LONGEST_NOTE = 200
 class AgentVersion(models.Model):
     """An agent as it was from one change to the next. Never changed.
 
-    `spec`: the columns above; `provider` and `mcp_servers` as objects of `id` and `name`.
+    `spec`: the columns above; `provider` and `mcp_servers` as objects of `id` and `name`; `fallback_models` as objects
+    of `provider`, `model` and `accepts`. Older versions lack `accepts` and `fallback_models`.
     """
 
     # Never used again, not even after a rollback or in a restored database: processes keep specs by it.
@@ -118,16 +119,34 @@ def spec_of(agent: Any) -> dict[str, Any]:
     return {
         **{name: getattr(agent, name) for name in COLUMNS},
         "client_tools": client_tools.checked(agent.client_tools, "client_tools"),
-        "provider": {"id": agent.provider.pk, "name": agent.provider.name} if agent.provider else None,
+        "provider": reference(agent.provider),
         "mcp_servers": list(servers),
+        "fallback_models": [
+            each.as_spec() for each in agent.fallback_models.select_related("provider").order_by("position")
+        ],
     }
+
+
+def reference(provider: Any) -> dict[str, Any] | None:
+    """Return how a spec names a provider."""
+    return {"id": provider.pk, "name": provider.name} if provider else None
+
+
+def provider_ids_of(spec: dict[str, Any]) -> Iterator[int]:
+    """Yield the ids of the providers that a spec names."""
+    for each in (spec, *spec.get("fallback_models", [])):
+        if each["provider"]:
+            yield each["provider"]["id"]
 
 
 def _identity(spec: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a spec another one. A provider or server with a new name is the same."""
     provider = spec["provider"] and spec["provider"]["id"]
     servers = {server["id"] for server in spec["mcp_servers"]}
-    return LATER_COLUMNS | spec | {"provider": provider, "mcp_servers": servers}
+    fallbacks = [
+        each | {"provider": each["provider"] and each["provider"]["id"]} for each in spec.get("fallback_models", [])
+    ]
+    return LATER_COLUMNS | spec | {"provider": provider, "mcp_servers": servers, "fallback_models": fallbacks}
 
 
 def watch_servers(through: Any) -> None:
@@ -152,6 +171,32 @@ class Reference:
     name: str
 
 
+def model_spec(provider: Any, model: str) -> ModelSpec:
+    """Return a model of a provider, with its present key and address. An empty name is the provider's default model."""
+    if provider is None:
+        return ModelSpec(kind="", base_url="", api_key="", headers=(), model=model, context_tokens=8192)
+    return ModelSpec(
+        kind=provider.kind,
+        base_url=provider.base_url,
+        api_key=provider.secret(),
+        headers=tuple(sorted(provider.headers.items())),
+        model=model or provider.default_model,
+        context_tokens=provider.context_tokens,
+        provider=provider.name,
+        circuit=provider.circuit,
+        first_token_timeout=provider.first_token_timeout,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A further model. Without a provider it is one of the agent's."""
+
+    provider: Reference | None
+    model: str
+    accepts: tuple[str, ...] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """The spec of a version as values."""
@@ -163,6 +208,7 @@ class Definition:
     model: str
     parameters: Parameters
     accepts: tuple[str, ...] | None
+    fallbacks: tuple[Fallback, ...]
     builtin_tools: tuple[str, ...]
     client_tools: tuple[dict[str, Any], ...]
     servers: tuple[Reference, ...]
@@ -171,22 +217,12 @@ class Definition:
     approval_required: tuple[str, ...]
     limits: Limits
 
-    def model_name(self, provider: Any) -> str:
-        return self.model or (provider.default_model if provider else "")
-
     def agent_spec(self, name: str, provider: Any, servers: Iterable[ServerSpec]) -> AgentSpec:
         """Return what the engine needs to run this version with a model of `provider` and the tools of `servers`."""
         return AgentSpec(
             name=name,
             system_prompt=self.system_prompt,
-            model=ModelSpec(
-                kind=provider.kind if provider else "",
-                base_url=provider.base_url if provider else "",
-                api_key=provider.secret() if provider else "",
-                headers=tuple(sorted(provider.headers.items())) if provider else (),
-                model=self.model_name(provider),
-                context_tokens=provider.context_tokens if provider else 8192,
-            ),
+            model=model_spec(provider, self.model),
             parameters=self.parameters,
             accepts=self.accepts,
             builtin_tools=self.builtin_tools,
@@ -231,7 +267,7 @@ def definition(version_id: uuid.UUID) -> Definition:
         number=version.number,
         system_prompt=spec["system_prompt"],
         variables=prompt_variables.names_in(spec["system_prompt"]),
-        provider=Reference(**spec["provider"]) if spec["provider"] else None,
+        provider=_to_reference(spec["provider"]),
         model=spec["model"],
         parameters=Parameters(
             temperature=spec["temperature"],
@@ -240,7 +276,11 @@ def definition(version_id: uuid.UUID) -> Definition:
             reasoning_effort=spec["reasoning_effort"],
             thinking_budget=spec["thinking_budget"],
         ),
-        accepts=None if spec.get("accepts") is None else tuple(spec["accepts"]),
+        accepts=_accepts(spec.get("accepts")),
+        fallbacks=tuple(
+            Fallback(_to_reference(each["provider"]), each["model"], _accepts(each["accepts"]))
+            for each in spec.get("fallback_models", [])
+        ),
         builtin_tools=tuple(spec["builtin_tools"]),
         client_tools=tuple(spec.get("client_tools", ())),
         servers=tuple(Reference(**server) for server in spec["mcp_servers"]),
@@ -254,3 +294,11 @@ def definition(version_id: uuid.UUID) -> Definition:
             max_total_tokens=spec["max_total_tokens"],
         ),
     )
+
+
+def _to_reference(value: dict[str, Any] | None) -> Reference | None:
+    return Reference(**value) if value else None
+
+
+def _accepts(kinds: list[str] | None) -> tuple[str, ...] | None:
+    return None if kinds is None else tuple(kinds)

@@ -1,37 +1,32 @@
-"""Agents, and the providers of their models."""
+"""Agents: a prompt, a model and tools."""
 
-import os
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from agents_app.database.prepared import Parameter, Prepared
 from agents_app.engine import client_tools
 from agents_app.engine.builtin_tools import BUILTIN_TOOLS, PLATFORM_TOOLS
 from agents_app.exceptions import Conflict, InvalidRequest
-from agents_app.models.agent_versions import COLUMNS, LATER_COLUMNS, AgentVersion, agent_changed, one_version
-from agents_app.models.encryption import EncryptedJSONField, EncryptedTextField
+from agents_app.models import fallback_models
+from agents_app.models.agent_versions import (
+    COLUMNS,
+    LATER_COLUMNS,
+    AgentVersion,
+    agent_changed,
+    one_version,
+    provider_ids_of,
+)
 from agents_app.models.mcp_servers import McpServer
 from agents_app.models.prompt_variables import validate_prompt
+from agents_app.models.providers import Provider
 from agents_app.models.running_limits import forget_limits
-from agents_app.models.stored_secrets import SecretsOfAnAddress
-from agents_app.models.validation import (
-    HEADER_VALUE,
-    validate_base_url,
-    validate_headers,
-    validate_patterns,
-)
-
-slug_validator = RegexValidator(
-    r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
-    "Use 1 to 64 letters, digits, '_', '.' or '-', starting with a letter or digit.",
-)
-
+from agents_app.models.validation import slug_validator, validate_accepts, validate_patterns
 
 # What only administrators see of an agent. Who may use it need not know how it is made, or who else may use it.
 ADMINISTRATORS_FIELDS = (
@@ -61,111 +56,6 @@ def validate_client_tools(value) -> None:
         client_tools.checked(value, "client_tools")
     except InvalidRequest as error:
         raise ValidationError(str(error)) from None
-
-
-CONTENT_KINDS = ("text", "image", "pdf", "audio")  # that a model may accept
-
-
-def validate_accepts(value) -> None:
-    """Reject what is not a list of kinds of content."""
-    if not isinstance(value, list) or not all(isinstance(kind, str) and kind in CONTENT_KINDS for kind in value):
-        raise ValidationError(f"Enter a list of {', '.join(CONTENT_KINDS)}.")
-
-
-def make_default(row: "Provider | Agent") -> None:
-    """Make this row the default, instead of the present one."""
-    rows = type(row).objects
-    with transaction.atomic():
-        rows.filter(is_default=True).exclude(pk=row.pk).update(is_default=False)
-        rows.filter(pk=row.pk).update(is_default=True)
-    row.is_default = True
-
-
-class ProviderQuerySet(models.QuerySet["Provider"]):
-    def default(self) -> "Provider | None":
-        """Return the provider of agents that name none: the one marked as default, else the oldest."""
-        return self.in_order_of_default().first()
-
-    def in_order_of_default(self) -> "ProviderQuerySet":
-        return self.order_by("-is_default", "id")
-
-
-class Provider(SecretsOfAnAddress, models.Model):
-    """A server of models: one with OpenAI's or Anthropic's API, or the local model of this process."""
-
-    class Kind(models.TextChoices):
-        OPENAI = "openai", "OpenAI-compatible"
-        ANTHROPIC = "anthropic", "Anthropic"
-        LOCAL = "local", "Local (llama.cpp in this process)"
-
-    address_field = "base_url"
-    secret_fields = ("api_key", "headers")
-    masked_fields = ("headers",)
-
-    name = models.CharField(
-        max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by agents."
-    )
-    kind = models.CharField(max_length=16, choices=Kind, default=Kind.OPENAI, help_text="API of the server.")
-    base_url = models.CharField(
-        blank=True,
-        max_length=500,
-        validators=[validate_base_url],
-        help_text="For example https://api.openai.com/v1 or http://localhost:11434/v1. Leave empty for 'local'.",
-    )
-    api_key_env = models.CharField(
-        max_length=128,
-        blank=True,
-        help_text="Name of the environment variable that holds the key. It takes precedence over a stored key.",
-    )
-    api_key = EncryptedTextField(blank=True, help_text="The key itself. Encrypted at rest, never shown again.")
-    headers = EncryptedJSONField(
-        default=dict,
-        blank=True,
-        validators=[validate_headers],
-        help_text="HTTP headers to send with every request to the model. Encrypted at rest.",
-    )
-    default_model = models.CharField(max_length=200, blank=True, help_text="Model of agents that name none.")
-    context_tokens = models.PositiveIntegerField(
-        default=8192,
-        validators=[MinValueValidator(512)],
-        help_text="Context window, in tokens, of models that neither the public table nor their server's list knows. "
-        "A longer history loses its oldest messages.",
-    )
-    is_default = models.BooleanField(default=False, help_text="Serve the agents that name no provider.")
-    open_to_users = models.BooleanField(
-        default=False,
-        help_text="Let users choose it, with any of its models, for agents of their own. The default model of the "
-        "default provider they may always use.",
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    objects = ProviderQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["name"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["is_default"], condition=models.Q(is_default=True), name="provider_one_default"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        if self.kind == self.Kind.LOCAL and self.base_url:
-            raise ValidationError({"base_url": "A local provider has no address: leave this empty."})
-        if self.kind == self.Kind.OPENAI and not self.base_url:
-            raise ValidationError(
-                {"base_url": "Enter the address of the server, for example https://api.openai.com/v1."}
-            )
-        if not HEADER_VALUE.fullmatch(self.api_key):
-            raise ValidationError({"api_key": "Enter a key of printable ASCII without line breaks."})
-
-    def secret(self) -> str:
-        """Return the key to send: the value of the named environment variable, else the stored key, else nothing."""
-        return os.environ.get(self.api_key_env, "") if self.api_key_env else self.api_key
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
@@ -372,15 +262,17 @@ class Agent(models.Model):
             self.refresh_from_db(from_queryset=Agent.objects.select_for_update())
             ids = [server["id"] for server in spec["mcp_servers"]]
             servers = McpServer.objects.filter(pk__in=ids)
-            provider = Provider.objects.filter(pk=spec["provider"]["id"]).first() if spec["provider"] else None
-            if len(servers) < len(ids) or (spec["provider"] and provider is None):
-                text = f"Version {version.number} cannot be used again: its provider or an MCP server was deleted."
+            provider_ids = set(provider_ids_of(spec))
+            providers = Provider.objects.in_bulk(provider_ids)
+            if len(servers) < len(ids) or len(providers) < len(provider_ids):
+                text = f"Version {version.number} cannot be used again: a provider or an MCP server was deleted."
                 raise Conflict(text)
             for name in COLUMNS:
                 setattr(self, name, spec.get(name, LATER_COLUMNS.get(name)))
-            self.provider = provider
+            self.provider = providers[spec["provider"]["id"]] if spec["provider"] else None
             self.save()
             self.mcp_servers.set(servers)
+            fallback_models.replace(self, fallback_models.of_spec(spec, providers))
 
 
 class EnabledAgents:

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from agents_app.database.prepared import Parameter, Prepared
-from agents_app.models.agents import Provider
+from agents_app.models.providers import Provider
 
 
 def _dollars(help_text: str, **options: Any) -> models.DecimalField:

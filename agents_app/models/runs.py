@@ -132,6 +132,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     usage = models.JSONField(default=dict, blank=True)
+    provider = models.CharField(max_length=64, blank=True, help_text="Provider of the model that answered.")
     model = models.CharField(max_length=200, blank=True, help_text="Model that answered.")
     cost = models.DecimalField(
         max_digits=20,

@@ -44,6 +44,8 @@ class Step(models.Model):
         help_text="Data that the model's API needs back unchanged.",
     )
     attachments = models.JSONField(default=list, blank=True, help_text="Files that the tool returned.")
+    provider = models.CharField(max_length=64, blank=True, help_text="Provider of the model.")
+    model = models.CharField(max_length=200, blank=True, help_text="Model that wrote the step. Empty for others.")
     usage = models.JSONField(default=dict, blank=True, help_text="Tokens of the run up to this step, inclusive.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -76,5 +78,14 @@ def usage_of(steps: Collection[Step]) -> Usage:
     """Return the newest usage of a run.
 
     Counters only grow, so take the maximum of each: the step with the highest index may not be the last one written.
+    What a step adds to those before it is of the model that wrote it.
     """
-    return Usage(**{name: max(step.usage.get(name, 0) for step in steps) for name in Usage().as_dict()})
+    total, place = Usage(), ("", "")
+    for step in sorted(steps, key=lambda step: step.index):
+        place = (step.provider, step.model) if step.model else place
+        own = total.of(place)
+        for name, before in total.as_dict().items():
+            added = max(step.usage.get(name, 0) - before, 0)
+            setattr(total, name, before + added)
+            setattr(own, name, getattr(own, name) + added)
+    return total

@@ -4,11 +4,19 @@ import re
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 
 from agents_app.network import is_metadata
 
+CONTENT_KINDS = ("text", "image", "pdf", "audio")  # that a model may accept
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+
+
+slug_validator = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
+    "Use 1 to 64 letters, digits, '_', '.' or '-', starting with a letter or digit.",
+)
 
 
 def validate_headers(value) -> None:
@@ -43,3 +51,9 @@ def validate_patterns(value) -> None:
         raise ValidationError('Enter a list of patterns, for example ["files__write_*"].')
     if len(value) > _MOST_PATTERNS or any(len(p) > _LONGEST_PATTERN or "\x00" in p for p in value):
         raise ValidationError(f"Enter at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters each.")
+
+
+def validate_accepts(value) -> None:
+    """Reject what is not a list of kinds of content."""
+    if not isinstance(value, list) or not all(isinstance(kind, str) and kind in CONTENT_KINDS for kind in value):
+        raise ValidationError(f"Enter a list of {', '.join(CONTENT_KINDS)}.")

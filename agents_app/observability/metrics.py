@@ -84,6 +84,14 @@ MODEL_SECONDS = _histogram("model_call_seconds", "One request to a model, to the
 MODEL_FIRST_PART = _histogram(
     "model_first_part_seconds", "From a request to a model to its first text.", "provider_kind"
 )
+MODEL_FALLBACKS = _counter(
+    "model_fallbacks", "Times that an agent's next model was asked, by why the one before was not used.", "reason"
+)
+CIRCUITS = _counter(
+    "circuits",
+    "Times that a provider was put aside because it failed repeatedly (open), or used again (closed).",
+    "state",
+)
 TOKENS = _counter("tokens", "Tokens, as the providers report them; reasoning is a part of output.", "direction")
 COST = _counter("cost_usd", "What finished runs cost by the price list, in US dollars.")
 TOOL_CALLS = _counter(
@@ -100,6 +108,8 @@ WEBHOOKS = _counter("webhook_deliveries", "Attempts to deliver a webhook: delive
 
 
 # Start at 0 what has not happened yet: otherwise Prometheus would miss the first time.
+for _state in ("open", "closed"):
+    CIRCUITS.labels(_state)
 for _operation in ("publish", "listen", "count"):
     REDIS_ERRORS.labels(_operation)
 for _outcome in ("reread", "closed"):

@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from agents_app import event_log
 from agents_app.database.errors import storage_errors
-from agents_app.engine.spec import Usage
+from agents_app.engine.spec import ModelChoice, Usage
 from agents_app.event_log import EventData, charges
 from agents_app.models import Approval, Provider, Run, Session, TokenUse
-from agents_app.models.agent_versions import current_id, definition
+from agents_app.models.agent_versions import current_id, definition, model_spec
 from agents_app.models.steps import usage_of
 from agents_app.observability import metrics
 from agents_app.queue import run_queue
@@ -74,19 +74,25 @@ def _end_cancelled(run: Run) -> None:
 
 def _used(run: Run) -> tuple[Usage, int]:
     """Return the usage and the model turns of the run before it waited for a person or for a worker."""
-    steps = list(run.steps.only("run", "usage", "iteration")) if run.attempt else []
+    steps = list(run.steps.only("run", "index", "usage", "iteration", "provider", "model")) if run.attempt else []
     return (usage_of(steps), max(step.iteration for step in steps)) if steps else (Usage(), 0)
 
 
 def _price(run: Run, usage: Usage) -> dict[str, Any]:
-    """Return the cost and the model as columns of the run."""
+    """Return the cost and the model that answered last as columns of the run."""
     if not usage.requests or run.agent is None:
         return {"cost": None if usage.requests else Decimal(0)}
     version = definition(run.agent_version_id or current_id(run.agent))
     chosen = version.provider
-    provider = Provider.objects.filter(pk=chosen.id).first() if chosen else Provider.objects.default()
-    model = version.model_name(provider)
-    return {"model": model, "cost": pricing.tariff(provider, model).cost(usage.as_dict())}
+    own = Provider.objects.filter(pk=chosen.id).first() if chosen else Provider.objects.default()
+    others = Provider.objects.in_bulk([each.provider.id for each in version.fallbacks if each.provider])
+    models = [(own, version.model)]
+    models += [(others.get(each.provider.id) if each.provider else own, each.model) for each in version.fallbacks]
+    choices = [ModelChoice(model_spec(provider, model)) for provider, model in models]
+    places = [place for place in usage.by_model if place[1]]
+    provider_name, model_name = places[-1] if places else choices[0].model.place
+    cost = pricing.tariffs([provider for provider, _ in models], choices).cost(usage)
+    return {"provider": provider_name, "model": model_name, "cost": cost}
 
 
 def close_approvals(run: Run) -> None:

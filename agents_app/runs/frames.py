@@ -9,7 +9,7 @@ from msgspec import UNSET
 from agents_app.engine import questions
 from agents_app.engine.client_tools import LONGEST_OUTPUT
 from agents_app.engine.events import StepDone
-from agents_app.engine.spec import Usage
+from agents_app.engine.spec import ModelSpec, Usage
 from agents_app.engine.toolset import CLIENT_TOOL
 from agents_app.event_log import EventData, vocabulary
 from agents_app.event_log.vocabulary import (
@@ -87,7 +87,8 @@ def response_schema(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return questions.response_schema(arguments)
 
 
-def step_data(step: StepDone, attachments: list[Attachment]) -> ReasoningStep:
+def step_data(step: StepDone, attachments: list[Attachment], fallback: ModelSpec | None = None) -> ReasoningStep:
+    """Return the event of a finished step. `fallback`: the model that wrote it, if that is not the agent's first."""
     is_tool = bool(step.tool_name or step.tool_call_id)
     return ReasoningStep(
         step=step.index,
@@ -101,6 +102,8 @@ def step_data(step: StepDone, attachments: list[Attachment]) -> ReasoningStep:
         is_error=step.is_error if is_tool else UNSET,
         duration_ms=max(0, round((step.finished - step.started) * 1000)) if is_tool else UNSET,
         attachments=attachments or UNSET,
+        model=fallback.model if fallback else UNSET,
+        provider=fallback.provider if fallback else UNSET,
         child_run_id=step.details.get("child_run_id", UNSET),
         child_session_id=step.details.get("child_session_id", UNSET),
         action_id=step.details.get("action_id", UNSET),

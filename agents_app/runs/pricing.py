@@ -1,11 +1,12 @@
 """Price runs in US dollars: by an administrator's prices, else by a public table of list prices."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+from agents_app.engine.spec import ModelChoice, Usage
 from agents_app.models import Price, Provider
 from agents_app.models.runs import COST_PLACES
 
@@ -55,6 +56,34 @@ class Tariff:
             size = usage.get("input_tokens", 0) // requests // _STEP * _STEP or _STEP
             rates = _listed(self.kind, self.base_url, self.model, size)
         return None if rates is None else rates.cost(usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Tariffs:
+    """The prices of an agent's models. `others`: of all but the first, by their `place`."""
+
+    first: Tariff
+    others: Mapping[tuple[str, str], Tariff] = field(default_factory=dict)
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """Return the cost of a run with that usage; None if a price is unknown."""
+        if not self.others.keys() & usage.by_model.keys():
+            return self.first.cost(usage.as_dict())
+        # A model that failed had requests, but no tokens: its price does not matter.
+        answered = {place: each for place, each in usage.by_model.items() if each.input_tokens or each.output_tokens}
+        costs = [self.others.get(place, self.first).cost(each.as_dict()) for place, each in answered.items()]
+        return None if None in costs else sum(filter(None, costs), Decimal(0))
+
+    def most(self, usage: Mapping[str, int]) -> Decimal | None:
+        """Return what that usage costs at the dearest of the models; None if no price is known."""
+        costs = [each.cost(usage) for each in (self.first, *self.others.values())]
+        return max((cost for cost in costs if cost is not None), default=None)
+
+
+def tariffs(providers: Sequence[Provider | None], choices: Sequence[ModelChoice]) -> Tariffs:
+    """Return the present prices of models, each at its provider."""
+    first, *others = (tariff(each, choice.model.model) for each, choice in zip(providers, choices, strict=True))
+    return Tariffs(first, {choice.model.place: each for choice, each in zip(choices[1:], others, strict=True)})
 
 
 def tariff(provider: Provider | None, model: str) -> Tariff:

@@ -27,7 +27,7 @@ from agents_app.queue import run_queue
 from agents_app.runs import budgets, pricing
 from agents_app.runs.budgets import Subject
 from agents_app.runs.frames import start_data
-from agents_app.runs.pricing import Tariff
+from agents_app.runs.pricing import Tariffs
 from agents_app.worker.conversation import conversation
 from agents_app.worker.specs import Integrations, RunSpec, run_spec
 
@@ -50,7 +50,7 @@ class Claim:
     conversation: Conversation
     dangling: list[int] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
-    tariff: Tariff | None = None
+    tariffs: Tariffs | None = None
     is_broken: bool = False
     denial: RunFailed | None = None
     payer: Subject | None = None
@@ -214,11 +214,11 @@ def _read(run: Run, integrations: Integrations) -> Claim:
         read = run_spec(run, integrations)
     except RunFailed as error:
         denial = denial or error
-    rebuilt = conversation(run, read.spec.model.context_tokens) if read else conversation(run)
+    rebuilt = conversation(run, read.spec.largest_window) if read else conversation(run)
     if read:
         providers.encode_history(read.spec.model, rebuilt.history)
-    tariff = pricing.tariff(read.provider, read.spec.model.model) if read else None
-    prepared = Claim(run, read and read.spec, rebuilt, tariff=tariff, denial=denial)
+    tariffs = pricing.tariffs(read.providers, read.spec.choices) if read else None
+    prepared = Claim(run, read and read.spec, rebuilt, tariffs=tariffs, denial=denial)
     prepared.payer = budgets.payer_of(run)
     if run.attempt > 1:
         prepared.budget_answers = budgets.answers_of(run)

@@ -13,9 +13,19 @@ from django.utils import timezone
 from agents_app.access import rights
 from agents_app.background import spawn
 from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
-from agents_app.engine import providers
-from agents_app.engine.events import Answer, AwaitingApproval, Delta, Event, Retry, RunWarning, StepDone, ToolsStarting
+from agents_app.engine.events import (
+    OF_MODELS,
+    Answer,
+    AwaitingApproval,
+    Delta,
+    Event,
+    Retry,
+    RunWarning,
+    StepDone,
+    ToolsStarting,
+)
 from agents_app.engine.loop import Turns
+from agents_app.engine.spec import ModelSpec
 from agents_app.engine.toolset import CLIENT_TOOL
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
@@ -29,7 +39,7 @@ from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
 from agents_app.worker import attachments
 from agents_app.worker.claims import Claim
-from agents_app.worker.files import RunFiles
+from agents_app.worker.opening import open_models
 from agents_app.worker.spending import RunSpending
 from agents_app.worker.steering import RunSteering
 from agents_app.worker.telemetry import RunTelemetry
@@ -157,11 +167,10 @@ class Execution:
 
     async def _follow_turns(self) -> Answer | AwaitingApproval:
         assert self._spec is not None
-        model = await providers.open_model(self._spec.model)
+        models = await open_models(self._spec, self._conversation, self.run.session.owner_id)
         tools = toolset(self._spec, self.run, self._run_child)
-        files = RunFiles(self._spec.model, self._spec.accepts, self.run.session.owner_id)
         steering = RunSteering(self.run, self._log)
-        turns = self._turns = Turns(self._spec, self._conversation, model, tools, files, self._spending, steering)
+        turns = self._turns = Turns(self._spec, self._conversation, models, tools, self._spending, steering)
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Answer | AwaitingApproval):
@@ -242,9 +251,21 @@ class Execution:
     def _step_done(self, step: StepDone) -> None:
         self._write_step(step, Step.Status.FINISHED)
         if self.run.enable_reasoning:
-            self._log.add(step_data(step, attachments.describe(step)), replaces=(step.index,))
+            model = self._model if self._is_fallback(step) else None
+            self._log.add(step_data(step, attachments.describe(step), model), replaces=(step.index,))
+
+    @property
+    def _model(self) -> ModelSpec | None:
+        """Return the model that is asked now, or answered last; None if the run has no agent."""
+        if self._turns is not None:
+            return self._turns.model
+        return self._spec.model if self._spec else None
+
+    def _is_fallback(self, step: StepDone) -> bool:
+        return step.type in OF_MODELS and bool(self._spec) and self._model != self._spec.model
 
     def _write_step(self, step: StepDone, status: str) -> None:
+        model = self._model if step.type in OF_MODELS else None
         self._log.step(
             Step(
                 run_id=self.run.pk,
@@ -259,6 +280,8 @@ class Execution:
                 is_error=step.is_error,
                 attachments=attachments.describe(step),
                 provider_data=step.provider_data,
+                provider=model.provider if model else "",
+                model=model.model if model else "",
                 usage=self._conversation.usage.as_dict(),
                 started_at=_moment(step.started),
                 finished_at=_moment(step.finished) if status == Step.Status.FINISHED else None,
@@ -309,6 +332,7 @@ class Execution:
         self._ending = True
         usage, iterations = self._conversation.usage, self._conversation.iteration
         cost = self._spending.cost()
+        model = self._model
         self._log.add(complete_data(self.run, status, usage, iterations))
         await self._log.commit(
             then=self._clean_up,
@@ -316,7 +340,8 @@ class Execution:
             status=status,
             **Run.used(usage.as_dict()),
             cost=cost,
-            model=self._spec.model.model if self._spec else "",
+            provider=model.provider if model else "",
+            model=model.model if model else "",
             finished_at=timezone.now(),
             lease_until=None,
             worker="",

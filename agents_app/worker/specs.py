@@ -1,14 +1,15 @@
 """What the engine needs of a claimed run's agent: its version, with the present keys and addresses."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from agents_app.access import own_agents
 from agents_app.database.prepared import Parameter, Prepared
-from agents_app.engine.spec import AgentSpec, ServerSpec, ToolChoice
+from agents_app.engine.spec import AgentSpec, ModelChoice, ModelSpec, ServerSpec, ToolChoice
 from agents_app.exceptions import RunFailed
 from agents_app.models import McpServer, Provider, Run, prompt_variables
-from agents_app.models.agent_versions import Reference, current_id, definition
+from agents_app.models.agent_versions import Definition, Fallback, Reference, current_id, definition, model_spec
 from agents_app.models.overrides import NO_OVERRIDES, Overrides
 from agents_app.runs import windows
 
@@ -18,10 +19,10 @@ _SERVER = Prepared(lambda: McpServer.objects.filter(pk=Parameter("pk")).order_by
 
 
 class RunSpec(NamedTuple):
-    """The agent of a run, and the provider of its model."""
+    """The agent of a run, and the providers of its models, in their order."""
 
     spec: AgentSpec
-    provider: Provider | None
+    providers: list[Provider | None]
 
 
 class Integrations:
@@ -78,13 +79,34 @@ def run_spec(run: Run, integrations: Integrations) -> RunSpec | None:
         text = "Agents of users may not use this model any more: choose another one."
         raise RunFailed(text, code="model_not_allowed")
     servers = filter(None, (integrations.server(each, run, is_of_user=is_of_user) for each in version.servers))
+    fallbacks = list(_fallbacks(version, provider, integrations, is_of_user=is_of_user))
     spec = version.agent_spec(run.agent_name, provider, servers)
     if run.variables:
         spec = dataclasses.replace(spec, system_prompt=prompt_variables.fill(spec.system_prompt, run.variables))
-    window = windows.context_tokens(provider, spec.model.model)
-    if window != spec.model.context_tokens:
-        spec = dataclasses.replace(spec, model=dataclasses.replace(spec.model, context_tokens=window))
-    return RunSpec(_with_overrides(spec, run.overrides), provider)
+    choices = tuple(
+        ModelChoice(_with_window(model_spec(provider, each.model), provider), each.accepts)
+        for each, provider in fallbacks
+    )
+    spec = dataclasses.replace(spec, model=_with_window(spec.model, provider), fallbacks=choices)
+    return RunSpec(_with_overrides(spec, run.overrides), [provider, *(each for _, each in fallbacks)])
+
+
+def _fallbacks(
+    version: Definition, own: Provider | None, integrations: Integrations, *, is_of_user: bool
+) -> Iterator[tuple[Fallback, Provider | None]]:
+    """Yield the further models, each with its provider, but those that were deleted or are closed to users by now."""
+    for fallback in version.fallbacks:
+        try:
+            provider = integrations.provider(fallback.provider) if fallback.provider else own
+        except RunFailed:
+            continue
+        is_named = bool(fallback.provider or version.provider)
+        if not is_of_user or own_agents.may_use_model(provider, fallback.model, is_named=is_named):
+            yield fallback, provider
+
+
+def _with_window(model: ModelSpec, provider: Provider | None) -> ModelSpec:
+    return dataclasses.replace(model, context_tokens=windows.context_tokens(provider, model.model))
 
 
 def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:

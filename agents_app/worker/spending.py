@@ -35,8 +35,8 @@ class RunSpending:
 
     def cost(self) -> Decimal | None:
         """Return what the run has cost so far; None if the price is unknown."""
-        tariff = self._claim.tariff
-        return tariff.cost(self._conversation.usage.as_dict()) if tariff else Decimal(0)
+        tariffs = self._claim.tariffs
+        return tariffs.cost(self._conversation.usage) if tariffs else Decimal(0)
 
     def charge(self, *, is_last: bool = False) -> Charge | None:
         """Return what counts the turns so far, and gives the reserve back; None if no budget counts the run."""
@@ -77,7 +77,7 @@ class RunSpending:
 
     def _price(self, turn: TurnEstimate) -> Decimal | None:
         usage = {"requests": 1, "input_tokens": turn.input_tokens, "output_tokens": turn.output_tokens}
-        return self._claim.tariff.cost(usage) if self._claim.tariff else Decimal(0)
+        return self._claim.tariffs.most(usage) if self._claim.tariffs else Decimal(0)
 
     async def _outcome(self, charge: Charge) -> AwaitingApproval | None:
         for rule in charge.reached:

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from agents_app import runs
-from agents_app.access import counters, origins
+from agents_app.access import counters, origins, shared_cache
 from agents_app.access import limits as admission
 from agents_app.access.callers import Caller
 from agents_app.engine.toolset import ToolError
@@ -560,8 +560,8 @@ def test_while_redis_is_away_this_process_counts_alone(monkeypatch):
     def away(*_: object, **__: object) -> None:
         raise RedisAway("gone")
 
-    monkeypatch.setattr(counters._cache("default"), "incr", away)
-    monkeypatch.setattr(counters._counters, "redis_retry_at", 0.0)
+    monkeypatch.setattr(shared_cache._cache("default"), "incr", away)
+    monkeypatch.setattr(shared_cache._Redis, "retry_at", 0.0)
     for _ in range(3):
         counters.take("things", "me", limit=3)
     with pytest.raises(RateLimited) as caught:
@@ -584,7 +584,7 @@ def test_counting_uses_one_client_in_all_contexts(monkeypatch):
     made: list[str] = []
     create = caches.create_connection
     monkeypatch.setattr(caches, "create_connection", lambda alias: made.append(alias) or create(alias))
-    counters._cache.cache_clear()
+    shared_cache._cache.cache_clear()
     for _ in range(3):
         contextvars.Context().run(counters.take, "things", "her", limit=10)
     assert made == ["default"]

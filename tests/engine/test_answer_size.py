@@ -15,6 +15,7 @@ from agents_app.engine.providers.thinking_tags import ThinkingTags
 from agents_app.engine.spec import AgentSpec, Conversation, Limits, ModelSpec, Parameters
 from agents_app.engine.toolset import Toolset
 from agents_app.exceptions import LimitReached, ModelUnavailable
+from tests.harness.one_model import only
 
 PIECE = "x" * 65_536
 SPEC = AgentSpec("a", "", ModelSpec("openai", "http://a", "", (), "m", 8192), Parameters(max_tokens=100))
@@ -39,7 +40,7 @@ class Endless:
 
 def run(model: Endless, spec: AgentSpec = SPEC) -> LimitReached:
     async def follow() -> None:
-        async for _ in Turns(spec, Conversation([], "hi"), model, Toolset([])).events():
+        async for _ in Turns(spec, Conversation([], "hi"), only(spec, model), Toolset([])).events():
             pass
 
     with pytest.raises(LimitReached) as caught:

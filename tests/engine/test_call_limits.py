@@ -8,6 +8,7 @@ from agents_app.engine.providers.base import EndPart, TextPart, ToolCallPart
 from agents_app.engine.spec import AgentSpec, Conversation, ModelSpec
 from agents_app.engine.tool_calls import MOST_CALLS_AT_A_TIME, MOST_CALLS_PER_TURN, TOO_MANY_CALLS
 from agents_app.engine.toolset import Tool, Toolset
+from tests.harness.one_model import only
 
 
 class Greedy:
@@ -42,9 +43,8 @@ def test_the_calls_of_one_turn_are_bounded_in_number_and_at_a_time():
     async def results():
         tool = Tool("touch", "Touches.", {"type": "object"}, touch)
         model = ModelSpec(kind="openai", base_url="", api_key="", headers=(), model="m", context_tokens=8192)
-        turns = Turns(
-            AgentSpec(name="a", system_prompt="", model=model), Conversation([], "go"), Greedy(), Toolset([tool])
-        )
+        spec = AgentSpec(name="a", system_prompt="", model=model)
+        turns = Turns(spec, Conversation([], "go"), only(spec, Greedy()), Toolset([tool]))
         return [event async for event in turns.events() if isinstance(event, StepDone) and event.type == "tool_result"]
 
     steps = asyncio.run(results())

@@ -55,6 +55,7 @@ ENGINE_ORDER = {
     "agents_app.engine.providers": 3,
     "agents_app.engine.turn": 3,
     "agents_app.engine.tool_calls": 4,
+    "agents_app.engine.fallbacks": 3,
     "agents_app.engine.model_turns": 4,
     "agents_app.engine.loop": 5,
 }

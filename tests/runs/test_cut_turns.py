@@ -12,6 +12,7 @@ from agents_app.engine.tool_calls import CUT_CALL
 from agents_app.engine.toolset import Tool, Toolset
 from agents_app.models import Run, Session, Step
 from agents_app.worker.conversation import conversation
+from tests.harness.one_model import only
 
 NO_ARGUMENTS = {"tool_call": {"name": "current_time", "arguments": "", "fragments": 1}}
 WHOLE = {"tool_call": {"name": "calculate", "arguments": {"expression": "1+1"}}}
@@ -85,7 +86,7 @@ def test_a_cut_call_is_not_made_after_a_restart_either(admin_user):
     async def first_step():
         tool = Tool("reset_all", "Resets.", {"type": "object"}, reset_all, idempotent=True)
         spec = AgentSpec("a", "", ModelSpec("openai", "", "", (), "m", 8192))
-        return await anext(Turns(spec, rebuilt, None, Toolset([tool])).events())
+        return await anext(Turns(spec, rebuilt, only(spec, None), Toolset([tool])).events())
 
     rebuilt = conversation(run)
     step = asyncio.run(first_step())

@@ -20,6 +20,14 @@ def _names(help_text: str = _VISIBLE) -> Any:
     return serializers.ListField(child=serializers.CharField(), required=False, help_text=help_text)
 
 
+class VersionFallbackSerializer(serializers.Serializer):
+    """A further model of a version; `provider` is null for the version's own."""
+
+    provider = serializers.CharField(allow_null=True)
+    model = serializers.CharField()
+    accepts = serializers.ListField(child=serializers.CharField(), allow_null=True)
+
+
 class VersionSpecSerializer(serializers.Serializer):
     """What a version holds of its agent, as of the moment when it was written."""
 
@@ -28,6 +36,7 @@ class VersionSpecSerializer(serializers.Serializer):
     system_prompt = serializers.CharField(required=False, help_text=_VISIBLE)
     provider = serializers.CharField(allow_null=True)
     model = serializers.CharField()
+    fallback_models = VersionFallbackSerializer(many=True)
     parameters = ParametersSerializer()
     mcp_servers = _names()
     builtin_tools = _names("Names of built-in tools.")
@@ -45,6 +54,10 @@ class VersionSpecSerializer(serializers.Serializer):
         values = spec | {
             "provider": spec["provider"] and spec["provider"]["name"],
             "mcp_servers": [server["name"] for server in spec["mcp_servers"]],
+            "fallback_models": [
+                each | {"provider": each["provider"] and each["provider"]["name"]}
+                for each in spec.get("fallback_models", [])
+            ],
             "parameters": parameters | {"reasoning_effort": spec["reasoning_effort"] or None},
         }
         is_visible = self.context["is_editor"]

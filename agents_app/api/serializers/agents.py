@@ -9,8 +9,9 @@ from rest_framework import serializers
 from agents_app.access import own_agents
 from agents_app.api.permissions import is_administrator
 from agents_app.api.serializers.fields import ClientTools, Patterns, StrictModel, Text, WholeNumber, WithDefault
-from agents_app.models import Agent, McpServer, Provider
-from agents_app.models.agents import ADMINISTRATORS_FIELDS, CONTENT_KINDS, validate_builtin_tools
+from agents_app.models import Agent, FallbackModel, McpServer, Provider, fallback_models
+from agents_app.models.agents import ADMINISTRATORS_FIELDS, validate_builtin_tools
+from agents_app.models.validation import CONTENT_KINDS
 
 _VISIBLE = "Visible to administrators and its owner only."
 
@@ -74,16 +75,20 @@ class NamesField(serializers.ListField):
         return [getattr(row, self.column) for row in rows.all()]
 
 
-class ParametersSerializer(StrictModel):
-    """Parameters of the model; null is the model's default."""
-
-    accepts = serializers.ListField(
+def _accepts() -> serializers.ListField:
+    return serializers.ListField(
         child=serializers.ChoiceField(CONTENT_KINDS),
         allow_null=True,
         required=False,
         max_length=10,
         help_text="What the model accepts. Null if that is known of it.",
     )
+
+
+class ParametersSerializer(StrictModel):
+    """Parameters of the model; null is the model's default."""
+
+    accepts = _accepts()
 
     class Meta:
         model = Agent
@@ -100,6 +105,23 @@ class ParametersSerializer(StrictModel):
         return data | {"reasoning_effort": data["reasoning_effort"] or None}
 
 
+class FallbackModelSerializer(StrictModel):
+    """A model that is asked where the one before it does not answer."""
+
+    provider = ProviderNameField(
+        slug_field="name",
+        queryset=Provider.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="Null for the agent's provider.",
+    )
+    accepts = _accepts()
+
+    class Meta:
+        model = FallbackModel
+        fields = ("provider", "model", "accepts")
+
+
 class AgentSerializer(WithDefault):
     """A prompt, a model and tools under a name. Only the name is required."""
 
@@ -109,6 +131,12 @@ class AgentSerializer(WithDefault):
         allow_null=True,
         required=False,
         help_text="Null for the default provider.",
+    )
+    fallback_models = FallbackModelSerializer(
+        many=True,
+        required=False,
+        max_length=fallback_models.MOST,
+        help_text="Models that are asked in this order where `model` does not answer.",
     )
     parameters = ParametersSerializer(source="*", required=False)
     mcp_servers = ServerNamesField(
@@ -154,6 +182,7 @@ class AgentSerializer(WithDefault):
             "system_prompt",
             "provider",
             "model",
+            "fallback_models",
             "parameters",
             "mcp_servers",
             "builtin_tools",
@@ -195,9 +224,26 @@ class AgentSerializer(WithDefault):
     def get_is_editable(self, agent: Agent) -> bool:
         return own_agents.is_editor(self.context["request"].user, agent)
 
+    def create(self, validated_data: dict[str, Any]) -> Agent:
+        fallbacks = validated_data.pop("fallback_models", None)
+        return _with_fallbacks(super().create(validated_data), fallbacks)
+
+    def update(self, instance: Agent, validated_data: dict[str, Any]) -> Agent:
+        fallbacks = validated_data.pop("fallback_models", None)
+        return _with_fallbacks(super().update(instance, validated_data), fallbacks)
+
+    def _many(self) -> set[str]:
+        return super()._many() | {"fallback_models"}
+
     def to_representation(self, agent: Agent) -> dict[str, Any]:
         data = super().to_representation(agent)
         if not data["is_editable"]:
             for name in ADMINISTRATORS_FIELDS:
                 del data[name]
         return data
+
+
+def _with_fallbacks(agent: Agent, fallbacks: list[dict[str, Any]] | None) -> Agent:
+    if fallbacks is not None:
+        fallback_models.replace(agent, [FallbackModel(**fields) for fields in fallbacks])
+    return agent

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.settings import api_settings
 
 from agents_app.exceptions import InvalidRequest
-from agents_app.models.agents import make_default
+from agents_app.models.default_rows import make_default
 from agents_app.models.env_variables import MASK
 from agents_app.models.metadata import LONGEST_VALUE, validate_metadata
 from agents_app.models.validation import validate_patterns

@@ -2,12 +2,14 @@
 
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents_app.api.serializers.fields import MASKED, Notice, Text, WithDefault, with_secrets
 from agents_app.models import Provider
 from agents_app.models.env_variables import masked
 from agents_app.models.validation import validate_headers
+from agents_app.runs import circuits
 
 
 class ProviderSerializer(WithDefault):
@@ -20,6 +22,9 @@ class ProviderSerializer(WithDefault):
         required=False,
         validators=[validate_headers],
         help_text=f"Sent with each request to the model. {MASKED}",
+    )
+    circuit = serializers.SerializerMethodField(
+        help_text="`closed`; `open` while it is not asked because it failed repeatedly; then `half_open`."
     )
     notice = Notice()
     sticky_fields: ClassVar = {"is_default", "api_key"}
@@ -36,6 +41,8 @@ class ProviderSerializer(WithDefault):
             "headers",
             "default_model",
             "context_tokens",
+            "first_token_timeout",
+            "circuit",
             "is_default",
             "open_to_users",
             "created_at",
@@ -48,6 +55,10 @@ class ProviderSerializer(WithDefault):
 
     def to_representation(self, instance: Provider) -> dict[str, Any]:
         return super().to_representation(instance) | {"headers": masked(instance.headers)}
+
+    @extend_schema_field(serializers.ChoiceField(["closed", "open", "half_open"]))
+    def get_circuit(self, provider: Provider) -> str:
+        return circuits.state_of(provider)
 
     def get_has_api_key(self, provider: Provider) -> bool:
         return bool(provider.secret())

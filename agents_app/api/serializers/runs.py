@@ -151,6 +151,7 @@ class RunSerializer(serializers.ModelSerializer):
     result = serializers.SerializerMethodField(help_text="The answer; null until there is one.")
     error = serializers.SerializerMethodField(help_text="Why it failed; null if it did not.")
     usage = serializers.DictField(child=serializers.IntegerField(), help_text="Tokens and calls.")
+    provider = serializers.CharField(help_text="The provider of that model.")
     model = serializers.CharField(help_text="The model that answered; empty until then.")
     cost = serializers.DecimalField(
         max_digits=20,
@@ -177,6 +178,7 @@ class RunSerializer(serializers.ModelSerializer):
             "result",
             "error",
             "usage",
+            "provider",
             "model",
             "cost",
             "attempt",
@@ -223,6 +225,8 @@ class StepSerializer(serializers.ModelSerializer):
             "arguments",
             "is_error",
             "attachments",
+            "provider",
+            "model",
             "started_at",
             "finished_at",
             "duration_ms",

@@ -18,7 +18,7 @@ from agents_app.api.permissions import MayEditAgents
 from agents_app.api.serializers.agents import AgentSerializer
 from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
 from agents_app.exceptions import Conflict, InUse, InvalidRequest
-from agents_app.models import Agent, McpServer
+from agents_app.models import Agent, FallbackModel, McpServer
 from agents_app.models.agent_versions import one_version
 from agents_app.models.agents import AgentQuerySet
 
@@ -56,6 +56,10 @@ class AgentViewSet(CrudViewSet):
         .defer("current_version__spec")
         .prefetch_related(
             Prefetch("mcp_servers", McpServer.objects.only("name")),  # without decrypting their secrets
+            Prefetch(
+                "fallback_models",
+                FallbackModel.objects.select_related("provider").only("agent", "model", "accepts", "provider__name"),
+            ),
             "allowed_users",
             "allowed_groups",
         )

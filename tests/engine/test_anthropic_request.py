@@ -5,7 +5,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from agents_app.engine.providers.anthropic_request import arguments
+from agents_app.engine.providers.anthropic_messages import encode_messages
+from agents_app.engine.providers.anthropic_request import body
 from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest
 from agents_app.engine.spec import Message, Parameters, replay_call
@@ -80,10 +81,10 @@ def described(family: anthropic_rules.Family) -> Abilities:
 def test_the_api_takes_whatever_it_is_asked(name, messages, parameters, prompt, has_tools):
     family = FAMILIES[name]
     request = ModelRequest("claude", prompt, messages, (TOOL,) if has_tools else (), parameters)
-    requests = arguments(request, described(family))
-    version = requests.pop("extra_headers", {}).get("anthropic-version", VERSIONS[1])
-    sampling = requests.pop("extra_body", {})
-    anthropic_rules.check(requests | sampling, family, {}, version)
+    content, headers = body(request, described(family))
+    anthropic_rules.check(orjson.loads(content), family, {}, headers.get("anthropic-version", VERSIONS[1]))
+    encode_messages(message for message in messages if message.role != "assistant")  # of another request, or none
+    assert body(request, described(family))[0] == content
 
 
 def test_a_run_that_was_begun_without_thoughts_ends_without_them():
@@ -91,7 +92,7 @@ def test_a_run_that_was_begun_without_thoughts_ends_without_them():
     call = replay_call("call_0", "read", {}, "{}")
     messages = [Message("user", "Hi."), Message("assistant", "", (call,)), Message("tool", "x", tool_call_id="call_0")]
     request = ModelRequest("claude", "", messages, (TOOL,), Parameters(thinking_budget=2000, max_tokens=100))
-    requests = arguments(request, described(FAMILIES["budget"]))
+    requests = orjson.loads(body(request, described(FAMILIES["budget"]))[0])
     assert "thinking" not in requests
     assert requests["max_tokens"] == 100
 

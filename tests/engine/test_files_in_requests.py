@@ -35,8 +35,8 @@ def conversation(api: str, *, is_error: bool = False) -> ModelRequest:
 
 
 def anthropic_messages(request: ModelRequest) -> list[dict]:
-    arguments = anthropic_request.arguments(request, Abilities())
-    body = orjson.loads(b"".join(request_body.encode_around(arguments)))
+    content, _ = anthropic_request.body(request, Abilities())
+    body = orjson.loads(content)
     anthropic_rules.check(body, anthropic_rules.FAMILIES["budget"], {}, anthropic_rules.VERSIONS[0])
     return body["messages"]
 

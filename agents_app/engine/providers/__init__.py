@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Iterable
 
+from agents_app.engine.providers import anthropic_messages
 from agents_app.engine.providers.base import Model, ModelRequest
 from agents_app.engine.spec import Message, ModelSpec
 from agents_app.exceptions import RunFailed
@@ -67,6 +68,8 @@ def encode_history(spec: ModelSpec, history: Iterable[Message]) -> None:
         from agents_app.engine.providers import openai
 
         openai.encode_messages(spec, history)
+    elif spec.kind == "anthropic":
+        anthropic_messages.encode_messages(history)
 
 
 def prepare() -> None:

@@ -16,9 +16,9 @@ import httpx2
 import orjson
 from anthropic.types import RawMessageStreamEvent
 
-from agents_app.engine.providers import accepts, anthropic_request, errors, failures, request_body, shared_client
+from agents_app.engine.providers import accepts, anthropic_request, errors, failures, shared_client
 from agents_app.engine.providers.anthropic_stream import MessageEvents
-from agents_app.engine.providers.anthropic_thinking import EXTRA_HEADERS, Abilities, abilities
+from agents_app.engine.providers.anthropic_thinking import Abilities, abilities
 from agents_app.engine.providers.base import ModelRequest, Part
 from agents_app.engine.spec import ModelSpec
 from agents_app.exceptions import ModelError
@@ -105,11 +105,8 @@ class AnthropicModel(shared_client.SharedModel):
     async def _open_turn(
         self, stack: contextlib.AsyncExitStack, request: ModelRequest, able: Abilities, *, thoughts: bool
     ) -> httpx2.Response:
-        arguments = anthropic_request.arguments(request, able, thoughts=thoughts)
-        headers = arguments.pop(EXTRA_HEADERS, {})
-        if request.files:
-            return await self._open(stack, request_body.body(request_body.encode_around(arguments)), headers)
-        return await self._open(stack, request_body.encode(arguments), headers)
+        body, headers = anthropic_request.body(request, able, thoughts=thoughts)
+        return await self._open(stack, body, headers)
 
     async def _model_abilities(self, model: str) -> Abilities:
         """Return the model's abilities. Its server is asked once, and again after a failure."""

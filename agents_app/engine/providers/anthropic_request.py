@@ -6,21 +6,22 @@ together with all that precedes them. So only the current run gets its thoughts 
 """
 
 import itertools
-import re
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agents_app.engine.arguments import parse_arguments
-from agents_app.engine.providers.anthropic_thinking import Abilities, thinking_arguments, without_thinking
+from agents_app.engine.providers import request_body
+from agents_app.engine.providers.anthropic_messages import encoded_messages
+from agents_app.engine.providers.anthropic_thinking import (
+    EXTRA_HEADERS,
+    Abilities,
+    thinking_arguments,
+    without_thinking,
+)
 from agents_app.engine.providers.base import ModelRequest
-from agents_app.engine.providers.request_body import Encoded
 from agents_app.engine.spec import Message, Parameters
 from agents_app.exceptions import RunFailed
 
 BASE_URL = "https://api.anthropic.com"
 _CACHE = {"type": "ephemeral"}
-_MAX_ID = 64
-_OPENING = "(The assistant begins.)"
 _UNUSABLE_IN_SCHEMAS = {"oneOf", "anyOf", "allOf"}  # at the top; the loop checks arguments against the whole schema
 
 
@@ -34,17 +35,25 @@ def origin(model: str) -> str:
     return f"anthropic/{model}"
 
 
-def arguments(request: ModelRequest, able: Abilities, *, thoughts: bool = True) -> dict[str, Any]:
-    """Return the request as arguments for the SDK, with the model's thoughts of this run if `thoughts`."""
+def body(
+    request: ModelRequest, able: Abilities, *, thoughts: bool = True
+) -> tuple[bytes | request_body.Body, dict[str, str]]:
+    """Return the request, with the model's thoughts of this run if `thoughts`, and its headers."""
+    arguments = _arguments(request, able, thoughts=thoughts)
+    headers = arguments.pop(EXTRA_HEADERS, {})
+    is_disabled = arguments.get("thinking", {}).get("type") == "disabled" or _is_told_to_call(request)
+    turns = _open_turns(request) if thoughts and not is_disabled else []
+    messages = encoded_messages(request, with_blocks=[turn for turn in turns if _is_own(turn, request)])
+    return request_body.body(request_body.with_message_pieces(arguments, messages)), headers
+
+
+def _arguments(request: ModelRequest, able: Abilities, *, thoughts: bool) -> dict[str, Any]:
+    """Return the request without its messages."""
     arguments: dict[str, Any] = {"model": request.model, "stream": True} | thinking_arguments(request.parameters, able)
     if _started_without_thoughts(request, thoughts) and arguments.get("thinking", {}).get("type") == "enabled":
         arguments = without_thinking(arguments, request.parameters)
-    if request.parameters.tool_choice and request.tools:  # the API refuses to think first
+    if _is_told_to_call(request):  # the API refuses to think first
         arguments = without_thinking(arguments, request.parameters)
-        thoughts = False
-    if arguments.get("thinking", {}).get("type") == "disabled":
-        thoughts = False
-    arguments["messages"] = _turns(request, thoughts)
     if request.system_prompt.strip():
         arguments["system"] = [{"type": "text", "text": request.system_prompt, "cache_control": _CACHE}]
     if request.tools:
@@ -68,6 +77,10 @@ def _choice(parameters: Parameters) -> dict[str, Any]:
     kind = "auto" if choice is None else "tool" if choice.name else "any"
     named = {"name": choice.name} if choice and choice.name else {}
     return {"tool_choice": {"type": kind, **named} | ({"disable_parallel_tool_use": True} if one else {})}
+
+
+def _is_told_to_call(request: ModelRequest) -> bool:
+    return bool(request.parameters.tool_choice and request.tools)
 
 
 def _format(response_format: dict[str, Any]) -> dict[str, Any]:
@@ -115,104 +128,6 @@ def _is_own(message: Message, request: ModelRequest) -> bool:
 def _started_without_thoughts(request: ModelRequest, thoughts: bool) -> bool:
     turns = _open_turns(request)
     return bool(turns) and not (thoughts and _is_own(turns[0], request))
-
-
-def _turns(request: ModelRequest, thoughts: bool) -> list[dict[str, Any]]:
-    with_blocks = {id(message) for message in _open_turns(request) if thoughts and _is_own(message, request)}
-    turns: list[dict[str, Any]] = []
-    call_ids: set[str] = set()
-    for position, message in enumerate(request.messages):
-        if message.role == "user":
-            _add(turns, "user", _contents(request, message) if message.parts else _texts(message.content))
-        elif message.role == "assistant":
-            names = [_call_id(call.id, call_ids) for call in message.tool_calls]
-            _add(turns, "assistant", _assistant_content(message, names, with_blocks=id(message) in with_blocks))
-            _add(turns, "user", _results(request, message, names, request.messages[position + 1 :]))
-    if turns and turns[0]["role"] == "assistant":  # of a client whose history begins with a greeting
-        turns.insert(0, {"role": "user", "content": _texts(_OPENING)})
-    if request.tools or len(turns) > 1:  # the next request begins with all of these
-        turns[-1]["content"][-1] = turns[-1]["content"][-1] | {"cache_control": _CACHE}
-    return turns
-
-
-def _add(turns: list[dict[str, Any]], role: str, content: list[dict[str, Any]]) -> None:
-    if turns and turns[-1]["role"] == role:
-        turns[-1]["content"] += content
-    elif content:
-        turns.append({"role": role, "content": content})
-
-
-def _contents(request: ModelRequest, message: Message) -> list[Any]:
-    """Return the texts and files of a message in their order. Files in words are texts."""
-    content: list[Any] = []
-    for part in message.parts:
-        if isinstance(part, str):
-            content += _texts(part)
-        else:
-            file = request.file(part)
-            content += [Encoded(file.json)] if file.json else _texts(file.text)
-    return content
-
-
-def _texts(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text.strip() else []
-
-
-def _call_id(original: str, used: set[str]) -> str:
-    """Return an id that the API accepts, for another provider's call too: short, and unique in the request."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", original)[:_MAX_ID] or "call"
-    numbered = (f"{plain[: _MAX_ID - 8]}_{number}" for number in itertools.count(2))
-    name = next(name for name in itertools.chain([plain], numbered) if name not in used)
-    used.add(name)
-    return name
-
-
-def _assistant_content(message: Message, names: list[str], *, with_blocks: bool) -> list[dict[str, Any]]:
-    """Return a turn of the model: its own blocks in their order, or its text and then its calls."""
-    calls = [
-        {
-            "type": "tool_use",
-            "id": name,
-            "name": re.sub(r"[^A-Za-z0-9_-]", "_", call.name),
-            "input": parse_arguments(call.arguments) or {},
-        }
-        for call, name in zip(message.tool_calls, names, strict=True)
-    ]
-    if not with_blocks:
-        return _texts(message.content) + calls
-    return list(_in_place(message.blocks, calls))
-
-
-def _in_place(blocks: Sequence[dict[str, Any]], calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    waiting = iter(calls)
-    for block in blocks:
-        if block["type"] == "tool_use":
-            yield from itertools.islice(waiting, 1)
-        elif block["type"] != "text" or block["text"].strip():
-            yield block
-    yield from waiting
-
-
-def _results(
-    request: ModelRequest, message: Message, names: list[str], later: Sequence[Message]
-) -> list[dict[str, Any]]:
-    """The results of a turn's calls, in the order of the calls: one for each, as the API insists."""
-    answers = {m.tool_call_id: m for m in itertools.takewhile(lambda m: m.role == "tool", later)}
-    missing = Message("tool", "There is no result of this call.", is_error=True)
-    return [
-        _result(request, name, answers.get(call.id, missing))
-        for call, name in zip(message.tool_calls, names, strict=True)
-    ]
-
-
-def _result(request: ModelRequest, name: str, answer: Message) -> dict[str, Any]:
-    content = answer.content.replace("\x00", "")  # as it is stored: a restart must not change it
-    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": name}
-    if answer.parts and not answer.is_error:  # an error takes text only
-        return result | {"content": _contents(request, answer)}
-    if answer.is_error:
-        return result | {"content": content if content.strip() else "The tool failed.", "is_error": True}
-    return result | ({"content": content} if content.strip() else {})
 
 
 def _schema(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def _without_secrets(value: Any) -> Any:
 
 def _default(row: Any, name: str) -> Any:
     """Return the default value of a field."""
-    if name in ("mcp_servers",):
+    if name in ("mcp_servers", "fallback_models"):
         return []
     if name in ("parameters",):
         return {}

@@ -61,17 +61,20 @@ def test_an_earlier_version_is_activated(admin_client, agent, page):
     assert admin_client.post(page, {"activate": "9"}).status_code == 404
 
 
-def test_a_form_that_changes_prompt_and_servers_writes_one_version(admin_client, agent):
+def test_a_form_that_changes_prompt_servers_and_fallback_models_writes_one_version(admin_client, agent):
     page = reverse("admin:agents_app_agent_change", args=[agent.pk])
     form = admin_client.get(page).context["adminform"].form
     values = {name: form[name].value() for name in form.fields}
     sent = {name: value for name, value in values.items() if value is not None and value is not False}
     server = agent.mcp_servers.model.objects.create(name="files", command="true")
     sent |= {"system_prompt": "New.", "mcp_servers": [server.pk], "enabled": "on"}
+    sent |= {"fallback_models-TOTAL_FORMS": 1, "fallback_models-INITIAL_FORMS": 0}
+    sent |= {"fallback_models-0-position": 1, "fallback_models-0-model": "small"}
     assert admin_client.post(page, sent).status_code == 302
     agent.refresh_from_db()
     assert (agent.current_version.number, agent.current_version.spec["system_prompt"]) == (3, "New.")
     assert [each["name"] for each in agent.current_version.spec["mcp_servers"]] == ["files"]
+    assert [each["model"] for each in agent.current_version.spec["fallback_models"]] == ["small"]
 
 
 def test_the_page_is_for_administrators(agent, page, django_user_model):

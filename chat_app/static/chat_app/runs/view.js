@@ -121,6 +121,7 @@ export class RunView {
     setText(page["run-duration"], row.finished_at && row.started_at
       ? duration(new Date(row.finished_at) - new Date(row.started_at))
       : "–"); // prettier-ignore
+    setText(page["run-model"], row.model ? [row.model, row.provider].filter(Boolean).join(" · ") : "–");
     setText(page["run-tokens"], gettext("{taken} in · {given} out tokens", {
       taken: number(usage.input_tokens ?? 0), given: number(usage.output_tokens ?? 0),
     })); // prettier-ignore

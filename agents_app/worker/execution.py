@@ -262,7 +262,7 @@ class Execution:
         return self._spec.model if self._spec else None
 
     def _is_fallback(self, step: StepDone) -> bool:
-        return step.type in OF_MODELS and bool(self._spec) and self._model != self._spec.model
+        return step.type in OF_MODELS and self._spec is not None and self._model != self._spec.model
 
     def _write_step(self, step: StepDone, status: str) -> None:
         model = self._model if step.type in OF_MODELS else None

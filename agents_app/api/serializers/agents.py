@@ -135,7 +135,7 @@ class AgentSerializer(WithDefault):
     fallback_models = FallbackModelSerializer(
         many=True,
         required=False,
-        max_length=fallback_models.MOST,
+        max_length=fallback_models.MOST,  # type: ignore[call-arg]
         help_text="Models that are asked in this order where `model` does not answer.",
     )
     parameters = ParametersSerializer(source="*", required=False)

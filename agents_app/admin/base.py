@@ -107,7 +107,7 @@ class OneDefaultAdmin(FastAdmin):
     """Rows of which one is the default; an action changes which."""
 
     actions = ("mark_as_default",)
-    readonly_fields: tuple[str, ...] = ("is_default", "created_at", "updated_at")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("is_default", "created_at", "updated_at")
 
     @admin.display(description="default", ordering="is_default", empty_value="–")
     def marked_default(self, row: Any) -> str | None:

@@ -214,6 +214,8 @@ def test_everybody_gets_what_the_matrix_says(everybody, things, operations, role
         works = 200 <= status < 300 or is_busy
         assert works if status_expected == OK else status == status_expected, f"{verb} {path}: {status} {answer}"
         assert role in ("owner", "administrator") or SECRET not in answer, path
+        if path.endswith("/fork") and status == 201:  # it is this person's now, with all that was said
+            assert person.request("DELETE", f"/v1/sessions/{json.loads(answer)['id']}")[0] == 204
     kept = things["kept"].ids
     ann = everybody["owner"]
     assert ann.request("GET", f"/v1/runs/{kept['runs']}")[1]["status"] == "waiting"

@@ -273,7 +273,7 @@ def test_a_package_that_cannot_be_installed_fails_once_all_else_is_there(bare: P
 
     done = run(bare, "scripts/install-test-tools", path=str(bare / "bin"))
     assert done.returncode == 1
-    assert len([*(bare / "var/test-tools").rglob("installed")]) == 7
+    assert len([*(bare / "var/test-tools").rglob("installed")]) == 8
 
 
 def test_what_a_fresh_debian_tries_are_tests_of_today():

@@ -13,6 +13,8 @@ import openai
 import PIL.Image
 import pytest
 
+from tests.harness import documents
+from tests.harness.clients import Client
 from tests.harness.clients.mcp_client import client as mcp_client
 from tests.harness.clients.mcp_client import run
 from tests.harness.people import Person
@@ -172,6 +174,26 @@ def test_the_model_gets_the_bytes_of_the_prompt_and_of_the_history(people, model
     sent = [message["content"] for message in request["messages"] if message["role"] == "user"]
     assert [[part["type"] for part in parts] for parts in sent] == [["text", "image_url"]] * 2
     assert [parts[1]["image_url"]["url"] for parts in sent] == [url, url]
+
+
+@pytest.mark.slow
+def test_the_official_javascript_client_sends_files(people, ann, model, name):
+    model.script(name, [ANSWER])
+    people["boss"].add_agent(name, model.base_url, parameters={"accepts": ["text", "image", "pdf", "audio"]})
+    files = {"png": documents.picture(), "pdf": documents.pdf(), "wav": WAV}
+    encoded = {kind: base64.b64encode(data).decode() for kind, data in files.items()}
+    address = {"base_url": f"{ann.product.url}/v1", "api_key": ann.token}
+    report = Client("javascript-files", model=name, **address, **encoded).report()
+    assert (report["newest"], report["filename"], report["deleted"]) == (report["id"], "cat.png", True)
+    assert report["content"] == encoded["png"]
+
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded['png']}"}}
+    data = f"data:application/pdf;base64,{encoded['pdf']}"
+    document = {"type": "file", "file": {"filename": "a.pdf", "file_data": data}}
+    sound = {"type": "input_audio", "input_audio": {"data": encoded["wav"], "format": "wav"}}
+    chat, response = (request["messages"][-1]["content"] for request in model.requests(name))
+    assert chat == [{"type": "text", "text": "Chat"}, picture, picture, document, sound]
+    assert response == [{"type": "text", "text": "Response"}, picture, picture, document]
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": DATA_URL}}

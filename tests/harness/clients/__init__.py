@@ -25,6 +25,8 @@ def _command(name: str) -> list[str]:
             return [_python(name), str(HERE / "openai_python.py")]
         case "javascript":
             return [program("node"), str(HERE / "openai_javascript.mjs")]
+        case "javascript-files":
+            return [program("node"), str(HERE / "openai_javascript_files.mjs")]
     return [_python(name), str(HERE / f"{name}_client.py")]
 
 

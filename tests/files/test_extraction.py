@@ -124,6 +124,41 @@ def test_a_hostile_document_is_a_problem(make, media_type, problem):
     assert (result.problem, result.data) == (problem, b"")
 
 
+LAUGHS = "".join(f'<!ENTITY x{n} "{f"&x{n - 1};" * 10}">' for n in range(1, 10))
+
+
+def with_entity(data: bytes, part: str, word: str, entities: str) -> bytes:
+    """Return an Office document in one of whose parts a word is the entity `x`."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == part:
+                assert word.encode() in content
+                start = content.index(b"?>") + 2 if content.startswith(b"<?xml") else 0
+                content = content[start:].replace(word.encode(), b"&x;")
+                content = f"<!DOCTYPE any [{entities}]>".encode() + content
+            new.writestr(name, content)
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "media_type", "part", "word"),
+    [(word, DOCX, "word/document.xml", "Words"), (sheet, XLSX, "xl/sharedStrings.xml", "two, three")],
+)
+@pytest.mark.parametrize("is_bomb", [False, True])
+def test_entities_of_office_documents_are_not_expanded(tmp_path, make, media_type, part, word, is_bomb):
+    secret = tmp_path / "secret"
+    secret.write_text("confidential")
+    external = f'<!ENTITY x SYSTEM "{secret.as_uri()}">'
+    bomb = f'<!ENTITY x0 "ha">{LAUGHS}<!ENTITY x "&x9;">'
+    began = time.monotonic()
+    result = read_text(with_entity(make(), part, word, bomb if is_bomb else external), media_type, most=2_000_000)
+    assert b"confidential" not in result.data
+    assert len(result.data) < 1000
+    assert time.monotonic() - began < 15
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [

@@ -397,6 +397,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunStatusEnum": "agents_app.models.runs.Run.Status",
         "ApprovalStatusEnum": "agents_app.models.approvals.Approval.Status",
+        "BudgetScopeEnum": "agents_app.models.budgets.Budget.Scope",
+        "ServerScopeEnum": "agents_app.models.mcp_servers.Scope",
+        "TokenScopeEnum": "agents_app.models.tokens.ApiToken.Scope",
     },
 }
 

@@ -39,6 +39,9 @@ def form_of(response):
     """What a browser would send back of a change form."""
     form = response.context["adminform"].form
     values = {name: form[name].value() for name in form.fields}
+    for inline in response.context["inline_admin_formsets"]:
+        management = inline.formset.management_form
+        values |= {management.add_prefix(name): management[name].value() for name in management.fields}
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
@@ -109,6 +112,7 @@ def test_a_provider_is_added(admin_client):
         "kind": "openai",
         "base_url": "http://lab/v1",
         "context_tokens": 8192,
+        "first_token_timeout": 30,
         "headers": "",
     }
     assert admin_client.post(address(Provider, "add"), form).status_code == 302

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.harness.documents import picture
 from tests.harness.pages.chat_page import CALCULATION, expect_connected, runs, say, text_of, words
@@ -227,8 +227,13 @@ def test_a_session_id_that_cannot_be_is_answered_with_advice(open_page, product)
 def fold(open_lasting_page):
     """A function that folds frames in the browser: whether each was taken, and the items of the run."""
     page = open_lasting_page()
-    source = (ROOT / "chat_app/static/chat_app/chat/fold.js").read_text()
-    page.route("**/*", lambda route: route.fulfill(body=source, content_type="text/javascript"))
+    scripts = ROOT / "chat_app/static/chat_app/chat"
+
+    def serve(route: Route) -> None:
+        script = scripts / route.request.url.rpartition("/")[2]
+        route.fulfill(body=script.read_text() if script.is_file() else "", content_type="text/javascript")
+
+    page.route("**/*", serve)
     page.goto("http://fold.test/")
     program = """async (frames) => {
         const { Conversation } = await import("http://fold.test/fold.js");

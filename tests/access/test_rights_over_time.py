@@ -197,7 +197,7 @@ def test_a_socket_acts_as_the_user_of_now(parked, django_user_model, settings):
     with pytest.raises(InvalidMessage):
         queries.interrupt(caller, "s", parked.pk)
     django_user_model.objects.filter(pk=admin.pk).update(is_active=False)
-    options = {"session_id": "own", "message": "x", "parts": None, "agent_name": None}
+    options = {"session_id": "own", "message": "x", "parts": None, "tools": None, "agent_name": None}
     for act in (
         lambda: queries.start_run("socket", caller, **options),
         lambda: queries.interrupt(caller, "s", None),

@@ -28,7 +28,7 @@ def form(agent, **changes):
     }
     fields = {
         "name": "News", "agent": agent.pk, "task_prompt": "Summarise.", "enabled": "on", "schedule_type": "cron",
-        "schedule_value": "30 2 * * *", "timezone": "Europe/Berlin", "jitter": 0, "misfire": "once",
+        "schedule_value": "30 2 * * *", "timezone": "Europe/Berlin", "jitter": 0, "priority": 0, "misfire": "once",
         "misfire_grace": 60, "misfire_limit": 10, "overlap": "skip", "max_retries": 0, "retry_delay": 30,
         "session": "new",
     }  # fmt: skip

@@ -49,5 +49,5 @@ def test_the_calls_of_one_turn_are_bounded_in_number_and_at_a_time():
 
     steps = asyncio.run(results())
     assert (made, most) == (MOST_CALLS_PER_TURN, MOST_CALLS_AT_A_TIME) == (32, 6)
-    assert [step.content for step in steps if step.is_error] == [TOO_MANY_CALLS] * 8
+    assert [step.content for step in steps if step.is_error] == [TOO_MANY_CALLS.format(32, "calls are")] * 8
     assert len(steps) == 40

@@ -98,7 +98,7 @@ def test_chat_completions_take_files_as_the_official_client_sends_them(ann, view
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": DATA_URL, "detail": "low"}},
         {"type": "file", "file": {"file_id": uploaded.id}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": base64.b64encode(PDF).decode()}},
+        {"type": "file", "file": {"filename": "chat.pdf", "file_data": base64.b64encode(PDF).decode()}},
         {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV).decode(), "format": "wav"}},
     ]
     answer = client.chat.completions.with_raw_response.create(
@@ -108,12 +108,14 @@ def test_chat_completions_take_files_as_the_official_client_sends_them(ann, view
         "What is this?",
         ("image.png", "image/png", PNG),
         ("cat.png", "image/png", PNG),
-        ("a.pdf", "application/pdf", PDF),
+        ("chat.pdf", "application/pdf", PDF),
         ("audio.wav", "audio/wav", WAV),
     ]
-    expiry = {file.filename: file.expires_at for file in client.files.list() if file.filename in ("cat.png", "a.pdf")}
+    expiry = {
+        file.filename: file.expires_at for file in client.files.list() if file.filename in ("cat.png", "chat.pdf")
+    }
     assert expiry["cat.png"] is None
-    assert 86_000 < expiry["a.pdf"] - time.time() <= 86_400  # of a conversation that is not kept
+    assert 86_000 < expiry["chat.pdf"] - time.time() <= 86_400  # of a conversation that is not kept
 
 
 def test_responses_take_files_as_the_official_client_sends_them(ann, viewer, client):

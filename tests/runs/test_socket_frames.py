@@ -60,7 +60,11 @@ def test_parser_and_schema_take_the_same_frames(kind, payload):
     ("kind", "payload", "text"),
     [
         ("chat", {"message": "hi", "agent_name": TOO_LONG}, "'agent_name' must be a string of at most 74 characters."),
-        ("chat", {"message": "hi", "if_busy": "wait"}, "'if_busy' must be 'enqueue', 'interrupt' or 'reject'."),
+        (
+            "chat",
+            {"message": "hi", "if_busy": "wait"},
+            "'if_busy' must be 'enqueue', 'interrupt', 'reject' or 'steer'.",
+        ),
         ("chat", {"message": "hi", "enable_reasoning": 1}, "'enable_reasoning' must be true or false."),
         ("approve", {"approved": True}, "'tool_call_id' must be a string of 1 to 128 characters."),
         ("resume", {"after": "1"}, "'after' must be a whole number, 0 or more."),

@@ -134,10 +134,10 @@ def _settle(budget: int, charge: Charge) -> None:
     total = rule.nano(charge.cost, charge.tokens) if rule else 0
     keys = {"budget": budget, "run": parameter_value(charge.run_id)}
     with connection.cursor() as cursor:
-        is_known = _count(cursor, keys, rule, total, charge.tokens)
+        is_counted = _count(cursor, keys, rule, total, charge.tokens)
         if charge.is_last:
             cursor.execute(_FORGET, keys)
-        elif is_known:
+        elif is_counted:
             cursor.execute(_KEEP, {**keys, "money": total, "tokens": charge.tokens, "reserve": 0, "reserve_tokens": 0})
 
 

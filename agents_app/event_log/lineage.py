@@ -38,8 +38,8 @@ def pruned_seq(session: Session) -> int:
     if not stretches:
         return session.parent_seq  # the session that it was forked from is gone
     rows = Session.objects.filter(pk__in=[stretch.session_id for stretch in stretches])
-    known = {row.pk: row for row in rows.only("pruned_seq", "parent_seq")}
-    held = [(known[stretch.session_id], stretch.upto) for stretch in stretches if stretch.session_id in known]
+    sessions = {row.pk: row for row in rows.only("pruned_seq", "parent_seq")}
+    held = [(sessions[stretch.session_id], stretch.upto) for stretch in stretches if stretch.session_id in sessions]
     if not held:
         return session.parent_seq
     return max([held[0][0].parent_seq, *(min(row.pruned_seq, upto) for row, upto in held)])

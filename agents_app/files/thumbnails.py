@@ -29,15 +29,15 @@ def scaled(file: File) -> tuple[str, bytes] | None:
         FileNotFoundError: its bytes are not in the storage.
     """
     key = file.stored.sha256
-    known: tuple[str, bytes] | None = _kept.get(key)
-    if known is None:
+    thumbnail: tuple[str, bytes] | None = _kept.get(key)
+    if thumbnail is None:
         with open_file(file.stored.key) as source:
             result = extraction.picture_now(source, longest_edge=LONGEST_EDGE, most_bytes=_MOST_BYTES)
         if result.problem:
             raise Unreadable(result.problem)
-        known = result.fields["media_type"], result.data
-        _kept.add(key, known, len(result.data) + 500)
-    return known if known[1] else None
+        thumbnail = result.fields["media_type"], result.data
+        _kept.add(key, thumbnail, len(result.data) + 500)
+    return thumbnail if thumbnail[1] else None
 
 
 class Unreadable(Exception):

@@ -289,18 +289,18 @@ def forget_rules() -> None:
     _cache.changes += 1
 
 
-def known_rules() -> tuple[Rule, ...] | None:
+def cached_rules() -> tuple[Rule, ...] | None:
     """Return the rules of all enabled budgets without a query; None if `rules` has to read them."""
     return _cache.rules if time.monotonic() < _cache.valid_until else None
 
 
 def rules() -> tuple[Rule, ...]:
     """Return the rules of all enabled budgets, a moment old at most."""
-    known = known_rules()
-    if known is None:
+    cached = cached_rules()
+    if cached is None:
         changes, valid_until = _cache.changes, time.monotonic() + _RULES_AGE
         rows = Budget.objects.filter(enabled=True).select_related("token").order_by("pk")
-        known = _cache.rules = tuple(row.rule() for row in rows)
+        cached = _cache.rules = tuple(row.rule() for row in rows)
         if _cache.changes == changes:  # none while they were read
             _cache.valid_until = valid_until
-    return known
+    return cached

@@ -54,8 +54,8 @@ def answer(
             raise InvalidRequest("'arguments' are for approvals: this action needs a 'response'.", param="arguments")
         if is_answered and response is None:
             raise InvalidRequest("'response' is missing: the answer, as text.", param="response")
-        given = response if is_answered else None
-        approvals.respond(action.run, action.step, action.kind, response=given, is_error=is_error, reason=reason, by=by)
+        text = response if is_answered else None
+        approvals.respond(action.run, action.step, action.kind, response=text, is_error=is_error, reason=reason, by=by)
     else:
         if response is not None:
             raise InvalidRequest("'response' is for other actions: this one approves a call.", param="response")

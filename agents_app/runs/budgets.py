@@ -97,10 +97,10 @@ def admit(*, owner_id: int | None, agent_id: int | None, token: uuid.UUID | None
     Raises:
         BudgetReached: one that stops runs has nothing left.
     """
-    if not (known := rules()):
+    if not (all_rules := rules()):
         return None
     payer = subject(owner_id=owner_id, agent_id=agent_id, token=token)
-    ids = [rule.id for rule in known if payer.matches(rule)]
+    ids = [rule.id for rule in all_rules if payer.matches(rule)]
     if not ids:
         return None
     rows = Budget.objects.filter(pk__in=ids).order_by("pk")

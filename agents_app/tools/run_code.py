@@ -163,8 +163,8 @@ class _Output:
 
 
 def _result(output: str, problem: str, new: list[NewFile]) -> ToolResult:
-    given = [file for file in new if file.data is not None][:MOST_NEW]
-    others = [file.name for file in new if file not in given]
+    returned = [file for file in new if file.data is not None][:MOST_NEW]
+    others = [file.name for file in new if file not in returned]
     notes = [output or "[It printed nothing.]"]
     if others:
         more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
@@ -174,7 +174,7 @@ def _result(output: str, problem: str, new: list[NewFile]) -> ToolResult:
         notes.append(problem)
     attachments = tuple(
         Attachment(File.Kind.GIVEN.value, "application/octet-stream", file.data, file.name)
-        for file in given
+        for file in returned
         if file.data is not None
     )
     return ToolResult("\n".join(notes), is_error=bool(problem), attachments=attachments)

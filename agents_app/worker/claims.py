@@ -166,13 +166,13 @@ def _with_places(cursor: Any, limits: RunningLimits, parameters: dict[str, Any],
         full = {"full_users": _numbers(taken.full_users), "full_agents": _numbers(taken.full_agents)}
         cursor.execute(statement, parameters | full)
         rows = [(uuid.UUID(str(pk)), *more) for pk, *more in cursor.fetchall()]
-        known = len(taken.full_users), len(taken.full_agents)
+        before = len(taken.full_users), len(taken.full_agents)
         for pk, owner_id, agent_id, parent_id in rows:
             if len(chosen) == parameters["limit"]:
                 break
             if pk not in chosen and (parent_id is not None or taken.offer(owner_id, agent_id)):
                 chosen[pk] = None
-        if known == (len(taken.full_users), len(taken.full_agents)) or len(chosen) == parameters["limit"]:
+        if before == (len(taken.full_users), len(taken.full_agents)) or len(chosen) == parameters["limit"]:
             return list(chosen)  # else those who have no more places may have hidden others
 
 

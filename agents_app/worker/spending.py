@@ -13,7 +13,7 @@ from agents_app.event_log import RunLog, vocabulary
 from agents_app.event_log.charges import Charge, Share
 from agents_app.exceptions import LimitReached
 from agents_app.models import Approval, Budget
-from agents_app.models.budgets import Rule, known_rules, rules
+from agents_app.models.budgets import Rule, cached_rules, rules
 from agents_app.observability import metrics
 from agents_app.runs import approvals
 from agents_app.runs.budgets import OPTIONS, QUESTION, question_id, reached
@@ -50,11 +50,11 @@ class RunSpending:
         Raises:
             LimitReached: a budget has no room for it.
         """
-        known = known_rules()
-        if known is None:
-            known = await self._database.run(rules)
+        all_rules = cached_rules()
+        if all_rules is None:
+            all_rules = await self._database.run(rules)
         payer = self._claim.payer
-        budgets = [rule for rule in known if payer.matches(rule)] if known and payer else []
+        budgets = [rule for rule in all_rules if payer.matches(rule)] if all_rules and payer else []
         if not budgets:
             return None
         self._has_rows = True

@@ -109,7 +109,7 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
         "previous_response_id": body.previous_response_id or "",
         "metadata": metadata,
     }
-    said = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
+    echo = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
     answer = parameters.of_response(body)
     session_id = starting.session_of(request, metadata.get("session_id"))
     in_session = bool(session_id)  # which has the conversation already
@@ -122,13 +122,13 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
         within = session.pk if session else "" if session_id else None
         if going_on := continuing.find(user, results, field="input", session_id=within):
             head = _with_instructions(of_responses(body.input[: -len(results)]), body)
-            return starting.continuation_request(body.model, going_on, head, offered, parameters=answer, response=said)
+            return starting.continuation_request(body.model, going_on, head, offered, parameters=answer, response=echo)
     conversation = of_text(body.input) if isinstance(body.input, str) else of_responses(body.input)
     prompt = _with_instructions(conversation, body).take_prompt()
     continuing.require_results(session, "input")
     is_kept = bool(session or session_id) or body.store is not False or bool(body.background)
     overrides = starting.overrides_of(
-        conversation, offered, only_new=in_session, can_return=is_kept, parameters=answer, response=said
+        conversation, offered, only_new=in_session, can_return=is_kept, parameters=answer, response=echo
     )
     if previous:
         overrides = dataclasses.replace(overrides, follows=previous.number)

@@ -219,14 +219,14 @@ def continuation_request(
     parameters = options.pop("parameters") | tools.parameters
     if "tool_choice" in parameters:
         parameters["tool_choice"] = parameters["tool_choice"] | {"turn": continuation.turn + 1}
-    said = Overrides(
+    overrides_of_request = Overrides(
         instructions="\n\n".join(conversation.instructions),
         parameters=parameters,
         client_tools=tools.definitions or (),
         **options,
     )
     has_tools = tools.definitions is not None
-    overrides = next_overrides(continuation.run, continuation.turn, said, has_tools=has_tools)
+    overrides = next_overrides(continuation.run, continuation.turn, overrides_of_request, has_tools=has_tools)
     return RunRequest(model=model, prompt=MessageContent(""), overrides=overrides, continuation=continuation)
 
 

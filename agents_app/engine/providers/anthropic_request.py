@@ -41,7 +41,7 @@ def body(
     """Return the request, with the model's thoughts of this run if `thoughts`, and its headers."""
     arguments = _arguments(request, able, thoughts=thoughts)
     headers = arguments.pop(EXTRA_HEADERS, {})
-    is_disabled = arguments.get("thinking", {}).get("type") == "disabled" or _is_told_to_call(request)
+    is_disabled = arguments.get("thinking", {}).get("type") == "disabled" or _must_call(request)
     turns = _open_turns(request) if thoughts and not is_disabled else []
     messages = encoded_messages(request, with_blocks=[turn for turn in turns if _is_own(turn, request)])
     return request_body.body(request_body.with_message_pieces(arguments, messages)), headers
@@ -52,7 +52,7 @@ def _arguments(request: ModelRequest, able: Abilities, *, thoughts: bool) -> dic
     arguments: dict[str, Any] = {"model": request.model, "stream": True} | thinking_arguments(request.parameters, able)
     if _started_without_thoughts(request, thoughts) and arguments.get("thinking", {}).get("type") == "enabled":
         arguments = without_thinking(arguments, request.parameters)
-    if _is_told_to_call(request):  # the API refuses to think first
+    if _must_call(request):  # the API refuses to think first
         arguments = without_thinking(arguments, request.parameters)
     if request.system_prompt.strip():
         arguments["system"] = [{"type": "text", "text": request.system_prompt, "cache_control": _CACHE}]
@@ -79,7 +79,7 @@ def _choice(parameters: Parameters) -> dict[str, Any]:
     return {"tool_choice": {"type": kind, **named} | ({"disable_parallel_tool_use": True} if one else {})}
 
 
-def _is_told_to_call(request: ModelRequest) -> bool:
+def _must_call(request: ModelRequest) -> bool:
     return bool(request.parameters.tool_choice and request.tools)
 
 

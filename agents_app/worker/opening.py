@@ -42,5 +42,7 @@ class _Closed:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[list[Part]]:
         """See `Model.stream`."""
+        yield await self._fail()
+
+    async def _fail(self) -> list[Part]:
         raise ModelError(str(self._error), code=self._error.code)
-        yield []  # which makes it an iterator

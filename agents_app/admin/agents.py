@@ -150,6 +150,7 @@ class AgentAdmin(AdministratorsWrite, OneDefaultAdmin):
         ("Tools", {"fields": ("builtin_tools", "mcp_servers", "client_tools", "allowed_tools", "denied_tools")}),
         ("Approval", {"fields": ("approval_required", "approval_timeout")}),
         ("Access", {"fields": ("owner", "access", "allowed_users", "allowed_groups")}),
+        ("Long conversations", {"fields": ("compaction", "compact_at")}),
         ("Limits", {"fields": ("max_iterations", "timeout", "max_total_tokens", "max_running")}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )

@@ -85,6 +85,8 @@ def _prepare(item: Item, problems: list[Problem]) -> Iterable[Item]:
     if item.kind == "mcp_servers":
         transport = fields.setdefault("transport", "stdio" if "command" in fields else "streamable_http")
         fields["transport"] = _TRANSPORTS.get(str(transport), transport)
+    if item.kind == "agents" and fields.get("compaction") is False:  # YAML reads `off` so
+        fields["compaction"] = "off"
     key = fields.get("api_key")
     if item.kind == "providers" and isinstance(key, str) and (match := VARIABLE.fullmatch(key)) and not match[2]:
         del fields["api_key"]

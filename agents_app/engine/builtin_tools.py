@@ -142,7 +142,9 @@ _TASK_TOOLS = frozenset(
         "run_task", "get_run", "cancel_run",
     }
 )  # fmt: skip
-PLATFORM_TOOLS = frozenset({"ask_agent", "fetch_url", "give_file", "read_file", "run_code"}) | _TASK_TOOLS
+PLATFORM_TOOLS = (
+    frozenset({"ask_agent", "fetch_url", "give_file", "read_file", "read_result", "run_code"}) | _TASK_TOOLS
+)
 
 
 def builtin_tools(names: tuple[str, ...]) -> tuple[Tool, ...]:

@@ -1,10 +1,10 @@
-"""Choose the messages of a session that fit into the model's context."""
+"""Estimate how much of a model's window texts and files take."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from agents_app.engine.spec import Conversation, FilePart, Message, ModelSpec
+from agents_app.engine.spec import FilePart, Message, ModelSpec
 
 _DEFAULT_RATIO = 3.2  # characters per token, a careful estimate for English
 _MESSAGE_TOKENS = 6  # role and separators
@@ -23,9 +23,9 @@ def learn(model: ModelSpec, characters: int, tokens: int) -> None:
         _ratios[model.base_url, model.model] = 0.5 * previous + 0.5 * ratio
 
 
-def tokens(model: ModelSpec, characters: int) -> int:
-    """Return how many tokens a text of that length is for this model, about."""
-    return round(characters / _ratios.get((model.base_url, model.model), _DEFAULT_RATIO))
+def characters_per_token(model: ModelSpec) -> float:
+    """Return the estimate for this model."""
+    return _ratios.get((model.base_url, model.model), _DEFAULT_RATIO)
 
 
 def image_characters() -> int:
@@ -52,7 +52,7 @@ def _estimate(part: FilePart) -> int:
     return min(part.size // 20, _MOST_OF_ESTIMATE)
 
 
-def characters(messages: list[Message], weights: Mapping[str, int] = _NO_WEIGHTS) -> int:
+def characters(messages: Iterable[Message], weights: Mapping[str, int] = _NO_WEIGHTS) -> int:
     """Return the size of a request with these messages, in characters."""
     return sum(
         len(m.content)
@@ -66,34 +66,3 @@ def characters(messages: list[Message], weights: Mapping[str, int] = _NO_WEIGHTS
 
 def _size(fields: dict[str, Any]) -> int:
     return len(str(fields)) if fields else 0
-
-
-def fit(
-    model: ModelSpec,
-    system_prompt: str,
-    conversation: Conversation,
-    answer_tokens: int,
-    shrink: float = 1.0,
-    weights: Mapping[str, int] = _NO_WEIGHTS,
-) -> list[Message]:
-    """Return the newest messages of the history that fit beside the prompt, this run's turns and the answer.
-
-    If older ones are left out, they begin with a user's message, because many models' templates require it. A client's
-    own history begins as the client wrote it.
-    `shrink`: the share of the context to use, after a server rejected the first try as too long. `weights`: see
-    `file_characters`.
-    """
-    prompt = Message("user", conversation.prompt, parts=conversation.prompt_parts)
-    required = [prompt, *conversation.turns] if prompt.content or prompt.parts else conversation.turns
-    ratio = _ratios.get((model.base_url, model.model), _DEFAULT_RATIO)
-    room = (model.context_tokens - answer_tokens) * ratio * shrink - len(system_prompt) - characters(required, weights)
-    recent: list[Message] = []
-    for message in reversed(conversation.history):
-        room -= characters([message], weights)
-        if room < 0:
-            break
-        recent.append(message)
-    is_cut = len(recent) < len(conversation.history)
-    while is_cut and recent and recent[-1].role != "user":
-        recent.pop()
-    return [*reversed(recent), *required]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents_app.engine.spec import Compaction
 from agents_app.engine.toolset import Attachment
 
 THOUGHT = "thought"
@@ -78,6 +79,21 @@ class RunWarning:
 
 
 @dataclass(slots=True)
+class Compacted:
+    """From now on the model is told less of what came before.
+
+    The consumer saves it before it takes the next event. `index`: its step. `seq`: the place in the log; None if it is
+    after a step of this run.
+    """
+
+    compaction: Compaction
+    index: int
+    iteration: int
+    started: float
+    seq: int | None
+
+
+@dataclass(slots=True)
 class Retry:
     """The request to the model is repeated after `delay` seconds: discard the deltas of `steps`."""
 
@@ -95,4 +111,4 @@ class Answer:
     cut_short: str = ""
 
 
-Event = Delta | StepDone | ToolsStarting | AwaitingApproval | RunWarning | Retry | Answer
+Event = Delta | StepDone | ToolsStarting | AwaitingApproval | RunWarning | Compacted | Retry | Answer

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import dataclasses
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from agents_app.engine import context_window, instrumentation
+from agents_app.engine.compaction import READ_RESULT
+from agents_app.engine.compactor import Compactor
 from agents_app.engine.events import CUT_SHORT, Event, Retry, RunWarning
 from agents_app.engine.fallbacks import TOO_SLOW, Fallbacks
 from agents_app.engine.providers.accepts import FileRefused
@@ -15,10 +17,12 @@ from agents_app.engine.spec import AgentSpec, Conversation, ModelSpec, Parameter
 from agents_app.engine.spending import TurnEstimate
 from agents_app.engine.toolset import Toolset
 from agents_app.engine.turn import TurnReader
+from agents_app.engine.window import Fitted, Window
 from agents_app.exceptions import LimitReached, ModelError, ModelUnavailable
 
 MAX_ATTEMPTS = 4
 MAX_DELAY = 60.0
+HISTORY_CUT = "history_cut"
 NO_ANSWER = "The model ended its turn without an answer."
 
 
@@ -31,7 +35,10 @@ class ModelTurns:
         self.tools = tools
         self.reader: TurnReader | None = None
         self._fallbacks = fallbacks
-        self._file_weights: dict[str, int] = {}  # of files that were rendered: see `context_window.file_characters`
+        self._window = Window(spec, self.model, conversation, tools)
+        self._compactor = Compactor(fallbacks, self._window, tools)
+        self._left_out = 0  # messages, as far as a warning says so
+        self._most_tokens: int | None = None  # of the answer, after the model's server rejected `max_tokens`
         self._refused_kinds: frozenset[str] = frozenset()  # of files, by the model's server
         self._characters = 0  # of the turns that ended or failed
         self._may_be_empty = False  # the model has said nothing before
@@ -48,15 +55,16 @@ class ModelTurns:
             ModelError: no attempt succeeded.
             LimitReached: the model wrote too much.
         """
-        shrink = 1.0
         attempt = 1
         self._may_be_empty = False
         if warning := await self._fallbacks.begin_turn():
             yield self._with_other_model(warning)
         while True:
+            async for event in self._compactor.events():
+                yield event
             reader = self.reader = TurnReader(self.conversation.iteration, self.conversation.next_index)
             try:
-                async for event in self._request_turn(reader, shrink, is_last_attempt=self._is_last(attempt)):
+                async for event in self._request_turn(reader, is_last_attempt=self._is_last(attempt)):
                     yield event
                 return
             except ModelError as error:
@@ -66,7 +74,6 @@ class ModelTurns:
                     error, has_tokens=reader.characters > 0, can_retry=self._can_retry(error)
                 )
                 if warning:
-                    shrink = 1.0
                     yield self._with_other_model(warning)
                     continue
                 if isinstance(error, FileRefused):
@@ -74,11 +81,11 @@ class ModelTurns:
                 if attempt == MAX_ATTEMPTS or not self._fallbacks.may_retry:
                     raise
                 if error.code == "context_length_exceeded":
-                    shrink = self._smaller(shrink, error)
+                    self._ask_for_less(error)
                 self._may_be_empty = error.code == "no_answer"
                 delay = _delay(attempt, error)
                 if await self._fallbacks.begin_round():
-                    shrink, delay = 1.0, _backoff(attempt)
+                    delay = _backoff(attempt)
                     self._forget_model()
                 steps = reader.open_steps or [reader.next_index]
                 self.conversation.next_index = steps[0]
@@ -89,11 +96,12 @@ class ModelTurns:
                 self._release_files()
 
     def estimate(self) -> TurnEstimate:
-        """Return the most tokens that the next turn is expected to take."""
-        request = self._request(1.0)
-        size = context_window.characters(request.messages, self._file_weights) + len(request.system_prompt)
-        size += sum(len(tool.description) + len(str(tool.parameters)) for tool in request.tools)
-        return TurnEstimate(context_window.tokens(self.model, size), self._answer_tokens())
+        """Return the most tokens that the next turn is expected to take, with the summary that it may begin with."""
+        window = self._window
+        size = window.fixed() + window.of(window.fit().messages)
+        if window.spec.compaction == "summary" and window.size() > window.summary_at:
+            size += window.size()
+        return TurnEstimate(window.tokens(size), window.answer_tokens)
 
     def _is_last(self, attempt: int) -> bool:
         return attempt == MAX_ATTEMPTS and not self._fallbacks.has_more
@@ -104,12 +112,15 @@ class ModelTurns:
 
     def _forget_model(self) -> None:
         """Forget what is true of the model before only."""
-        self._file_weights = {}
+        self._window.use(self.model)
+        self._most_tokens = None
         self._refused_kinds = frozenset()
         self._may_be_empty = False
 
-    async def _request_turn(self, reader: TurnReader, shrink: float, *, is_last_attempt: bool) -> AsyncIterator[Event]:
-        request = await self._request_with_files(shrink)
+    async def _request_turn(self, reader: TurnReader, *, is_last_attempt: bool) -> AsyncIterator[Event]:
+        request, fitted = await self._request_with_files()
+        for warning in self._warnings(fitted):
+            yield warning
         limits = self.spec.limits
         turn_limit = limits.turn_characters(self.spec.parameters.max_tokens)
         limit = min(turn_limit, limits.max_run_characters - self._characters)
@@ -157,51 +168,67 @@ class ModelTurns:
             return (error.retry_after or 0) <= self.spec.limits.timeout
         return isinstance(error, FileRefused) or error.code == "context_length_exceeded"
 
-    async def _request_with_files(self, shrink: float) -> ModelRequest:
-        request = self._request(shrink)
-        renderer = self._fallbacks.present.files
+    async def _request_with_files(self) -> tuple[ModelRequest, Fitted]:
+        window, renderer = self._window, self._fallbacks.present.files
+        request, fitted = self._request()
         if renderer is None or not any(message.parts for message in request.messages):
-            return request
-        estimate = context_window.characters(request.messages, self._file_weights)
-        files = await renderer.render(request.messages, self._refused_kinds, shrink)
-        self._file_weights |= {file_id: file.characters for file_id, file in files.items()}
-        if context_window.characters(request.messages, self._file_weights) > estimate:
-            request = self._request(shrink)  # with fewer messages, now that the files turned out to be larger
-        return dataclasses.replace(request, files=files, on_sent=renderer.release)
+            return request, fitted
+        estimate = window.of(request.messages)
+        files = await renderer.render(request.messages, self._refused_kinds, window.shrink)
+        window.file_weights |= {file_id: file.characters for file_id, file in files.items()}
+        if window.of(request.messages) > estimate:
+            request, fitted = self._request()  # with fewer messages, now that the files turned out to be larger
+        return dataclasses.replace(request, files=files, on_sent=renderer.release), fitted
 
-    def _smaller(self, shrink: float, error: ModelError) -> float:
-        """Return the next share of the context with less of the history, or of files. If there is none, raise."""
-        before = len(self._request(shrink).messages)
-        smaller = shrink
-        while smaller > 1e-6:
-            smaller *= 0.6
-            if len(self._request(smaller).messages) < before:
-                return smaller
-        if self._file_weights:
-            return shrink * 0.3
-        raise error
-
-    def _request(self, shrink: float) -> ModelRequest:
-        spec = self.spec
-        answer = self._answer_tokens()
-        # Without the reasons, which have commands and addresses: a user can ask the model for its prompt.
-        missing = [f"Some tools of {source!r} are not available now." for source in self.tools.problems]
-        prompt = "\n\n".join([spec.system_prompt, *missing]).strip()
-        return ModelRequest(
+    def _request(self) -> tuple[ModelRequest, Fitted]:
+        fitted = self._window.fit()
+        if fitted.has_cut_result:
+            self.tools.offer(READ_RESULT)
+        request = ModelRequest(
             model=self.model.model,
-            system_prompt=prompt,
-            messages=context_window.fit(self.model, prompt, self.conversation, answer, shrink, self._file_weights),
+            system_prompt=self._window.system_prompt(),
+            messages=fitted.messages,
             tools=self.tools.tools,
             parameters=self._parameters(),
         )
+        return request, fitted
 
-    def _answer_tokens(self) -> int:
-        """Return how many tokens of the window are for the answer."""
-        window, most = self.model.context_tokens, self.spec.parameters.max_tokens
-        return min(most, window // 2) if most else min(2048, window // 4)
+    def _warnings(self, fitted: Fitted) -> Iterator[RunWarning]:
+        """Yield what is missing in a request: each time that it is twice as much."""
+        if fitted.left_out > 2 * self._left_out:
+            self._left_out = fitted.left_out
+            text = f"{fitted.left_out:,} of the oldest messages do not fit the model's context and were left out."
+            yield RunWarning(text, HISTORY_CUT)
+        if self.conversation.has_more:
+            self.conversation.has_more = False
+            yield RunWarning("The session has older messages, which the model does not get.", HISTORY_CUT)
+
+    def _ask_for_less(self, error: ModelError) -> None:
+        """After a server rejected the request as too long, use less of the window: for the answer, history or files.
+
+        Raises:
+            ModelError: there is nothing to leave out.
+        """
+        window = self._window
+        tokens, most = window.model.context_tokens, self.spec.parameters.max_tokens
+        left = tokens - window.tokens(window.fixed() + window.of(window.fit().messages))
+        if self._most_tokens is None and most and most > left:
+            self._most_tokens = max(left, window.answer_tokens // 2, 1)
+            return
+        first, before = window.shrink, window.of(window.fit().messages)
+        while window.shrink > 1e-6:
+            window.shrink *= 0.6
+            if window.of(window.fit().messages) < before:
+                return
+        window.shrink = first
+        if not window.file_weights:
+            raise error
+        window.shrink *= 0.3
 
     def _parameters(self) -> Parameters:
         parameters = self.spec.parameters
+        if self._most_tokens is not None:
+            parameters = dataclasses.replace(parameters, max_tokens=self._most_tokens)
         choice = parameters.tool_choice
         if choice is None or (choice.turn == self.conversation.iteration and self.tools.tools):
             return parameters
@@ -215,9 +242,9 @@ class ModelTurns:
             usage.output_tokens += reader.usage.output_tokens
             usage.reasoning_tokens += reader.usage.reasoning_tokens
             usage.cached_tokens += reader.usage.cached_tokens
-        # Schemas and files count too, by an unknown amount.
-        if not (request.tools or request.parameters.response_format or request.files):
-            size = context_window.characters(request.messages) + len(request.system_prompt)
+        self.conversation.context_tokens = reader.usage.input_tokens + reader.usage.output_tokens
+        if not request.files:  # which count too, by an unknown amount
+            size = self._window.fixed() + self._window.of(request.messages)
             context_window.learn(self.model, size, reader.usage.input_tokens)
 
 

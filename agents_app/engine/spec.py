@@ -163,6 +163,10 @@ class AgentSpec:
     approval_required: tuple[str, ...] = ()
     client_tools: tuple[dict[str, Any], ...] = ()  # as `client_tools.checked` returned them
     limits: Limits = Limits()
+    compaction: str = "summary"  # of a full window: "off", "tools" or "summary"
+    compact_at: int = 80  # percent of the window
+    compact_threshold: int | None = None  # tokens, if the run's caller names a number
+    keeps_earlier: bool = True  # whether a summary leaves the newest messages of the history out
 
     @property
     def choices(self) -> tuple[ModelChoice, ...]:
@@ -235,6 +239,7 @@ class Message:
     `parts`: the texts and files in their order, if there are files; `content` is the texts alone.
     `blocks`: a turn of the model in its provider's format, which must be sent back unchanged; `fields`: what its server
     attached to it. `origin` names the only provider and model, or server, that get them and the calls' fields.
+    `step`: of a tool's result, in its run. `is_note`: this server wrote it in the place of what it left out.
     `encoded`: the message as JSON, by API and origin: a message of an earlier run is in the request of each later one.
     """
 
@@ -248,6 +253,8 @@ class Message:
     origin: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    step: int | None = field(default=None, compare=False)
+    is_note: bool = field(default=False, compare=False)
 
 
 def replay_turn(provider_data: dict[str, Any], calls: Iterable[ToolCall]) -> Message:
@@ -331,11 +338,48 @@ class OpenTool:
     cut: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a session: after a run, after so many `messages` that its caller sent before its prompt, or after its
+    `step`.
+    """
+
+    run: str
+    messages: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the history can be divided: `end` messages are before `position`. `seq`: the same place in the log."""
+
+    end: int
+    position: Position
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What is told to the model instead of all before `upto`: a summary, or `tool_results` replaced by a line each.
+
+    `text`: the summary as the model gets it. `tokens_before` and `tokens_after`: of the request, estimated.
+    """
+
+    kind: Literal["tool_results", "summary"]
+    upto: Position
+    text: str = ""
+    tokens_before: int = 0
+    tokens_after: int = 0
+    model: str = ""
+
+
 @dataclass(slots=True)
 class Conversation:
     """The messages for the model, and the position in the run.
 
-    `history` is the session before this run and may be trimmed. `turns` is this run so far and may not.
+    `history` is the session before this run, `turns` this run so far; `marks` are the places in the history where it
+    can be divided, oldest first. `run`: the run's id. `has_more`: there are older runs than the history has.
+    `context_tokens`: what the newest request and its answer took of the window.
     """
 
     history: list[Message]
@@ -347,6 +391,10 @@ class Conversation:
     iteration: int = 0
     usage: Usage = field(default_factory=Usage)
     prompt_parts: tuple[str | FilePart, ...] = ()  # see Message.parts
+    run: str = ""
+    marks: list[Mark] = field(default_factory=list)
+    has_more: bool = False
+    context_tokens: int = 0
 
 
 JSON = dict[str, Any]

@@ -240,7 +240,14 @@ class ToolCalls:
         row.finished = time.time()
         self.conversation.usage.tool_calls += 1
         parts = result_parts(row.content, filter(None, (each.part() for each in row.attachments)))
-        message = Message("tool", row.content, tool_call_id=row.tool_call_id, is_error=row.is_error, parts=parts)
+        message = Message(
+            "tool",
+            row.content,
+            tool_call_id=row.tool_call_id,
+            is_error=row.is_error,
+            parts=parts,
+            step=row.index,
+        )
         self.conversation.turns.append(message)
         return row
 

@@ -125,7 +125,7 @@ class Toolset:
 
     `allowed` and `denied` are patterns of names; an empty `allowed` allows all. `approval`: patterns of tools whose
     calls a person must approve. `keep` stores the attachments of a result, and says of which it became files. `user`
-    is whose calls they are: see `Call`.
+    is whose calls they are: see `Call`. `in_reserve`: tools that the model has only from `offer` on.
     """
 
     def __init__(
@@ -138,8 +138,10 @@ class Toolset:
         approval: Sequence[str] = (),
         keep: "Callable[[ToolResult], Awaitable[ToolResult]] | None" = None,
         user: str = "",
+        in_reserve: Iterable[Tool] = (),
     ) -> None:
         self._keep, self._user = keep, user
+        self._in_reserve = {tool.name: tool for tool in in_reserve}
         self._fixed = tuple(tools)
         self._sources = sources
         self._allowed, self._denied, self._approval = allowed, denied, approval
@@ -166,6 +168,12 @@ class Toolset:
         news += [(text, "tools_changed") for name, text in changes.items() if self._changes.get(name) != text]
         self.tools, self.problems, self._changes = self._usable(tools), problems, changes
         return news
+
+    def offer(self, name: str) -> None:
+        """Add a tool that is in reserve, if it is allowed."""
+        if tool := self._in_reserve.pop(name, None):
+            self._fixed = (*self._fixed, tool)
+            self.tools = self._usable((*self.tools, tool))
 
     def _usable(self, tools: Iterable[Tool]) -> tuple[Tool, ...]:
         usable: dict[str, Tool] = {}

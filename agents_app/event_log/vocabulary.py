@@ -24,7 +24,7 @@ def _one_of(values: list[str]) -> Meta:
     return Meta(extra_json_schema={"enum": values})
 
 
-StepType = Annotated[str, _one_of(Step.Kind.values)]
+StepType = Annotated[str, _one_of([kind for kind in Step.Kind.values if kind != Step.Kind.COMPACTION.value])]
 Trigger = Annotated[str, _one_of(Run.Trigger.values)]
 FinalStatus = Annotated[str, _one_of([Run.Status.COMPLETED.value, Run.Status.FAILED.value, Run.Status.CANCELLED.value])]
 
@@ -39,6 +39,7 @@ class EventType(StrEnum):
     APPROVAL_RESOLVED = "approval_resolved"
     ACTION_REQUIRED = "action_required"
     ACTION_RESOLVED = "action_resolved"
+    COMPACTION = "compaction"
     WARNING = "warning"
     RETRY = "retry"
     RESPONSE = "response"
@@ -203,6 +204,23 @@ class ActionResolved(EventData, frozen=True):
     by: str
 
 
+class Compaction(EventData, frozen=True):
+    """From here on the model gets less of what came before `upto_seq`: see `kind`.
+
+    `tool_results`: a line in the place of each long result. `summary`: this text in the place of everything, written
+    by `model`. Tokens are those of the whole request, estimated.
+    """
+
+    event_type = EventType.COMPACTION
+
+    upto_seq: Count
+    kind: Annotated[str, _one_of(["tool_results", "summary"])]
+    tokens_before: Count
+    tokens_after: Count
+    summary: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+
+
 class Warning(EventData, frozen=True):
     """The run continues, but not quite as configured."""
 
@@ -250,7 +268,10 @@ class Error(EventData, frozen=True):
 
 
 class ReasoningComplete(EventData, frozen=True):
-    """The last event of a run."""
+    """The last event of a run. `context_tokens`: what its last request and answer took of the model's window.
+
+    `cost`: US dollars, left out if the price of the model is unknown.
+    """
 
     event_type = EventType.REASONING_COMPLETE
 
@@ -258,6 +279,9 @@ class ReasoningComplete(EventData, frozen=True):
     iterations: Count
     usage: Usage
     duration_ms: Count
+    context_tokens: Count | UnsetType = UNSET
+    context_window: Count | UnsetType = UNSET
+    cost: str | UnsetType = UNSET
 
 
 class SteerQueued(EventData, frozen=True):

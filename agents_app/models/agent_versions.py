@@ -23,8 +23,14 @@ COLUMNS = (
     "role", "description", "system_prompt", "model", "temperature", "top_p", "max_tokens", "reasoning_effort",
     "thinking_budget", "accepts", "builtin_tools", "client_tools", "allowed_tools", "denied_tools", "approval_required",
     "approval_timeout", "max_iterations", "timeout", "max_total_tokens",
+    "compaction", "compact_at",
 )  # fmt: skip
-LATER_COLUMNS: dict[str, Any] = {"accepts": None, "client_tools": []}  # which older versions do not hold
+LATER_COLUMNS: dict[str, Any] = {  # which older versions do not hold
+    "accepts": None,
+    "client_tools": [],
+    "compaction": "summary",
+    "compact_at": 80,
+}
 LONGEST_NOTE = 200
 
 
@@ -216,6 +222,8 @@ class Definition:
     denied_tools: tuple[str, ...]
     approval_required: tuple[str, ...]
     limits: Limits
+    compaction: str
+    compact_at: int
 
     def agent_spec(self, name: str, provider: Any, servers: Iterable[ServerSpec]) -> AgentSpec:
         """Return what the engine needs to run this version with a model of `provider` and the tools of `servers`."""
@@ -232,6 +240,8 @@ class Definition:
             denied_tools=self.denied_tools,
             approval_required=self.approval_required,
             limits=self.limits,
+            compaction=self.compaction,
+            compact_at=self.compact_at,
         )
 
 
@@ -262,7 +272,7 @@ def definition(version_id: uuid.UUID) -> Definition:
     version = _OF_ID.first(pk=version_id)
     if version is None:
         raise AgentVersion.DoesNotExist(f"There is no version {version_id}.")
-    spec = version.spec
+    spec = LATER_COLUMNS | version.spec
     return Definition(
         number=version.number,
         system_prompt=spec["system_prompt"],
@@ -293,6 +303,8 @@ def definition(version_id: uuid.UUID) -> Definition:
             approval_timeout=spec["approval_timeout"],
             max_total_tokens=spec["max_total_tokens"],
         ),
+        compaction=spec["compaction"],
+        compact_at=spec["compact_at"],
     )
 
 

@@ -85,6 +85,11 @@ class Agent(models.Model):
         PUBLIC = "public", "everyone who can sign in"
         RESTRICTED = "restricted", "administrators, its owner, and the users and groups below"
 
+    class Compaction(models.TextChoices):
+        OFF = "off", "leave the oldest messages out"
+        TOOLS = "tools", "replace old results of tools by a line each"
+        SUMMARY = "summary", "the same, then summarize the older messages"
+
     name = models.CharField(
         max_length=64, unique=True, validators=[slug_validator], help_text="Unique name, used by clients."
     )
@@ -206,6 +211,19 @@ class Agent(models.Model):
         related_name="agents",
         help_text="User who made it and may change it, within what users may use. Leave empty for an agent of the "
         "administrators.",
+    )
+    compaction = models.CharField(
+        max_length=16,
+        choices=Compaction,
+        default=Compaction.SUMMARY,
+        db_default="summary",
+        help_text="What to do before a conversation fills the model's context.",
+    )
+    compact_at = models.PositiveIntegerField(
+        default=80,
+        db_default=80,
+        validators=[MinValueValidator(20), MaxValueValidator(95)],
+        help_text="Percent of the model's context from which on the conversation is summarized.",
     )
     access = models.CharField(max_length=16, choices=Access, default=Access.PUBLIC, help_text="Who may use the agent.")
     allowed_users = models.ManyToManyField(

@@ -38,6 +38,8 @@ class Overrides:
     is the number of the session's run that this one continues, instead of the one before it. `timeout` is in seconds.
     `client_tools` are those that the caller executes, as `client_tools.checked` returned them. `stateless`: nobody but
     the client that waits can ask for the answer. `response` is what the Responses API repeats of its request.
+    `compaction`: the caller gets summaries of the conversation, which is summarized from `threshold` tokens on unless
+    that is null.
     """
 
     instructions: str = ""
@@ -48,6 +50,7 @@ class Overrides:
     client_tools: tuple[dict[str, Any], ...] = ()
     stateless: bool = False
     response: dict[str, Any] = field(default_factory=dict)
+    compaction: dict[str, Any] = field(default_factory=dict)
 
     def within(self, *, timeout: float, max_tokens: int | None) -> "Overrides":
         """Return these options with no more time or tokens than that: an agent's own limits are for its users."""
@@ -77,7 +80,8 @@ class Overrides:
             for each in self.messages
         )
         numbers = isinstance(self.follows, int | None) and isinstance(self.timeout, int | float | None)
-        objects = isinstance(self.parameters, dict) and isinstance(self.response, dict)
+        values = (self.parameters, self.response, self.compaction)
+        objects = all(isinstance(value, dict) for value in values)
         objects = objects and all(map(_is_definition, self.client_tools)) and isinstance(self.stateless, bool)
         return texts and numbers and objects and isinstance(self.instructions, str)
 

@@ -60,7 +60,7 @@ class Provider(SecretsOfAnAddress, models.Model):
         default=8192,
         validators=[MinValueValidator(512)],
         help_text="Context window, in tokens, of models that neither the public table nor their server's list knows. "
-        "A longer history loses its oldest messages.",
+        "Agents say what becomes of a longer history.",
     )
     first_token_timeout = models.PositiveIntegerField(
         default=30,

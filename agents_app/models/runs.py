@@ -141,6 +141,12 @@ class Run(models.Model):
         blank=True,
         help_text="US dollars; empty if the price of the model is unknown.",
     )
+    context_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens of the model's window that the last request and its answer took."
+    )
+    context_window = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Window of the model that answered, in tokens."
+    )
     # Copies from the usage, for sums over many runs. Not generated columns: SQLite reads the whole row for those.
     input_tokens = models.BigIntegerField(null=True, blank=True)
     output_tokens = models.BigIntegerField(null=True, blank=True)

@@ -22,6 +22,7 @@ class Step(models.Model):
         TOOL_RESULT = "tool_result"
         FINAL_ANSWER = "final_answer"
         ERROR = "error"
+        COMPACTION = "compaction"  # its content: the summary that the model gets of what came before
 
     class Status(models.TextChoices):
         PENDING = "pending"  # waits for approval

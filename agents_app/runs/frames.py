@@ -55,6 +55,9 @@ def complete_data(run: Run, status: str, usage: Usage, iterations: int) -> Reaso
         iterations=iterations,
         usage=cast(vocabulary.Usage, usage.as_dict()),
         duration_ms=max(0, round((timezone.now() - since).total_seconds() * 1000)),
+        context_tokens=UNSET if run.context_tokens is None else run.context_tokens,
+        context_window=UNSET if run.context_window is None else run.context_window,
+        cost=UNSET if run.cost is None else f"{run.cost:f}",
     )
 
 

@@ -13,7 +13,7 @@ from agents_app.engine.web import fetch_url
 from agents_app.engine.web.guarded_client import guarded_client
 from agents_app.engine.web.resolving import FETCHES
 from agents_app.models import Run
-from agents_app.tools import ask_agent, files, run_code
+from agents_app.tools import ask_agent, files, results, run_code
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.attachments import Attachments
 from agents_app.tools.tasks import tools_for_agent
@@ -34,6 +34,9 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
     if "fetch_url" in spec.builtin_tools:
         open_client = functools.partial(guarded_client, resolve=FETCHES.of(run.session.owner_id))
         fixed.append(fetch_url.make_tool(allow_private=settings.FETCH_ALLOW_PRIVATE, open_client=open_client))
+    read_result = results.make_tool(run, spec.model.context_tokens)
+    if read_result.name in spec.builtin_tools:
+        fixed.append(read_result)
     return Toolset(
         fixed,
         [mcp.source(server) for server in spec.servers],
@@ -42,4 +45,5 @@ def toolset(spec: AgentSpec, run: Run, run_child: RunChild) -> Toolset:
         approval=spec.approval_required,
         keep=Attachments(run.session.owner_id, with_ids="read_file" in spec.builtin_tools).keep,
         user=salted_hmac("agents_app.tools.user", str(run.session.owner_id), algorithm="sha256").hexdigest()[:_USER],
+        in_reserve=() if spec.compaction == "off" else (read_result,),
     )

@@ -17,6 +17,7 @@ from agents_app.engine.events import (
     OF_MODELS,
     Answer,
     AwaitingApproval,
+    Compacted,
     Delta,
     Event,
     Retry,
@@ -37,7 +38,7 @@ from agents_app.runs import approvals, cancel_children, close_approvals
 from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
-from agents_app.worker import attachments
+from agents_app.worker import attachments, compactions
 from agents_app.worker.claims import Claim
 from agents_app.worker.opening import open_models
 from agents_app.worker.spending import RunSpending
@@ -52,6 +53,7 @@ _FOR_USERS = {
     "tools_changed": "Some tools of this agent are not what they were when an administrator checked them.",
 }
 
+_MOST_TOKENS = 2**31 - 1  # that a column of the run's row holds
 MOST_TAKEOVERS = 3  # in a row: a run that stalls each of its workers must not do so forever
 MOST_UNWRITABLE = 3  # attempts of a run whose data the database refuses
 MOST_ATTEMPTS = 100  # the same for a run that ends the process of the embedded worker
@@ -203,6 +205,8 @@ class Execution:
                 self._log_retry(event.steps, event.attempt, event.reason, event.delay)
             case RunWarning():
                 await self._warn(event)
+            case Compacted():
+                await self._compacted(event)
 
     async def _warn(self, event: RunWarning) -> None:
         """Record a warning. It names MCP servers, with their commands and addresses."""
@@ -212,6 +216,16 @@ class Execution:
             logger.warning("Run %s: %s", self.run.pk, message)
             message = _FOR_USERS[event.code]
         self._log.add(vocabulary.Warning(message=message, code=event.code))
+
+    async def _compacted(self, event: Compacted) -> None:
+        """Record a compaction before the model gets what it left: whoever continues the run does not make it again."""
+        upto, seq = event.compaction.upto, event.seq
+        if seq is None:
+            await self._log.commit()
+            seq = await self._database.run(compactions.upto_seq, self.run, upto)
+        self._log.step(compactions.row(self.run, event, self._conversation.usage))
+        self._log.add(compactions.frame(event.compaction, seq))
+        await self._log.commit()
 
     async def _begin_tools(self, event: ToolsStarting) -> None:
         """Record which tools are called, and which wait for approval, before any of it happens."""
@@ -333,6 +347,10 @@ class Execution:
         usage, iterations = self._conversation.usage, self._conversation.iteration
         cost = self._spending.cost()
         model = self._model
+        self.run.cost = cost
+        if model and self._conversation.context_tokens:
+            self.run.context_tokens = min(self._conversation.context_tokens, _MOST_TOKENS)
+            self.run.context_window = min(model.context_tokens, _MOST_TOKENS)
         self._log.add(complete_data(self.run, status, usage, iterations))
         await self._log.commit(
             then=self._clean_up,
@@ -342,6 +360,8 @@ class Execution:
             cost=cost,
             provider=model.provider if model else "",
             model=model.model if model else "",
+            context_tokens=self.run.context_tokens,
+            context_window=self.run.context_window,
             finished_at=timezone.now(),
             lease_until=None,
             worker="",

@@ -40,7 +40,14 @@ def replay(
             rebuilt.iteration = step.iteration
         elif step.kind == Step.Kind.TOOL_RESULT and step.status == Step.Status.FINISHED:
             parts = result_parts(step.content, _files(step))
-            result = Message("tool", step.content, tool_call_id=step.tool_call_id, is_error=step.is_error, parts=parts)
+            result = Message(
+                "tool",
+                step.content,
+                tool_call_id=step.tool_call_id,
+                is_error=step.is_error,
+                parts=parts,
+                step=step.index,
+            )
             rebuilt.turns.append(result)
         elif step.kind == Step.Kind.TOOL_RESULT:
             use = uses[step.iteration, step.tool_call_id]

@@ -125,4 +125,6 @@ def _with_overrides(spec: AgentSpec, overrides: Overrides) -> AgentSpec:
         parameters=dataclasses.replace(spec.parameters, **parameters),
         client_tools=spec.client_tools + overrides.client_tools,
         limits=limits,
+        compact_threshold=overrides.compaction.get("threshold"),
+        keeps_earlier=not overrides.compaction,
     )

@@ -12,12 +12,14 @@ from agents_app.files.incoming import IncomingFile
 from agents_app.models.overrides import EarlierMessage, MadeCall
 from agents_app.runs.messages import TOO_LONG as MESSAGE_TOO_LONG
 from agents_app.runs.messages import validate_message
+from chat_app.openai_api import compaction
 from chat_app.openai_api.contents import MessageContent, read
 from chat_app.openai_api.continuing import CallResult
 from chat_app.openai_api.requests import (
     AnyChatMessage,
     ChatAssistantMessage,
     ChatToolMessage,
+    CompactionItem,
     FunctionCallItem,
     FunctionCallOutputItem,
     InputItem,
@@ -70,6 +72,12 @@ class Conversation:
             refuse(id_path, "must be the id of a call in the message before that has no result yet.")
         self._last = path
         self._append({"role": "tool", "content": content.text, "tool_call_id": call_id}, content)
+
+    def compact(self, summary: list[EarlierMessage], path: str) -> None:
+        """Put a summary in the place of all messages but the user's last one."""
+        self._require_results(path)
+        own = [message for message in self.messages if message["role"] == "user"]
+        self.messages = [*summary, *own[-1:]]
 
     def _append(self, message: EarlierMessage, content: MessageContent) -> None:
         if content.parts:
@@ -162,7 +170,9 @@ def of_responses(items: list[InputItem]) -> Conversation:
             conversation.add_call(item.call_id, item.name, item.arguments, turn)
             continue
         turn = ""
-        if isinstance(item, MessageItem):
+        if isinstance(item, CompactionItem):
+            conversation.compact(compaction.messages(item.encrypted_content, f"{path}.encrypted_content"), path)
+        elif isinstance(item, MessageItem):
             conversation.add_message(item.role, read(item.content, f"{path}.content"), path)
         elif isinstance(item, FunctionCallOutputItem):
             conversation.add_result(item.call_id, read(item.output, f"{path}.output"), path, f"{path}.call_id")

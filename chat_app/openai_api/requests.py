@@ -365,15 +365,23 @@ class ReportItem(Request):
     ]
 
 
+class CompactionItem(Request):
+    """An output item of an earlier response: it stands for all items before it, except the user's last message."""
+
+    type: Literal["compaction"]
+    encrypted_content: Text
+
+
 def _item_tag(value: Any) -> str:
     kind = _type_of(value) or "message"
-    return kind if kind in ("message", "function_call", "function_call_output") else "report"
+    return kind if kind in ("message", "function_call", "function_call_output", "compaction") else "report"
 
 
 InputItem = Annotated[
     Annotated[MessageItem, Tag("<message>")]
     | Annotated[FunctionCallItem, Tag("<function_call>")]
     | Annotated[FunctionCallOutputItem, Tag("<function_call_output>")]
+    | Annotated[CompactionItem, Tag("<compaction>")]
     | Annotated[ReportItem, Tag("<report>")],
     _tagged(_item_tag),
 ]
@@ -399,6 +407,13 @@ class TextOptions(Request):
         BeforeValidator(_absent_if_empty),
         Field(description="The format of the model's answers."),
     ] = None
+
+
+class ContextManagement(Request):
+    """When to summarize the conversation: from so many tokens on, if not earlier."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000, le=2**31 - 1)] | None = None
 
 
 class ResponseRequest(AgentRequest):
@@ -429,5 +444,6 @@ class ResponseRequest(AgentRequest):
     max_output_tokens: _Limit = None
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
+    context_management: Annotated[list[ContextManagement], Field(max_length=1)] | None = None
     background: bool | None = None
     store: bool | None = None

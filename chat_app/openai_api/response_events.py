@@ -8,9 +8,10 @@ import orjson
 
 from agents_app.api import sse
 from agents_app.event_log import EventType
-from agents_app.event_log.vocabulary import Event, ReasoningDelta, ReasoningStep, Response, Retry
+from agents_app.event_log.vocabulary import Compaction, Event, ReasoningDelta, ReasoningStep, Response, Retry
 from agents_app.live import Frame
 from agents_app.models import Step
+from chat_app.openai_api import compaction
 from chat_app.openai_api.response_object import call, function_call, item_id, message, reasoning, response
 from chat_app.openai_api.segments import ClientCall, Segment, call_id_of
 from chat_app.openai_api.sequence_number import DONE, SequenceNumber
@@ -39,6 +40,7 @@ class ResponseEvents:
         self._after = after
         self._base = 0
         self._count = 0
+        self._summaries = 0
         self._open: _Item | None = None
         self._calls: dict[str, tuple[int, str, str, str]] = {}
         self._number = SequenceNumber(0, 0)
@@ -63,6 +65,8 @@ class ResponseEvents:
                 yield from self._tool_use(frame.seq, data)
             case ReasoningStep(type=Step.Kind.TOOL_RESULT) as data:
                 yield from self._tool_result(frame.seq, data)
+            case Compaction(summary=str() as summary) if self._run.overrides.compaction:
+                yield from self._compaction(frame.seq, summary)
             case Response() as data:
                 yield from self._text(frame, ANSWER, 0, 0, data.content)
                 yield from self._close(frame.seq, data.content)
@@ -178,6 +182,13 @@ class ResponseEvents:
         name = f"response.mcp_call.{item['status']}"
         yield self._event(seq, 0, name, output_index=index, item_id=identifier)
         yield self._event(seq, 1, "response.output_item.done", output_index=index, item=item)
+
+    def _compaction(self, seq: int, summary: str) -> Iterator[bytes]:
+        yield from self._close(seq)
+        index, item = self._next_index(), compaction.item(self._run, self._summaries, summary)
+        self._summaries += 1
+        yield self._event(seq, DONE + 3, "response.output_item.added", output_index=index, item=item)
+        yield self._event(seq, DONE + 4, "response.output_item.done", output_index=index, item=item)
 
     def _next_index(self) -> int:
         self._count += 1

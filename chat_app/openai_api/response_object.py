@@ -7,6 +7,7 @@ from typing import Any
 
 from agents_app.exceptions import NotFound
 from agents_app.models import Approval, Run, Step
+from chat_app.openai_api import compaction
 from chat_app.openai_api.listening import incomplete_reason
 from chat_app.openai_api.segments import NO_CONTENT, ClientCall, Segment, SegmentContent
 
@@ -133,9 +134,12 @@ def _items(run: Run, content: SegmentContent) -> Iterable[dict[str, Any]]:
     steps, of_client = content.steps, {each.step: each for each in content.calls}
     results = {(s.iteration, s.tool_call_id): s for s in steps if s.kind == Step.Kind.TOOL_RESULT and s.finished_at}
     has_answer = False
+    compactions = compaction.summaries(steps) if run.overrides.compaction else []
     for step in steps:
         if step.kind == Step.Kind.THOUGHT:
             yield reasoning(item_id("rs", run, step.index), step.content)
+        elif step in compactions:
+            yield compaction.item(run, compactions.index(step), step.content)
         elif step.kind == Step.Kind.FINAL_ANSWER:
             has_answer = True
             yield message(item_id("msg", run, step.index), step.content)

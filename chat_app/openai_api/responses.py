@@ -128,13 +128,24 @@ def _run_request(request: Request, body: ResponseRequest, user: Any) -> RunReque
     continuing.require_results(session, "input")
     is_kept = bool(session or session_id) or body.store is not False or bool(body.background)
     overrides = starting.overrides_of(
-        conversation, offered, only_new=in_session, can_return=is_kept, parameters=answer, response=echo
+        conversation,
+        offered,
+        only_new=in_session,
+        can_return=is_kept,
+        parameters=answer,
+        compaction=_compaction(body),
+        response=echo,
     )
     if previous:
         overrides = dataclasses.replace(overrides, follows=previous.number)
         return RunRequest(model=body.model, prompt=prompt, existing_session=previous.session_id, overrides=overrides)
     abandoned = [] if session_id else continuing.abandoned(user, conversation.call_ids())
     return RunRequest(model=body.model, prompt=prompt, session_id=session_id, overrides=overrides, abandoned=abandoned)
+
+
+def _compaction(body: ResponseRequest) -> dict[str, Any]:
+    entry = next(iter(body.context_management or ()), None)
+    return {"threshold": entry.compact_threshold} if entry else {}
 
 
 def _with_instructions(conversation: Conversation, body: ResponseRequest) -> Conversation:

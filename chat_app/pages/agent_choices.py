@@ -23,6 +23,7 @@ BUILTIN_TOOLS = {
     "fetch_url": _("Read a web page"),
     "ask_user": _("Ask you a question"),
     "read_file": _("Read attached files"),
+    "read_result": _("Read earlier results"),
     "give_file": _("Make a file to download"),
     "run_code": _("Run Python code"),
     "ask_agent": _("Ask another agent"),

@@ -73,6 +73,8 @@ def test_a_run_is_answered_as_the_contract_says(client, agent):
         "provider": "",
         "model": "",
         "cost": None,
+        "context_tokens": None,
+        "context_window": None,
         "attempt": 0,
         "request_id": "",  # a server gives each request its id: see test_logs
         "started_at": None,

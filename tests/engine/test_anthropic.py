@@ -294,7 +294,7 @@ def test_thoughts_that_are_not_taken_back_are_left_out(product, open_chat, claud
     claude.script(name, [[{"reasoning": "hm"}, call("1+" * 1800 + "1")], [{"text": "ok"}]], "adaptive")
     created = {"name": name, "kind": "anthropic", "base_url": claude.root, "api_key": KEY, "context_tokens": 2000}
     assert product.request("POST", "/v1/providers", created)[0] == 201
-    add_agent(product, claude.root, name, provider=name, **CALCULATOR)
+    add_agent(product, claude.root, name, provider=name, compaction="off", **CALCULATOR)
     earlier = f"{name}-earlier"
     claude.script(earlier, [[{"text": "An answer. " * 60}]], "adaptive")
     add_agent(product, claude.root, earlier, provider=name)

@@ -366,3 +366,26 @@ def test_a_bad_query_is_a_400(client, product, agent, query):
     who = agent([{"text": "ok"}])
     answer = client.responses.create(model=who, input="Hello")
     assert product.request("GET", f"/v1/responses/{answer.id}?{query}")[0] == 400
+
+
+def test_a_response_is_summarized_from_the_threshold_of_its_request_on(client, agent, model, name):
+    who = agent([{"text": "Fine."}])
+    model.script(name, [[{"text": "Fine."}]], summary=[{"text": "She is Ada."}])
+    words = [{"role": role, "content": "word " * 1600} for role in ("user", "assistant")] * 2
+    management = [{"type": "compaction", "compact_threshold": 1000}]
+    options = {"model": who, "input": [*words, {"role": "user", "content": "Who am I?"}]}
+    events = rising(list(client.responses.create(**options, context_management=management, stream=True)))
+    answer = events[-1].response
+    item, message = answer.output
+    assert next(event.item for event in events if event.type == "response.output_item.done") == item
+    assert item.type == "compaction" and message.content[0].text == "Fine."
+    assert client.responses.retrieve(answer.id).output == answer.output
+    again = [*options["input"], *answer.output, {"role": "user", "content": "And who are you?"}]
+    client.responses.create(model=who, input=again)
+    summary, ack, *rest = model.requests(name)[-1]["messages"]
+    assert (summary["role"], ack["role"]) == ("user", "assistant")
+    assert "She is Ada." in summary["content"] and "word" in summary["content"]
+    assert [m["content"] for m in rest] == ["Who am I?", "Fine.", "And who are you?"]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=who, input=[{"type": "compaction", "encrypted_content": "?"}, *words[:1]])
+    assert caught.value.param == "input[0].encrypted_content"

@@ -38,6 +38,8 @@ agents:
     parameters: {temperature: 0.5, max_tokens: 100}
     mcp_servers: [files]
     approval_required: ["files__write*"]
+    compaction: off
+    compact_at: 60
     default: true
 tasks:
   report:
@@ -72,6 +74,7 @@ def test_rows_are_made_as_the_file_says(load):
     agent = Agent.objects.get(name="helper")
     assert (agent.provider.name, agent.temperature, agent.max_tokens, agent.is_default) == ("lab", 0.5, 100, True)
     assert agent.system_prompt == "You help.\nAlways.\n"
+    assert (agent.compaction, agent.compact_at) == ("off", 60)
     assert [server.name for server in agent.mcp_servers.all()] == ["files"]
     assert Provider.objects.get().api_key_env == "LAB_KEY", "the key itself stays in the environment"
     assert McpServer.objects.get().args[2] == "${FILES_ROOT:-/srv}", "filled in at each use"
@@ -127,7 +130,7 @@ def test_prune_deletes_what_no_file_mentions(load):
     [
         ("role: Helps", 15, "max_iterations"),
         ("provider: lab", 19, "no provider"),
-        ('schedule_value: "0 9 * * *"', 29, "schedule_value"),
+        ('schedule_value: "0 9 * * *"', 31, "schedule_value"),
         ("command: npx", 10, "colour"),
     ],
 )

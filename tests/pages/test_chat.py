@@ -29,7 +29,7 @@ def test_steps_appear_while_the_agent_works(agent, chat, model):
     expect(runs(page, "completed")).to_have_count(1)
     expect(text_of(page, "final_answer")).to_have_text("It is 84.")
     expect(page.locator(".ending .now")).to_have_text(
-        re.compile(r"^Completed · .* m?s · .* in · .* out tokens · 1 tool call$")
+        re.compile(r"^Completed · .* m?s · .* in · .* out tokens · 1 tool call · context \d+ % full$")
     )
     expect(page.locator("#stop")).to_be_hidden()
     steps = page.locator(".item").evaluate_all("items => items.map((item) => Number(item.dataset.step))")

@@ -213,3 +213,18 @@ def test_an_image_of_a_tool_is_shown(agent, chat, product, name, tmp_path):
     expect(image).to_have_attribute("alt", "image/png")  # it has no name
     image.click()
     expect(page.get_by_role("dialog", name="image/png")).to_contain_text(re.compile(r"image/png · \d+ B"))
+
+
+def test_a_summary_of_earlier_messages_is_a_line_that_opens(agent, chat, model, name):
+    who = agent([{"text": "Fine. " * 400}, usage(1600, 400)], compact_at=20)
+    model.script(name, [[{"text": "Fine. " * 400}, usage(1600, 400)]], summary=[{"text": "She counts words."}])
+    page = chat(who)
+    for number in range(1, 5):
+        say(page, "word " * 600)
+        expect(runs(page, "completed")).to_have_count(number)
+    line = card(page, "compaction").first
+    expect(line.locator(".title")).to_have_text("Earlier messages were summarized")
+    expect(line.locator(".text")).to_be_hidden()
+    line.locator("summary").click()
+    expect(line.locator(".text")).to_contain_text("She counts words.")
+    expect(page.locator(".run .ending").last).to_contain_text("context 24 % full")

@@ -81,7 +81,7 @@ def test_a_german_browser_is_spoken_to_in_german(agent, product, open_page):
     say(page, "Was ist 12 × (3 + 4)?")
     expect(runs(page, "completed")).to_have_count(1)
     expect(page.locator(".item .title")).to_have_text(["Überlegung", "calculate", "Antwort"])
-    expect(page.locator(".ending .now")).to_have_text(re.compile("^Fertig .* 1 Werkzeugaufruf$"))
+    expect(page.locator(".ending .now")).to_have_text(re.compile("^Fertig .* 1 Werkzeugaufruf · Kontext zu .* % voll$"))
 
 
 @pytest.mark.parametrize("accepted", ["fr", "*", "", "xx-YY;q=0.1", "en-GB"])

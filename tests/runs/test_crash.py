@@ -335,3 +335,35 @@ def test_an_interrupt_that_comes_with_the_answer_ends_the_run_once(product, mode
         assert frames.count("reasoning_complete") == 2
         assert frames.count("interrupted") == (first["status"] == "cancelled")
         chat.close()
+
+
+# While the conversation is summarized
+
+
+@pytest.mark.parametrize("point", ["in the request", "steps-written", "published"])
+def test_killed_while_the_conversation_is_summarized_there_is_one_summary(
+    agent, open_chat, product, model, name, point
+):
+    gate = [{"only_first": 1, "do": [{"wait": f"{name}-never"}]}] if point == "in the request" else []
+    who = agent([{"text": "Fine. " * 40}])
+    model.script(name, [[{"text": "Fine. " * 400}]], summary=[*gate, {"text": f"{name} is summarized."}])
+    chat = open_chat(name)
+    for number in range(2):
+        chat.ask(f"number {number} " + "word " * 400, agent_name=who)
+    assert product.request("PATCH", f"/v1/agents/{who}", {"compact_at": 20})[0] == 200
+    if point == "in the request":
+        chat.say("the last one " + "word " * 400, agent_name=who)
+        model.wait_for_request(name, 3)
+        product.kill()
+    else:
+        product.crash_at(point, f"{name} is summarized.")
+        chat.say("the last one " + "word " * 400, agent_name=who)
+        product.wait_for_crash()
+    product.start()
+    chat = back_again(chat, product, name)
+    assert chat.until("reasoning_complete")["data"]["status"] == "completed"
+    (compaction,) = check_whole(product, name, chat).of_type("compaction")
+    assert f"{name} is summarized." in compaction["data"]["summary"]
+    asked = [request["turn"] for request in model.requests(name)[2:]]
+    assert asked == ([-1, 0] if point == "published" else [-1, -1, 0]), "a finished summary is not made again"
+    assert f"{name} is summarized." in model.requests(name)[-1]["messages"][0]["content"]

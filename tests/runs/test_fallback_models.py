@@ -159,7 +159,7 @@ def test_a_model_of_no_larger_window_gets_no_request_that_is_too_long(make, open
 
 
 def test_each_model_gets_as_much_of_the_session_as_its_own_window_takes(make, open_chat, model, name):
-    first, second = make([{"text": "ok"}], window_of_first=2000, window_of_second=100_000)
+    first, second = make([{"text": "ok"}], window_of_first=2000, window_of_second=100_000, compaction="off")
     chat = open_chat(name)
     for number in range(4):
         chat.ask(f"message {number} " + "x" * 3000, agent_name=name)

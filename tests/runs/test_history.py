@@ -107,6 +107,7 @@ def small(product, model, name):
             "provider": name,
             "model": name,
             "system_prompt": "Never forget me.",
+            "compaction": "off",
             **fields,
         }
         assert product.request("POST", "/v1/agents", created)[0] == 201
@@ -131,6 +132,8 @@ def test_the_oldest_words_go_first_and_the_system_prompt_stays(small, open_chat,
         assert sum(len(m["content"]) for m in messages) / 6 < 600
         whole += len(users) == number + 1
     assert 1 <= whole < 12, "nothing was ever left out"
+    warned = {frame["run_id"] for frame in chat.fold.of_type("warning") if frame["data"]["code"] == "history_cut"}
+    assert len(warned) == 12 - whole, "each run says that messages were left out"
 
 
 def test_a_message_that_is_longer_than_the_context_is_asked_all_the_same(small, open_chat, model, name):

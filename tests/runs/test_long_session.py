@@ -54,7 +54,7 @@ def product(tmp_path: Path):
 @pytest.mark.slow
 def test_the_loop_does_not_compute_longer_in_a_long_session(product: _Product, model: FakeModel):
     model.script("helper", [[{"text": "Yes."}]])
-    product.add_agent("helper", model.base_url)
+    product.add_agent("helper", model.base_url, compaction="off")
     for session in ("long", "warm", "warmer"):
         ask(product, session)
     shell(product, _FILL.format(runs=RUNS, characters=CHARACTERS, window=WINDOW))

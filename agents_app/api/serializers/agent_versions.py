@@ -8,8 +8,8 @@ from rest_framework import serializers
 from agents_app.access import own_agents
 from agents_app.api.serializers.agents import ParametersSerializer
 from agents_app.api.serializers.fields import ClientTools, Strict, Text
-from agents_app.models import AgentVersion
-from agents_app.models.agent_versions import LONGEST_NOTE
+from agents_app.models import Agent, AgentVersion
+from agents_app.models.agent_versions import LATER_COLUMNS, LONGEST_NOTE
 from agents_app.models.agents import ADMINISTRATORS_FIELDS
 
 _VISIBLE = "Visible to administrators and its owner only."
@@ -48,8 +48,11 @@ class VersionSpecSerializer(serializers.Serializer):
     max_iterations = serializers.IntegerField()
     timeout = serializers.IntegerField()
     max_total_tokens = serializers.IntegerField(allow_null=True)
+    compaction = serializers.ChoiceField(Agent.Compaction.choices)
+    compact_at = serializers.IntegerField()
 
     def to_representation(self, spec: dict[str, Any]) -> dict[str, Any]:
+        spec = LATER_COLUMNS | spec
         parameters = {name: spec.get(name) for name in _PARAMETERS}
         values = spec | {
             "provider": spec["provider"] and spec["provider"]["name"],

@@ -197,6 +197,8 @@ class AgentSerializer(WithDefault):
             "max_running",
             "owner",
             "is_editable",
+            "compaction",
+            "compact_at",
             "access",
             "allowed_users",
             "allowed_groups",

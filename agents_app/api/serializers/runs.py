@@ -181,6 +181,8 @@ class RunSerializer(serializers.ModelSerializer):
             "provider",
             "model",
             "cost",
+            "context_tokens",
+            "context_window",
             "attempt",
             "priority",
             "request_id",

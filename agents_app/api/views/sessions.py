@@ -16,11 +16,14 @@ from rest_framework.response import Response
 from agents_app.api import event_pages
 from agents_app.api.base import JSONView
 from agents_app.api.examples import EVENTS
+from agents_app.api.permissions import is_administrator
+from agents_app.api.serializers.contexts import ContextSerializer
 from agents_app.api.serializers.runs import RunSerializer
 from agents_app.api.serializers.sessions import ForkSerializer, SessionSerializer
 from agents_app.exceptions import InUse
 from agents_app.models import Run, Session
 from agents_app.runs import forks
+from agents_app.worker.next_context import next_context
 
 
 def _get(request: Request, session_id: str) -> Session:
@@ -75,6 +78,13 @@ class SessionViewSet(
     def events(self, request: Request, pk: str):
         """Return the session's events: a page of JSON, or a stream that stays open."""
         return event_pages.session_events(request, self.get_object())
+
+    @extend_schema(responses=ContextSerializer)
+    @action(detail=True)
+    def context(self, request: Request, pk: str) -> Response:
+        """Return what the model would be told next, message by message, and what was left out."""
+        told = next_context(self.get_object(), with_prompt=is_administrator(request))
+        return Response(ContextSerializer(told).data)
 
 
 class SessionRunsView(JSONView, ListAPIView):

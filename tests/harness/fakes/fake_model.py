@@ -50,6 +50,7 @@ VERBS: dict[str, set[str]] = {
 HEADERS_OF_INTEREST = ("authorization", "x-stainless-retry-count", "idempotency-key", "user-agent")
 ERROR_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 PR_SET_PDEATHSIG = 1
+SUMMARY = -1  # the turn of requests to summarize
 # As long as a real stamp, so that the length of an HTTP chunk is known beforehand.
 STAMP_PLACEHOLDER = "nanoseconds-go-here "
 
@@ -67,12 +68,15 @@ class Script:
 
     turns: list[list[Action]]
     listing: dict[str, Any] = field(default_factory=dict)  # what the list of models says of it, beside its name
+    window: int | None = None  # tokens of four bytes: longer requests are refused
+    summary: list[Action] | None = None  # the turn that answers a request to summarize
     requests: Counter[int] = field(default_factory=Counter)
 
     def actions_for(self, turn: int) -> list[Action]:
         """Count the request and give the turn's actions, without `only_first`."""
         self.requests[turn] += 1
-        return list(flatten(self.turns[turn], self.requests[turn])) if self.turns else []
+        turns = {SUMMARY: self.summary or []} | dict(enumerate(self.turns))
+        return list(flatten(turns[turn], self.requests[turn])) if self.turns else []
 
 
 @dataclass
@@ -89,6 +93,7 @@ class Record:
     finished: float | None = None
     aborted: bool = False
     status: int = 200
+    tokens: int = 0  # of four bytes, if the model has a window
 
 
 class Memory:
@@ -175,6 +180,11 @@ def turn_of(messages: list[dict[str, Any]]) -> int:
             break
         turn += message.get("role") == "assistant"
     return turn
+
+
+def is_about_summary(messages: list[dict[str, Any]]) -> bool:
+    """Whether the product asks for a summary of a conversation."""
+    return messages[0].get("role") == "system" and messages[0]["content"].startswith("Summarize the older part")
 
 
 def prompt_of(messages: list[dict[str, Any]]) -> str:
@@ -402,7 +412,7 @@ class Reply:
         """Give the scripted usage, or words counted roughly."""
         if self.usage is not None:
             return self.usage
-        prompt = sum(words_in(message.get("content")) for message in self.record.messages)
+        prompt = self.record.tokens or sum(words_in(message.get("content")) for message in self.record.messages)
         completion = self.spoken + self.thought
         return {
             "prompt_tokens": prompt,
@@ -601,6 +611,15 @@ async def answer(request: web.Request, record: Record, body: dict[str, Any]) -> 
         message = f"The model `{record.model}` does not exist or you do not have access to it."
         return web.Response(status=404, body=error_body(404, message), content_type="application/json")
     record.turn = max(0, min(turn_of(record.messages), len(script.turns) - 1))
+    if script.summary is not None and is_about_summary(record.messages):
+        record.turn = SUMMARY
+    if script.window is not None:
+        record.tokens = len(orjson.dumps([record.messages, body.get("tools")])) // 4
+        if record.tokens > script.window:
+            record.status = 400
+            message = f"This model's maximum context length is {script.window} tokens; you sent {record.tokens}."
+            refusal = error_body(400, message, "context_length_exceeded")
+            return web.Response(status=400, body=refusal, content_type="application/json")
     asks_for_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     kind = StreamedReply if body.get("stream") else WholeReply
     return await kind(request, record, asks_for_usage=asks_for_usage).perform(script.actions_for(record.turn))
@@ -628,7 +647,8 @@ async def put_script(request: web.Request) -> web.Response:
                 check_action(action)
     except ScriptError as error:
         return web.json_response({"error": str(error)}, status=400)
-    request.app[MEMORY].scripts[request.match_info["name"]] = Script(turns, body.get("listing", {}))
+    script = Script(turns, body.get("listing", {}), body.get("window"), body.get("summary"))
+    request.app[MEMORY].scripts[request.match_info["name"]] = script
     return web.json_response({})
 
 

@@ -56,9 +56,22 @@ class FakeModel:
     ) -> None:
         self.stop()
 
-    def script(self, name: str, turns: list[list[dict[str, Any]]], **listing: Any) -> None:
-        """Say what the model called `name` answers, turn by turn. `listing`: its fields in the list of models."""
-        self._ask("PUT", f"/scripts/{quote(name)}", {"turns": turns, "listing": listing})
+    def script(
+        self,
+        name: str,
+        turns: list[list[dict[str, Any]]],
+        *,
+        window: int | None = None,
+        summary: list[dict[str, Any]] | None = None,
+        **listing: Any,
+    ) -> None:
+        """Say what the model called `name` answers, turn by turn. `listing`: its fields in the list of models.
+
+        `window`: in tokens of four bytes; it refuses requests that are longer. `summary`: the turn that answers a
+        request to summarize.
+        """
+        script = {"turns": turns, "listing": listing, "window": window, "summary": summary}
+        self._ask("PUT", f"/scripts/{quote(name)}", script)
 
     def release(self, gate: str) -> None:
         """Let everybody through who waits at the gate, now and later."""

@@ -20,7 +20,8 @@ def make_long_session(product: Product, model: FakeModel, calls_per_turn: int = 
     calls = [{"tool_call": {"name": "calculate", "arguments": {"expression": each}}} for each in expressions]
     turns = [[{"text": f"Turn {turn}: let me calculate."}, *calls] for turn in range(10)]
     model.script(AGENT, [*turns, [{"text": "All **calculated**."}]])
-    product.add_agent(AGENT, model.base_url, max_iterations=100, timeout=3600, builtin_tools=["calculate"])
+    fields = {"max_iterations": 100, "timeout": 3600, "compaction": "off", "builtin_tools": ["calculate"]}
+    product.add_agent(AGENT, model.base_url, **fields)
     _, run = product.request("POST", f"/v1/agents/{AGENT}/runs", {"message": "Calculate a lot."})
     address = f"{product.url}/v1/runs/{run['run_id']}/events"
     with urllib.request.urlopen(urllib.request.Request(address, headers={"Accept": "text/event-stream"})) as events:

@@ -75,6 +75,8 @@ export function title(item) {
       return isStreaming ? gettext("Tool running…") : gettext("Result of {tool}", { tool: toolName(item.toolName) });
     case "error":
       return gettext("Error");
+    case "compaction":
+      return gettext("Earlier messages were summarized");
     case "warning":
       return gettext("Warning");
     case "steered":

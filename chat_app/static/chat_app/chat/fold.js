@@ -10,7 +10,7 @@ class Item {
   removed = false;
 
   constructor(kind, step) {
-    this.kind = kind; // "step", or what is said beside the steps: "retry", "approval", "warning", "response", "error"
+    this.kind = kind; // "step", or what is said beside the steps: "retry", "approval", "warning", "compaction", "response", "error"
     this.step = step;
     this.type = kind;
     this.status = "finished";
@@ -49,6 +49,9 @@ export class Run {
   status = "running"; // then completed, failed or cancelled
   stopped = "";
   usage = {};
+  cost = undefined; // dollars, if the price is known
+  contextTokens = 0; // of the model's window, of which the last turn took so many
+  contextWindow = 0;
   durationMs = 0;
   since = 0; // when what goes on now began, in seconds since the epoch
   startedAt = 0;
@@ -91,6 +94,9 @@ export class Run {
         break;
       case "approval_resolved":
         this.#resolveApproval(data, timestamp);
+        break;
+      case "compaction":
+        this.#compact(data);
         break;
       case "warning":
         this.#say("warning", data.message).code = data.code;
@@ -244,9 +250,21 @@ export class Run {
     this.changed.add(item);
   }
 
+  /** A summary stands after the steps that there are: the model has read it before the next one. */
+  #compact({ kind, summary }) {
+    if (kind === "summary") {
+      const item = new Item("compaction", Math.max(-1, ...this.#steps.keys()) + 0.5);
+      item.replace(summary ?? "");
+      this.#place(item);
+    }
+  }
+
   #complete(data) {
     this.status = data.status;
     this.usage = data.usage;
+    this.cost = data.cost;
+    this.contextTokens = data.context_tokens ?? 0;
+    this.contextWindow = data.context_window ?? 0;
     this.durationMs = data.duration_ms;
     for (const item of [...this.open, ...this.asking]) {
       item.status = "stopped";

@@ -11,7 +11,7 @@ import { duration, gettext, ngettext, number } from "../shared/words.js";
 
 const GLIMPSE = 160;
 const LONGEST_PREVIEW = 20_000; // characters
-const FOLDING = new Set(["thought", "tool_result"]);
+const FOLDING = new Set(["thought", "tool_result", "compaction"]);
 const MARKDOWN = new Set(["thought", "final_answer", "response"]);
 
 export class StepCard {

@@ -7,7 +7,7 @@ import { copyButton } from "./copying.js";
 import { button, element, setText } from "../shared/dom.js";
 import { Fold, isWork } from "./fold_of_work.js";
 import { showMessage } from "./message_text.js";
-import { duration, elapsed, gettext, ngettext, number } from "../shared/words.js";
+import { cost, duration, elapsed, gettext, ngettext, number, percentOf } from "../shared/words.js";
 
 const CLOCK = 1000;
 // Cards are in several lists: a browser looks after a list that is out of sight as one thing, not as many.
@@ -338,6 +338,12 @@ function summary(run) {
   }
   if (calls) {
     words.push(ngettext("{count} tool call", "{count} tool calls", calls));
+  }
+  if (run.cost !== undefined && Number(run.cost) > 0) {
+    words.push(cost(run.cost));
+  }
+  if (run.contextWindow) {
+    words.push(gettext("context {percent} % full", { percent: percentOf(run.contextTokens, run.contextWindow) }));
   }
   return words.join(" · ");
 }

@@ -9,11 +9,11 @@ import { Replay } from "../chat/replay.js";
 import { statusName, triggerName } from "./list.js";
 import { Transcript } from "../chat/transcript.js";
 import { Waterfall } from "../chat/waterfall.js";
-import { cost, duration, gettext, moment, number } from "../shared/words.js";
+import { cost, duration, gettext, moment, number, percentOf } from "../shared/words.js";
 
 const FRAMES = [
   "reasoning_start", "reasoning_delta", "reasoning_step", "retry", "approval_required", "approval_resolved",
-  "action_required", "action_resolved", "warning",
+  "action_required", "action_resolved", "compaction", "warning",
   "steer_queued", "steered", "response", "error", "interrupted", "reasoning_complete", "reset",
 ]; // prettier-ignore
 const LIVE = 250;
@@ -126,6 +126,12 @@ export class RunView {
       taken: number(usage.input_tokens ?? 0), given: number(usage.output_tokens ?? 0),
     })); // prettier-ignore
     setText(page["run-cost"], row.cost == null ? "–" : cost(row.cost));
+    setText(page["run-context"], row.context_window
+      ? gettext("{taken} of {all} tokens ({percent} %)", {
+          taken: number(row.context_tokens), all: number(row.context_window),
+          percent: percentOf(row.context_tokens, row.context_window),
+        })
+      : "–"); // prettier-ignore
     page["run-trigger"].replaceChildren(
       row.task_id ? link(gettext("a task"), `/tasks/?task=${encodeURIComponent(row.task_id)}`) : triggerName(row.trigger),
     );

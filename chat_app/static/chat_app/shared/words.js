@@ -51,6 +51,11 @@ export function cost(dollars) {
   return new Intl.NumberFormat(language, Number(dollars) < 1 ? options : { style: "currency", currency: "USD" }).format(dollars);
 }
 
+/** A share in whole percent; what is not nothing has at least one. */
+export function percentOf(part, whole) {
+  return number(part > 0 ? Math.max(1, Math.round((100 * part) / whole)) : 0);
+}
+
 /** A moment, short: today only the time, this year without the year. For lists. `zone`: the browser's, if none is named. */
 export function shortMoment(iso, zone) {
   if (!iso) {

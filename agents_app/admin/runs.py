@@ -257,14 +257,16 @@ def _again(run: Run, user: Any) -> Run:
     if not run.is_finished:
         raise InvalidRequest("It has not ended yet: stop it first.")
     started = runs.start(
-        user=user,
-        message=run.prompt,
-        parts=run.parts,
-        existing_session=run.session_id,
-        agent_name=run.agent.name if run.agent else run.agent_name,
-        enable_reasoning=run.enable_reasoning,
-        trigger=Run.Trigger.ADMIN,
-        overrides=run.overrides,
+        runs.NewRun(
+            user=user,
+            message=run.prompt,
+            parts=run.parts,
+            existing_session=run.session_id,
+            agent_name=run.agent.name if run.agent else run.agent_name,
+            enable_reasoning=run.enable_reasoning,
+            trigger=Run.Trigger.ADMIN,
+            overrides=run.overrides,
+        )
     )
     return started.run
 

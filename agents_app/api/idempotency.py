@@ -26,7 +26,7 @@ def start(request: Request, *, agent_name: str, options: dict[str, Any]) -> Run:
     key = key_hash(request)
     if key:
         options = {"message_id": f"key-{key}", "session_id": f"s-{key[:32]}"} | options
-    started = runs.start(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options)
+    started = runs.start(runs.NewRun(user=request.user, agent_name=agent_name, trigger=Run.Trigger.API, **options))
     run = started.run
     run.budget_left = started.budget_left
     is_own = run.message_id == options.get("message_id")  # not a run in progress that took the message

@@ -138,13 +138,15 @@ def _save_and_start(
 def _start_run(context: CallContext, arguments: dict[str, Any], message: str, parts: list[StoredPart] | None) -> Run:
     request = context.request
     return runs.start(
-        user=request.user,
-        message=message,
-        parts=parts,
-        agent_name=arguments.get("agent_name"),
-        session_id=request.chat_session(context.request_id, arguments),
-        message_id=request.message_id(context.request_id, arguments),
-        trigger=Run.Trigger.MCP,
+        runs.NewRun(
+            user=request.user,
+            message=message,
+            parts=parts,
+            agent_name=arguments.get("agent_name"),
+            session_id=request.chat_session(context.request_id, arguments),
+            message_id=request.message_id(context.request_id, arguments),
+            trigger=Run.Trigger.MCP,
+        )
     ).run
 
 

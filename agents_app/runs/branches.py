@@ -14,7 +14,9 @@ from agents_app.exceptions import InvalidRequest, NotFound
 from agents_app.files.parts import StoredPart
 from agents_app.models import Run, Session
 from agents_app.runs import paths
-from agents_app.runs.starting import IfBusy, Started, lock_session, start
+from agents_app.runs.new_run import IfBusy, NewRun
+from agents_app.runs.sessions import lock_session
+from agents_app.runs.starting import Started, start
 
 _NO_SUCH_RUN = "The session has no such run."
 
@@ -78,7 +80,7 @@ def regenerate(
         AgentError: as of `start`.
     """
     run = place.run
-    return start(
+    new = NewRun(
         user=user,
         message=run.prompt if message is None else message,
         parts=run.parts if message is None else parts,
@@ -92,6 +94,7 @@ def regenerate(
         follows=run.followed,
         replaces=run,
     )
+    return start(new)
 
 
 def select(place: Place, *, user: Any) -> None:

@@ -15,7 +15,7 @@ from agents_app.exceptions import Conflict
 from agents_app.models import Event, Run, ScheduledTask, Session
 from agents_app.models.sessions import make_session_id
 from agents_app.runs import branches, paths
-from agents_app.runs.starting import lock_session
+from agents_app.runs.sessions import lock_session
 
 
 def fork(session: Session, *, user: Any, run_id: uuid.UUID | None = None, title: str | None = None) -> Session:

@@ -66,14 +66,16 @@ def _start_run(due: runs.Due, **options: Any) -> runs.Started:
     task = due.task
     text, parts = joined(task.task_prompt, task.parts or [])  # the model is told of a file that was deleted meanwhile
     return runs.start(
-        user=task.owner,
-        message=text,
-        parts=parts,
-        agent_name=task.agent_name,
-        due=due,
-        overrides=Overrides(timeout=task.timeout),
-        priority=min(task.priority, limits.highest_priority(task.owner)),  # who may have lost that right meanwhile
-        **options,
+        runs.NewRun(
+            user=task.owner,
+            message=text,
+            parts=parts,
+            agent_name=task.agent_name,
+            due=due,
+            overrides=Overrides(timeout=task.timeout),
+            priority=min(task.priority, limits.highest_priority(task.owner)),  # who may have lost that right meanwhile
+            **options,
+        )
     )
 
 

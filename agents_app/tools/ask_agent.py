@@ -68,13 +68,15 @@ def _start_child(run: Run, agent_name: str, message: str, call_id: str) -> Run:
         raise ToolError(str(error)) from None
     try:
         started = runs.start(
-            user=owner,
-            message=message,
-            session_id=f"ask-{run.pk}.{zlib.crc32(call_id.encode()):08x}",  # one each: they may run in parallel
-            agent_name=agent_name,
-            message_id=call_id,
-            trigger=Run.Trigger.AGENT,
-            parent=run,
+            runs.NewRun(
+                user=owner,
+                message=message,
+                session_id=f"ask-{run.pk}.{zlib.crc32(call_id.encode()):08x}",  # one each: they may run in parallel
+                agent_name=agent_name,
+                message_id=call_id,
+                trigger=Run.Trigger.AGENT,
+                parent=run,
+            )
         )
     except StorageUnavailable:
         raise

@@ -98,7 +98,9 @@ def start_run(
         user = caller.user_of_now()
         text, checked = files.of_message(user, message, parts)
     options["overrides"] = Overrides(client_tools=tuple(client_tools.checked(tools))) if tools else NO_OVERRIDES
-    return runs.start(user=user, message=text, parts=checked, trigger=Run.Trigger.CHAT, **options).run.session_id
+    return runs.start(
+        runs.NewRun(user=user, message=text, parts=checked, trigger=Run.Trigger.CHAT, **options)
+    ).run.session_id
 
 
 def limited(socket_id: str, query: Callable[..., T], caller: Caller, *arguments: Any) -> T:

@@ -476,7 +476,9 @@ def test_stopping_many_runs_gives_the_thread_back_in_between(admin_user, monkeyp
     monkeypatch.setattr(queries, "LONGEST_HOLD", 0)
     options = {"session_id": "s", "agent_name": Agent.objects.create(name="helper").name}
     for _ in range(3):
-        session = runs.start(user=admin_user, message="x", trigger=Run.Trigger.API, **options).run.session_id
+        session = runs.start(
+            runs.NewRun(user=admin_user, message="x", trigger=Run.Trigger.API, **options)
+        ).run.session_id
     caller, below, stopped = Caller(admin_user), None, []
     while True:
         below = queries.interrupt(caller, session, None, below)
@@ -484,7 +486,7 @@ def test_stopping_many_runs_gives_the_thread_back_in_between(admin_user, monkeyp
         if below is None:
             break
         if len(stopped) == 1:  # what is sent meanwhile is no matter of this frame
-            runs.start(user=admin_user, message="x", trigger=Run.Trigger.API, **options)
+            runs.start(runs.NewRun(user=admin_user, message="x", trigger=Run.Trigger.API, **options))
     assert stopped == [[3], [2, 3], [1, 2, 3], [1, 2, 3]]
     assert Run.objects.filter(status="queued").count() == 1
 
@@ -546,7 +548,7 @@ def test_a_run_has_no_more_time_or_tokens_than_its_agent_unless_an_administrator
     more, less = {"max_tokens": 1_000_000, "top_p": 0.5}, {"max_tokens": 3}
     for parameters in (more, less):
         options = Overrides(timeout=1, parameters=parameters)
-        runs.start(user=user, agent_name="helper", message="x", trigger=Run.Trigger.API, overrides=options)
+        runs.start(runs.NewRun(user=user, agent_name="helper", message="x", trigger=Run.Trigger.API, overrides=options))
     long, large, small = [run.overrides for run in Run.objects.order_by("created_at")]
     assert long.timeout == (86_400 if is_administrator else 2)
     assert (large.timeout, small) == (1, Overrides(timeout=1, parameters=less))

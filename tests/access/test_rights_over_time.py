@@ -241,5 +241,7 @@ def test_no_other_agent_answers_in_the_session_of_an_agent_that_was_taken_away(p
     else:
         agent.delete()
     with pytest.raises(AgentNotFound, match="name another one"):
-        runs.start(user=parked.session.owner, session_id="s", message="go on", trigger="api")
-    runs.start(user=parked.session.owner, session_id="s", message="go on", agent_name="default", trigger="api")
+        runs.start(runs.NewRun(user=parked.session.owner, session_id="s", message="go on", trigger="api"))
+    runs.start(
+        runs.NewRun(user=parked.session.owner, session_id="s", message="go on", agent_name="default", trigger="api")
+    )

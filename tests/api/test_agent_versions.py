@@ -100,7 +100,7 @@ def test_a_run_is_started_with_a_version_by_name(client, helper):
 @pytest.mark.parametrize("name", ["helper@", "helper@x", "helper@-1", "helper@1@1", "@1", f"helper@{10**12}"])
 def test_what_is_no_number_of_a_version_is_part_of_a_wrong_name(helper, admin_user, name):
     with pytest.raises(AgentNotFound, match="There is no enabled agent"):
-        runs.start(user=admin_user, message="hi", agent_name=name, trigger="api")
+        runs.start(runs.NewRun(user=admin_user, message="hi", agent_name=name, trigger="api"))
 
 
 def test_the_same_idempotency_key_means_the_same_version(client, helper):

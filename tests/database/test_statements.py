@@ -24,7 +24,9 @@ def start(admin_user, monkeypatch):
     Agent.objects.create(name="helper", model="m")
 
     def start(session_id):
-        return runs.start(user=admin_user, session_id=session_id, message="go", agent_name="helper", trigger="api").run
+        return runs.start(
+            runs.NewRun(user=admin_user, session_id=session_id, message="go", agent_name="helper", trigger="api")
+        ).run
 
     return start
 

@@ -14,7 +14,7 @@ from agents_app import event_log
 from agents_app.event_log import following
 from agents_app.exceptions import SessionNotFound
 from agents_app.models import Session
-from agents_app.runs.starting import open_session
+from agents_app.runs.sessions import open_session
 from tests.harness.log_threads import database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both, pytest.mark.usefixtures("log_database")]

@@ -63,9 +63,9 @@ def watch_starts() -> None:
 
     start = runs.start
 
-    def started(**options: Any) -> Any:
-        result = start(**options)
-        pass_point("run-accepted", options)
+    def started(new: Any) -> Any:
+        result = start(new)
+        pass_point("run-accepted", new)
         return result
 
     runs.start = started

@@ -24,7 +24,7 @@ def agent(admin_user):
 def start(admin_user, agent):
     def start(session="s", agent_name="helper"):
         options = {"session_id": session, "message": "hi", "trigger": "api", "agent_name": agent_name}
-        return runs.start(user=admin_user, **options).run
+        return runs.start(runs.NewRun(user=admin_user, **options)).run
 
     return start
 

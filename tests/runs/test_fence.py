@@ -35,7 +35,7 @@ def agent(admin_user):
 @pytest.fixture
 def start(admin_user):
     def start(session="s", message="hi", **more):
-        return runs.start(user=admin_user, session_id=session, message=message, trigger="api", **more).run
+        return runs.start(runs.NewRun(user=admin_user, session_id=session, message=message, trigger="api", **more)).run
 
     return start
 

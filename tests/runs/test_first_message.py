@@ -4,7 +4,7 @@ import pytest
 
 from agents_app import runs
 from agents_app.models import Agent, Provider, Session
-from agents_app.runs import starting
+from agents_app.runs import sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
@@ -18,7 +18,7 @@ def agent():
 @pytest.mark.parametrize("looks", [1, 2], ids=["before the look by id", "before the insert"])
 def test_a_session_that_appears_during_a_start_is_used(admin_user, agent, monkeypatch, looks):
     """As another instance commits it between two statements of this one's transaction."""
-    own, resolve = starting._OWN, Session.objects.resolve
+    own, resolve = sessions._OWN, Session.objects.resolve
     seen = []
 
     def appear():
@@ -39,7 +39,7 @@ def test_a_session_that_appears_during_a_start_is_used(admin_user, agent, monkey
             appear()
         return session
 
-    monkeypatch.setattr(starting, "_OWN", Own())
+    monkeypatch.setattr(sessions, "_OWN", Own())
     monkeypatch.setattr(Session.objects, "resolve", resolve_then_appear, raising=False)
-    run = runs.start(user=admin_user, session_id="s", message="hi", trigger="api", agent_name="helper").run
+    run = runs.start(runs.NewRun(user=admin_user, session_id="s", message="hi", trigger="api", agent_name="helper")).run
     assert run.session == Session.objects.get(name="s", owner=admin_user)

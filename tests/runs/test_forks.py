@@ -22,7 +22,7 @@ def say(admin_user):
     Agent.objects.create(name="helper")
 
     def start(message: str, session: str = "s") -> Run:
-        run = runs.start(user=admin_user, message=message, session_id=session, trigger="api").run
+        run = runs.start(runs.NewRun(user=admin_user, message=message, session_id=session, trigger="api")).run
         runs.cancel(run, by="ann")
         return Run.objects.select_related("session").get(pk=run.pk)
 

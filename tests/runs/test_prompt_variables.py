@@ -37,7 +37,7 @@ def test_a_run_keeps_the_values_with_which_it_was_accepted(admin_user, monkeypat
     Agent.objects.create(name="helper", model="m", system_prompt="{{current_datetime}} {{metadata.k}} {{metadata.k}}")
     moment = datetime.datetime(2026, 12, 1, 1, 2, 3, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
     monkeypatch.setattr(clock, "now", lambda: moment)
-    run = runs.start(user=admin_user, session_id="s", message="hi", trigger="api", metadata={"k": "v"}).run
+    run = runs.start(runs.NewRun(user=admin_user, session_id="s", message="hi", trigger="api", metadata={"k": "v"})).run
     monkeypatch.undo()
     Session.objects.update(metadata=None)
     (ours,) = claims.claim("one", 1, only=[run.pk])

@@ -13,8 +13,9 @@ export class AgentPicker {
     select.addEventListener("change", () => this.choose(select.value));
   }
 
+  /** Who answers the next message: the choice counts while the list is on its way, too. */
   get value() {
-    return this.select.value;
+    return this.#loaded ? this.select.value : (this.#choice ?? this.select.value);
   }
 
   /** Choose an agent, now or once the list is there; one that is not in it leaves the choice as it was. */

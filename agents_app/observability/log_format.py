@@ -1,5 +1,6 @@
 """Formatters of log records, as text or JSON, without secrets."""
 
+import codecs
 import datetime
 import logging
 import re
@@ -25,6 +26,8 @@ _SECRETS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+
+codecs.lookup("unicode_escape")  # or Python opens a file for it at its first use, when there may be no descriptor left
 
 # C0, C1, and what Unicode has to break lines and to turn the direction of text; a tab does no harm.
 _CONTROLS = re.compile("[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

@@ -16,6 +16,7 @@ from agents_app.live import processes
 from agents_app.observability import tracing
 from agents_app.queue import run_queue
 from agents_app.server import descriptors, garbage
+from agents_app.server.warm_up import warm_up
 from agents_app.worker.worker import Worker
 
 
@@ -46,7 +47,7 @@ class Process:
             else:
                 processes.announce("web")
             self.is_started = True
-        spawn(asyncio.to_thread(_warm_up), name="warm up")
+        spawn(warm_up(_load), name="warm up")
         spawn(garbage.collect_when_idle(), name="garbage")
 
     async def stop(self) -> None:
@@ -73,9 +74,7 @@ class Process:
         self._worker = worker
 
 
-def _warm_up() -> None:
-    """Import what the first request and the first run need: close to a second that the start does not wait for."""
+def _load() -> None:
     _ = get_resolver().url_patterns
     if settings.EMBEDDED:
         prepare()
-    garbage.leave_out_what_stays()

@@ -39,10 +39,12 @@ class Command(BaseCommand):
     async def _work(self, concurrency: int) -> None:
         from agents_app import live
         from agents_app.background import spawn
+        from agents_app.engine.preparation import prepare
         from agents_app.live import processes
         from agents_app.observability import tracing
         from agents_app.queue import postgres
         from agents_app.server import garbage, prometheus
+        from agents_app.server.warm_up import warm_up
         from agents_app.worker.worker import Worker
 
         stopping = asyncio.Event()
@@ -58,7 +60,7 @@ class Command(BaseCommand):
             raise CommandError(f"METRICS_PORT {settings.METRICS_PORT} cannot be listened on: {error}") from None
         worker = Worker(concurrency)
         await worker.start(alone=False)
-        spawn(asyncio.to_thread(_warm_up), name="warm up")
+        spawn(warm_up(prepare), name="warm up")
         spawn(garbage.collect_when_idle(), name="garbage")
         await postgres.work(concurrency, stopping, on_ready=lambda: self._say_ready(concurrency))
         await worker.stop()
@@ -74,12 +76,3 @@ def _stop_or_force(stopping: asyncio.Event) -> None:
     if stopping.is_set():
         os._exit(1)
     stopping.set()
-
-
-def _warm_up() -> None:
-    """Import what the first run needs."""
-    from agents_app.engine.preparation import prepare
-    from agents_app.server import garbage
-
-    prepare()
-    garbage.leave_out_what_stays()

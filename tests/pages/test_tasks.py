@@ -50,6 +50,8 @@ def test_a_task_is_made_with_a_form_that_foresees(agent, tasks_page, product, na
     page.locator("[name=agent_name]").select_option(who)
     page.get_by_label("Instructions").fill("Write the report.")
     page.get_by_label("Time zone").fill("Europe/Berlin")
+    expect(page.locator("#schedule-in-words")).to_have_text("Every day at 9:00 AM, Berlin")
+    page.locator("#repeats").select_option("cron")
     page.get_by_label("When").fill("30 7 1 1 *")
     expect(moments(page)).to_have_count(5)
     expect(moments(page).first).to_contain_text("January 1")
@@ -58,7 +60,8 @@ def test_a_task_is_made_with_a_form_that_foresees(agent, tasks_page, product, na
 
     page.wait_for_url("**/tasks/?task=*")
     expect(line(page, name)).to_contain_text(who)
-    expect(line(page, name)).to_contain_text("7:30 AM (Europe/Berlin)")  # as the page itself says
+    expect(line(page, name)).to_contain_text("Cron 30 7 1 1 *, Berlin")
+    expect(line(page, name).locator("a")).to_have_attribute("title", re.compile(r"7:30:00 AM Europe/Berlin$"))
     expect(page.locator("#zone-of-moments")).to_have_text("Europe/Berlin")
     task = page.url.partition("task=")[2]
     response = product.request("GET", f"/v1/tasks/{task}")[1]
@@ -66,10 +69,35 @@ def test_a_task_is_made_with_a_form_that_foresees(agent, tasks_page, product, na
     product.request("DELETE", f"/v1/tasks/{task}")
 
 
+@pytest.mark.parametrize(
+    ("repeat", "fields", "cron", "words"),
+    [
+        ("hour", {"Minutes past the hour": "5"}, "5 * * * *", "Every hour, 5 minutes past"),
+        ("weekdays", {"At": "17:30"}, "30 17 * * MON-FRI", "Weekdays at 5:30 PM"),
+        ("month", {"Day of the month": "31", "At": "00:00"}, "0 0 31 * *", "Monthly on day 31 at 12:00 AM"),
+    ],
+)
+def test_a_schedule_is_chosen_in_plain_words(agent, make, tasks_page, product, name, repeat, fields, cron, words):
+    task = make(agent([{"text": "Done."}]), name=name, timezone="America/New_York")
+    page = tasks_page(f"?task={task}")
+    expect(page.get_by_label("When")).to_have_value("0 0 29 2 *")
+    page.locator("#repeats").select_option(repeat)
+    for label, value in fields.items():
+        page.get_by_label(label, exact=True).fill(value)
+    expect(page.get_by_label("When")).to_be_hidden()
+    expect(page.locator("#schedule-in-words")).to_have_text(f"{words}, New York")
+    page.get_by_role("button", name="Save").click()
+    expect(line(page, name)).to_contain_text(re.compile(rf"{words}, New York ?next in "))
+    assert product.request("GET", f"/v1/tasks/{task}")[1]["schedule_value"] == cron
+    page.reload()
+    expect(page.locator("#repeats")).to_have_value(repeat)
+
+
 def test_errors_are_shown_while_one_types_and_under_their_fields(agent, tasks_page, name):
     who = agent([{"text": "Done."}])
     page = tasks_page("?new=1")
     page.locator("[name=agent_name]").select_option(who)
+    page.locator("#repeats").select_option("cron")
     page.get_by_label("When").fill("61 * * * *")
     expect(page.locator("#problem-of-schedule_value")).to_contain_text("61")
     expect(page.locator("#no-moments")).to_be_hidden()
@@ -93,7 +121,7 @@ def test_a_task_is_changed(agent, make, tasks_page, product, name):
     task = make(agent([{"text": "Done."}]), name=name)
     page = tasks_page(f"?task={task}")
     expect(page.get_by_label("When")).to_have_value("0 0 29 2 *")
-    page.locator("[name=schedule_type]").select_option("interval")
+    page.locator("#repeats").select_option("interval")
     page.get_by_label("When").fill("3600")
     page.locator(".more-fields summary").click()
     page.get_by_label("Repetitions after a failure").fill("3")

@@ -2,6 +2,8 @@
 
 import { api, getAll } from "../shared/api.js";
 import { element, setText } from "../shared/dom.js";
+import { inWords } from "./plain_schedule.js";
+import { ScheduleFields } from "./schedule_fields.js";
 import { problemsOf, showProblem, showProblems } from "../shared/form_problems.js";
 import { gettext, language } from "../shared/words.js";
 
@@ -25,7 +27,7 @@ export class TaskForm {
       this.#save();
     });
     this.form.addEventListener("input", ({ target }) => SCHEDULE.includes(target.name) && this.#foreseeSoon());
-    this.form.elements.schedule_type.addEventListener("change", () => this.#explainValue());
+    this.schedule = new ScheduleFields(page, this.form, () => this.#foreseeSoon());
   }
 
   /** Show a task, or an empty form where there is none. */
@@ -44,7 +46,7 @@ export class TaskForm {
     if (!task) {
       elements.timezone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
     }
-    this.#explainValue();
+    this.schedule.show({ isNew: !task });
     this.#foresee();
   }
 
@@ -55,13 +57,6 @@ export class TaskForm {
       names.unshift(current); // a version of an agent
     }
     this.form.elements.agent_name.replaceChildren(...names.map((name) => new Option(name, name)));
-  }
-
-  #explainValue() {
-    const kind = this.form.elements.schedule_type.value;
-    for (const help of this.form.querySelectorAll("[data-kind]")) {
-      help.hidden = help.dataset.kind !== kind;
-    }
   }
 
   #values() {
@@ -106,10 +101,14 @@ export class TaskForm {
     this.#timer = setTimeout(() => this.#foresee(), TYPING);
   }
 
+  #schedule() {
+    return Object.fromEntries(SCHEDULE.map((name) => [name, this.form.elements[name].value.trim()]));
+  }
+
   async #foresee() {
     const request = (this.#requests += 1);
     const { elements } = this.form;
-    const schedule = Object.fromEntries(SCHEDULE.map((name) => [name, elements[name].value.trim()]));
+    const schedule = this.#schedule();
     if (!schedule.schedule_value) {
       this.#drawMoments([], "");
       return;
@@ -132,6 +131,7 @@ export class TaskForm {
   #drawMoments(moments, words) {
     const zone = this.form.elements.timezone.value.trim() || "UTC";
     setText(this.page["zone-of-moments"], zone);
+    setText(this.page["schedule-in-words"], moments.length ? inWords(this.#schedule()) : "");
     this.page["no-moments"].textContent = words;
     this.page["no-moments"].hidden = !words;
     this.page.moments.replaceChildren(...moments.map((each) => this.#moment(each, zone)));

@@ -2,7 +2,8 @@
 
 import { get, nextPage } from "../shared/api.js";
 import { element, link } from "../shared/dom.js";
-import { gettext, ngettext, shortMoment } from "../shared/words.js";
+import { distance, inWords } from "./plain_schedule.js";
+import { gettext, moment, ngettext } from "../shared/words.js";
 
 const INTERVAL = 5000;
 
@@ -39,7 +40,7 @@ export class TaskList {
 
   #draw() {
     const { page } = this;
-    const lines = this.#tasks.map((task) => [task.id, task.name, task.enabled, task.last_status, facts(task)]);
+    const lines = this.#tasks.map((task) => [task.id, task.name, task.enabled, task.last_status, inWords(task), facts(task)]);
     const state = JSON.stringify(lines);
     page["no-tasks"].hidden = this.#tasks.length > 0;
     page["more-tasks"].hidden = !this.#next;
@@ -55,7 +56,8 @@ export class TaskList {
     const name = element("span", "prompt", task.name);
     name.dir = "auto";
     const open = link("", `?task=${encodeURIComponent(task.id)}`);
-    open.append(name, element("span", "facts", facts(task)));
+    open.append(name, element("span", "facts", inWords(task)), element("span", "facts", facts(task)));
+    open.title = task.enabled && task.next_run_at ? `${moment(task.next_run_at, task.timezone)} ${task.timezone}` : "";
     if (task.id === this.current) {
       open.setAttribute("aria-current", "page");
     }
@@ -67,7 +69,7 @@ export class TaskList {
 }
 
 function facts(task) {
-  const next = task.next_run_at ? gettext("next {time} ({zone})", { time: shortMoment(task.next_run_at, task.timezone), zone: task.timezone }) : gettext("not scheduled");
+  const next = task.next_run_at ? gettext("next {distance}", { distance: distance(task.next_run_at) }) : gettext("not scheduled");
   const words = [task.enabled ? next : gettext("disabled"), task.agent_name];
   if (task.total_runs) {
     words.push(ngettext("{count} run", "{count} runs", task.total_runs));

@@ -64,6 +64,44 @@ def test_nothing_that_a_tool_says_is_lost(tmp_path, answer, text):
     assert (result.content, result.is_error) == (text, "error" in answer)
 
 
+QUESTION = {"method": "elicitation/create", "params": {"mode": "form", "message": "Which account?"}}
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({"resultType": "input_required", "inputRequests": {"a": QUESTION}, "requestState": "s"}, "Which account?"),
+        ({"resultType": "input_required", "inputRequests": {"a": QUESTION, "b": 5, "c": {"params": []}}}, "account?"),
+        ({"resultType": "input_required", "inputRequests": [1], "content": []}, "input that this client cannot give."),
+        ({"resultType": "input_required", "requestState": "s"}, "input that this client cannot give."),
+        ({"resultType": "task", "taskId": "t-7", "status": "working"}, "its task 't-7'."),
+    ],
+)
+def test_a_call_that_is_not_finished_is_no_empty_result(tmp_path, result, text):
+    """Servers may not ask a client that cannot answer; the model learns what one that does so wants."""
+    answer = play(lambda: call(scripted_stdio(tmp_path, {"tools/call": message(result)})))
+    assert answer.is_error
+    assert answer.content.startswith("The call is not finished: ") and answer.content.endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("meta", "is_offered"),
+    [
+        ({"ui": {"visibility": ["app"]}}, False),
+        ({"ui": {"visibility": ["model", "app"]}}, True),
+        ({"ui": {"visibility": []}}, False),
+        ({"ui": {"visibility": "app"}}, True),  # not as the extension says it
+        ({"ui": {}}, True),
+        ({"ui": 5}, True),
+        ([], True),
+    ],
+)
+def test_tools_for_apps_alone_are_not_offered_to_models(tmp_path, meta, is_offered):
+    page = message({"tools": [{"name": "one", "inputSchema": {"type": "object"}, "_meta": meta}]})
+    listed, problems = names(scripted_stdio(tmp_path, {"tools/list": page}))
+    assert (listed, problems) == (["one"] if is_offered else [], "")
+
+
 @pytest.mark.parametrize("part", ["done", "do\\ud83dne"])
 @pytest.mark.parametrize(
     "body",

@@ -17,6 +17,8 @@ def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
 
     The model gets the first `max_characters` of the text; all of it is kept as an attachment.
     """
+    if unfinished := _unfinished(raw):
+        return ToolResult(_clean(unfinished)[:max_characters], is_error=True)
     parts = _parts(raw.get("content"))
     structured = raw.get("structuredContent")
     if structured is None and "content" not in raw:
@@ -40,6 +42,25 @@ def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
         rest = len(text) - max_characters
         text = f"{text[:max_characters]}\n[{rest:,} more characters left out; the whole text is kept as an attachment]"
     return ToolResult(text, is_error=raw.get("isError") is True, attachments=tuple(attachments))
+
+
+def _unfinished(raw: JSON) -> str:
+    """Return what to say of a call that the server has not finished. It must not ask: we declare no such capability."""
+    match raw.get("resultType"):
+        case "input_required":
+            requests = raw.get("inputRequests")
+            questions = [_question(each) for each in requests.values()] if isinstance(requests, dict) else []
+            asks = f" It asks: {'; '.join(filter(None, questions))}" if any(questions) else ""
+            return f"The call is not finished: the server needs input that this client cannot give.{asks}"
+        case "task":
+            return f"The call is not finished: the server goes on with it as its task {raw.get('taskId')!r}."
+    return ""
+
+
+def _question(request: Any) -> str:
+    params = request.get("params") if isinstance(request, dict) else None
+    message = params.get("message") if isinstance(params, dict) else None
+    return message if isinstance(message, str) else ""
 
 
 def _parts(content: Any) -> list[JSON]:

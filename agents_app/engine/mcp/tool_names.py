@@ -26,7 +26,7 @@ def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: Ma
     by_own_name: dict[str, JSON] = {}
     for tool in descriptions:
         name = tool.get("name")
-        if isinstance(name, str) and name and is_allowed(spec, name):
+        if isinstance(name, str) and name and is_allowed(spec, name) and _is_for_models(tool):
             by_own_name.setdefault(name, tool)
     timeouts = dict(spec.tool_timeouts)
     names = _names(spec.name, list(by_own_name))
@@ -42,6 +42,14 @@ def make_tools(spec: ServerSpec, descriptions: Sequence[JSON], make_function: Ma
         )
         for name, tool in by_own_name.items()
     )
+
+
+def _is_for_models(tool: JSON) -> bool:
+    """Whether a model may get the tool, and not only an app that the server shows (extension MCP Apps)."""
+    meta = tool.get("_meta")
+    app = meta.get("ui") if isinstance(meta, dict) else None
+    visibility = app.get("visibility") if isinstance(app, dict) else None
+    return not isinstance(visibility, list) or "model" in visibility
 
 
 def _shown(tool: JSON) -> JSON:
@@ -84,7 +92,7 @@ def sort_out(spec: ServerSpec, descriptions: Sequence[JSON]) -> tuple[list[JSON]
     problems: list[str] = []
     for tool in descriptions:
         name = tool.get("name")
-        if not isinstance(name, str) or not is_allowed(spec, name):
+        if not isinstance(name, str) or not is_allowed(spec, name) or not _is_for_models(tool):
             continue
         try:
             usable.append(tool | {"inputSchema": parameters(tool.get("inputSchema"))})

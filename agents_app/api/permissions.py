@@ -50,6 +50,15 @@ class MayEditAgents(BasePermission):
         )
 
 
+class IsEditor(BasePermission):
+    """Allow those who may change an agent."""
+
+    message = "Only administrators and its owner see what this agent may do."
+
+    def has_object_permission(self, request: Any, view: Any, agent: Any) -> bool:
+        return own_agents.is_editor(request.user, agent)
+
+
 class IsAdministratorOrReads(IsAdministrator):
     """Allow everybody to read, and superusers to write."""
 

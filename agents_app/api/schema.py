@@ -5,7 +5,7 @@ from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 
-from agents_app.api.permissions import IsAdministrator
+from agents_app.api.permissions import IsAdministrator, IsEditor
 from agents_app.api.serializers.errors import ErrorSerializer
 
 _DESCRIPTIONS = {
@@ -83,4 +83,4 @@ class Schema(AutoSchema):
 
     def _excludes_users(self, permission: Any) -> bool:
         reads = type(permission) is not IsAdministrator and self.method == "GET"
-        return isinstance(permission, IsAdministrator) and not reads
+        return isinstance(permission, IsEditor) or (isinstance(permission, IsAdministrator) and not reads)

@@ -32,6 +32,7 @@ MATRIX = [
     ("get", r"/v1/(actions|agents|budgets|files|models|runs|sessions|tasks|tokens)", OK, OK, OK, 401, OK),
     ("get", r"/v1/(agents|models)/{}", OK, OK, 404, 401, OK),
     ("get", r"/v1/agents/{}/versions(/{})?", OK, OK, 404, 401, OK),
+    ("get", r"/v1/agents/{}/policy", 403, 403, 404, 401, OK),
     ("post", r"/v1/agents/{}/versions/{}/activate", 403, 403, 404, 401, OK),
     ("post", r"/v1/agents", OK, OK, OK, 401, OK),
     ("put|patch|delete", r"/v1/agents/{}", 403, 403, 404, 401, OK),
@@ -41,7 +42,7 @@ MATRIX = [
     ("post", r"/v1/(files|tokens|ws-tickets|tasks/simulate)", OK, OK, OK, 401, OK),
     ("get|delete", r"/v1/tokens/{}", OK, 404, 404, 401, 404),  # not even an administrator drives somebody else's
     ("get|post|put|patch|delete", r"/v1/(actions|files|runs|sessions|tasks|responses)/{}(/.*)?", OK, 404, 404, 401, OK),
-    ("get|post|put|patch|delete", r"/v1/(providers|mcp-servers)(/{}(/check)?)?", 403, 403, 403, 401, OK),
+    ("get|post|put|patch|delete", r"/v1/(providers|mcp-servers)(/{}(/check|/policy)?)?", 403, 403, 403, 401, OK),
     ("get", r"/v1/budgets/{}", OK, 404, 404, 401, OK),
     ("post|put|patch|delete", r"/v1/budgets(/{})?", 403, 403, 403, 401, OK),
     ("get|post", r"/v1/mcp-servers/{}/tools(/{}/call)?", 403, 403, 403, 401, 503),  # ours cannot be started

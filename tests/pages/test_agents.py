@@ -74,6 +74,10 @@ def test_an_agent_is_made_tried_and_saved(product, model, agents_page, server, n
     expect_accessible(page)
     page.reload()
     expect(group.get_by_label("add", exact=True)).to_have_value("ask")
+    page.locator("#policy summary").click()
+    expect(page.locator("#policy-rules")).to_contain_text(
+        f"A person must approve each call of what matches '{server}__add'"
+    )
     page.locator("#versions summary").click()
     page.get_by_role("button", name="Compare").last.click()
     expect(page.locator(".changes ins").first).to_be_visible()

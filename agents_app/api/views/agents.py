@@ -11,11 +11,13 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents_app.access import policies
 from agents_app.api import idempotency
 from agents_app.api.base import CrudViewSet
 from agents_app.api.links import accepted_response
-from agents_app.api.permissions import MayEditAgents
+from agents_app.api.permissions import IsEditor, MayEditAgents
 from agents_app.api.serializers.agents import AgentSerializer
+from agents_app.api.serializers.policies import PolicySerializer
 from agents_app.api.serializers.runs import AcceptedSerializer, StartSerializer
 from agents_app.exceptions import Conflict, InUse, InvalidRequest
 from agents_app.models import Agent, FallbackModel, McpServer
@@ -116,6 +118,14 @@ class AgentViewSet(CrudViewSet):
         if agent.runs.unfinished().exists():
             raise InUse(f"The agent {agent.name!r} has unfinished runs: cancel them first.")
         agent.delete()
+
+    @extend_schema(responses={200: PolicySerializer})
+    @action(detail=True, permission_classes=(IsAuthenticated, IsEditor))
+    def policy(self, request: Request, name: str) -> Response:
+        """Tell what the agent may do and reach, to those who may change it."""
+        agent = self.get_object()
+        rules = policies.of_agent(agent, request.user)
+        return Response(PolicySerializer({"name": agent.name, "rules": rules}).data)
 
     @extend_schema(request=StartSerializer, responses={202: AcceptedSerializer}, parameters=[idempotency.HEADER])
     @action(detail=True, methods=["post"], url_path="runs", permission_classes=(IsAuthenticated,))

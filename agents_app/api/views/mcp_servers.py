@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents_app.access import open_connections
+from agents_app.access import open_connections, policies
 from agents_app.api import tool_calls
 from agents_app.api.base import CrudViewSet
 from agents_app.api.permissions import IsAdministrator
@@ -21,6 +21,7 @@ from agents_app.api.serializers.mcp_servers import (
     ToolListSerializer,
     ToolSerializer,
 )
+from agents_app.api.serializers.policies import PolicySerializer
 from agents_app.exceptions import InUse
 from agents_app.integrations import mcp_servers
 from agents_app.models import McpServer
@@ -51,6 +52,13 @@ class McpServerViewSet(CrudViewSet):
         """Check the server and list its tools. If it does not work, `ok` is false."""
         [report] = mcp_servers.check([self.get_object()])
         return Response(ServerCheckSerializer(report).data)
+
+    @extend_schema(responses={200: PolicySerializer})
+    @action(detail=True)
+    def policy(self, request: Request, name: str) -> Response:
+        """Tell what the server may reach, and who may reach it."""
+        server = self.get_object()
+        return Response(PolicySerializer({"name": server.name, "rules": policies.of_server(server)}).data)
 
     @extend_schema(operation_id="mcp_servers_tools_list", responses={200: ToolListSerializer})
     @action(detail=True)

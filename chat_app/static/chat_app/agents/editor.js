@@ -6,6 +6,7 @@ import { problemsOf, showProblems } from "../shared/form_problems.js";
 import { gettext } from "../shared/words.js";
 import { ModelList } from "./model_list.js";
 import { ToolTree } from "./tool_tree.js";
+import { Policy } from "./policy.js";
 import { Trial } from "./trial.js";
 import { Versions } from "./versions.js";
 
@@ -49,6 +50,7 @@ export class AgentEditor {
       page.save.disabled = true;
       return;
     }
+    new Policy({ page, name });
     new Versions({ page, name, onRestored: () => location.reload() });
     this.trial = new Trial({ page, name, values: () => this.#draft() });
     await this.trial.open();

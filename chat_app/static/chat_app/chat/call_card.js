@@ -9,6 +9,7 @@ import { duration, gettext, number } from "../shared/words.js";
 
 const SHOWN_AT_ONCE = 4000; // characters of arguments or a result
 const GLIMPSE = 120;
+const MAKERS = new Set(["give_file", "run_code"]);
 const SIGNS = { finished: "✓", failed: "✗" };
 
 export class CallCard {
@@ -71,8 +72,14 @@ export class CallCard {
     this.#files ??= resultFiles(result);
     if (this.#files && !this.#files.parentNode) {
       this.element.append(this.#files);
+      this.element.toggleAttribute("data-shows-files", showsFiles(this.item.toolName, result));
     }
   }
+}
+
+/** Whether people look for the files of a result: pictures, and what a tool was called to make. */
+function showsFiles(tool, { attachments = [] }) {
+  return MAKERS.has(tool) ? attachments.length > 0 : attachments.some((file) => file.media_type?.startsWith("image/"));
 }
 
 const OUTCOMES = {

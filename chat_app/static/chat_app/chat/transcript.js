@@ -226,7 +226,7 @@ class Section {
 
   #drawCard(card) {
     card.draw();
-    if (!isWork(card.item)) {
+    if (!isWork(card.item) || card.element.hasAttribute("data-shows-files")) {
       card.element.parentElement.dataset.shows = "true";
     }
     if (card.wantsRendering) {

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
@@ -71,6 +72,15 @@ def tool(tmp_path, settings, monkeypatch):
     return run_code.make_tool(SimpleNamespace(session_id="s", session=SimpleNamespace(owner_id=1)))
 
 
+def as_ordinary_user(scandir):
+    def refuse_closed(path):
+        if not Path(path).stat().st_mode & 0o700:
+            raise PermissionError(path)
+        return scandir(path)
+
+    return refuse_closed
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "code", "words"),
     [
@@ -93,7 +103,7 @@ def test_code_has_limits(tool, monkeypatch, limit, value, code, words):
     elif limit:
         monkeypatch.setattr(code_folders, "MOST_BYTES", 1_000_000)
     if "chmod" in code and os.geteuid() == 0:
-        pytest.skip("root reads every folder")
+        monkeypatch.setattr(os, "scandir", as_ordinary_user(os.scandir))  # root reads every folder
     result = asyncio.run(tool.call({"code": code}, Call("1", lambda _: None)))
     assert words in result.content
     assert result.attachments == ()

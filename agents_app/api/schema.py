@@ -67,8 +67,27 @@ def add_errors(result: dict[str, Any], generator: Any, request: Any, public: boo
     return result
 
 
+_CRUD = {
+    "list": "List {many}.",
+    "create": "Create {one}.",
+    "retrieve": "Return {one}.",
+    "update": "Replace {one}.",
+    "partial_update": "Change {one}.",
+    "destroy": "Delete {one}.",
+}
+
+
 class Schema(AutoSchema):
-    """Add its error responses to each operation."""
+    """Add its error responses to each operation, and to those of a noun what the verb does."""
+
+    def get_summary(self) -> str | None:
+        sentence = _CRUD.get(getattr(self.view, "action", None) or "")
+        rows = getattr(self.view, "queryset", None)
+        if sentence is None or rows is None:
+            return super().get_summary()
+        names = rows.model._meta
+        one, many = getattr(self.view, "noun", (names.verbose_name, names.verbose_name_plural))
+        return sentence.format(one=f"{'an' if one[0] in 'aeiouAM' else 'a'} {one}", many=many)
 
     def _get_response_bodies(self, direction="response") -> dict[str, Any]:
         self.resolve_serializer(ErrorSerializer, direction)  # so that it is among the components

@@ -367,6 +367,17 @@ def test_the_api_describes_itself(client):
     } <= set(schema["paths"])
 
 
+def test_each_operation_says_what_it_alone_does(client):
+    operations = [
+        (operation["summary"], f"{verb} {path}")
+        for path, verbs in client.get("/v1/schema").json()["paths"].items()
+        for verb, operation in verbs.items()
+    ]
+    summaries = [summary for summary, _ in operations]
+    assert [each for each in operations if not each[0] or summaries.count(each[0]) > 1] == []
+    assert {("List actions.", "get /v1/actions"), ("Change an agent.", "patch /v1/agents/{name}")} <= set(operations)
+
+
 def test_a_description_is_made_once_however_many_ask():
     together, made = threading.Barrier(8), []
     document = Document(lambda: made.append(1) or SchemaGenerator().get_schema(request=None, public=True), JSON)

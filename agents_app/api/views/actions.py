@@ -21,6 +21,7 @@ _BY_STATUS = {name: status for status, name in STATUSES.items()}
 class ActionViewSet(JSONView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """Actions: calls that wait for approval, questions of agents, and calls of the calling program's tools."""
 
+    noun = ("action", "actions")
     queryset = Approval.objects.all()
     serializer_class = ActionSerializer
     lookup_value_regex = "[^/]+"

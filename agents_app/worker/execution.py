@@ -2,19 +2,15 @@
 
 import asyncio
 import contextlib
-import datetime
 import functools
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
 
-from agents_app.access import rights
 from agents_app.background import spawn
 from agents_app.database.threads import UNAVAILABLE, DatabaseThreads
 from agents_app.engine.events import (
-    OF_MODELS,
     Answer,
     AwaitingApproval,
     Compacted,
@@ -26,32 +22,23 @@ from agents_app.engine.events import (
     ToolsStarting,
 )
 from agents_app.engine.loop import Turns
-from agents_app.engine.spec import ModelSpec
-from agents_app.engine.toolset import CLIENT_TOOL
 from agents_app.event_log import RunLog, vocabulary
 from agents_app.exceptions import Fenced, LimitReached, RunFailed, StorageUnavailable
-from agents_app.models import Run, Step
-from agents_app.models.approvals import action_id
+from agents_app.models import Run
 from agents_app.models.running_limits import may_be_limited
 from agents_app.queue import run_queue
 from agents_app.runs import approvals, cancel_children, close_approvals
-from agents_app.runs.frames import cancel_events, complete_data, step_data, waiting_data
+from agents_app.runs.frames import cancel_events, complete_data
 from agents_app.tools.ask_agent import RunChild
 from agents_app.tools.toolset import toolset
-from agents_app.worker import attachments, compactions
 from agents_app.worker.claims import Claim
 from agents_app.worker.opening import open_models
+from agents_app.worker.recording import RunRecorder
 from agents_app.worker.spending import RunSpending
 from agents_app.worker.steering import RunSteering
 from agents_app.worker.telemetry import RunTelemetry
 
 logger = logging.getLogger(__name__)
-
-# What a warning says to an owner who is no administrator, and need not know how the agent is made.
-_FOR_USERS = {
-    "tools_unavailable": "Some tools of this agent are not available. An administrator finds the reason in the log.",
-    "tools_changed": "Some tools of this agent are not what they were when an administrator checked them.",
-}
 
 _MOST_TOKENS = 2**31 - 1  # that a column of the run's row holds
 MOST_TAKEOVERS = 3  # in a row: a run that stalls each of its workers must not do so forever
@@ -84,6 +71,7 @@ class Execution:
         self._ending = False
         self._telemetry = RunTelemetry(claim.run)
         self._spending = RunSpending(claim, log, database)
+        self._recorder = RunRecorder(claim, log, database, self._spending)
         self.task = spawn(self._execute())
 
     def stop(self, reason: str) -> None:
@@ -117,8 +105,8 @@ class Execution:
         """End a run that could not be written three times, though the database works: with no word of its data."""
         if self.run.attempt < MOST_UNWRITABLE:
             return
-        self._log = self._log.renewed()
-        self._turns = None
+        self._log = self._recorder.log = self._log.renewed()
+        self._turns = self._recorder.turns = None
         with contextlib.suppress(Fenced, StorageUnavailable):
             await self._end_failed("The server could not save what the run produced.", "unwritable")
 
@@ -153,7 +141,7 @@ class Execution:
         assert self._spec is not None
         if self.run.takeovers >= MOST_TAKEOVERS or self.run.attempt > MOST_ATTEMPTS:
             raise RunFailed("The run was abandoned: its workers stopped too many times.", code="too_many_attempts")
-        self._discard_dangling()
+        self._recorder.discard_dangling()
         try:
             # Of this attempt only: time without a server, or waiting for a person, does not count.
             async with asyncio.timeout(self._spec.limits.timeout):
@@ -172,7 +160,9 @@ class Execution:
         models = await open_models(self._spec, self._conversation, self.run.session.owner_id)
         tools = toolset(self._spec, self.run, self._run_child)
         steering = RunSteering(self.run, self._log)
-        turns = self._turns = Turns(self._spec, self._conversation, models, tools, self._spending, steering)
+        turns = self._turns = self._recorder.turns = Turns(
+            self._spec, self._conversation, models, tools, self._spending, steering
+        )
         async with contextlib.aclosing(turns.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Answer | AwaitingApproval):
@@ -191,122 +181,23 @@ class Execution:
     async def _record(self, event: Event) -> None:
         match event:
             case StepDone():
-                self._step_done(event)
+                self._recorder.step_done(event)
                 if event.type == "tool_result":
                     self._calling.discard(event.index)
-                    await self._log.commit(then=self._keep_attachments(event))
+                    await self._log.commit(then=self._recorder.keep_attachments(event))
                 if self._hand_back and event.type != "final_answer" and not self._calling:
                     raise _HandBack
             case ToolsStarting():
                 if self._hand_back:  # rather ask the model again than not know whether a tool was called
                     raise _HandBack
-                await self._begin_tools(event)
+                self._calling |= {row.index for row in event.results}
+                await self._recorder.begin_tools(event)
             case Retry():
-                self._log_retry(event.steps, event.attempt, event.reason, event.delay)
+                self._recorder.retry(event.steps, event.attempt, event.reason, event.delay)
             case RunWarning():
-                await self._warn(event)
+                await self._recorder.warn(event)
             case Compacted():
-                await self._compacted(event)
-
-    async def _warn(self, event: RunWarning) -> None:
-        """Record a warning. It names MCP servers, with their commands and addresses."""
-        message = event.message
-        owner_id = self.run.session.owner_id
-        if event.code in _FOR_USERS and not await self._database.run(rights.is_administrator, owner_id):
-            logger.warning("Run %s: %s", self.run.pk, message)
-            message = _FOR_USERS[event.code]
-        self._log.add(vocabulary.Warning(message=message, code=event.code))
-
-    async def _compacted(self, event: Compacted) -> None:
-        """Record a compaction before the model gets what it left: whoever continues the run does not make it again."""
-        upto, seq = event.compaction.upto, event.seq
-        if seq is None:
-            await self._log.commit()
-            seq = await self._database.run(compactions.upto_seq, self.run, upto)
-        self._log.step(compactions.row(self.run, event, self._conversation.usage))
-        self._log.add(compactions.frame(event.compaction, seq))
-        await self._log.commit()
-
-    async def _begin_tools(self, event: ToolsStarting) -> None:
-        """Record which tools are called, and which wait for approval, before any of it happens."""
-        self._calling |= {row.index for row in event.results}
-        of_client = {row.tool_call_id: row.index for row in event.waiting if row.action == CLIENT_TOOL}
-        for use in event.uses:
-            if (index := of_client.get(use.tool_call_id)) is not None:
-                use.details = {"action_id": action_id(self.run.pk, index)}
-            self._step_done(use)
-        for row in event.results:
-            self._write_step(row, Step.Status.STARTED)
-        for row in event.waiting:
-            self._write_step(row, Step.Status.PENDING)
-        if not event.waiting:
-            await self._log.commit(charge=self._spending.charge())
-            return
-        assert self._spec is not None
-        expires_at = timezone.now() + datetime.timedelta(seconds=self._spec.limits.approval_timeout)
-        for row in event.waiting:
-            self._log.add(waiting_data(self.run, row, expires_at))
-        request = functools.partial(approvals.request, self.run, event.waiting, expires_at)
-        await self._log.commit(then=request, charge=self._spending.charge())
-
-    def _keep_attachments(self, step: StepDone) -> Callable[[], None] | None:
-        """Return what saves the step's attachments in the transaction that writes the step."""
-        if not step.attachments:
-            return None
-        rows = attachments.rows(self.run, step)
-        return lambda: attachments.save(rows)
-
-    def _discard_dangling(self) -> None:
-        if self._claim.dangling and self.run.enable_reasoning:
-            self._log_retry(self._claim.dangling, self.run.attempt - 1, "The worker stopped; another one continues.", 0)
-
-    # The log
-
-    def _step_done(self, step: StepDone) -> None:
-        self._write_step(step, Step.Status.FINISHED)
-        if self.run.enable_reasoning:
-            model = self._model if self._is_fallback(step) else None
-            self._log.add(step_data(step, attachments.describe(step), model), replaces=(step.index,))
-
-    @property
-    def _model(self) -> ModelSpec | None:
-        """Return the model that is asked now, or answered last; None if the run has no agent."""
-        if self._turns is not None:
-            return self._turns.model
-        return self._spec.model if self._spec else None
-
-    def _is_fallback(self, step: StepDone) -> bool:
-        return step.type in OF_MODELS and self._spec is not None and self._model != self._spec.model
-
-    def _write_step(self, step: StepDone, status: str) -> None:
-        model = self._model if step.type in OF_MODELS else None
-        self._log.step(
-            Step(
-                run_id=self.run.pk,
-                index=step.index,
-                iteration=step.iteration,
-                kind=step.type,
-                status=status,
-                content=step.content,
-                tool_call_id=step.tool_call_id,
-                tool_name=step.tool_name,
-                arguments=step.arguments,
-                is_error=step.is_error,
-                attachments=attachments.describe(step),
-                provider_data=step.provider_data,
-                provider=model.provider if model else "",
-                model=model.model if model else "",
-                usage=self._conversation.usage.as_dict(),
-                started_at=_moment(step.started),
-                finished_at=_moment(step.finished) if status == Step.Status.FINISHED else None,
-            )
-        )
-
-    def _log_retry(self, steps: list[int], attempt: int, reason: str, delay: float) -> None:
-        if self.run.enable_reasoning:
-            for step in steps:
-                data = vocabulary.Retry(step=step, attempt=attempt, reason=reason, delay_ms=round(delay * 1000))
-                self._log.add(data, replaces=(step,))
+                await self._recorder.compacted(event)
 
     # Ways to end, or to wait
 
@@ -332,7 +223,7 @@ class Execution:
             now = timezone.now().timestamp()
             index = max([index, *(step + 1 for step in open_steps)])
             step = StepDone(index, "error", self._conversation.iteration, message, now, now, is_error=True)
-            self._step_done(step)
+            self._recorder.step_done(step)
         self._log.add(vocabulary.Error(message=message, code=code))
         await self._end(Run.Status.FAILED, error=message, error_code=code, result=self._partial())
 
@@ -346,7 +237,7 @@ class Execution:
         self._ending = True
         usage, iterations = self._conversation.usage, self._conversation.iteration
         cost = self._spending.cost()
-        model = self._model
+        model = self._recorder.model
         self.run.cost = cost
         if model and self._conversation.context_tokens:
             self.run.context_tokens = min(self._conversation.context_tokens, _MOST_TOKENS)
@@ -393,7 +284,3 @@ class Execution:
     def _partial(self) -> str:
         """Return the answer so far."""
         return self._turns.open_answer if self._turns else ""
-
-
-def _moment(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

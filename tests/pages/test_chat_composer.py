@@ -56,13 +56,12 @@ def test_a_new_chat_keeps_the_agent_and_a_link_may_name_one(agent, chat, open_pa
 
 def test_the_agent_of_a_link_answers_before_the_list_of_agents_is_there(agent, open_page, product):
     who, page, held = agent([{"text": "Yes."}]), open_page(), []
-    page.route("**/v1/agents*", lambda route: held.append(route))
+    page.route("**/v1/agents*", lambda route: held.append(route), times=1)  # the list may have more pages
     page.goto(f"{product.url}/chat/?agent={who}")
     expect_connected(page)
     say(page, "Who are you?")
     expect(runs(page, "completed")).to_contain_text(who)
-    for route in held:
-        route.continue_()
+    held[0].continue_()
     expect(page.locator("#agent:enabled")).to_have_value(who)
 
 

@@ -1,5 +1,6 @@
 """Servers that bend the protocol: used where their meaning is clear, else there is a reason in our own words."""
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents_app.engine import mcp
-from agents_app.engine.mcp import tool_pages
+from agents_app.engine.mcp import connection, tool_pages
 from agents_app.engine.spec import ServerSpec
 from tests.harness.fakes.mcp_servers import ORDINARY, Reply, scripted_http, scripted_stdio
 from tests.mcp.test_effects import call, play
@@ -73,7 +74,7 @@ QUESTION = {"method": "elicitation/create", "params": {"mode": "form", "message"
         ({"resultType": "input_required", "inputRequests": {"a": QUESTION}, "requestState": "s"}, "Which account?"),
         ({"resultType": "input_required", "inputRequests": {"a": QUESTION, "b": 5, "c": {"params": []}}}, "account?"),
         ({"resultType": "input_required", "inputRequests": [1], "content": []}, "input that this client cannot give."),
-        ({"resultType": "input_required", "requestState": "s"}, "input that this client cannot give."),
+        ({"resultType": "input_required", "requestState": 5}, "input that this client cannot give."),
         ({"resultType": "task", "taskId": "t-7", "status": "working"}, "its task 't-7'."),
     ],
 )
@@ -82,6 +83,51 @@ def test_a_call_that_is_not_finished_is_no_empty_result(tmp_path, result, text):
     answer = play(lambda: call(scripted_stdio(tmp_path, {"tools/call": message(result)})))
     assert answer.is_error
     assert answer.content.startswith("The call is not finished: ") and answer.content.endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("repetitions", "content"), [(2, "done"), (9, "the server wants it again, however often it gets it.")]
+)
+def test_a_call_is_made_again_with_the_exact_state_that_the_server_returns(tmp_path, monkeypatch, repetitions, content):
+    monkeypatch.setattr(connection, "_RETRY_PAUSES", (0.0,) * 3)
+    states = [f' "{number}\u2028' for number in range(repetitions)]
+    again = [message({"resultType": "input_required", "inputRequests": {}, "requestState": state}) for state in states]
+    answers = {f"tools/call.{number}": answer for number, answer in enumerate(again, start=1)}
+    result = play(lambda: call(scripted_stdio(tmp_path, answers), text="hello"))
+    assert (result.content.endswith(content), result.is_error) == (True, repetitions == 9)
+    calls = [each for each in requests(tmp_path) if each.get("method") == "tools/call"]
+    assert [each["params"].get("requestState") for each in calls] == [None, *states][:4]
+    assert {json.dumps(each["params"]["arguments"]) for each in calls} == {'{"text": "hello"}'}
+    assert len({each["id"] for each in calls}) == len(calls)
+
+
+@pytest.mark.parametrize("method", ["sampling/createMessage", "roots/list", "elicitation/create"])
+def test_what_a_server_may_not_ask_is_an_error_and_the_call_goes_on(tmp_path, method):
+    params = {
+        "messages": [],
+        "maxTokens": 5,
+        "message": "Which?",
+        "requestedSchema": {"type": "object", "properties": {}},
+    }
+    question = {"jsonrpc": "2.0", "id": 900, "method": method, "params": params}
+
+    async def story():
+        result = await call(scripted_stdio(tmp_path, {"tools/call": f"{json.dumps(question)}\n{DONE}"}))
+        while not (replies := [each for each in requests(tmp_path) if each["id"] == 900]):
+            await asyncio.sleep(0.02)
+        return result, replies
+
+    result, replies = play(story)
+    assert (result.content, result.is_error) == ("done", False)
+    assert "result" not in replies[0] and replies[0]["error"]["code"] in (-32600, -32601)
+    (start,) = [each for each in requests(tmp_path) if each.get("method") == "initialize"]
+    assert not {"sampling", "roots", "elicitation"} & set(start["params"]["capabilities"])
+
+
+def requests(folder):
+    """What a scripted server received, without notifications."""
+    lines = (folder / "requests.jsonl").read_text().split("\n")
+    return [each for each in map(json.loads, filter(None, lines)) if "id" in each]
 
 
 @pytest.mark.parametrize(

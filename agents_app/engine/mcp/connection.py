@@ -17,7 +17,7 @@ from typing import Any
 
 from agents_app import background
 from agents_app.engine.mcp.redaction import redact
-from agents_app.engine.mcp.results import tool_result
+from agents_app.engine.mcp.results import retry_state, tool_result
 from agents_app.engine.mcp.session import (
     NotDelivered,
     OutcomeUnknown,
@@ -41,6 +41,7 @@ RESTART_INTERVAL = 1.0  # seconds between two starts of one server; requests in 
 TIMEOUT_PAUSE = 10.0  # the same after a time-out, which would cost each turn of a model as much again
 CLOSE_TIMEOUT = 4.5
 CANCEL_GRACE = 0.3  # seconds to answer a cancelled call: a server that continues is stopped half a second after Stop
+_RETRY_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)  # seconds before each repetition of a call that the server wants again
 _SETTLE_TIMEOUT = 1.0
 _CLOSED = "the connection to it was closed"
 
@@ -54,6 +55,7 @@ class ToolRequest:
     call: Call
     answer: "asyncio.Future[ToolResult]"
     is_repeat: bool = False
+    request_id: int = 0  # of the last message that made the call
 
 
 @dataclass(eq=False)
@@ -320,12 +322,11 @@ class Connection:
         self._tools = None
 
     async def _call(self, session: Session, request: ToolRequest) -> None:
-        request_id = session.next_id()
         try:
-            result = await self._result(session, request, request_id)
+            result = await self._result(session, request)
         except asyncio.CancelledError:
             if request.answer.cancelled():  # by the caller; else the session ends
-                self._spawn(self._abandon(session, request_id))
+                self._spawn(self._abandon(session, request.request_id))
             elif not request.answer.done():
                 request.answer.set_result(_unknown_outcome(self._spec, _CLOSED))
             raise
@@ -339,11 +340,11 @@ class Connection:
         elif not request.answer.done():
             request.answer.set_result(result)
 
-    async def _result(self, session: Session, request: ToolRequest, request_id: int) -> ToolResult | None:
+    async def _result(self, session: Session, request: ToolRequest) -> ToolResult | None:
         """Return the call's result, in words if there is none; None if another session has to make the call."""
         call = dataclasses.replace(request.call, user=_user_of_server(request.call.user, self._spec.name))
         try:
-            raw = await session.call(request.tool, request.arguments, call, request_id)
+            raw = await self._make_call(session, request, call)
             return tool_result(raw, max_characters=call.limits.max_result_characters)
         except ServerError as error:
             return ToolResult(str(error), is_error=True)
@@ -356,6 +357,18 @@ class Connection:
         except OutcomeUnknown as error:
             self._doubt()
             return _unknown_outcome(self._spec, str(error))
+
+    async def _make_call(self, session: Session, request: ToolRequest, call: Call) -> JSON:
+        """Make the call, and make it again with the state that the server returns as long as this is all it wants."""
+        state = None
+        for pause in (*_RETRY_PAUSES, None):
+            request.request_id = session.next_id()
+            raw = await session.call(request.tool, request.arguments, call, request.request_id, state)
+            state = retry_state(raw)
+            if state is None or pause is None:
+                break
+            await asyncio.sleep(pause)
+        return raw
 
     async def _abandon(self, session: Session, request_id: int) -> None:
         if await session.abandon(request_id, CANCEL_GRACE):

@@ -44,9 +44,19 @@ def tool_result(raw: JSON, *, max_characters: int) -> ToolResult:
     return ToolResult(text, is_error=raw.get("isError") is True, attachments=tuple(attachments))
 
 
+def retry_state(raw: JSON) -> str | None:
+    """Return the state with which the server wants the same call again, without input; None if it does not."""
+    if raw.get("resultType") != "input_required" or raw.get("inputRequests"):
+        return None
+    state = raw.get("requestState")
+    return state if isinstance(state, str) else None
+
+
 def _unfinished(raw: JSON) -> str:
     """Return what to say of a call that the server has not finished. It must not ask: we declare no such capability."""
     match raw.get("resultType"):
+        case "input_required" if retry_state(raw) is not None:
+            return "The call is not finished: the server wants it again, however often it gets it."
         case "input_required":
             requests = raw.get("inputRequests")
             questions = [_question(each) for each in requests.values()] if isinstance(requests, dict) else []

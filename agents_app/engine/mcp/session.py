@@ -119,10 +119,10 @@ class Session:
         except MCPError as error:
             raise await _connect_failed(error, self._transport) from None
 
-    async def call(self, tool: str, arguments: JSON, call: Call, request_id: int) -> JSON:
+    async def call(self, tool: str, arguments: JSON, call: Call, request_id: int, state: str | None = None) -> JSON:
         """Call a tool and return its result as the server sent it. Cancelling this notifies the server.
 
-        `call.user`, if there is one, goes along.
+        `call.user`, if there is one, goes along. `state`: with which the server wants the call again.
 
         Raises:
             ServerError: the server rejects the call.
@@ -134,6 +134,8 @@ class Session:
             call.progress(_progress_line(progress, total, message))
 
         params: JSON = {"name": tool, "arguments": arguments}
+        if state is not None:
+            params["requestState"] = state
         if call.user:
             params["_meta"] = {USER_KEY: call.user}
         try:

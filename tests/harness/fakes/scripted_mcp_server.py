@@ -28,7 +28,7 @@ def main() -> None:
             message = json.loads(line)
             requests.write(line)
             requests.flush()
-            if "id" not in message:
+            if "id" not in message or "method" not in message:  # a notification, or an answer to the server
                 continue
             name = message["method"].replace("/", ".")
             counts[name] += 1

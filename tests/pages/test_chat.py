@@ -171,7 +171,7 @@ def test_markup_stays_text(agent, chat):
 
     expect(text_of(page, "final_answer")).to_have_text(f"You said {markup}")
     expect(page.locator(".said")).to_have_text(markup)
-    assert page.title() == "Chat · AInTandem"
+    assert page.title().endswith("Chat · AInTandem"), "with the number of what waits in other chats, perhaps"
 
 
 def test_a_refused_message_comes_back_to_where_it_was_typed(agent, chat, product):

@@ -1,6 +1,7 @@
 """The folders that code runs in: one for each session, with the files of its chat under their names."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -54,7 +55,7 @@ class CodeFolder:
             elif file.pk not in placed:
                 placed[file.pk] = name = _free_name(_name(file), self.path)
                 with contextlib.suppress(FileNotFoundError):  # its bytes are gone: the code finds no file
-                    _copy(file, self.path / name)
+                    _copy(file, self.path / name, part=self.base / "copy.part")
         (self.base / "placed.json").write_text(json.dumps(placed))
         return self.snapshot()
 
@@ -69,7 +70,7 @@ class CodeFolder:
                 size += status.st_blocks * 512
                 if size > MOST_BYTES or entries >= MOST_ENTRIES:
                     return True
-        except PermissionError:  # a folder that is closed to us hides what is in it
+        except OSError:  # a folder that is closed to us, or too deep, hides what is in it
             return True
         return False
 
@@ -125,11 +126,11 @@ def _free_name(name: str, folder: Path) -> str:
     return next((each for each in names if not os.path.lexists(folder / each)), name)
 
 
-def _copy(file: File, target: Path) -> None:
+def _copy(file: File, target: Path, *, part: Path) -> None:
+    """Copy the file. `part`: where no code can write; what a killed process left there is overwritten."""
     if file.size > MOST_BYTES // 2:
         return
-    part = target.with_name(f".{target.name[:100]}.part")
-    with open_bytes(file.stored.key) as source, part.open("xb") as copy:
+    with open_bytes(file.stored.key) as source, part.open("wb") as copy:
         shutil.copyfileobj(source, copy, CHUNK)
     part.rename(target)
 
@@ -137,7 +138,7 @@ def _copy(file: File, target: Path) -> None:
 def _walk(folder: Path, *, strict: bool = False) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the files, without following a link, and not without end.
 
-    `strict`: yield all else too, and raise a PermissionError for a folder that cannot be read.
+    `strict`: yield all else too, and raise an OSError for a folder that nobody can look into.
     """
     waiting, count = [str(folder)], 0
     while waiting and count <= 2 * MOST_ENTRIES:
@@ -151,9 +152,8 @@ def _walk(folder: Path, *, strict: bool = False) -> Iterator[tuple[str, os.stat_
                     if is_folder:
                         waiting.append(entry.path)
                     if strict or entry.is_file(follow_symlinks=False):
-                        yield os.path.relpath(entry.path, folder), entry.stat(follow_symlinks=False)
-        except PermissionError:
-            if strict:
+                        with contextlib.suppress(FileNotFoundError):  # it went away: the others are still there
+                            yield os.path.relpath(entry.path, folder), entry.stat(follow_symlinks=False)
+        except OSError as error:
+            if strict and (isinstance(error, PermissionError) or error.errno == errno.ENAMETOOLONG):
                 raise
-        except OSError:  # it went away
-            continue

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import time
 from types import SimpleNamespace
@@ -34,6 +35,14 @@ SECOND = """
 import os
 print(sorted(os.listdir(".")), open(".hidden").read())
 raise SystemExit(3)
+"""
+DEEP = """
+import os, time
+for _ in range(20):  # longer than any path that the system takes as a whole
+    os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+open("a", "wb").write(b"x" * 3_000_000)
+time.sleep(60)
 """
 
 
@@ -91,6 +100,7 @@ def as_ordinary_user(scandir):
             "its new files were deleted",
         ),
         ("MOST", 0, "import os; os.mkdir('d'); os.chmod('d', 0); import time; time.sleep(60)", "files were deleted"),
+        ("MOST", 0, DEEP, "files were deleted"),
         ("", 0, "import os; os.symlink('/etc/passwd', 'link'); os.mkfifo('pipe'); print('made')", "made"),
         ("", 0, "print('x' * 100_000)", "[… 60,001 characters left out …]"),
         ("", 0, "x = bytearray(2 * 1024**3)", "MemoryError"),
@@ -132,3 +142,16 @@ def test_folders_of_what_is_gone_are_deleted(tmp_path, settings, admin_user):
         (tmp_path / folder / "files").mkdir(parents=True)
     assert working_folders.delete_unneeded() == len(gone)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == sorted(kept)
+
+
+@pytest.mark.parametrize("left", [".sales.csv.part", "../copy.part"])
+def test_a_file_is_copied_although_an_earlier_copy_was_cut_off(tmp_path, settings, monkeypatch, left):
+    settings.VAR_DIR = tmp_path
+    file = SimpleNamespace(pk="file-1", name="sales.csv", size=4, stored=SimpleNamespace(key="k"))
+    monkeypatch.setattr(code_folders, "_files_of_chat", lambda *_: [file])
+    monkeypatch.setattr(code_folders, "open_bytes", lambda _key: io.BytesIO(b"a,b\n"))
+    folder = code_folders.CodeFolder("s")
+    folder.path.mkdir(parents=True)
+    (folder.path / left).write_bytes(b"a lot more than the file")
+    folder.prepare(1, "s")
+    assert (folder.path / "sales.csv").read_bytes() == b"a,b\n"

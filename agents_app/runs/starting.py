@@ -9,13 +9,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from agents_app import event_log
-from agents_app.access import limits
+from agents_app.access import limits, own_agents
 from agents_app.database.errors import storage_errors
 from agents_app.database.prepared import Parameter, Prepared, insert, parameter_value
 from agents_app.event_log.vocabulary import RunReplaced
 from agents_app.exceptions import AgentNotFound, SessionBusy
 from agents_app.files.parts import title_of
-from agents_app.models import Agent, Run, Session, prompt_variables
+from agents_app.models import Agent, Run, Session, agent_names, prompt_variables
 from agents_app.models.agent_names import NamedAgent, find_enabled
 from agents_app.models.agent_versions import current_id, definition
 from agents_app.models.agents import enabled_agents
@@ -110,7 +110,11 @@ def _agent(new: NewRun, session: Session) -> tuple[Agent, uuid.UUID]:
 
 def _named_agent(new: NewRun, session: Session) -> NamedAgent:
     if new.agent_name:
-        return find_enabled(new.user, new.agent_name, allows_draft=True)
+        is_draft = agent_names.parse(new.agent_name).is_draft
+        named = find_enabled(new.user, new.agent_name, allows_draft=True)
+        if is_draft and not own_agents.is_editor(new.user, named.agent):  # not any more
+            raise AgentNotFound(f"You may not change the agent {named.agent.name!r}, so you have no draft of it.")
+        return named
     agents = enabled_agents(new.user)
     if session.run_count:  # somebody has answered in it; another agent may be of another provider
         if session.agent_id is not None and (agent := agents.of_id.first(user=new.user.pk, pk=session.agent_id)):

@@ -134,6 +134,18 @@ def test_what_is_closed_to_users_stops_agents_that_have_it(people, model, name):
 
 
 @pytest.mark.slow
+def test_a_draft_answers_nobody_who_may_not_change_the_agent_any_more(admin_user, ann, integrations):
+    agent = Agent.objects.create(name="helper", access=Agent.Access.PUBLIC)
+    ann.force_login(admin_user)
+    assert ann.put("/v1/agents/helper/draft", {"provider": "closed", "model": "large"}, JSON).status_code == 200
+    start = ("/v1/agents/helper@draft/runs", {"message": "hi"}, JSON)
+    assert ann.post(*start).status_code == 202
+    User.objects.filter(pk=admin_user.pk).update(is_superuser=False)
+    assert error_of(ann.post(*start), 404)["code"] == "agent_not_found"
+    assert ann.post("/v1/agents/helper/runs", *start[1:]).status_code == 202
+    assert agent.runs.count() == 2
+
+
 def test_a_draft_answers_its_editor_alone(people, model, name):
     boss, ann = people["boss"], people["ann"]
     model.script(name, [[{"text": "as saved"}]])

@@ -18,7 +18,6 @@ from agents_app.runs.pricing import tariff
 QUESTION = "budget"  # in the place of a tool's name, of the question whether a run may exceed a budget
 _GO_ON = "Go on"
 OPTIONS = [_GO_ON, "Stop"]
-_MOST_TOKENS = 20  # that created one another
 _NEVER = datetime.timedelta(days=30)  # what a client is told to wait for a budget that never resets
 
 
@@ -82,11 +81,8 @@ def answers_of(run: Run) -> dict[str, bool]:
 
 def _with_creators(uid: uuid.UUID) -> list[uuid.UUID]:
     """Return the token and those that it was created with: a token cannot leave its budget by creating another."""
-    chain = [uid]
-    while len(chain) < _MOST_TOKENS:
-        creator = ApiToken.objects.filter(uid=chain[-1]).values_list("made_with__uid", flat=True).first()
-        if creator is None:
-            break
+    chain = [uid]  # of any length, which the number of a user's tokens bounds: its first one may have the budget
+    while creator := ApiToken.objects.filter(uid=chain[-1]).values_list("made_with__uid", flat=True).first():
         chain.append(creator)
     return chain
 
